@@ -1,0 +1,1 @@
+//! Many-to-One Signaling Server.

@@ -1,0 +1,3 @@
+//! The moss program.
+
+fn main() {}
