@@ -1,0 +1,398 @@
+//! The JSON envelope of moss's packets: parse it, write it, and nothing more.
+//!
+//! A packet is one JSON object with `type`, `payload` and `id`, each at most once;
+//! other keys are ignored and not passed on. The payload is never looked at: it is
+//! carried as the very bytes that came, so spacing, key order, number spelling,
+//! escapes and duplicate keys inside it all survive.
+//!
+//! Nothing here knows who sends or who receives. What a packet *does* is decided in
+//! [`relay`](crate::relay).
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// Types with a fixed meaning; no configured type may be one of them.
+pub const RESERVED_TYPES: [&str; 5] =
+    ["ping", "pong", "login", "set-master", "master-confirmation"];
+
+/// A payload that is absent reads as the empty string, and moss's own packets that
+/// have nothing to say carry it.
+pub const EMPTY_PAYLOAD: &str = "\"\"";
+
+/// A packet as it was received. Everything borrows from the message.
+#[derive(Debug)]
+pub struct Packet<'a> {
+    /// The type, unescaped, for comparing.
+    pub kind: Cow<'a, str>,
+    /// The type as its sender spelled it: a JSON string, quotes included.
+    pub kind_json: &'a str,
+    /// The payload: any JSON value, verbatim.
+    pub payload: &'a str,
+    /// The value of `id`, verbatim, if there was one.
+    pub id: Option<&'a str>,
+}
+
+/// A packet to be sent. All parts are JSON already.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// A JSON string, quotes included.
+    pub kind: &'a str,
+    /// Any JSON value.
+    pub payload: &'a str,
+    /// The client that a packet to the master came from.
+    pub sender: Option<u64>,
+}
+
+/// The master's claim: the payload of `set-master`.
+#[derive(Debug)]
+pub struct Claim<'a> {
+    /// The offer for every client, verbatim JSON; `{}` if absent.
+    pub sdp: &'a str,
+    /// What the sender takes for the secret, unescaped.
+    pub secret: Cow<'a, str>,
+}
+
+/// What moss can't do, as it tells the sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// Not a JSON object, no `type`, a key of the wrong kind or twice.
+    InvalidPacket,
+    /// The payload of `set-master` is no object with a `secret` string.
+    InvalidSetMaster,
+    /// The secret does not match.
+    WrongSecret,
+    /// A guest sent a packet that would be passed on.
+    NotLoggedIn,
+    /// A client sent one while there is no master.
+    NoMaster,
+    /// The master named nobody.
+    MissingId,
+    /// The master named nobody who is here.
+    UnknownClient,
+    /// The master sent `login`.
+    MasterCannotLogin,
+    /// A new master took over.
+    Replaced,
+}
+
+/// The text is no packet. Why is not kept: a message of serde_json's may quote what
+/// was sent, and a payload must never reach a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invalid;
+
+impl<'a> Packet<'a> {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// [`Invalid`] if it is not a JSON object, lacks a `type`, or has one of the three
+    /// keys of the wrong kind or twice. The kind of `id` is left to the reader, since
+    /// only the master's is looked at.
+    pub fn parse(text: &'a str) -> Result<Self, Invalid> {
+        let envelope: Envelope<'a> = parse_object(text)?;
+        let kind_json = envelope.kind.get();
+        Ok(Self {
+            kind: unquote(kind_json).ok_or(Invalid)?,
+            kind_json,
+            payload: envelope.payload.map_or(EMPTY_PAYLOAD, RawValue::get),
+            id: envelope.id.map(RawValue::get),
+        })
+    }
+}
+
+impl Outgoing<'_> {
+    /// The packet's length in bytes, exactly as [`write`](Self::write) writes it.
+    pub fn len(&self) -> usize {
+        let id = self.sender.map_or(0, |id| ID.len() + decimal_len(id) + 1);
+        TYPE.len() + self.kind.len() + PAYLOAD.len() + self.payload.len() + id + 1
+    }
+
+    /// Never: the shortest packet has an empty type and 24 bytes.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Appends the packet's text.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(TYPE);
+        out.extend_from_slice(self.kind.as_bytes());
+        out.extend_from_slice(PAYLOAD);
+        out.extend_from_slice(self.payload.as_bytes());
+        if let Some(id) = self.sender {
+            out.extend_from_slice(ID);
+            out.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
+            out.push(b'"');
+        }
+        out.push(b'}');
+    }
+}
+
+impl<'a> Claim<'a> {
+    /// Reads the payload of a `set-master`.
+    ///
+    /// # Errors
+    /// [`Invalid`] unless it is an object with a `secret` string.
+    pub fn parse(payload: &'a str) -> Result<Self, Invalid> {
+        let claim: RawClaim<'a> = parse_object(payload)?;
+        Ok(Self { sdp: claim.sdp.map_or("{}", RawValue::get), secret: claim.secret })
+    }
+}
+
+impl ErrorCode {
+    /// The stable name that programs compare.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::InvalidPacket => "invalid-packet",
+            Self::InvalidSetMaster => "invalid-set-master",
+            Self::WrongSecret => "wrong-secret",
+            Self::NotLoggedIn => "not-logged-in",
+            Self::NoMaster => "no-master",
+            Self::MissingId => "missing-id",
+            Self::UnknownClient => "unknown-client",
+            Self::MasterCannotLogin => "master-cannot-login",
+            Self::Replaced => "replaced",
+        }
+    }
+
+    /// A sentence for people. It needs no escaping in JSON.
+    fn message(self) -> &'static str {
+        match self {
+            Self::InvalidPacket => {
+                "not a packet: one JSON object with a string 'type', 'payload' and 'id' at most once each"
+            }
+            Self::InvalidSetMaster => {
+                "the payload of set-master must be an object with a 'secret' string"
+            }
+            Self::WrongSecret => "the secret does not match",
+            Self::NotLoggedIn => "send a packet of type 'login' first",
+            Self::NoMaster => "there is no master now; its offer will come when there is one",
+            Self::MissingId => "a packet from the master must name its client in 'id'",
+            Self::UnknownClient => "no client with this id is here",
+            Self::MasterCannotLogin => "the master can't log in as a client",
+            Self::Replaced => "another master has taken over; do not reconnect",
+        }
+    }
+
+    /// The payload of the error packet; `about` is the addressee, as JSON.
+    pub fn payload(self, about: Option<&str>) -> String {
+        let id = about.map_or(String::new(), |id| format!(",\"id\":{id}"));
+        format!("{{\"code\":\"{}\",\"message\":\"{}\"{id}}}", self.code(), self.message())
+    }
+}
+
+/// The client that a verbatim `id` names. Only the very spelling that moss writes
+/// counts: no sign, no leading zero, no escape, no number.
+pub fn parse_id(json: &str) -> Option<u64> {
+    let digits = json.strip_prefix('"')?.strip_suffix('"')?;
+    let canonical = digits.bytes().all(|byte| byte.is_ascii_digit())
+        && (digits == "0" || !digits.starts_with('0'));
+    if canonical { digits.parse().ok() } else { None }
+}
+
+/// The text of a JSON string, or nothing if `json` is another kind of value or holds
+/// an escape that is no character, such as a lone surrogate.
+pub fn unquote(json: &str) -> Option<Cow<'_, str>> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str(json).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}
+
+const TYPE: &[u8] = b"{\"type\":";
+const PAYLOAD: &[u8] = b",\"payload\":";
+const ID: &[u8] = b",\"id\":\"";
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: &'a RawValue,
+    #[serde(borrow, default, deserialize_with = "present")]
+    payload: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct RawClaim<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    sdp: Option<&'a RawValue>,
+    #[serde(borrow)]
+    secret: Cow<'a, str>,
+}
+
+/// Keeps a `null` that is there apart from a key that is not: an `Option` of serde's
+/// own would make both `None`, and a payload of `null` would be lost.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// serde_json also takes an array for a struct, its elements as fields in order; the
+/// protocol wants an object.
+fn parse_object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Invalid> {
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(Invalid);
+    }
+    serde_json::from_str(text).map_err(|_| Invalid)
+}
+
+fn decimal_len(number: u64) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payload_is_kept_byte_for_byte() {
+        for payload in [
+            "18446744073709551616",
+            "1e400",
+            "-0.0",
+            "[1,  2]",
+            r#""\u0041\/""#,
+            r#"{"a":1,"a":2}"#,
+            "{ \"b\" : null }",
+            "null",
+            "true",
+            "\"é😀\"",
+        ] {
+            let text = format!(" {{ \"payload\" : {payload} , \"type\" : \"x\" }} ");
+            let packet = Packet::parse(&text).expect("a packet");
+            assert_eq!(packet.payload, payload);
+        }
+    }
+
+    #[test]
+    fn absent_payload_is_the_empty_string() {
+        assert_eq!(Packet::parse(r#"{"type":"x"}"#).unwrap().payload, EMPTY_PAYLOAD);
+    }
+
+    #[test]
+    fn other_keys_are_ignored_however_often() {
+        let packet = Packet::parse(r#"{"a":1,"a":[{}],"type":"x","to":null}"#).unwrap();
+        assert_eq!((packet.kind.as_ref(), packet.id), ("x", None));
+    }
+
+    #[test]
+    fn escaped_keys_and_types_are_understood() {
+        let packet = Packet::parse(r#"{"\u0074ype":"log\u0069n","\u0070ayload":1}"#).unwrap();
+        assert_eq!(packet.kind, "login");
+        assert_eq!(packet.kind_json, r#""log\u0069n""#);
+        assert_eq!(packet.payload, "1");
+    }
+
+    #[test]
+    fn what_is_no_packet_is_refused() {
+        for text in [
+            "",
+            " ",
+            "x",
+            "null",
+            "1",
+            "\"type\"",
+            "[]",
+            r#"["x",1,"2"]"#,
+            "{}",
+            r#"{"payload":1}"#,
+            r#"{"type":1}"#,
+            r#"{"type":null}"#,
+            r#"{"type":"\ud800"}"#,
+            r#"{"type":"x","type":"x"}"#,
+            r#"{"type":"x","\u0074ype":"x"}"#,
+            r#"{"type":"x","payload":1,"payload":1}"#,
+            r#"{"type":"x","id":"1","id":"1"}"#,
+            r#"{"type":"x"} x"#,
+            r#"{"type":"x"}{"type":"x"}"#,
+            r#"{"type":"x","payload":01}"#,
+            r#"{"type":"x","payload":}"#,
+            r#"{"type":"x","payload":[}"#,
+            r#"{"type":"x",}"#,
+            "{\"type\":\"a\nb\"}",
+            r#"{'type':'x'}"#,
+        ] {
+            assert_eq!(Packet::parse(text).err(), Some(Invalid), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn deep_payload_overflows_no_stack() {
+        let text =
+            format!(r#"{{"type":"x","payload":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(Packet::parse(&text).unwrap().payload.len(), 200_000);
+    }
+
+    #[test]
+    fn outgoing_length_is_what_is_written() {
+        for sender in [None, Some(0), Some(9), Some(10), Some(u64::MAX)] {
+            let packet = Outgoing { kind: "\"x\"", payload: "[1, 2]", sender };
+            let mut out = Vec::new();
+            packet.write(&mut out);
+            assert_eq!(out.len(), packet.len());
+        }
+    }
+
+    #[test]
+    fn outgoing_keys_come_in_order() {
+        let mut out = Vec::new();
+        Outgoing { kind: "\"x\"", payload: "1", sender: Some(7) }.write(&mut out);
+        assert_eq!(out, br#"{"type":"x","payload":1,"id":"7"}"#);
+    }
+
+    #[test]
+    fn id_counts_only_as_moss_writes_it() {
+        assert_eq!(parse_id("\"18446744073709551615\""), Some(u64::MAX));
+        assert_eq!(parse_id("\"0\""), Some(0));
+        for other in [
+            "7",
+            "\"\"",
+            "\"07\"",
+            "\"+7\"",
+            "\"-7\"",
+            "\" 7\"",
+            r#""\u0037""#,
+            "\"18446744073709551616\"",
+            "null",
+        ] {
+            assert_eq!(parse_id(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn claim_needs_an_object_with_a_secret() {
+        for payload in
+            ["null", "\"x\"", "[]", r#"[{},"s"]"#, "{}", r#"{"secret":1}"#, r#"{"secret":null}"#]
+        {
+            assert!(Claim::parse(payload).is_err(), "{payload}");
+        }
+        let claim = Claim::parse(r#"{"secret":"s\u0031","x":1,"sdp":null}"#).unwrap();
+        assert_eq!((claim.secret.as_ref(), claim.sdp), ("s1", "null"));
+        assert_eq!(Claim::parse(r#"{"secret":"s"}"#).unwrap().sdp, "{}");
+    }
+
+    #[test]
+    fn error_payloads_are_json() {
+        use ErrorCode::*;
+        for code in [
+            InvalidPacket,
+            InvalidSetMaster,
+            WrongSecret,
+            NotLoggedIn,
+            NoMaster,
+            MissingId,
+            UnknownClient,
+            MasterCannotLogin,
+            Replaced,
+        ] {
+            let value: serde_json::Value =
+                serde_json::from_str(&code.payload(Some("\"7\""))).unwrap();
+            assert_eq!(
+                (value["code"].as_str(), value["id"].as_str()),
+                (Some(code.code()), Some("7"))
+            );
+        }
+    }
+}
