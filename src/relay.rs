@@ -1,0 +1,321 @@
+//! Who is master, who is logged in, what the offer is; *(sender, packet) → deliveries*.
+//!
+//! A plain value: no socket, no clock, no slab, no log. A unit test, a simulation and
+//! a fuzzer drive it as the server does. It knows connections by their id alone and
+//! calls everyone a guest who is neither client nor master, so it need not be told of
+//! a connection before its first packet.
+//!
+//! Deliveries leave through a sink, one by one, rather than as a list: a takeover
+//! among 10,000 clients never exists as 10,000 packets at once.
+//!
+//! The caller keeps three promises: an id is never used for two connections; packets
+//! of one connection come in the order they were received; [`Relay::leave`] is called
+//! once a connection can no longer receive, before anything else is handled.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use subtle::ConstantTimeEq;
+
+use crate::config::{Config, Secret};
+use crate::packet::{Claim, EMPTY_PAYLOAD, ErrorCode, Outgoing, Packet, parse_id, unquote};
+
+/// Wrong secrets that one connection may send; the last of them closes it. This stops
+/// a loop, not an attacker, who just connects anew: the secret must be long.
+pub const WRONG_SECRETS: u8 = 5;
+
+/// The protocol's state. See the module's page.
+#[derive(Debug)]
+pub struct Relay {
+    secret: Secret,
+    types: Types,
+    master: Option<Master>,
+    clients: HashSet<u64>,
+    /// Connections that sent wrong secrets, and how many: nearly always empty.
+    wrong_secrets: HashMap<u64, u8>,
+}
+
+/// Something that has to reach a connection.
+#[derive(Clone, Copy, Debug)]
+pub enum Delivery<'a> {
+    /// A packet for a guest or a client.
+    Peer {
+        /// The receiver.
+        to: u64,
+        /// What it is sent.
+        packet: Outgoing<'a>,
+    },
+    /// A packet for the master, whose backlog is bounded by holding its clients back
+    /// rather than by cutting it off.
+    Master {
+        /// The receiver.
+        to: u64,
+        /// What it is sent.
+        packet: Outgoing<'a>,
+    },
+    /// One of many copies of one packet. The caller should send each before it takes
+    /// the next: queued together they could be gigabytes.
+    Broadcast {
+        /// The receiver.
+        to: u64,
+        /// What it, like all clients, is sent.
+        packet: Outgoing<'a>,
+    },
+    /// The connection is to be closed with 1008 (RFC 6455, section 7.4.1). The relay
+    /// has forgotten it already.
+    Close {
+        /// Whose connection.
+        id: u64,
+        /// For the Close frame; not yet cut to what fits there.
+        reason: &'a str,
+    },
+}
+
+impl Relay {
+    /// A relay in which nobody is.
+    pub fn new(config: &Config) -> Self {
+        let types = &config.types;
+        Self {
+            secret: config.secret.clone(),
+            types: Types {
+                offer: Type::new(&types.offer),
+                error: types.error.as_deref().map(Type::new),
+                client_joined: types.client_joined.as_deref().map(Type::new),
+                client_left: types.client_left.as_deref().map(Type::new),
+                master_left: types.master_left.as_deref().map(Type::new),
+                kick: types.kick.as_deref().map(Type::new),
+            },
+            master: None,
+            clients: HashSet::new(),
+            wrong_secrets: HashMap::new(),
+        }
+    }
+
+    /// The connection that is master now.
+    pub fn master(&self) -> Option<u64> {
+        self.master.as_ref().map(|master| master.id)
+    }
+
+    /// Whether this connection is a client: logged in, and not the master.
+    pub fn is_client(&self, id: u64) -> bool {
+        self.clients.contains(&id)
+    }
+
+    /// Every client, in no particular order.
+    pub fn clients(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        self.clients.iter().copied()
+    }
+
+    /// Handles one message from `sender`: whatever it has to cause goes to `sink`, in
+    /// the order in which it must be sent.
+    pub fn handle(&mut self, sender: u64, text: &str, sink: &mut impl FnMut(Delivery<'_>)) {
+        let Ok(packet) = Packet::parse(text) else {
+            return self.refuse(sender, ErrorCode::InvalidPacket, None, sink);
+        };
+        match packet.kind.as_ref() {
+            "ping" => self.send(sender, "\"pong\"", EMPTY_PAYLOAD, sink),
+            "set-master" => self.set_master(sender, &packet, sink),
+            "login" => self.login(sender, &packet, sink),
+            _ if self.master() == Some(sender) => self.forward_to_client(sender, &packet, sink),
+            _ => self.forward_to_master(sender, &packet, sink),
+        }
+    }
+
+    /// The connection has ended, or can no longer receive.
+    pub fn leave(&mut self, id: u64, sink: &mut impl FnMut(Delivery<'_>)) {
+        self.wrong_secrets.remove(&id);
+        if self.clients.remove(&id) {
+            self.tell_master_of(self.types.client_left.as_ref(), id, sink);
+        } else if self.master() == Some(id) {
+            self.master = None;
+            if let Some(kind) = &self.types.master_left {
+                let packet = Outgoing { kind: &kind.json, payload: EMPTY_PAYLOAD, sender: None };
+                self.broadcast(packet, sink);
+            }
+        }
+    }
+
+    fn set_master(
+        &mut self,
+        sender: u64,
+        packet: &Packet<'_>,
+        sink: &mut impl FnMut(Delivery<'_>),
+    ) {
+        let Ok(claim) = Claim::parse(packet.payload) else {
+            return self.refuse(sender, ErrorCode::InvalidSetMaster, Some(&packet.kind), sink);
+        };
+        if !bool::from(claim.secret.as_bytes().ct_eq(self.secret.as_bytes())) {
+            return self.wrong_secret(sender, packet, sink);
+        }
+        let before = self.master.replace(Master { id: sender, offer: claim.sdp.to_owned() });
+        self.clients.remove(&sender);
+        let renewed = before.as_ref().is_some_and(|master| master.id == sender);
+        if let (Some(old), false) = (&before, renewed) {
+            self.refuse(old.id, ErrorCode::Replaced, None, sink);
+        }
+        let offer = Outgoing { kind: &self.types.offer.json, payload: claim.sdp, sender: None };
+        self.broadcast(offer, sink);
+        self.send(sender, "\"master-confirmation\"", EMPTY_PAYLOAD, sink);
+        if !renewed && self.types.client_joined.is_some() {
+            for &client in &self.clients {
+                self.tell_master_of(self.types.client_joined.as_ref(), client, sink);
+            }
+        }
+    }
+
+    fn wrong_secret(
+        &mut self,
+        sender: u64,
+        packet: &Packet<'_>,
+        sink: &mut impl FnMut(Delivery<'_>),
+    ) {
+        self.refuse(sender, ErrorCode::WrongSecret, Some(&packet.kind), sink);
+        let count = self.wrong_secrets.entry(sender).or_default();
+        *count += 1;
+        if *count >= WRONG_SECRETS {
+            sink(Delivery::Close { id: sender, reason: "too many wrong secrets" });
+            self.leave(sender, sink);
+        }
+    }
+
+    fn login(&mut self, sender: u64, packet: &Packet<'_>, sink: &mut impl FnMut(Delivery<'_>)) {
+        if self.master() == Some(sender) {
+            return self.refuse(sender, ErrorCode::MasterCannotLogin, Some(&packet.kind), sink);
+        }
+        let joined = self.clients.insert(sender);
+        if let Some(master) = &self.master {
+            self.send(sender, &self.types.offer.json, &master.offer, sink);
+        }
+        if joined {
+            self.tell_master_of(self.types.client_joined.as_ref(), sender, sink);
+        }
+    }
+
+    fn forward_to_master(
+        &self,
+        sender: u64,
+        packet: &Packet<'_>,
+        sink: &mut impl FnMut(Delivery<'_>),
+    ) {
+        if !self.is_client(sender) {
+            return self.refuse(sender, ErrorCode::NotLoggedIn, Some(&packet.kind), sink);
+        }
+        let Some(master) = &self.master else {
+            return self.refuse(sender, ErrorCode::NoMaster, Some(&packet.kind), sink);
+        };
+        let packet =
+            Outgoing { kind: packet.kind_json, payload: packet.payload, sender: Some(sender) };
+        sink(Delivery::Master { to: master.id, packet });
+    }
+
+    fn forward_to_client(
+        &mut self,
+        master: u64,
+        packet: &Packet<'_>,
+        sink: &mut impl FnMut(Delivery<'_>),
+    ) {
+        let kind = Some(packet.kind.as_ref());
+        let id = match packet.id {
+            None | Some("null") => return self.refuse(master, ErrorCode::MissingId, kind, sink),
+            Some(id) if !id.starts_with('"') => {
+                return self.refuse(master, ErrorCode::InvalidPacket, kind, sink);
+            }
+            Some(id) => id,
+        };
+        let Some(client) = parse_id(id).filter(|&client| self.is_client(client)) else {
+            return self.refuse_about(master, ErrorCode::UnknownClient, kind, Some(id), sink);
+        };
+        if self.types.kick.as_ref().is_some_and(|kick| kick.name == packet.kind) {
+            // A reason of another kind than a string is none; the kick still counts.
+            let reason = unquote(packet.payload).unwrap_or(Cow::Borrowed(""));
+            sink(Delivery::Close { id: client, reason: &reason });
+            return self.leave(client, sink);
+        }
+        self.send(client, packet.kind_json, packet.payload, sink);
+    }
+
+    /// Tells the master that a client came or went, if that packet exists. The id is in
+    /// the payload: a top-level `id` would claim that the client itself had sent it.
+    fn tell_master_of(
+        &self,
+        kind: Option<&Type>,
+        client: u64,
+        sink: &mut impl FnMut(Delivery<'_>),
+    ) {
+        if let (Some(kind), Some(master)) = (kind, &self.master) {
+            self.send(master.id, &kind.json, &format!("{{\"id\":\"{client}\"}}"), sink);
+        }
+    }
+
+    fn broadcast(&self, packet: Outgoing<'_>, sink: &mut impl FnMut(Delivery<'_>)) {
+        for &to in &self.clients {
+            sink(Delivery::Broadcast { to, packet });
+        }
+    }
+
+    /// A packet from moss itself, or from the master to a client: neither has an id.
+    fn send(&self, to: u64, kind: &str, payload: &str, sink: &mut impl FnMut(Delivery<'_>)) {
+        let packet = Outgoing { kind, payload, sender: None };
+        sink(match self.master() {
+            Some(master) if master == to => Delivery::Master { to, packet },
+            _ => Delivery::Peer { to, packet },
+        });
+    }
+
+    /// Answers what can't be done. `kind` is the type of the packet that it answers.
+    fn refuse(
+        &self,
+        to: u64,
+        code: ErrorCode,
+        kind: Option<&str>,
+        sink: &mut impl FnMut(Delivery<'_>),
+    ) {
+        self.refuse_about(to, code, kind, None, sink);
+    }
+
+    fn refuse_about(
+        &self,
+        to: u64,
+        code: ErrorCode,
+        kind: Option<&str>,
+        about: Option<&str>,
+        sink: &mut impl FnMut(Delivery<'_>),
+    ) {
+        let Some(error) = &self.types.error else { return };
+        // An error answered by an error could go round for ever.
+        if kind != Some(&error.name) {
+            self.send(to, &error.json, &code.payload(about), sink);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Master {
+    id: u64,
+    /// Verbatim JSON.
+    offer: String,
+}
+
+#[derive(Debug)]
+struct Types {
+    offer: Type,
+    error: Option<Type>,
+    client_joined: Option<Type>,
+    client_left: Option<Type>,
+    master_left: Option<Type>,
+    kick: Option<Type>,
+}
+
+/// A configured type, as it is compared and as it is written.
+#[derive(Debug)]
+struct Type {
+    name: String,
+    json: String,
+}
+
+impl Type {
+    fn new(name: &str) -> Self {
+        let json = serde_json::Value::from(name).to_string();
+        Self { name: name.to_owned(), json }
+    }
+}
