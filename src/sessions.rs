@@ -1,0 +1,156 @@
+//! The slab of connections, their ids and their tokens.
+//!
+//! An id is `serial << 20 | slot`: the slot is the slab's index and finds the entry in
+//! one step; the serial counts accepted connections and makes the id one that was
+//! never given before. Slots are reused at once, so a poll event, an entry of a list
+//! or a packet from the network may still carry the id of a connection that is gone:
+//! every look-up compares all 64 bits and finds nothing.
+//!
+//! The serial starts at a random number, so that ids differ from those of the last
+//! start of moss too, and an answer that comes too late reaches nobody.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use slab::Slab;
+
+/// Bits of an id that are the slot.
+const SLOT_BITS: u32 = 20;
+
+/// Slots from here up belong to nobody: their tokens are free for the listener and its
+/// like. Fits the most that `MOSS_MAX_CONNECTIONS` allows, reserve included.
+pub const FIRST_FREE_TOKEN: usize = (1 << SLOT_BITS) - 32;
+
+/// Connections by id.
+#[derive(Debug)]
+pub struct Sessions<T> {
+    slab: Slab<Entry<T>>,
+    /// The next connection's; wraps after 2⁴⁴ connections.
+    serial: u64,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    id: u64,
+    value: T,
+}
+
+impl<T> Sessions<T> {
+    /// No connections, and ids that start anywhere.
+    pub fn new() -> Self {
+        // The standard library seeds its hash maps at random: randomness enough for
+        // "unlike last time", without a dependency.
+        Self { slab: Slab::new(), serial: RandomState::new().build_hasher().finish() }
+    }
+
+    /// The number of connections.
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    /// Adds a connection made by `make`, which is told the id.
+    ///
+    /// # Errors
+    /// Whatever `make` fails with; then nothing was added.
+    pub fn insert_with<E>(&mut self, make: impl FnOnce(u64) -> Result<T, E>) -> Result<u64, E> {
+        let vacant = self.slab.vacant_entry();
+        let id = self.serial << SLOT_BITS | vacant.key() as u64;
+        let value = make(id)?;
+        vacant.insert(Entry { id, value });
+        self.serial = self.serial.wrapping_add(1);
+        Ok(id)
+    }
+
+    /// The connection with this id.
+    pub fn get(&self, id: u64) -> Option<&T> {
+        self.slab.get(slot(id)).filter(|entry| entry.id == id).map(|entry| &entry.value)
+    }
+
+    /// The connection with this id.
+    pub fn get_mut(&mut self, id: u64) -> Option<&mut T> {
+        self.slab.get_mut(slot(id)).filter(|entry| entry.id == id).map(|entry| &mut entry.value)
+    }
+
+    /// The id behind a poll token, which is the id, cut to the machine's word.
+    pub fn id_of_token(&self, token: usize) -> Option<u64> {
+        let entry = self.slab.get(slot(token as u64))?;
+        (entry.id as usize == token).then_some(entry.id)
+    }
+
+    /// Takes the connection out. Its id is never given again.
+    pub fn remove(&mut self, id: u64) -> Option<T> {
+        self.get(id)?;
+        let value = self.slab.remove(slot(id)).value;
+        if self.slab.is_empty() {
+            // After a crowd has left, its table need not stay.
+            self.slab.shrink_to_fit();
+        }
+        Some(value)
+    }
+
+    /// Every connection with its id.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut T)> {
+        self.slab.iter_mut().map(|(_, entry)| (entry.id, &mut entry.value))
+    }
+}
+
+impl<T> Default for Sessions<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn slot(id: u64) -> usize {
+    (id & ((1 << SLOT_BITS) - 1)) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert(sessions: &mut Sessions<char>, value: char) -> u64 {
+        sessions.insert_with(|_| Ok::<_, ()>(value)).unwrap()
+    }
+
+    #[test]
+    fn reused_slot_gets_another_id() {
+        let mut sessions = Sessions::new();
+        let first = insert(&mut sessions, 'a');
+        assert_eq!(sessions.remove(first), Some('a'));
+        let second = insert(&mut sessions, 'b');
+        assert_eq!(slot(first), slot(second));
+        assert_ne!(first, second);
+        assert_eq!(sessions.get(first), None);
+        assert_eq!(sessions.remove(first), None);
+        assert_eq!(sessions.id_of_token(first as usize), None);
+        assert_eq!(sessions.id_of_token(second as usize), Some(second));
+        assert_eq!(sessions.get(second), Some(&'b'));
+    }
+
+    #[test]
+    fn two_starts_give_different_ids() {
+        let first = insert(&mut Sessions::new(), 'a');
+        let second = insert(&mut Sessions::new(), 'a');
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    fn serial_wraps_without_a_panic() {
+        let mut sessions = Sessions::new();
+        sessions.serial = u64::MAX;
+        let last = insert(&mut sessions, 'a');
+        let first = insert(&mut sessions, 'b');
+        assert_eq!((sessions.get(last), sessions.get(first)), (Some(&'a'), Some(&'b')));
+    }
+
+    #[test]
+    fn failed_insert_leaves_nothing() {
+        let mut sessions: Sessions<char> = Sessions::new();
+        assert_eq!(sessions.insert_with(|_| Err("no")), Err("no"));
+        assert!(sessions.is_empty());
+    }
+}
