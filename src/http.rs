@@ -1,0 +1,356 @@
+//! Request head → WebSocket upgrade or HTTP answer (RFC 9112, RFC 6455 section 4.2).
+//!
+//! moss reads exactly one request a connection: either it becomes a WebSocket, or it
+//! is answered and the connection ends. Bytes in, bytes out; who sent them, how they
+//! came and what is said about the server's health is the caller's.
+//!
+//! tungstenite's own server handshake is not used: it sends nothing on a bad request,
+//! takes frames that follow the head for junk, and looks at one `Connection` line only.
+//! `httparse` reads the head, and tungstenite derives the key's answer.
+
+use std::fmt::Write as _;
+
+use httparse::{Request, Status};
+use tungstenite::handshake::derive_accept_key;
+
+use crate::config::AllowedOrigins;
+
+/// The longest request head that is read, in bytes; a longer one is answered 431.
+pub const MAX_HEAD_BYTES: usize = 8 << 10;
+
+/// The most header lines of a head.
+const MAX_HEADERS: usize = 64;
+
+/// What the bytes so far amount to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Head {
+    /// The head goes on.
+    Incomplete,
+    /// A proper upgrade: send `response`; after `len` bytes of head come frames.
+    Upgrade {
+        /// Bytes of the head.
+        len: usize,
+        /// The 101 response, whole.
+        response: Vec<u8>,
+    },
+    /// `GET /health`: answer with [`health`].
+    Health,
+    /// Anything else: send this answer, whole, and end.
+    Answer(Vec<u8>),
+}
+
+/// What `/health` tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Health {
+    /// Seconds since start.
+    pub uptime_seconds: u64,
+    /// Open WebSocket connections: guests, clients and the master.
+    pub connections: usize,
+    /// Those that are logged in.
+    pub clients: usize,
+    /// Whether there is a master.
+    pub master: bool,
+}
+
+/// Reads a request head from the first bytes of a connection.
+pub fn read_head(bytes: &[u8], origins: &AllowedOrigins) -> Head {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = Request::new(&mut headers);
+    match request.parse(bytes) {
+        Ok(Status::Complete(len)) if len <= MAX_HEAD_BYTES => {
+            judge(&request, len, origins).unwrap_or_else(Head::Answer)
+        }
+        Ok(Status::Partial) if bytes.len() < MAX_HEAD_BYTES => Head::Incomplete,
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => Head::Answer(plain(
+            "431 Request Header Fields Too Large",
+            "",
+            "The request head is too large.\n",
+        )),
+        Err(_) => Head::Answer(bad("This is no HTTP/1.1 request.\n")),
+    }
+}
+
+/// The answer to `GET /health`.
+pub fn health(health: &Health) -> Vec<u8> {
+    let body = format!(
+        "{{\"status\":\"ok\",\"version\":\"{}\",\"uptime_seconds\":{},\"connections\":{},\"clients\":{},\"master\":{}}}\n",
+        env!("CARGO_PKG_VERSION"),
+        health.uptime_seconds,
+        health.connections,
+        health.clients,
+        health.master
+    );
+    answer("200 OK", "Cache-Control: no-store\r\n", "application/json", &body)
+}
+
+/// The answer to an upgrade when the house is full.
+pub fn full_house() -> Vec<u8> {
+    plain("503 Service Unavailable", "Retry-After: 5\r\n", "moss is full: no more connections.\n")
+}
+
+/// The answer to a request head that was not finished in time.
+pub fn too_slow() -> Vec<u8> {
+    plain("408 Request Timeout", "", "The request head took too long.\n")
+}
+
+/// The verdict on a whole head; `Err` is the refusing answer.
+fn judge(request: &Request<'_, '_>, len: usize, origins: &AllowedOrigins) -> Result<Head, Vec<u8>> {
+    let path = path_of(request.path.unwrap_or_default());
+    if path != "/" && path != "/health" {
+        return Err(plain("404 Not Found", "", "Nothing here. The WebSocket is at /.\n"));
+    }
+    if request.method != Some("GET") {
+        return Err(plain("405 Method Not Allowed", "Allow: GET\r\n", "Only GET is served.\n"));
+    }
+    if path == "/health" {
+        return Ok(Head::Health);
+    }
+    if !has_token(request, "upgrade", "websocket") || !has_token(request, "connection", "upgrade") {
+        return Err(plain(
+            "426 Upgrade Required",
+            "Upgrade: websocket\r\n",
+            "This is moss, a WebRTC signaling server. It speaks WebSocket: connect to ws:// at this address.\n",
+        ));
+    }
+    if request.version != Some(1) {
+        return Err(bad("A WebSocket needs HTTP/1.1.\n"));
+    }
+    if !values(request, "sec-websocket-version").eq([b"13".as_slice()]) {
+        return Err(plain(
+            "426 Upgrade Required",
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+            "Only version 13 of the WebSocket protocol is spoken here.\n",
+        ));
+    }
+    let mut keys = values(request, "sec-websocket-key");
+    let (Some(key), None) = (keys.next().filter(|key| is_nonce(key)), keys.next()) else {
+        return Err(bad("Sec-WebSocket-Key must be 16 bytes in base64.\n"));
+    };
+    if !values(request, "origin").all(|origin| origins.allow(origin)) {
+        return Err(plain("403 Forbidden", "", "Pages from this origin may not connect.\n"));
+    }
+    let mut response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n",
+        derive_accept_key(key)
+    );
+    // A browser that offers subprotocols fails unless one of them is chosen.
+    if let Some(protocol) = tokens(request, "sec-websocket-protocol").find_map(token_str) {
+        let _ = write!(response, "Sec-WebSocket-Protocol: {protocol}\r\n");
+    }
+    response.push_str("\r\n");
+    Ok(Head::Upgrade { len, response: response.into_bytes() })
+}
+
+/// The path of a request target: the query goes, and so does the authority of the
+/// absolute form that proxies use (RFC 9112, section 3.2.2).
+fn path_of(target: &str) -> &str {
+    let target = match target.split_once("://") {
+        Some((_, rest)) if !target.starts_with('/') => {
+            rest.find(['/', '?']).map_or("/", |at| &rest[at..])
+        }
+        _ => target,
+    };
+    match target.split('?').next() {
+        Some("") | None => "/",
+        Some(path) => path,
+    }
+}
+
+/// The values of every line of a header, in order.
+fn values<'r>(request: &'r Request<'_, '_>, name: &str) -> impl Iterator<Item = &'r [u8]> {
+    request
+        .headers
+        .iter()
+        .filter(move |header| header.name.eq_ignore_ascii_case(name))
+        .map(|header| header.value.trim_ascii())
+}
+
+/// The elements of a comma-separated header, over all its lines (RFC 9110, section 5.3).
+fn tokens<'r>(request: &'r Request<'_, '_>, name: &str) -> impl Iterator<Item = &'r [u8]> {
+    values(request, name)
+        .flat_map(|value| value.split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+}
+
+fn has_token(request: &Request<'_, '_>, name: &str, token: &str) -> bool {
+    tokens(request, name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// A token as text, if it is one (RFC 9110, section 5.6.2).
+fn token_str(bytes: &[u8]) -> Option<&str> {
+    let is_token = |&byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    (!bytes.is_empty() && bytes.iter().all(is_token))
+        .then(|| std::str::from_utf8(bytes).ok())
+        .flatten()
+}
+
+/// Sixteen bytes in base64 have 22 digits and two signs of padding.
+fn is_nonce(key: &[u8]) -> bool {
+    let digit = |&byte: &u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+    key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(digit)
+}
+
+fn bad(body: &str) -> Vec<u8> {
+    plain("400 Bad Request", "", body)
+}
+
+fn plain(status: &str, headers: &str, body: &str) -> Vec<u8> {
+    answer(status, headers, "text/plain; charset=utf-8", body)
+}
+
+fn answer(status: &str, headers: &str, content_type: &str, body: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 {status}\r\n{headers}Content-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+    fn head(text: &str) -> Head {
+        read_head(text.as_bytes(), &AllowedOrigins::Any)
+    }
+
+    fn status(text: &str) -> String {
+        match head(text) {
+            Head::Answer(bytes) => {
+                let text = String::from_utf8(bytes).unwrap();
+                let (head, body) = text.split_once("\r\n\r\n").expect("an end of the head");
+                assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
+                assert!(head.contains("\r\nConnection: close"), "{head}");
+                text["HTTP/1.1 ".len()..][..3].to_owned()
+            }
+            other => panic!("no answer: {other:?}"),
+        }
+    }
+
+    fn response(text: &str) -> String {
+        match head(text) {
+            Head::Upgrade { len, response } => {
+                assert_eq!(len, text.len());
+                String::from_utf8(response).unwrap()
+            }
+            other => panic!("no upgrade: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn upgrade_is_answered_by_the_key_of_the_rfc() {
+        let response = response(&format!("{UPGRADE}\r\n"));
+        assert!(response.starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
+        assert!(response.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+        assert!(response.ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn query_and_absolute_form_are_the_same_path() {
+        for target in ["/?room=1", "http://box/", "http://box", "http://box:80?x=/health"] {
+            assert!(matches!(
+                head(&format!("{UPGRADE}\r\n").replacen("GET /", &format!("GET {target}"), 1)),
+                Head::Upgrade { .. }
+            ));
+        }
+        assert_eq!(head("GET /health?x HTTP/1.1\r\n\r\n"), Head::Health);
+    }
+
+    #[test]
+    fn connection_tokens_may_be_spread_over_lines() {
+        let text = UPGRADE.replace(
+            "Connection: Upgrade\r\n",
+            "Connection: keep-alive\r\nCONNECTION: x , uPgrade\r\n",
+        );
+        response(&format!("{text}\r\n"));
+    }
+
+    #[test]
+    fn first_subprotocol_is_chosen() {
+        let response =
+            response(&format!("{UPGRADE}Sec-WebSocket-Protocol: ,b@d, chat, json\r\n\r\n"));
+        assert!(response.contains("\r\nSec-WebSocket-Protocol: chat\r\n"));
+    }
+
+    #[test]
+    fn every_prefix_is_incomplete() {
+        let text = format!("{UPGRADE}\r\n");
+        for len in 0..text.len() {
+            assert_eq!(head(&text[..len]), Head::Incomplete, "{len}");
+        }
+    }
+
+    #[test]
+    fn frames_after_the_head_are_not_part_of_it() {
+        let mut bytes = format!("{UPGRADE}\r\n").into_bytes();
+        let end = bytes.len();
+        bytes.extend([0x81, 0x80, 0, 0, 0, 0]);
+        assert!(
+            matches!(read_head(&bytes, &AllowedOrigins::Any), Head::Upgrade { len, .. } if len == end)
+        );
+    }
+
+    #[test]
+    fn each_refusal_has_its_status() {
+        let upgrade = format!("{UPGRADE}\r\n");
+        assert_eq!(status("GET / HTTP/1.1\r\n\r\n"), "426");
+        assert_eq!(status("GET /other HTTP/1.1\r\n\r\n"), "404");
+        assert_eq!(status(&upgrade.replace("GET / ", "GET /chat ")), "404");
+        assert_eq!(status("POST / HTTP/1.1\r\n\r\n"), "405");
+        assert_eq!(status("HEAD /health HTTP/1.1\r\n\r\n"), "405");
+        assert_eq!(status("\u{16}\u{3}\u{1}"), "400");
+        assert_eq!(status("GET / HTTP/2.0\r\n\r\n"), "400");
+        assert_eq!(status(&upgrade.replace("HTTP/1.1", "HTTP/1.0")), "400");
+        assert_eq!(status(&upgrade.replace("Version: 13", "Version: 8")), "426");
+        assert_eq!(status(&upgrade.replace("bXBs", "")), "400");
+        assert_eq!(status(&format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(MAX_HEAD_BYTES))), "431");
+        assert_eq!(
+            status(&format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(MAX_HEADERS + 1))),
+            "431"
+        );
+    }
+
+    #[test]
+    fn wrong_version_is_told_the_right_one() {
+        let Head::Answer(bytes) =
+            head(&format!("{UPGRADE}\r\n").replace("Version: 13", "Version: 25"))
+        else {
+            panic!("no answer");
+        };
+        assert!(String::from_utf8(bytes).unwrap().contains("\r\nSec-WebSocket-Version: 13\r\n"));
+    }
+
+    #[test]
+    fn origin_must_be_on_the_list() {
+        let only = AllowedOrigins::Only(vec!["https://a.example".to_owned()]);
+        let verdict = |lines: &str| read_head(format!("{UPGRADE}{lines}\r\n").as_bytes(), &only);
+        assert!(matches!(verdict(""), Head::Upgrade { .. }));
+        assert!(matches!(verdict("Origin: https://a.example\r\n"), Head::Upgrade { .. }));
+        for lines in [
+            "Origin: https://b.example\r\n",
+            "Origin: null\r\n",
+            "Origin: https://a.example:444\r\n",
+            "Origin: \r\n",
+            "Origin: https://a.example\r\nOrigin: https://b.example\r\n",
+        ] {
+            assert!(
+                matches!(verdict(lines), Head::Answer(answer) if answer.starts_with(b"HTTP/1.1 403")),
+                "{lines}"
+            );
+        }
+    }
+
+    #[test]
+    fn health_is_json() {
+        let bytes = health(&Health { uptime_seconds: 3, connections: 2, clients: 1, master: true });
+        let text = String::from_utf8(bytes).unwrap();
+        let (_, body) = text.split_once("\r\n\r\n").unwrap();
+        let value: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(value["status"], "ok");
+        assert_eq!(value["clients"], 1);
+        assert_eq!(value["master"], true);
+    }
+}
