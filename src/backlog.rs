@@ -1,0 +1,189 @@
+//! The bytes that one connection has not sent yet.
+//!
+//! One queue of whole frames (after, at first, one HTTP response). Frames are encoded
+//! straight into it: a server's frames carry no mask (RFC 6455, section 5.1), so a
+//! header of two, four or ten bytes and the payload are all there is.
+//!
+//! The queue knows where a frame starts at or after what was sent. So what has not
+//! begun to be sent can be given up for a Close that still reaches the peer as a
+//! well-formed frame, and the memory is free at once.
+
+use std::io;
+
+/// Sent bytes that may stay in front of unsent ones before they are cleared away;
+/// clearing moves what is left, so it should free more than it moves.
+const MOST_SENT: usize = 64 << 10;
+
+/// Opcodes of the frames that moss writes (RFC 6455, section 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opcode {
+    /// A packet.
+    Text = 0x1,
+    /// Never from moss itself; for those who echo.
+    Binary = 0x2,
+    /// The end, with its reason.
+    Close = 0x8,
+    /// Is anybody there?
+    Ping = 0x9,
+}
+
+/// Unsent bytes. Also a [`Write`](io::Write) that takes everything at once, for whole
+/// frames that somebody else encoded.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    bytes: Vec<u8>,
+    sent: usize,
+    /// Where a frame starts. Frames before it may be sent or not; none is cut by it.
+    frame: usize,
+}
+
+impl Backlog {
+    /// What is to be sent next.
+    pub fn unsent(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    /// Heap bytes in use.
+    pub fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Appends bytes that are no frames: an HTTP response, before any frame.
+    pub fn push_raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.frame = self.bytes.len();
+    }
+
+    /// Appends the header of a final frame. The caller appends `len` bytes to what it
+    /// is given, and nothing else.
+    pub fn push_frame(&mut self, opcode: Opcode, len: usize) -> &mut Vec<u8> {
+        self.bytes.reserve(len + 10);
+        self.bytes.push(0x80 | opcode as u8);
+        match len {
+            0..=125 => self.bytes.push(len as u8),
+            126..=0xffff => {
+                self.bytes.push(126);
+                self.bytes.extend_from_slice(&(len as u16).to_be_bytes());
+            }
+            _ => {
+                self.bytes.push(127);
+                self.bytes.extend_from_slice(&(len as u64).to_be_bytes());
+            }
+        }
+        &mut self.bytes
+    }
+
+    /// `count` of the unsent bytes were sent.
+    pub fn advance(&mut self, count: usize) {
+        self.sent += count;
+        if self.sent == self.bytes.len() {
+            // At rest a connection owns no buffer: there may be thousands.
+            *self = Self::default();
+        } else if self.sent > MOST_SENT && self.sent > self.bytes.len() / 2 {
+            let cut = self.frame_after_sent(false);
+            self.bytes.drain(..cut);
+            self.sent -= cut;
+            self.frame = 0;
+        }
+    }
+
+    /// Gives up every frame that has not begun to be sent.
+    pub fn cut(&mut self) {
+        let end = self.frame_after_sent(true);
+        self.bytes.truncate(end);
+        self.bytes.shrink_to_fit();
+    }
+
+    /// Walks from the known frame start to the last one that is not after `sent`, or
+    /// with `past`, to the first that is not before it.
+    fn frame_after_sent(&mut self, past: bool) -> usize {
+        while self.frame < self.sent {
+            let next = self.frame + frame_len(&self.bytes[self.frame..]);
+            if next > self.sent && !past {
+                break;
+            }
+            self.frame = next;
+        }
+        // An HTTP response that is not all sent yet is itself what must be kept.
+        if past { self.frame } else { self.frame.min(self.sent) }
+    }
+}
+
+impl io::Write for Backlog {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The length of the frame of moss's own at the start of `bytes`.
+fn frame_len(bytes: &[u8]) -> usize {
+    match bytes[1] {
+        126 => 4 + usize::from(u16::from_be_bytes([bytes[2], bytes[3]])),
+        // Written from a usize above, so the upper half of the eight bytes is what a
+        // usize has there.
+        127 => 10 + bytes[2..10].iter().fold(0, |len, &byte| len << 8 | usize::from(byte)),
+        short => 2 + usize::from(short),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backlog_of(lens: &[usize]) -> Backlog {
+        let mut backlog = Backlog::default();
+        for &len in lens {
+            backlog.push_frame(Opcode::Text, len).extend(std::iter::repeat_n(b'x', len));
+        }
+        backlog
+    }
+
+    #[test]
+    fn headers_are_those_of_the_rfc() {
+        assert_eq!(backlog_of(&[125]).unsent()[..2], [0x81, 125]);
+        assert_eq!(backlog_of(&[126]).unsent()[..4], [0x81, 126, 0, 126]);
+        assert_eq!(backlog_of(&[65_535]).unsent()[..4], [0x81, 126, 255, 255]);
+        assert_eq!(backlog_of(&[65_536]).unsent()[..10], [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn cut_keeps_the_frame_that_has_begun() {
+        for (sent, left) in [(0, 0), (1, 101), (102, 0), (103, 999 + 4 - 1), (1105, 0)] {
+            let mut backlog = backlog_of(&[100, 999, 70_000]);
+            backlog.advance(sent);
+            backlog.cut();
+            assert_eq!(backlog.unsent().len(), left, "after {sent}");
+        }
+    }
+
+    #[test]
+    fn cut_keeps_an_http_response_whole() {
+        let mut backlog = Backlog::default();
+        backlog.push_raw(b"HTTP/1.1 101 X\r\n\r\n");
+        backlog.push_frame(Opcode::Text, 3).extend(b"abc");
+        backlog.advance(5);
+        backlog.cut();
+        assert_eq!(backlog.unsent(), b"1.1 101 X\r\n\r\n");
+    }
+
+    #[test]
+    fn sent_bytes_are_cleared_away_and_the_rest_stays() {
+        let mut backlog = backlog_of(&[1_000; 200]);
+        let all = backlog.unsent().to_vec();
+        let mut sent = 0;
+        for step in [70_000, 50_000, 1, 30_000, 40_000] {
+            backlog.advance(step);
+            sent += step;
+            assert_eq!(backlog.unsent(), &all[sent..]);
+        }
+        backlog.cut();
+        assert!(backlog.unsent().len() < 1_004);
+        backlog.advance(backlog.unsent().len());
+        assert_eq!(backlog.held(), 0);
+    }
+}

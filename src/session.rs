@@ -1,0 +1,471 @@
+//! One connection's life: request head → open WebSocket → ending.
+//!
+//! Bytes in, packets out; packets in, unsent bytes out. No TCP, no poll, no clock (time
+//! is a parameter), no idea of what a packet means: a test or a fuzzer runs it without a
+//! socket.
+//!
+//! Received bytes stay where they were received, in a buffer that all connections
+//! share: an [`Input`] walks over them and yields each packet in place. Only what is
+//! left of a frame that is not whole yet moves into the session. So a session at rest
+//! owns no heap.
+//!
+//! RFC 6455 is tungstenite's: a frame that is not simply one whole message (control
+//! frames, fragments, and whatever breaks a rule) goes to a tungstenite context that
+//! exists for just so long. It is only ever given whole frames, so nothing hides in its
+//! buffers, and its answers go straight into the backlog. Any error of it is final.
+//!
+//! The caller keeps this order: [`Session::take_in`], [`Session::next`] until it has
+//! had enough, [`Session::put_back`].
+
+use std::borrow::Cow;
+use std::io::{self, Cursor, Read, Write};
+use std::mem;
+use std::time::{Duration, Instant};
+
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
+use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tungstenite::{Error, Message};
+
+use crate::backlog::{Backlog, Opcode};
+use crate::config::Config;
+use crate::http::{self, Head};
+
+/// From accept to a finished request head, whatever the peer drips.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// From the last thing that moss says to the peer's end of the connection.
+pub const ENDING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest reason that a Close frame holds (RFC 6455, section 5.5), in bytes.
+const MAX_REASON_BYTES: usize = 123;
+
+/// A partial frame's buffer may be this much larger than what it holds.
+const SLACK_BYTES: usize = 4 << 10;
+
+/// Read buffer of a tungstenite context; it lives in memory, so small steps cost little.
+const CONTEXT_BUFFER_BYTES: usize = 1 << 10;
+
+/// A connection without its socket.
+#[derive(Debug)]
+pub struct Session {
+    phase: Phase,
+    /// When the phase's own patience ends; not used while open.
+    deadline: Instant,
+    /// The last sign of life.
+    heard: Instant,
+    pinged: bool,
+    peer_ended: bool,
+    /// Received and not parsed: the start of a frame, or frames of a spent budget.
+    unparsed: Vec<u8>,
+    /// A fragmented message in the making, with the bytes in it so far.
+    fragments: Option<Box<Fragments>>,
+    backlog: Backlog,
+}
+
+/// Where a session is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its request head is being read.
+    Head,
+    /// It is a WebSocket.
+    Open,
+    /// Its last words are queued; what it receives is thrown away.
+    Ending,
+}
+
+/// What the received bytes say.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'i> {
+    /// A proper upgrade with its response: call [`Session::open`] with it, or refuse it
+    /// by [`Session::answer`].
+    Upgrade(Vec<u8>),
+    /// `GET /health`: call [`Session::answer`].
+    Health,
+    /// A text message.
+    Text(Cow<'i, str>),
+    /// A binary message.
+    Binary(Cow<'i, [u8]>),
+    /// A frame that needs nothing from the caller, but was work.
+    Frame,
+}
+
+/// Received bytes that are being parsed: where they were received, or behind the
+/// session's own earlier ones.
+#[derive(Debug)]
+pub struct Input<'b> {
+    bytes: Received<'b>,
+    at: usize,
+}
+
+#[derive(Debug)]
+enum Received<'b> {
+    Shared(&'b mut [u8]),
+    Own(Vec<u8>),
+}
+
+#[derive(Debug)]
+struct Fragments {
+    context: WebSocketContext,
+    bytes: usize,
+}
+
+impl Session {
+    /// A connection that was just accepted.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            phase: Phase::Head,
+            deadline: now + HEAD_TIMEOUT,
+            heard: now,
+            pinged: false,
+            peer_ended: false,
+            unparsed: Vec::new(),
+            fragments: None,
+            backlog: Backlog::default(),
+        }
+    }
+
+    /// Where the session is in its life.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What is to be sent to the peer next.
+    pub fn unsent(&self) -> &[u8] {
+        self.backlog.unsent()
+    }
+
+    /// `count` of the unsent bytes were sent.
+    pub fn advance(&mut self, count: usize) {
+        self.backlog.advance(count);
+    }
+
+    /// Heap bytes of the session: backlog, partial frames, fragments.
+    pub fn held(&self) -> usize {
+        let fragments = self.fragments.as_ref().map_or(0, |fragments| fragments.held());
+        self.backlog.held() + self.unparsed.capacity() + fragments
+    }
+
+    /// Whether [`next`](Self::next) may find something without new bytes.
+    pub fn has_unparsed(&self) -> bool {
+        !self.unparsed.is_empty()
+    }
+
+    /// Takes bytes that were received just now; with none, goes on with earlier ones.
+    pub fn take_in<'b>(&mut self, received: &'b mut [u8], now: Instant) -> Input<'b> {
+        if !received.is_empty() {
+            self.heard = now;
+            self.pinged = false;
+        }
+        let bytes = if self.unparsed.is_empty() {
+            Received::Shared(received)
+        } else {
+            self.unparsed.extend_from_slice(received);
+            Received::Own(mem::take(&mut self.unparsed))
+        };
+        Input { bytes, at: 0 }
+    }
+
+    /// The next thing that the bytes say; nothing when they say no more.
+    pub fn next<'i>(
+        &mut self,
+        input: &'i mut Input<'_>,
+        config: &Config,
+        now: Instant,
+    ) -> Option<Event<'i>> {
+        match self.phase {
+            Phase::Head => self.next_head(input, config, now),
+            Phase::Open => self.next_frame(input, config.limits.max_packet_bytes, now),
+            Phase::Ending => {
+                input.at = input.bytes().len();
+                None
+            }
+        }
+    }
+
+    /// Keeps what was not parsed for later.
+    pub fn put_back(&mut self, input: Input<'_>) {
+        if self.phase == Phase::Ending {
+            return;
+        }
+        self.unparsed = match input.bytes {
+            Received::Shared(bytes) => bytes[input.at..].to_vec(),
+            Received::Own(bytes) if input.at == bytes.len() => Vec::new(),
+            Received::Own(mut bytes) => {
+                bytes.drain(..input.at);
+                if bytes.capacity() > 2 * bytes.len() + SLACK_BYTES {
+                    bytes.shrink_to_fit();
+                }
+                bytes
+            }
+        };
+    }
+
+    /// Becomes a WebSocket by sending the response to its upgrade.
+    pub fn open(&mut self, response: &[u8]) {
+        self.backlog.push_raw(response);
+        self.phase = Phase::Open;
+    }
+
+    /// Sends an HTTP answer, and ends.
+    pub fn answer(&mut self, answer: &[u8], now: Instant) {
+        self.backlog.push_raw(answer);
+        self.end(now);
+    }
+
+    /// Queues a frame; the caller appends its `len` bytes of payload to what it is given.
+    pub fn queue(&mut self, opcode: Opcode, len: usize) -> &mut Vec<u8> {
+        self.backlog.push_frame(opcode, len)
+    }
+
+    /// Sends what is queued and then a Close (RFC 6455, section 7.1.2), and ends. A
+    /// reason is cut to what fits, on a character boundary.
+    pub fn close(&mut self, code: u16, reason: &str, now: Instant) {
+        if self.phase == Phase::Open {
+            let reason = &reason[..reason.floor_char_boundary(MAX_REASON_BYTES)];
+            let payload = self.backlog.push_frame(Opcode::Close, 2 + reason.len());
+            payload.extend_from_slice(&code.to_be_bytes());
+            payload.extend_from_slice(reason.as_bytes());
+        }
+        self.end(now);
+    }
+
+    /// Like [`close`](Self::close), but gives up all that has not begun to be sent: the
+    /// peer takes it too slowly, and its memory is wanted now.
+    pub fn cut(&mut self, code: u16, reason: &str, now: Instant) {
+        self.backlog.cut();
+        self.close(code, reason, now);
+    }
+
+    /// The peer has sent its last byte. What is queued is still sent.
+    pub fn peer_ended(&mut self, now: Instant) {
+        self.peer_ended = true;
+        self.end(now);
+    }
+
+    /// The connection is broken: nothing can be sent any more.
+    pub fn broken(&mut self, now: Instant) {
+        self.backlog = Backlog::default();
+        self.peer_ended(now);
+    }
+
+    /// Whether nothing is left to do or to wait for.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.phase == Phase::Ending
+            && (now >= self.deadline || (self.peer_ended && self.unsent().is_empty()))
+    }
+
+    /// Looks at the clock; at least once a second. Queues a ping, or ends the session,
+    /// when it is time.
+    pub fn tick(&mut self, keepalive: Duration, now: Instant) {
+        match self.phase {
+            Phase::Head if now >= self.deadline => self.answer(&http::too_slow(), now),
+            Phase::Open => {
+                let silence = now.saturating_duration_since(self.heard);
+                if silence >= 2 * keepalive {
+                    self.close(1011, "no sign of life", now);
+                } else if silence >= keepalive && !self.pinged {
+                    self.pinged = true;
+                    self.queue(Opcode::Ping, 0);
+                }
+            }
+            Phase::Head | Phase::Ending => {}
+        }
+    }
+
+    /// The peer was not listened to for so long: its silence does not count.
+    pub fn excuse(&mut self, silence: Duration, now: Instant) {
+        self.heard = now.min(self.heard + silence);
+    }
+
+    fn end(&mut self, now: Instant) {
+        if self.phase != Phase::Ending {
+            self.phase = Phase::Ending;
+            self.deadline = now + ENDING_TIMEOUT;
+            self.unparsed = Vec::new();
+            self.fragments = None;
+        }
+    }
+
+    fn next_head<'i>(
+        &mut self,
+        input: &mut Input<'_>,
+        config: &Config,
+        now: Instant,
+    ) -> Option<Event<'i>> {
+        match http::read_head(input.rest(), &config.allowed_origins) {
+            Head::Incomplete => None,
+            Head::Upgrade { len, response } => {
+                input.at += len;
+                Some(Event::Upgrade(response))
+            }
+            Head::Health => Some(Event::Health),
+            Head::Answer(answer) => {
+                self.answer(&answer, now);
+                Some(Event::Frame)
+            }
+        }
+    }
+
+    fn next_frame<'i>(
+        &mut self,
+        input: &'i mut Input<'_>,
+        max_bytes: usize,
+        now: Instant,
+    ) -> Option<Event<'i>> {
+        let rest = input.rest();
+        let mut cursor = Cursor::new(&*rest);
+        let (header, payload_len) = match FrameHeader::parse(&mut cursor) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) => return None,
+            Err(error) => return Some(self.violation(&error, now)),
+        };
+        let header_len = cursor.position() as usize;
+        let payload_len = match usize::try_from(payload_len) {
+            Ok(len) if len <= max_bytes => len,
+            // Told from the header alone: the payload may never come.
+            _ => {
+                self.close(1009, "packet too long", now);
+                return Some(Event::Frame);
+            }
+        };
+        if rest.len() - header_len < payload_len {
+            return None;
+        }
+        let frame = input.take(header_len + payload_len);
+        match whole_message(&header) {
+            Some((data, mask)) if self.fragments.is_none() => {
+                let payload = &mut frame[header_len..];
+                unmask(payload, mask);
+                let payload = &*payload;
+                if data == Data::Binary {
+                    return Some(Event::Binary(payload.into()));
+                }
+                match str::from_utf8(payload) {
+                    Ok(text) => Some(Event::Text(text.into())),
+                    Err(_) => {
+                        self.close(1007, "text is not UTF-8", now);
+                        Some(Event::Frame)
+                    }
+                }
+            }
+            _ => Some(self.other_frame(frame, max_bytes, now)),
+        }
+    }
+
+    /// Has tungstenite read one whole frame.
+    fn other_frame<'i>(&mut self, frame: &[u8], max_bytes: usize, now: Instant) -> Event<'i> {
+        let begun = self.fragments.is_some();
+        let mut fragments = self.fragments.take().unwrap_or_else(|| Fragments::new(max_bytes));
+        let mut stream = FrameStream { input: frame, output: &mut self.backlog };
+        let read = fragments.context.read(&mut stream);
+        // The answer to a ping or a Close is only written by the next call.
+        let answered = fragments.context.flush(&mut stream);
+        match read {
+            Ok(Message::Text(text)) => return Event::Text(text.as_str().to_owned().into()),
+            Ok(Message::Binary(bytes)) => return Event::Binary(bytes.to_vec().into()),
+            Ok(_) if answered.is_err() => self.end(now),
+            Ok(_) if begun => self.fragments = Some(fragments),
+            Ok(_) => {}
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                fragments.bytes += frame.len();
+                self.fragments = Some(fragments);
+            }
+            Err(error) => return self.violation(&error, now),
+        }
+        Event::Frame
+    }
+
+    /// The peer broke a rule of RFC 6455: fail the connection (section 7.1.7).
+    fn violation<'i>(&mut self, error: &Error, now: Instant) -> Event<'i> {
+        match error {
+            Error::Utf8(_) => self.close(1007, "text is not UTF-8", now),
+            Error::Capacity(_) => self.close(1009, "packet too long", now),
+            _ => self.close(1002, "protocol error", now),
+        }
+        Event::Frame
+    }
+}
+
+impl Input<'_> {
+    fn bytes(&mut self) -> &mut [u8] {
+        match &mut self.bytes {
+            Received::Shared(bytes) => bytes,
+            Received::Own(bytes) => bytes,
+        }
+    }
+
+    fn rest(&mut self) -> &mut [u8] {
+        let at = self.at;
+        &mut self.bytes()[at..]
+    }
+
+    fn take(&mut self, len: usize) -> &mut [u8] {
+        let at = self.at;
+        self.at += len;
+        &mut self.bytes()[at..at + len]
+    }
+}
+
+impl Fragments {
+    fn new(max_bytes: usize) -> Box<Self> {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(CONTEXT_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_message_size(Some(max_bytes))
+            .max_frame_size(Some(max_bytes));
+        Box::new(Self { context: WebSocketContext::new(Role::Server, Some(config)), bytes: 0 })
+    }
+
+    fn held(&self) -> usize {
+        // The message's buffer doubles as it grows.
+        size_of::<Self>() + CONTEXT_BUFFER_BYTES + 2 * self.bytes
+    }
+}
+
+/// A tungstenite context's stream for the time of one frame.
+struct FrameStream<'s> {
+    input: &'s [u8],
+    output: &'s mut Backlog,
+}
+
+impl Read for FrameStream<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.input.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.input.read(buffer)
+    }
+}
+
+impl Write for FrameStream<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.output.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The kind and mask of a frame that is a whole message and breaks no rule.
+fn whole_message(header: &FrameHeader) -> Option<(Data, [u8; 4])> {
+    let plain = header.is_final && !header.rsv1 && !header.rsv2 && !header.rsv3;
+    match header.opcode {
+        OpCode::Data(data @ (Data::Text | Data::Binary)) if plain => Some((data, header.mask?)),
+        _ => None,
+    }
+}
+
+/// RFC 6455, section 5.3. Eight bytes a step, which the compiler widens further.
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (chunks, tail) = payload.as_chunks_mut::<8>();
+    for chunk in chunks {
+        *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
+    }
+    for (byte, mask) in tail.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= mask;
+    }
+}
