@@ -1,0 +1,111 @@
+//! The listening socket, and when it rests.
+//!
+//! An edge-triggered listener says once that connections wait, so what was not accepted
+//! is remembered. When there is no room or no descriptor it rests, without spinning, and
+//! is tried again when a session ends or after a short while: it would not be reported
+//! by itself.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+
+/// How long a listener without room rests at most.
+const REST: Duration = Duration::from_millis(100);
+
+/// Connections that the kernel completes ahead of us: enough for a whole house that
+/// reconnects at once (the kernel caps it by `net.core.somaxconn`).
+const QUEUE: i32 = 4096;
+
+/// The listening socket.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: TcpListener,
+    /// Connections may wait.
+    pending: bool,
+    rests_until: Option<Instant>,
+}
+
+impl Listener {
+    /// Listens, with what every accepted connection inherits: no delay of small packets.
+    ///
+    /// # Errors
+    /// The address can't be listened on.
+    pub(crate) fn bind(address: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
+        let mut socket = TcpListener::bind(address)?;
+        rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
+        // A second call only deepens the queue.
+        rustix::net::listen(&socket, QUEUE)?;
+        registry.register(&mut socket, token, Interest::READABLE)?;
+        Ok(Self { socket, pending: false, rests_until: None })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// An event said that connections wait.
+    pub(crate) fn note(&mut self) {
+        self.pending = true;
+    }
+
+    /// A session has ended: there may be room again.
+    pub(crate) fn wake(&mut self) {
+        self.rests_until = None;
+    }
+
+    /// The time of the next try, if connections may wait.
+    pub(crate) fn next_try(&self, now: Instant) -> Option<Instant> {
+        self.pending.then(|| self.rests_until.unwrap_or(now))
+    }
+
+    /// Whether to accept now.
+    pub(crate) fn is_ready(&self, now: Instant) -> bool {
+        self.next_try(now).is_some_and(|at| at <= now)
+    }
+
+    /// Accepts one connection; nothing if none waits or the listener has to rest.
+    pub(crate) fn accept(&mut self, now: Instant) -> Option<TcpStream> {
+        loop {
+            match self.socket.accept() {
+                Ok((stream, _)) => return Some(stream),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.pending = false;
+                    return None;
+                }
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(error) => {
+                    log::warn!("no new connections for now: {error}");
+                    self.rest(now);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// There is no room: rests for a while.
+    pub(crate) fn rest(&mut self, now: Instant) {
+        self.rests_until = Some(now + REST);
+    }
+}
+
+/// Errors of the one connection that was about to be accepted; the next may be fine.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(
+        error.kind(),
+        Interrupted
+            | ConnectionAborted
+            | ConnectionReset
+            | HostUnreachable
+            | NetworkUnreachable
+            | NetworkDown
+            | TimedOut
+    )
+}

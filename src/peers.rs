@@ -1,0 +1,377 @@
+//! Every connection: its socket with its session, and the way of bytes between the two.
+//!
+//! Deliveries are queued here, each queue is sent once a turn, and the limits on unsent
+//! bytes are enforced. Nobody here knows the protocol: who left is put on a list, for
+//! the server to tell the relay.
+
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+
+use crate::backlog::Opcode;
+use crate::config::Limits;
+use crate::packet::Outgoing;
+use crate::relay::Delivery;
+use crate::session::{Phase, Session};
+use crate::sessions::Sessions;
+use crate::socket::Socket;
+
+/// All connections.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    sessions: Sessions<Peer>,
+    limits: Limits,
+    /// This turn's time.
+    pub(crate) now: Instant,
+    /// Peers to be served in this or the next turn.
+    ready: Vec<u64>,
+    /// Peers with something to send.
+    unflushed: Vec<u64>,
+    /// Peers that can receive no more; the relay is to be told.
+    departed: Vec<u64>,
+    /// Peers that may be over, and are to be reaped.
+    ended: Vec<u64>,
+    /// Open WebSockets.
+    open: usize,
+    /// Heap bytes of all sessions.
+    held: usize,
+    /// Bytes ever queued, for telling what a packet caused.
+    queued: u64,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) socket: Socket,
+    pub(crate) session: Session,
+    /// The budget ended before the frames did.
+    pub(crate) interrupted: bool,
+    on_ready: bool,
+    on_unflushed: bool,
+    /// Counts among the open ones.
+    counted_open: bool,
+    counted_held: usize,
+}
+
+impl Peers {
+    pub(crate) fn new(limits: Limits, now: Instant) -> Self {
+        Self {
+            sessions: Sessions::new(),
+            limits,
+            now,
+            ready: Vec::new(),
+            unflushed: Vec::new(),
+            departed: Vec::new(),
+            ended: Vec::new(),
+            open: 0,
+            held: 0,
+            queued: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// Open WebSockets.
+    pub(crate) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// Bytes queued since the start.
+    pub(crate) fn queued(&self) -> u64 {
+        self.queued
+    }
+
+    pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Peer> {
+        self.sessions.get_mut(id)
+    }
+
+    /// Unsent bytes of one peer.
+    pub(crate) fn backlog(&self, id: u64) -> usize {
+        self.sessions.get(id).map_or(0, |peer| peer.session.unsent().len())
+    }
+
+    /// Adds a connection that was just accepted. One that can't be registered is
+    /// closed by dropping it.
+    pub(crate) fn accept(&mut self, mut stream: TcpStream, registry: &Registry) {
+        let session = Session::new(self.now);
+        let added = self.sessions.insert_with(|id| {
+            let token = Token(id as usize);
+            registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            std::io::Result::Ok(Peer {
+                socket: Socket::new(stream),
+                session,
+                interrupted: false,
+                on_ready: false,
+                on_unflushed: false,
+                counted_open: false,
+                counted_held: 0,
+            })
+        });
+        match added {
+            Ok(id) => log::debug!("{id}: connected"),
+            Err(error) => log::warn!("a connection can't be polled: {error}"),
+        }
+    }
+
+    /// Remembers what a poll event says.
+    pub(crate) fn note(&mut self, event: &Event) {
+        let Some(id) = self.sessions.id_of_token(event.token().0) else { return };
+        let Some(peer) = self.sessions.get_mut(id) else { return };
+        peer.socket.note(event);
+        let (readable, writable) = (peer.socket.is_readable(), peer.socket.is_writable());
+        if writable && !peer.session.unsent().is_empty() {
+            self.flush_later(id);
+        }
+        if readable {
+            self.serve_later(id);
+        }
+    }
+
+    /// Puts a peer on the ready list.
+    pub(crate) fn serve_later(&mut self, id: u64) {
+        if let Some(peer) = self.sessions.get_mut(id)
+            && !peer.on_ready
+        {
+            peer.on_ready = true;
+            self.ready.push(id);
+        }
+    }
+
+    /// Takes the ready list; whoever is put on it from now on waits for the next turn.
+    pub(crate) fn take_ready(&mut self) -> Vec<u64> {
+        let ready = std::mem::take(&mut self.ready);
+        for &id in &ready {
+            if let Some(peer) = self.sessions.get_mut(id) {
+                peer.on_ready = false;
+            }
+        }
+        ready
+    }
+
+    /// Whether the next turn has work already.
+    pub(crate) fn has_work(&self) -> bool {
+        let lists = [&self.ready, &self.unflushed, &self.departed, &self.ended];
+        lists.iter().any(|list| !list.is_empty())
+    }
+
+    /// Turns a session into an open WebSocket.
+    pub(crate) fn open_session(&mut self, id: u64, response: &[u8]) {
+        if let Some(peer) = self.sessions.get_mut(id) {
+            peer.session.open(response);
+            peer.counted_open = true;
+            self.open += 1;
+            self.flush_later(id);
+        }
+    }
+
+    /// Sends an HTTP answer, and ends.
+    pub(crate) fn answer(&mut self, id: u64, answer: &[u8]) {
+        let now = self.now;
+        if let Some(peer) = self.sessions.get_mut(id) {
+            peer.session.answer(answer, now);
+            self.settle(id);
+        }
+    }
+
+    /// Hands over what the relay decided.
+    pub(crate) fn deliver(&mut self, delivery: Delivery<'_>) {
+        let limit = self.limits.max_backlog_bytes;
+        match delivery {
+            Delivery::Peer { to, packet } => self.queue(to, packet, limit),
+            // Its clients are held back above the limit; what moss itself has to tell
+            // it may go on top, but not without end.
+            Delivery::Master { to, packet } => self.queue(to, packet, 2 * limit),
+            Delivery::Broadcast { to, packet } => {
+                self.queue(to, packet, limit);
+                self.flush(to);
+            }
+            Delivery::Close { id, reason } => self.close(id, 1008, reason),
+        }
+    }
+
+    /// Closes a connection after what is queued for it.
+    pub(crate) fn close(&mut self, id: u64, code: u16, reason: &str) {
+        let now = self.now;
+        if let Some(peer) = self.sessions.get_mut(id) {
+            peer.session.close(code, reason, now);
+            self.settle(id);
+        }
+    }
+
+    /// Closes a connection at the cost of what is queued for it.
+    pub(crate) fn cut(&mut self, id: u64, reason: &str) {
+        let now = self.now;
+        if let Some(peer) = self.sessions.get_mut(id) {
+            log::debug!("{id}: dropped: {reason}");
+            peer.session.cut(1013, reason, now);
+            self.settle(id);
+        }
+    }
+
+    /// Closes all connections.
+    pub(crate) fn close_all(&mut self, code: u16, reason: &str) {
+        for id in self.ids() {
+            self.close(id, code, reason);
+        }
+    }
+
+    /// Draws the conclusions from what a session has done by itself: its answers are
+    /// flushed, its departure is told, its end is seen.
+    pub(crate) fn settle(&mut self, id: u64) {
+        // What the session itself had to say, pongs above all, is backlog too.
+        if self.backlog(id) > 2 * self.limits.max_backlog_bytes
+            && let Some(peer) = self.sessions.get_mut(id)
+            && peer.session.phase() == Phase::Open
+        {
+            peer.session.cut(1013, "reads too slowly", self.now);
+        }
+        self.account(id);
+        self.flush_later(id);
+    }
+
+    /// The next peer of which the relay has not been told that it left.
+    pub(crate) fn next_departed(&mut self) -> Option<u64> {
+        self.departed.pop()
+    }
+
+    /// Removes the connections that are over.
+    pub(crate) fn reap(&mut self) -> usize {
+        let mut reaped = 0;
+        while let Some(id) = self.ended.pop() {
+            // Dropping the stream closes it and takes it out of the poll.
+            if let Some(peer) = self.sessions.remove(id) {
+                log::debug!("{id}: gone");
+                self.held -= peer.counted_held;
+                reaped += 1;
+            }
+        }
+        reaped
+    }
+
+    /// Sends what was queued in this turn, each peer's once.
+    pub(crate) fn flush_all(&mut self) {
+        for id in std::mem::take(&mut self.unflushed) {
+            if let Some(peer) = self.sessions.get_mut(id) {
+                peer.on_unflushed = false;
+                self.flush(id);
+            }
+        }
+    }
+
+    /// Looks at each connection's deadlines. Clients that are `held_back` are not
+    /// listened to, so their silence means nothing.
+    pub(crate) fn tick(&mut self, keepalive: Duration, held_back: impl Fn(u64) -> bool) {
+        for id in self.ids() {
+            let now = self.now;
+            let Some(peer) = self.sessions.get_mut(id) else { continue };
+            if peer.session.phase() == Phase::Open && held_back(id) {
+                continue;
+            }
+            peer.session.tick(keepalive, now);
+            self.settle(id);
+        }
+    }
+
+    /// Listens again to a client that was held back for so long.
+    pub(crate) fn release(&mut self, id: u64, held_back: Duration) {
+        let now = self.now;
+        if let Some(peer) = self.sessions.get_mut(id) {
+            peer.session.excuse(held_back, now);
+            if peer.interrupted || peer.socket.is_readable() {
+                self.serve_later(id);
+            }
+        }
+    }
+
+    /// Drops whoever holds most, until all together hold no more than the limit.
+    pub(crate) fn bound_memory(&mut self) {
+        while self.held > self.limits.max_memory_bytes {
+            let most = self.sessions.iter_mut().max_by_key(|(_, peer)| peer.counted_held);
+            let Some((id, peer)) = most else { return };
+            if peer.session.phase() == Phase::Ending {
+                peer.session.broken(self.now);
+                self.settle(id);
+            } else {
+                self.cut(id, "too much is held for it");
+            }
+        }
+    }
+
+    fn ids(&mut self) -> Vec<u64> {
+        self.sessions.iter_mut().map(|(id, _)| id).collect()
+    }
+
+    /// Queues a packet. Above the limit it is first tried to send what is queued; if
+    /// that does not help, the peer is cut off, so that nobody waits for it.
+    fn queue(&mut self, to: u64, packet: Outgoing<'_>, limit: usize) {
+        let len = packet.len();
+        self.queued += len as u64;
+        if self.backlog(to) + len > limit {
+            self.flush(to);
+            if self.backlog(to) + len > limit {
+                return self.cut(to, "reads too slowly");
+            }
+        }
+        let Some(peer) = self.sessions.get_mut(to) else { return };
+        if peer.session.phase() != Phase::Open {
+            return;
+        }
+        packet.write(peer.session.queue(Opcode::Text, len));
+        self.account(to);
+        self.flush_later(to);
+    }
+
+    /// Brings the sums and lists up to date with one session.
+    fn account(&mut self, id: u64) {
+        let Some(peer) = self.sessions.get_mut(id) else { return };
+        let held = peer.session.held();
+        self.held = self.held - peer.counted_held + held;
+        peer.counted_held = held;
+        if peer.session.phase() == Phase::Ending {
+            if peer.counted_open {
+                peer.counted_open = false;
+                self.open -= 1;
+                self.departed.push(id);
+            }
+            if peer.session.is_over(self.now) {
+                self.ended.push(id);
+            }
+        }
+    }
+
+    fn flush_later(&mut self, id: u64) {
+        if let Some(peer) = self.sessions.get_mut(id)
+            && !peer.on_unflushed
+        {
+            peer.on_unflushed = true;
+            self.unflushed.push(id);
+        }
+    }
+
+    /// Sends as much as the socket takes.
+    fn flush(&mut self, id: u64) {
+        let now = self.now;
+        let Some(peer) = self.sessions.get_mut(id) else { return };
+        while !peer.session.unsent().is_empty() && peer.socket.is_writable() {
+            match peer.socket.send(peer.session.unsent()) {
+                Ok(count) => peer.session.advance(count),
+                Err(_) => {
+                    peer.session.broken(now);
+                    break;
+                }
+            }
+        }
+        if peer.session.phase() == Phase::Ending && peer.session.unsent().is_empty() {
+            peer.socket.shut_down();
+        }
+        self.account(id);
+    }
+}

@@ -1,0 +1,121 @@
+//! When clients are not read, because the master does not keep up.
+//!
+//! A pure decision: numbers and the time in, a verdict out. While the master's backlog
+//! is above the limit its clients wait, and TCP slows them down: nothing is lost and
+//! memory stays bounded. A master that does not catch up in time must go, or its
+//! clients would wait for ever.
+
+use std::time::{Duration, Instant};
+
+/// Whether the clients are held back, and since when for which master.
+#[derive(Debug)]
+pub(crate) struct Pressure {
+    limit: usize,
+    patience: Duration,
+    pause: Option<Pause>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    master: u64,
+    since: Instant,
+}
+
+/// What is to be done at the end of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// All is as before.
+    Unchanged,
+    /// The clients are read again; they had to wait for so long.
+    Release(Duration),
+    /// The master had its time: drop it.
+    Drop(u64),
+}
+
+impl Pressure {
+    /// Clients wait above `limit` bytes and for at most `patience`.
+    pub(crate) fn new(limit: usize, patience: Duration) -> Self {
+        Self { limit, patience, pause: None }
+    }
+
+    /// Whether the clients are held back now.
+    pub(crate) fn is_on(&self) -> bool {
+        self.pause.is_some()
+    }
+
+    /// Whether a client may be read, asked before each time; `master` is the master and
+    /// its backlog in bytes. Once the answer was no, it is no until [`review`] says
+    /// otherwise.
+    ///
+    /// [`review`]: Self::review
+    pub(crate) fn holds(&mut self, master: Option<(u64, usize)>, now: Instant) -> bool {
+        if let (None, Some((master, backlog))) = (self.pause, master)
+            && backlog > self.limit
+        {
+            self.pause = Some(Pause { master, since: now });
+        }
+        self.pause.is_some()
+    }
+
+    /// Decides at the end of a turn.
+    pub(crate) fn review(&mut self, master: Option<(u64, usize)>, now: Instant) -> Verdict {
+        let Some(pause) = self.pause else { return Verdict::Unchanged };
+        let waited = now.saturating_duration_since(pause.since);
+        match master {
+            Some((id, backlog)) if id == pause.master && backlog >= self.limit / 2 => {
+                if waited < self.patience {
+                    return Verdict::Unchanged;
+                }
+                Verdict::Drop(id)
+            }
+            _ => {
+                self.pause = None;
+                Verdict::Release(waited)
+            }
+        }
+    }
+
+    /// When [`review`](Self::review) drops the master at the latest.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.pause.map(|pause| pause.since + self.patience)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn paused(now: Instant) -> Pressure {
+        let mut pressure = Pressure::new(100, 5 * SECOND);
+        assert!(!pressure.holds(Some((1, 100)), now));
+        assert!(pressure.holds(Some((1, 101)), now));
+        pressure
+    }
+
+    #[test]
+    fn clients_wait_until_the_backlog_is_below_half() {
+        let now = Instant::now();
+        let mut pressure = paused(now);
+        assert!(pressure.holds(Some((1, 60)), now));
+        assert_eq!(pressure.review(Some((1, 50)), now + SECOND), Verdict::Unchanged);
+        assert_eq!(pressure.review(Some((1, 49)), now + SECOND), Verdict::Release(SECOND));
+        assert!(!pressure.holds(Some((1, 60)), now));
+    }
+
+    #[test]
+    fn new_master_or_none_releases_the_clients() {
+        let now = Instant::now();
+        assert_eq!(paused(now).review(Some((2, 1000)), now), Verdict::Release(Duration::ZERO));
+        assert_eq!(paused(now).review(None, now), Verdict::Release(Duration::ZERO));
+    }
+
+    #[test]
+    fn master_that_does_not_catch_up_is_dropped() {
+        let now = Instant::now();
+        let mut pressure = paused(now);
+        assert_eq!(pressure.review(Some((1, 50)), now + 5 * SECOND), Verdict::Drop(1));
+        assert_eq!(pressure.review(None, now + 5 * SECOND), Verdict::Release(5 * SECOND));
+    }
+}

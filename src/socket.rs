@@ -1,0 +1,120 @@
+//! One non-blocking TCP stream, and what its readiness means.
+//!
+//! mio reports edges: a stream is reported again only after it has been drained (or
+//! filled). So what was reported is remembered here until a system call shows that it
+//! is over. Neither `receive` nor `send` ever makes a call that must fail.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+
+use mio::event::Event;
+use mio::net::TcpStream;
+
+/// A TCP stream with its readiness.
+#[derive(Debug)]
+pub struct Socket {
+    stream: TcpStream,
+    readable: bool,
+    writable: bool,
+    /// The peer may have ended: a short read is no proof of a drained stream then.
+    ending: bool,
+    shut_down: bool,
+}
+
+/// What [`Socket::receive`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing now; an event will tell.
+    Blocked,
+    /// The peer has sent its last byte.
+    End,
+    /// The connection is broken.
+    Broken,
+}
+
+impl Socket {
+    /// A stream that is registered for reading and writing. A fresh one can be written.
+    pub fn new(stream: TcpStream) -> Self {
+        Self { stream, readable: false, writable: true, ending: false, shut_down: false }
+    }
+
+    /// The stream, for registering it.
+    pub fn stream_mut(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// Remembers what an event says. Its flags are hints: an error or an end is only
+    /// believed when a read meets it, after all the bytes before it.
+    pub fn note(&mut self, event: &Event) {
+        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+        self.ending |= event.is_read_closed() || event.is_error();
+    }
+
+    /// Whether [`receive`](Self::receive) may find something.
+    pub fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// Whether [`send`](Self::send) may take something.
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// Receives once.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> Received {
+        while self.readable {
+            match self.stream.read(buffer) {
+                Ok(0) => {
+                    self.readable = false;
+                    return Received::End;
+                }
+                Ok(count) => {
+                    // Fewer bytes than asked for: drained, without a second call.
+                    self.readable = count == buffer.len() || self.ending;
+                    return Received::Bytes(count);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.readable = false;
+                    return Received::Broken;
+                }
+            }
+        }
+        Received::Blocked
+    }
+
+    /// Sends once, and returns how much was taken; an event tells when a stream that
+    /// did not take everything can take more.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        while self.writable {
+            match self.stream.write(bytes) {
+                Ok(count) => {
+                    self.writable = count == bytes.len();
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(0)
+    }
+
+    /// Ends moss's side of the stream, once. The peer's bytes must still be read: to
+    /// close with unread input would reset the connection, and the last words would be
+    /// lost on their way.
+    pub fn shut_down(&mut self) {
+        if !self.shut_down {
+            self.shut_down = true;
+            // It fails only where the peer has gone first.
+            let _ = self.stream.shutdown(Shutdown::Write);
+        }
+    }
+}
