@@ -1,1 +1,57 @@
-//! Many-to-One Signaling Server.
+//! moss, the Many-to-One Signaling Server: WebSocket signaling for WebRTC
+//! applications in which many clients talk to one *master*.
+//!
+//! The program is in `main.rs`, and the protocol is described in the README. This page
+//! shows the house, for those who come to read or to change it.
+//!
+//! One thread, one poll loop, no async runtime. Bytes flow one way, through parts that
+//! each know one thing:
+//!
+//! ```text
+//!            what TCP is     what WebSocket is    what JSON is    who gets it
+//!
+//!  bytes ──▶   socket   ──▶      session     ──▶    packet   ──▶   relay
+//!                                                                    │ deliveries
+//!  bytes ◀──   socket   ◀──      backlog     ◀──    packet   ◀───────┘
+//!
+//!           └────────────── peers ──────────────┘
+//!           └───────────────────────── server ─────────────────────────────┘
+//! ```
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`config`] | every setting, parsed once |
+//! | [`packet`] | the JSON envelope: parse, encode, reserved types, error codes |
+//! | [`relay`] | who is master, who is logged in, the offer; *(sender, packet) → deliveries* |
+//! | [`sessions`] | the slab, its ids and tokens |
+//! | [`http`] | request head → upgrade or answer |
+//! | [`backlog`] | what one connection has not sent yet |
+//! | [`session`] | one connection's life: bytes in, packets out, and back; deadlines |
+//! | [`socket`] | one non-blocking TCP stream and its readiness |
+//! | `peers` | each session with its socket: queueing, flushing, limits on bytes |
+//! | `pressure` | when clients wait for a master that does not keep up |
+//! | `listener` | accepting, and resting when there is no room |
+//! | [`server`] | the poll loop, signals, the clock |
+//! | [`health`] | the question of `moss health` |
+//!
+//! Imports go one way: `config`, `packet` → `relay`; `config`, `http`, `backlog` →
+//! `session`; `relay`, `sessions`, `session`, `socket` → `peers` → `server` → `main`.
+//! `relay` and `session` do not know each other. Only `socket`, `listener`, `peers` and
+//! `server` name mio.
+//!
+//! To see how a packet is treated, start at [`relay::Relay::handle`]; how a connection
+//! is, at [`session::Session`]; in which order things happen, at `Server::turn`.
+
+pub mod backlog;
+pub mod config;
+pub mod health;
+pub mod http;
+mod listener;
+pub mod packet;
+mod peers;
+mod pressure;
+pub mod relay;
+pub mod server;
+pub mod session;
+pub mod sessions;
+pub mod socket;

@@ -1,3 +1,175 @@
-//! The moss program.
+//! The moss program: arguments and environment in, exit status out.
 
-fn main() {}
+mod journal;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::process::ExitCode;
+
+use lexopt::prelude::*;
+use moss::config::Config;
+use moss::health;
+use moss::server::Server;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+const USAGE: &str = "\
+moss, the Many-to-One Signaling Server for WebRTC
+
+usage: moss            serve, as the environment and ./.env say
+       moss health     ask the moss of this environment whether it is well:
+                       one line, and exit status 0 or 1
+       moss --help     this text
+       moss --version  the version
+
+Settings are MOSS_... environment variables; template.env explains each.
+MOSS_CONNECTION_SECRET and MOSS_CONNECTION_OFFER_TYPE are required.
+";
+
+/// What the command line asks for.
+enum Command {
+    Serve,
+    Health,
+    Help,
+    Version,
+}
+
+fn main() -> ExitCode {
+    match command() {
+        Ok(Command::Serve) => serve(),
+        Ok(Command::Health) => ask_health(),
+        Ok(Command::Help) => {
+            print!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Version) => {
+            println!("moss {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprint!("moss: {error}\n\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn command() -> Result<Command, lexopt::Error> {
+    let mut arguments = lexopt::Parser::from_env();
+    let mut command = None;
+    while let Some(argument) = arguments.next()? {
+        let next = match argument {
+            Short('h') | Long("help") => Command::Help,
+            Short('V') | Long("version") => Command::Version,
+            Value(word) if word == "health" => Command::Health,
+            other => return Err(other.unexpected()),
+        };
+        if command.replace(next).is_some() {
+            return Err("one command at a time".into());
+        }
+    }
+    Ok(command.unwrap_or(Command::Serve))
+}
+
+fn serve() -> ExitCode {
+    let config = match Config::load(raise_descriptor_limit()) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("moss: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    journal::start(config.log);
+    log::info!("moss {}", env!("CARGO_PKG_VERSION"));
+    for warning in &config.warnings {
+        log::warn!("{warning}");
+    }
+    let limits = config.limits.clone();
+    let keepalive = config.keepalive.as_secs();
+    let listen = config.listen;
+    let (server, address) = match Server::bind(config).and_then(|server| {
+        let address = server.address()?;
+        Ok((server, address))
+    }) {
+        Ok(bound) => bound,
+        Err(error) => {
+            eprintln!("moss: can't listen on {listen} (MOSS_HOSTNAME, MOSS_PORT): {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    log::info!("listening on {address}");
+    log::info!(
+        "clients and the master connect to ws://{}/",
+        SocketAddr::new(lan_address(address.ip()), address.port())
+    );
+    log::info!(
+        "limits: {} connections, {} bytes a packet, {} of backlog a peer, {} in all; keepalive {keepalive} s",
+        limits.max_connections,
+        limits.max_packet_bytes,
+        limits.max_backlog_bytes,
+        limits.max_memory_bytes,
+    );
+    match server.run() {
+        Ok(()) => {
+            log::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            log::error!("the poll failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ask_health() -> ExitCode {
+    // The limit on descriptors is the server's concern, not the question's.
+    let answer = Config::load(u64::MAX)
+        .map_err(|error| error.to_string())
+        .and_then(|config| health::ask(config.listen));
+    match answer {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(line) => {
+            println!("{line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Raises the soft limit on open files to the hard one, and returns what is in force:
+/// a connection is a descriptor, and the soft limit is often 1024 for old programs' sake.
+fn raise_descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let in_force = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    in_force.unwrap_or(u64::MAX)
+}
+
+/// The address under which others reach a server that listens on `ip`: for "any", that
+/// of the default route. Connecting a UDP socket looks the route up and sends nothing.
+fn lan_address(ip: IpAddr) -> IpAddr {
+    if !ip.is_unspecified() {
+        return ip;
+    }
+    // Addresses for documentation (RFC 5737, RFC 3849): routed like any other, and nobody's.
+    let (any, somewhere): (IpAddr, IpAddr) = match ip {
+        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
+        IpAddr::V6(_) => {
+            (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into())
+        }
+    };
+    UdpSocket::bind((any, 0))
+        .and_then(|socket| {
+            socket.connect((somewhere, 9))?;
+            socket.local_addr()
+        })
+        .map_or_else(
+            |_| match ip {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            },
+            |address| address.ip(),
+        )
+}
