@@ -33,6 +33,8 @@ pub(crate) struct Peers {
     departed: Vec<u64>,
     /// Peers that may be over, and are to be reaped.
     ended: Vec<u64>,
+    /// Who was last sent something as the master: its limit is another.
+    master: Option<u64>,
     /// Open WebSockets.
     open: usize,
     /// Heap bytes of all sessions.
@@ -65,6 +67,7 @@ impl Peers {
             unflushed: Vec::new(),
             departed: Vec::new(),
             ended: Vec::new(),
+            master: None,
             open: 0,
             held: 0,
             queued: 0,
@@ -183,14 +186,14 @@ impl Peers {
 
     /// Hands over what the relay decided.
     pub(crate) fn deliver(&mut self, delivery: Delivery<'_>) {
-        let limit = self.limits.max_backlog_bytes;
         match delivery {
-            Delivery::Peer { to, packet } => self.queue(to, packet, limit),
-            // Its clients are held back above the limit; what moss itself has to tell
-            // it may go on top, but not without end.
-            Delivery::Master { to, packet } => self.queue(to, packet, 2 * limit),
+            Delivery::Peer { to, packet } => self.queue(to, packet),
+            Delivery::Master { to, packet } => {
+                self.master = Some(to);
+                self.queue(to, packet);
+            }
             Delivery::Broadcast { to, packet } => {
-                self.queue(to, packet, limit);
+                self.queue(to, packet);
                 self.flush(to);
             }
             Delivery::Close { id, reason } => self.close(id, 1008, reason),
@@ -209,10 +212,13 @@ impl Peers {
     /// Closes a connection at the cost of what is queued for it.
     pub(crate) fn cut(&mut self, id: u64, reason: &str) {
         let now = self.now;
-        if let Some(peer) = self.sessions.get_mut(id) {
+        if let Some(peer) = self.sessions.get_mut(id)
+            && peer.session.phase() != Phase::Ending
+        {
             log::debug!("{id}: dropped: {reason}");
             peer.session.cut(1013, reason, now);
-            self.settle(id);
+            self.account(id);
+            self.flush_later(id);
         }
     }
 
@@ -227,12 +233,7 @@ impl Peers {
     /// flushed, its departure is told, its end is seen.
     pub(crate) fn settle(&mut self, id: u64) {
         // What the session itself had to say, pongs above all, is backlog too.
-        if self.backlog(id) > 2 * self.limits.max_backlog_bytes
-            && let Some(peer) = self.sessions.get_mut(id)
-            && peer.session.phase() == Phase::Open
-        {
-            peer.session.cut(1013, "reads too slowly", self.now);
-        }
+        self.make_room(id, 0);
         self.account(id);
         self.flush_later(id);
     }
@@ -309,17 +310,26 @@ impl Peers {
         self.sessions.iter_mut().map(|(id, _)| id).collect()
     }
 
-    /// Queues a packet. Above the limit it is first tried to send what is queued; if
-    /// that does not help, the peer is cut off, so that nobody waits for it.
-    fn queue(&mut self, to: u64, packet: Outgoing<'_>, limit: usize) {
-        let len = packet.len();
-        self.queued += len as u64;
-        if self.backlog(to) + len > limit {
-            self.flush(to);
-            if self.backlog(to) + len > limit {
-                return self.cut(to, "reads too slowly");
+    /// Makes room for `len` bytes: if the backlog would pass the limit, what is queued
+    /// is sent now; if that does not help, the peer is cut off, so that nobody waits
+    /// for it.
+    fn make_room(&mut self, id: u64, len: usize) {
+        // The master's clients are held back above the limit; what moss itself has to
+        // tell it may go on top, but not without end.
+        let factor = if self.master == Some(id) { 2 } else { 1 };
+        let limit = factor * self.limits.max_backlog_bytes;
+        if self.backlog(id) + len > limit {
+            self.flush(id);
+            if self.backlog(id) + len > limit {
+                self.cut(id, "reads too slowly");
             }
         }
+    }
+
+    fn queue(&mut self, to: u64, packet: Outgoing<'_>) {
+        let len = packet.len();
+        self.queued += len as u64;
+        self.make_room(to, len);
         let Some(peer) = self.sessions.get_mut(to) else { return };
         if peer.session.phase() != Phase::Open {
             return;
@@ -358,14 +368,15 @@ impl Peers {
 
     /// Sends as much as the socket takes.
     fn flush(&mut self, id: u64) {
-        let now = self.now;
         let Some(peer) = self.sessions.get_mut(id) else { return };
         while !peer.session.unsent().is_empty() && peer.socket.is_writable() {
             match peer.socket.send(peer.session.unsent()) {
                 Ok(count) => peer.session.advance(count),
                 Err(_) => {
-                    peer.session.broken(now);
-                    break;
+                    // Nothing that the peer sent may be lost: reading meets the end.
+                    peer.session.discard_unsent();
+                    self.serve_later(id);
+                    return self.account(id);
                 }
             }
         }

@@ -243,9 +243,14 @@ impl Session {
         self.end(now);
     }
 
-    /// The connection is broken: nothing can be sent any more.
-    pub fn broken(&mut self, now: Instant) {
+    /// Nothing can be sent any more; what the peer sent before is still to be read.
+    pub fn discard_unsent(&mut self) {
         self.backlog = Backlog::default();
+    }
+
+    /// The connection is broken, both ways.
+    pub fn broken(&mut self, now: Instant) {
+        self.discard_unsent();
         self.peer_ended(now);
     }
 

@@ -18,6 +18,8 @@ pub struct Socket {
     writable: bool,
     /// The peer may have ended: a short read is no proof of a drained stream then.
     ending: bool,
+    /// Nothing can be sent any more.
+    broken: bool,
     shut_down: bool,
 }
 
@@ -37,7 +39,14 @@ pub enum Received {
 impl Socket {
     /// A stream that is registered for reading and writing. A fresh one can be written.
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream, readable: false, writable: true, ending: false, shut_down: false }
+        Self {
+            stream,
+            readable: false,
+            writable: true,
+            ending: false,
+            broken: false,
+            shut_down: false,
+        }
     }
 
     /// The stream, for registering it.
@@ -49,7 +58,7 @@ impl Socket {
     /// believed when a read meets it, after all the bytes before it.
     pub fn note(&mut self, event: &Event) {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-        self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+        self.writable |= !self.broken && (event.is_writable() || event.is_write_closed());
         self.ending |= event.is_read_closed() || event.is_error();
     }
 
@@ -91,7 +100,8 @@ impl Socket {
     /// did not take everything can take more.
     ///
     /// # Errors
-    /// The connection is broken.
+    /// The connection is broken: nothing can be sent any more. It is still to be read
+    /// to its end.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         while self.writable {
             match self.stream.write(bytes) {
@@ -101,7 +111,15 @@ impl Socket {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // What came before the end is still there to be read, and so is the
+                    // end itself; the kernel may have told of it only here.
+                    self.writable = false;
+                    self.broken = true;
+                    self.readable = true;
+                    self.ending = true;
+                    return Err(error);
+                }
             }
         }
         Ok(0)
