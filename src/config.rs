@@ -268,6 +268,18 @@ impl Variables {
             );
         }
         let types = self.types()?;
+        let limits = self.limits(descriptors)?;
+        // Each client's notice to a new master, at its longest.
+        let notice = types.client_joined.as_ref().map_or(0, |name| name.len() + 64);
+        let roster = limits.max_connections.saturating_mul(notice);
+        if roster > limits.max_backlog_bytes.saturating_mul(2) {
+            warnings.push(format!(
+                "a new master can't be told of {} clients at once: \
+                 MOSS_MAX_BACKLOG_BYTES would have to be {}",
+                limits.max_connections,
+                roster.div_ceil(2)
+            ));
+        }
         let listen = self.listen()?;
         let allowed_origins = self.allowed_origins()?;
         if allowed_origins == AllowedOrigins::Any {
@@ -281,7 +293,7 @@ impl Variables {
             types,
             listen,
             allowed_origins,
-            limits: self.limits(descriptors)?,
+            limits,
             keepalive: Duration::from_secs(self.number(
                 "MOSS_KEEPALIVE_SECONDS",
                 30,

@@ -56,8 +56,8 @@ impl Listener {
     }
 
     /// A session has ended: there may be room again.
-    pub(crate) fn wake(&mut self) {
-        self.rests_until = None;
+    pub(crate) fn wake(&mut self, now: Instant) {
+        self.rests_until = self.rests_until.map(|until| until.min(now));
     }
 
     /// The time of the next try, if connections may wait.
@@ -74,14 +74,19 @@ impl Listener {
     pub(crate) fn accept(&mut self, now: Instant) -> Option<TcpStream> {
         loop {
             match self.socket.accept() {
-                Ok((stream, _)) => return Some(stream),
+                Ok((stream, _)) => {
+                    self.rests_until = None;
+                    return Some(stream);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.pending = false;
                     return None;
                 }
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => {
-                    log::warn!("no new connections for now: {error}");
+                    if self.rests_until.is_none() {
+                        log::warn!("no new connections for now: {error}");
+                    }
                     self.rest(now);
                     return None;
                 }

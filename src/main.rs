@@ -2,6 +2,7 @@
 
 mod journal;
 
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 
@@ -37,11 +38,11 @@ fn main() -> ExitCode {
         Ok(Command::Serve) => serve(),
         Ok(Command::Health) => ask_health(),
         Ok(Command::Help) => {
-            print!("{USAGE}");
+            say(USAGE);
             ExitCode::SUCCESS
         }
         Ok(Command::Version) => {
-            println!("moss {}", env!("CARGO_PKG_VERSION"));
+            say(concat!("moss ", env!("CARGO_PKG_VERSION"), "\n"));
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -123,16 +124,14 @@ fn ask_health() -> ExitCode {
     let answer = Config::load(u64::MAX)
         .map_err(|error| error.to_string())
         .and_then(|config| health::ask(config.listen));
-    match answer {
-        Ok(line) => {
-            println!("{line}");
-            ExitCode::SUCCESS
-        }
-        Err(line) => {
-            println!("{line}");
-            ExitCode::FAILURE
-        }
-    }
+    let (Ok(line) | Err(line)) = &answer;
+    say(&format!("{line}\n"));
+    if answer.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints to stdout; a reader that has gone is no reason to panic, as `print!` would.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// Raises the soft limit on open files to the hard one, and returns what is in force:
@@ -150,26 +149,23 @@ fn raise_descriptor_limit() -> u64 {
 /// The address under which others reach a server that listens on `ip`: for "any", that
 /// of the default route. Connecting a UDP socket looks the route up and sends nothing.
 fn lan_address(ip: IpAddr) -> IpAddr {
-    if !ip.is_unspecified() {
-        return ip;
-    }
     // Addresses for documentation (RFC 5737, RFC 3849): routed like any other, and nobody's.
-    let (any, somewhere): (IpAddr, IpAddr) = match ip {
-        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
-        IpAddr::V6(_) => {
-            (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into())
-        }
+    let four = (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from([192, 0, 2, 1]));
+    let six =
+        (IpAddr::from(Ipv6Addr::UNSPECIFIED), IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]));
+    let routes: &[(IpAddr, IpAddr)] = match ip {
+        IpAddr::V4(any) if any.is_unspecified() => &[four],
+        // Listening on :: takes IPv4 too, which is what most LANs route.
+        IpAddr::V6(any) if any.is_unspecified() => &[four, six],
+        _ => return ip,
     };
-    UdpSocket::bind((any, 0))
-        .and_then(|socket| {
-            socket.connect((somewhere, 9))?;
-            socket.local_addr()
-        })
-        .map_or_else(
-            |_| match ip {
-                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            },
-            |address| address.ip(),
-        )
+    let source = |&(any, somewhere): &(IpAddr, IpAddr)| {
+        let socket = UdpSocket::bind((any, 0)).ok()?;
+        socket.connect((somewhere, 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    routes.iter().find_map(source).unwrap_or(match ip {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    })
 }

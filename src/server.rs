@@ -210,6 +210,7 @@ impl Server {
 
     fn handle(&mut self, id: u64, event: Event<'_>) {
         let Self { peers, relay, .. } = self;
+        let master = relay.master();
         match event {
             Event::Text(text) => relay.handle(id, &text, &mut |delivery| peers.deliver(delivery)),
             Event::Binary(payload) => {
@@ -234,6 +235,9 @@ impl Server {
                 peers.answer(id, &http::health(&health));
             }
             Event::Frame => peers.settle(id),
+        }
+        if relay.master() != master {
+            log::info!("{id} is master now; clients: {}", relay.clients().len());
         }
     }
 
@@ -274,6 +278,9 @@ impl Server {
 
     fn tell_departures(&mut self) {
         while let Some(gone) = self.peers.next_departed() {
+            if self.relay.master() == Some(gone) {
+                log::info!("{gone}: the master has left");
+            }
             self.relay.leave(gone, &mut |delivery| self.peers.deliver(delivery));
         }
     }
@@ -282,7 +289,7 @@ impl Server {
         if self.peers.reap() > 0
             && let Some(listener) = &mut self.listener
         {
-            listener.wake();
+            listener.wake(self.peers.now);
         }
     }
 
