@@ -212,18 +212,26 @@ impl Variables {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(problem(".env", format!("can't be read: {error}"))),
         };
+        let line = |number: usize| format!(".env, line {number}");
+        for (at, content) in text.lines().enumerate() {
+            // dotenvy would put a variable's value there, Docker would not: a secret must
+            // not silently become another one.
+            let expands = content.contains('$') && !content.contains('\'');
+            if expands && !content.trim_start().starts_with('#') {
+                let why =
+                    "has a $, which would be expanded; leave it out, or quote the value with '...'";
+                return Err(problem(&line(at + 1), why));
+            }
+        }
         for item in dotenvy::Iter::new(text.as_bytes()) {
             match item {
                 Ok((name, value)) => self.add(name, value),
                 // The line itself may hold the secret, so only its number is told.
-                Err(dotenvy::Error::LineParse(line, _)) => {
-                    let first = line.lines().next().unwrap_or_default();
-                    let number = text.lines().position(|other| other.contains(first));
-                    let subject = format!(".env, line {}", number.map_or(0, |at| at + 1));
-                    return Err(problem(
-                        &subject,
-                        "is not NAME=value; quote a value with spaces, or remove the line",
-                    ));
+                Err(dotenvy::Error::LineParse(content, _)) => {
+                    let first = content.lines().next().unwrap_or_default().trim();
+                    let at = text.lines().position(|other| other.trim() == first);
+                    let why = "is not NAME=value; quote a value with spaces, or remove the line";
+                    return Err(problem(&line(at.map_or(0, |at| at + 1)), why));
                 }
                 Err(error) => return Err(problem(".env", format!("can't be read: {error}"))),
             }

@@ -335,16 +335,17 @@ impl Peers {
             return;
         }
         packet.write(peer.session.queue(Opcode::Text, len));
-        self.account(to);
-        self.flush_later(to);
+        peer.recount(&mut self.held);
+        if !peer.on_unflushed {
+            peer.on_unflushed = true;
+            self.unflushed.push(to);
+        }
     }
 
     /// Brings the sums and lists up to date with one session.
     fn account(&mut self, id: u64) {
         let Some(peer) = self.sessions.get_mut(id) else { return };
-        let held = peer.session.held();
-        self.held = self.held - peer.counted_held + held;
-        peer.counted_held = held;
+        peer.recount(&mut self.held);
         if peer.session.phase() == Phase::Ending {
             if peer.counted_open {
                 peer.counted_open = false;
@@ -357,9 +358,11 @@ impl Peers {
         }
     }
 
+    /// A session that is ending is flushed even of nothing: that shuts its stream down.
     fn flush_later(&mut self, id: u64) {
         if let Some(peer) = self.sessions.get_mut(id)
             && !peer.on_unflushed
+            && (!peer.session.unsent().is_empty() || peer.session.phase() == Phase::Ending)
         {
             peer.on_unflushed = true;
             self.unflushed.push(id);
@@ -384,5 +387,14 @@ impl Peers {
             peer.socket.shut_down();
         }
         self.account(id);
+    }
+}
+
+impl Peer {
+    /// Brings the sum of what all sessions hold up to date.
+    fn recount(&mut self, sum: &mut usize) {
+        let held = self.session.held();
+        *sum = *sum - self.counted_held + held;
+        self.counted_held = held;
     }
 }
