@@ -22,6 +22,7 @@
 //! |---|---|
 //! | [`config`] | every setting, parsed once |
 //! | [`packet`] | the JSON envelope: parse, encode, reserved types, error codes |
+//! | `envelope` | a quick look for an ordinary packet's parts; speed alone |
 //! | [`relay`] | who is master, who is logged in, the offer; *(sender, packet) → deliveries* |
 //! | [`sessions`] | the slab, its ids and tokens |
 //! | [`http`] | request head → upgrade or answer |
@@ -44,6 +45,7 @@
 
 pub mod backlog;
 pub mod config;
+mod envelope;
 pub mod health;
 pub mod http;
 mod listener;

@@ -13,6 +13,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::envelope::{self, Envelope};
+
 /// Types with a fixed meaning; no configured type may be one of them.
 pub const RESERVED_TYPES: [&str; 5] =
     ["ping", "pong", "login", "set-master", "master-confirmation"];
@@ -90,7 +92,23 @@ impl<'a> Packet<'a> {
     /// keys of the wrong kind or twice. The kind of `id` is left to the reader, since
     /// only the master's is looked at.
     pub fn parse(text: &'a str) -> Result<Self, Invalid> {
-        let envelope: Envelope<'a> = parse_object(text)?;
+        if let Some(Envelope { kind: Some(kind), payload, id }) = envelope::find(text) {
+            return Ok(Self {
+                kind: Cow::Borrowed(&kind[1..kind.len() - 1]),
+                kind_json: kind,
+                payload: payload.unwrap_or(EMPTY_PAYLOAD),
+                id,
+            });
+        }
+        Self::parse_thoroughly(text)
+    }
+
+    /// Like [`parse`](Self::parse), by serde_json alone: what that one is held against.
+    ///
+    /// # Errors
+    /// Those of [`parse`](Self::parse).
+    pub fn parse_thoroughly(text: &'a str) -> Result<Self, Invalid> {
+        let envelope: RawEnvelope<'a> = parse_object(text)?;
         let kind_json = envelope.kind.get();
         Ok(Self {
             kind: unquote(kind_json).ok_or(Invalid)?,
@@ -206,7 +224,7 @@ const PAYLOAD: &[u8] = b",\"payload\":";
 const ID: &[u8] = b",\"id\":\"";
 
 #[derive(Deserialize)]
-struct Envelope<'a> {
+struct RawEnvelope<'a> {
     #[serde(borrow, rename = "type")]
     kind: &'a RawValue,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -283,6 +301,83 @@ mod tests {
         assert_eq!(packet.kind, "login");
         assert_eq!(packet.kind_json, r#""log\u0069n""#);
         assert_eq!(packet.payload, "1");
+    }
+
+    #[test]
+    fn quick_and_thorough_reading_agree() {
+        let mut texts: Vec<String> = Vec::new();
+        for value in [
+            "0",
+            "-0",
+            "01",
+            "-",
+            "1.",
+            ".5",
+            "1.5e+3",
+            "1e",
+            "1E-",
+            "-1e5",
+            "1e5x",
+            "+1",
+            "0x1",
+            "true",
+            "tru",
+            "truex",
+            "false",
+            "fals",
+            "null",
+            "nul",
+            "[]",
+            "[ ]",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "[1, [2]]",
+            "[1}",
+            "{}",
+            "{ }",
+            r#"{"a"}"#,
+            r#"{"a":1,}"#,
+            r#"{"a":1 , "b" : [ {} ] }"#,
+            "{1:2}",
+            r#""""#,
+            r#""\""#,
+            r#""\\""#,
+            r#""\u12""#,
+            r#""\u12aF""#,
+            r#""\ud800""#,
+            r#""\x""#,
+            "\"\t\"",
+            "\"\u{7f}é\"",
+            "\"",
+            "",
+            " ",
+        ] {
+            for space in ["", " ", "\r\n\t", "\u{b}", "\u{a0}"] {
+                texts.push(format!("{{\"type\":\"x\",\"payload\":{space}{value}{space}}}"));
+                texts
+                    .push(format!("{space}{{{space}\"id\"{space}:{value},\"type\":\"x\"}}{space}"));
+                texts.push(format!("{{\"type\":{value}}}"));
+                texts.push(format!("{{{value}:1}}"));
+            }
+        }
+        // Every length of string, so that each position in a word of eight is met.
+        for len in 0..40 {
+            for end in ["", "\\n", "\"", "\u{1f}", "\u{80}", "\u{ff}", "!", "#", "[", "]", " "] {
+                texts.push(format!("{{\"type\":\"x\",\"payload\":\"{}{end}é\"}}", "s".repeat(len)));
+            }
+        }
+        for depth in [1, 63, 64, 65, 200] {
+            for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+                let (open, close) = (open.repeat(depth), close.repeat(depth));
+                texts.push(format!("{{\"type\":\"x\",\"payload\":{open}1{close}}}"));
+                texts.push(format!("{{\"type\":\"x\",\"payload\":{open}1{close}]}}"));
+            }
+        }
+        for text in &texts {
+            let (quick, thorough) = (Packet::parse(text), Packet::parse_thoroughly(text));
+            assert_eq!(format!("{quick:?}"), format!("{thorough:?}"), "{text:?}");
+        }
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl Server {
         let mut budget = Budget { frames: TURN_FRAMES, bytes: TURN_BYTES };
         // A client that has to wait keeps its readiness, and is put back on the ready
         // list when it is released.
-        while !(self.relay.is_client(id) && self.hold_clients()) {
+        while !(self.hold_clients() && self.relay.is_client(id)) {
             let Some(received) = self.receive(id, buffer) else { return };
             budget.spend(0, received as u64);
             let Some(peer) = self.peers.get_mut(id) else { return };
