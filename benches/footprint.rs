@@ -1,0 +1,260 @@
+//! What clients cost while they come, stay and go: memory, CPU per client, and
+//! whether a packet's price grows with the number of clients.
+//!
+//! Memory is what no file backs (heap, stack, written data), as the page
+//! tables have it; only "resident at start" counts the program's own pages.
+
+mod load;
+
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use load::crowd::{Crowd, MASTER};
+use load::driver::{Driver, Flow, Load};
+use load::options::Options;
+use load::report::{self, Series, Table, figure, median};
+use load::server::{Program, Server};
+
+const KIBI: f64 = 1024.0;
+
+/// Measures one program once: a figure for each of the scenario's lines.
+type Measure = fn(&Program, &Options) -> io::Result<Vec<f64>>;
+
+struct Scenario {
+    name: &'static str,
+    lines: &'static [&'static str],
+    measure: Measure,
+}
+
+fn main() -> ExitCode {
+    load::main(run)
+}
+
+fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let mut scenarios = vec![
+        Scenario {
+            name: "start",
+            lines: &["resident at start, KiB", "of which anonymous, KiB"],
+            measure: start,
+        },
+        Scenario {
+            name: "idle-client",
+            lines: &[
+                "memory per idle client of 10,000, bytes",
+                "the same after 4,000 bytes each way",
+            ],
+            measure: idle_client,
+        },
+        Scenario {
+            name: "connect-login",
+            lines: &["CPU, connect + log in, µs"],
+            measure: connect_login,
+        },
+        Scenario {
+            name: "connect-login-packet-leave",
+            lines: &["CPU, connect + log in + packet + leave, µs"],
+            measure: connect_login_packet_leave,
+        },
+        Scenario {
+            name: "takeover",
+            lines: &["CPU per client, offer to 10,000, µs"],
+            measure: takeover,
+        },
+        Scenario {
+            name: "scale",
+            lines: &[
+                "CPU per packet, 100 clients, µs",
+                "100 of 1,000 clients busy",
+                "100 of 5,000 clients busy",
+                "100 of 15,000 clients busy",
+                "all of 1,000 clients busy",
+                "all of 5,000 clients busy",
+                "all of 15,000 clients busy",
+            ],
+            measure: scale,
+        },
+    ];
+    if options.long {
+        scenarios.push(Scenario {
+            name: "keepalive",
+            lines: &[
+                "15,000 idle clients, % of a core",
+                "CPU per ping and pong, µs",
+            ],
+            measure: keepalive,
+        });
+    }
+    let scenarios = options.select(scenarios, |scenario| scenario.name);
+    if options.list {
+        for scenario in scenarios {
+            println!("{}", scenario.name);
+        }
+        return Ok(());
+    }
+    let moss = options.moss();
+    let bytes = fs::metadata(moss)?.len();
+    let table = Table::new(
+        &format!("{} has {} KiB.", moss.display(), bytes / 1024),
+        43,
+        &["footprint", "moss", "bare", "moss / bare (spread)"],
+    );
+    for scenario in scenarios {
+        let (moss, bare) = report::in_turn(&options.programs, options.rounds, |program| {
+            (scenario.measure)(program, options)
+        })
+        .map_err(|error| format!("{}: {error}", scenario.name))?;
+        for (place, line) in scenario.lines.iter().enumerate() {
+            let column =
+                |samples: &[Vec<f64>]| samples.iter().map(|sample| sample[place]).collect();
+            let series = Series {
+                moss: column(&moss),
+                bare: column(&bare),
+            };
+            table.row(&[
+                (*line).to_owned(),
+                figure(median(&series.moss)),
+                figure(median(&series.bare)),
+                series.ratio_text(),
+            ]);
+        }
+    }
+    Ok(())
+}
+
+fn start(program: &Program, _: &Options) -> io::Result<Vec<f64>> {
+    let server = Server::start(program)?;
+    server.cpu_time()?;
+    let memory = server.memory()?;
+    Ok(vec![
+        memory.resident as f64 / KIBI,
+        memory.anonymous as f64 / KIBI,
+    ])
+}
+
+fn idle_client(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
+    let clients = many(options, 10_000);
+    let server = Server::start(program)?;
+    let before = server.memory()?.anonymous;
+    let growth_per_client = || -> io::Result<f64> {
+        server.cpu_time()?;
+        let growth = server.memory()?.anonymous.saturating_sub(before);
+        Ok(growth as f64 / clients as f64)
+    };
+    let mut crowd = Crowd::new(&server)?;
+    crowd.join(clients)?;
+    let idle = growth_per_client()?;
+    let load = Load {
+        flow: Flow::RoundTrip,
+        clients,
+        active: clients,
+        in_flight: 1,
+        bytes: 4_000,
+    };
+    let mut driver = Driver::new(crowd, load)?;
+    driver.exchange_once()?;
+    let after_exchange = growth_per_client()?;
+    Ok(vec![idle, after_exchange])
+}
+
+fn connect_login(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
+    per_client(program, many(options, 5_000), Crowd::join)
+}
+
+fn connect_login_packet_leave(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
+    per_client(program, many(options, 5_000), Crowd::pass_through)
+}
+
+fn per_client(
+    program: &Program,
+    clients: usize,
+    come: fn(&mut Crowd, usize) -> io::Result<()>,
+) -> io::Result<Vec<f64>> {
+    let server = Server::start(program)?;
+    let mut crowd = Crowd::new(&server)?;
+    // Allocators and tables find their size.
+    come(&mut crowd, clients / 10)?;
+    let before = server.cpu_time()?;
+    come(&mut crowd, clients)?;
+    Ok(vec![
+        microseconds(server.cpu_time()? - before) / clients as f64,
+    ])
+}
+
+fn takeover(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
+    const TIMES: usize = 4;
+    let clients = many(options, 10_000);
+    let server = Server::start(program)?;
+    let mut crowd = Crowd::new(&server)?;
+    crowd.join(clients)?;
+    let masters = [crowd.connect()?, MASTER];
+    crowd.take_over(masters[0], clients)?;
+    crowd.take_over(masters[1], clients)?;
+    let before = server.cpu_time()?;
+    for time in 0..TIMES {
+        crowd.take_over(masters[time % 2], clients)?;
+    }
+    let cpu = server.cpu_time()? - before;
+    Ok(vec![microseconds(cpu) / (TIMES * clients) as f64])
+}
+
+fn scale(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
+    let crowds = [1_000, 5_000, 15_000].map(|clients| many(options, clients));
+    let few_busy = crowds.map(|clients| (clients, 100));
+    let all_busy = crowds.map(|clients| (clients, clients));
+    [(100, 100)]
+        .into_iter()
+        .chain(few_busy)
+        .chain(all_busy)
+        .map(|(clients, active)| {
+            let server = Server::start(program)?;
+            let mut crowd = Crowd::new(&server)?;
+            crowd.join(clients)?;
+            let load = Load {
+                flow: Flow::RoundTrip,
+                clients,
+                active,
+                in_flight: 1,
+                bytes: 200,
+            };
+            let mut driver = Driver::new(crowd, load)?;
+            driver.run(options.duration / 5)?;
+            let before = server.cpu_time()?;
+            let tally = driver.run(options.duration)?;
+            Ok(microseconds(server.cpu_time()? - before) / tally.packets as f64)
+        })
+        .collect()
+}
+
+/// At the default keepalive of 30 seconds each client is pinged twice or more
+/// while it is watched.
+fn keepalive(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
+    const WATCHED: Duration = Duration::from_secs(90);
+    let clients = many(options, 15_000);
+    let server = Server::start(program)?;
+    let mut crowd = Crowd::new(&server)?;
+    crowd.join(clients)?;
+    let before = server.cpu_time()?;
+    let pings_before = crowd.fleet.pings;
+    let started = Instant::now();
+    while let Some(left) = WATCHED.checked_sub(started.elapsed()) {
+        crowd.fleet.turn_within(left, |_, _| {})?;
+    }
+    let watched = started.elapsed();
+    let cpu = server.cpu_time()? - before;
+    let pings = crowd.fleet.pings - pings_before;
+    Ok(vec![
+        100.0 * cpu.as_secs_f64() / watched.as_secs_f64(),
+        microseconds(cpu) / pings as f64,
+    ])
+}
+
+fn many(options: &Options, clients: usize) -> usize {
+    options.clients(if options.quick { clients / 10 } else { clients })
+}
+
+fn microseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}

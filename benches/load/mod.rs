@@ -1,0 +1,43 @@
+//! What the benches against a running server share.
+//!
+//! `server` starts moss or the `bare` relay as a child process; `fleet`,
+//! `crowd` and `driver` are the load generator, from sockets up to a load that
+//! is kept in flight; `process` reads what the kernel counts; `options` and
+//! `report` are the way in and out.
+
+// Each bench is a crate of its own and uses its own part of this.
+#![allow(dead_code)]
+
+mod bare;
+pub(crate) mod crowd;
+pub(crate) mod driver;
+pub(crate) mod fleet;
+pub(crate) mod frame;
+pub(crate) mod options;
+pub(crate) mod packets;
+mod process;
+pub(crate) mod report;
+pub(crate) mod server;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use options::Options;
+
+/// A bench's `main`: `run` gets the options, unless this process was started
+/// to be a server or to print something.
+pub(crate) fn main(run: fn(&Options) -> Result<(), Box<dyn Error>>) -> ExitCode {
+    if let Some(status) = server::role() {
+        return status;
+    }
+    let outcome = Options::from_arguments()
+        .map_err(Box::from)
+        .and_then(|options| options.map_or(Ok(()), |options| run(&options)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Medians, ratios, and tables for people.
+
+use std::io;
+
+use super::server::Program;
+
+/// One figure in each round, for each program.
+pub(crate) struct Series {
+    pub(crate) moss: Vec<f64>,
+    pub(crate) bare: Vec<f64>,
+}
+
+impl Series {
+    /// `moss / bare`: the ratio of the medians, and the least and the greatest
+    /// ratio within one round.
+    pub(crate) fn ratio(&self) -> Option<(f64, f64, f64)> {
+        let (moss, bare) = (median(&self.moss)?, median(&self.bare)?);
+        let rounds = self
+            .moss
+            .iter()
+            .zip(&self.bare)
+            .map(|(moss, bare)| moss / bare);
+        let (least, greatest) = rounds
+            .fold((f64::INFINITY, 0.0_f64), |(least, greatest), ratio| {
+                (least.min(ratio), greatest.max(ratio))
+            });
+        Some((moss / bare, least, greatest))
+    }
+
+    pub(crate) fn ratio_text(&self) -> String {
+        self.ratio().map_or_else(
+            || "–".into(),
+            |(ratio, least, greatest)| format!("{ratio:.2} ({least:.2}–{greatest:.2})"),
+        )
+    }
+}
+
+/// Measures each program once a round. Who goes first alternates, so that a
+/// drift of the machine does not favour one of them.
+pub(crate) fn in_turn<T>(
+    programs: &[Program],
+    rounds: usize,
+    mut measure: impl FnMut(&Program) -> io::Result<T>,
+) -> io::Result<(Vec<T>, Vec<T>)> {
+    let (mut moss, mut bare) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        let mut order: Vec<&Program> = programs.iter().collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for program in order {
+            let sample = measure(program)
+                .map_err(|error| io::Error::new(error.kind(), format!("{program}: {error}")))?;
+            match program {
+                Program::Moss(_) => moss.push(sample),
+                Program::Bare => bare.push(sample),
+            }
+        }
+    }
+    Ok((moss, bare))
+}
+
+pub(crate) fn median(figures: &[f64]) -> Option<f64> {
+    let mut sorted = figures.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        even if even % 2 == 0 => Some(f64::midpoint(sorted[middle - 1], sorted[middle])),
+        _ => Some(sorted[middle]),
+    }
+}
+
+/// Three significant digits, or a dash for what was not measured.
+pub(crate) fn figure(value: Option<f64>) -> String {
+    match value {
+        None => "–".into(),
+        Some(value) if value >= 10_000.0 => thousands(value),
+        Some(value) if value >= 100.0 => format!("{value:.0}"),
+        Some(value) if value >= 10.0 => format!("{value:.1}"),
+        Some(value) => format!("{value:.2}"),
+    }
+}
+
+fn thousands(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A table in Markdown, printed row by row as the figures come in.
+pub(crate) struct Table {
+    widths: Vec<usize>,
+}
+
+impl Table {
+    /// The first column takes `names` wide text, to the left; the others are
+    /// numbers.
+    pub(crate) fn new(title: &str, names: usize, columns: &[&str]) -> Self {
+        let widths = columns.iter().enumerate().map(|(place, column)| {
+            let least = if place == 0 { names } else { 7 };
+            column.chars().count().max(least)
+        });
+        let table = Self {
+            widths: widths.collect(),
+        };
+        println!("\n{title}\n");
+        table.row(columns);
+        let rules: Vec<String> = table
+            .widths
+            .iter()
+            .enumerate()
+            .map(|(place, width)| {
+                let end = if place == 0 { "-" } else { ":" };
+                format!("{}{end}", "-".repeat(width - 1))
+            })
+            .collect();
+        table.row(&rules);
+        table
+    }
+
+    pub(crate) fn row(&self, cells: &[impl AsRef<str>]) {
+        let mut line = String::from("|");
+        for (place, (cell, width)) in cells.iter().zip(&self.widths).enumerate() {
+            let cell = cell.as_ref();
+            if place == 0 {
+                line += &format!(" {cell:<width$} |");
+            } else {
+                line += &format!(" {cell:>width$} |");
+            }
+        }
+        println!("{line}");
+    }
+}
