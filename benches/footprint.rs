@@ -80,10 +80,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if options.long {
         scenarios.push(Scenario {
             name: "keepalive",
-            lines: &[
-                "15,000 idle clients, % of a core",
-                "CPU per ping and pong, µs",
-            ],
+            lines: &["15,000 idle clients, % of a core", "CPU per ping and pong, µs"],
             measure: keepalive,
         });
     }
@@ -109,10 +106,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         for (place, line) in scenario.lines.iter().enumerate() {
             let column =
                 |samples: &[Vec<f64>]| samples.iter().map(|sample| sample[place]).collect();
-            let series = Series {
-                moss: column(&moss),
-                bare: column(&bare),
-            };
+            let series = Series { moss: column(&moss), bare: column(&bare) };
             table.row(&[
                 (*line).to_owned(),
                 figure(median(&series.moss)),
@@ -128,10 +122,7 @@ fn start(program: &Program, _: &Options) -> io::Result<Vec<f64>> {
     let server = Server::start(program)?;
     server.cpu_time()?;
     let memory = server.memory()?;
-    Ok(vec![
-        memory.resident as f64 / KIBI,
-        memory.anonymous as f64 / KIBI,
-    ])
+    Ok(vec![memory.resident as f64 / KIBI, memory.anonymous as f64 / KIBI])
 }
 
 fn idle_client(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
@@ -146,13 +137,7 @@ fn idle_client(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
     let mut crowd = Crowd::new(&server)?;
     crowd.join(clients)?;
     let idle = growth_per_client()?;
-    let load = Load {
-        flow: Flow::RoundTrip,
-        clients,
-        active: clients,
-        in_flight: 1,
-        bytes: 4_000,
-    };
+    let load = Load { flow: Flow::RoundTrip, clients, active: clients, in_flight: 1, bytes: 4_000 };
     let mut driver = Driver::new(crowd, load)?;
     driver.exchange_once()?;
     let after_exchange = growth_per_client()?;
@@ -178,9 +163,7 @@ fn per_client(
     come(&mut crowd, clients / 10)?;
     let before = server.cpu_time()?;
     come(&mut crowd, clients)?;
-    Ok(vec![
-        microseconds(server.cpu_time()? - before) / clients as f64,
-    ])
+    Ok(vec![microseconds(server.cpu_time()? - before) / clients as f64])
 }
 
 fn takeover(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
@@ -212,13 +195,7 @@ fn scale(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
             let server = Server::start(program)?;
             let mut crowd = Crowd::new(&server)?;
             crowd.join(clients)?;
-            let load = Load {
-                flow: Flow::RoundTrip,
-                clients,
-                active,
-                in_flight: 1,
-                bytes: 200,
-            };
+            let load = Load { flow: Flow::RoundTrip, clients, active, in_flight: 1, bytes: 200 };
             let mut driver = Driver::new(crowd, load)?;
             driver.run(options.duration / 5)?;
             let before = server.cpu_time()?;
@@ -245,10 +222,7 @@ fn keepalive(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
     let watched = started.elapsed();
     let cpu = server.cpu_time()? - before;
     let pings = crowd.fleet.pings - pings_before;
-    Ok(vec![
-        100.0 * cpu.as_secs_f64() / watched.as_secs_f64(),
-        microseconds(cpu) / pings as f64,
-    ])
+    Ok(vec![100.0 * cpu.as_secs_f64() / watched.as_secs_f64(), microseconds(cpu) / pings as f64])
 }
 
 fn many(options: &Options, clients: usize) -> usize {

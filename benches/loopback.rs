@@ -94,46 +94,16 @@ fn scenarios(options: &Options) -> Vec<Scenario> {
 
     let scenario = |name, flow, clients, in_flight, bytes| Scenario {
         name,
-        load: Load {
-            flow,
-            clients,
-            active: clients,
-            in_flight,
-            bytes,
-        },
+        load: Load { flow, clients, active: clients, in_flight, bytes },
     };
     let many = options.clients(if options.quick { 1_000 } else { 5_000 });
     vec![
         scenario("clients-to-master", ClientsToMaster, 100, 1, 200),
-        scenario(
-            "clients-to-master-16-in-flight",
-            ClientsToMaster,
-            100,
-            16,
-            200,
-        ),
-        scenario(
-            "clients-to-master-4000-bytes",
-            ClientsToMaster,
-            100,
-            1,
-            4_000,
-        ),
+        scenario("clients-to-master-16-in-flight", ClientsToMaster, 100, 16, 200),
+        scenario("clients-to-master-4000-bytes", ClientsToMaster, 100, 1, 4_000),
         scenario("master-to-clients", MasterToClients, 100, 1, 200),
-        scenario(
-            "master-to-clients-16-in-flight",
-            MasterToClients,
-            100,
-            16,
-            200,
-        ),
-        scenario(
-            "master-to-clients-4000-bytes",
-            MasterToClients,
-            100,
-            1,
-            4_000,
-        ),
+        scenario("master-to-clients-16-in-flight", MasterToClients, 100, 16, 200),
+        scenario("master-to-clients-4000-bytes", MasterToClients, 100, 1, 4_000),
         scenario("round-trip", RoundTrip, 100, 1, 200),
         scenario("round-trip-5000-clients", RoundTrip, many, 1, 200),
         scenario("round-trip-one-client", RoundTrip, 1, 1, 200),

@@ -111,10 +111,7 @@ impl Bare {
     }
 
     pub(crate) fn serve(mut self) -> io::Result<Infallible> {
-        let second = Timespec {
-            tv_sec: 1,
-            tv_nsec: 0,
-        };
+        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
         let mut events = Vec::with_capacity(1024);
         loop {
             events.clear();
@@ -218,30 +215,21 @@ impl Bare {
                 recycle(&mut self.pool, emptied);
             }
             let space = received.len() - kept;
-            let taken = match net::recv(
-                &connection.socket,
-                &mut received[kept..],
-                RecvFlags::empty(),
-            ) {
-                Ok((0, _)) => return true,
-                Ok((taken, _)) => taken,
-                Err(Errno::AGAIN) => 0,
-                Err(_) => return true,
-            };
+            let taken =
+                match net::recv(&connection.socket, &mut received[kept..], RecvFlags::empty()) {
+                    Ok((0, _)) => return true,
+                    Ok((taken, _)) => taken,
+                    Err(Errno::AGAIN) => 0,
+                    Err(_) => return true,
+                };
             connection.heard = self.now;
             let filled = kept + taken;
-            let used = if taken == 0 {
-                0
-            } else {
-                self.consume(slot, &mut received[..filled])
-            };
+            let used = if taken == 0 { 0 } else { self.consume(slot, &mut received[..filled]) };
             if used < filled
                 && let Some(connection) = &mut self.connections[slot]
             {
                 connection.partial = self.pool.pop().unwrap_or_default();
-                connection
-                    .partial
-                    .extend_from_slice(&received[used..filled]);
+                connection.partial.extend_from_slice(&received[used..filled]);
             }
             if taken == 0 || (taken < space && !flags.contains(epoll::EventFlags::RDHUP)) {
                 return false;
@@ -308,21 +296,14 @@ impl Bare {
         {
             let (tail, length) = (connection.id_tail, connection.id_tail_length);
             let body = &text[..text.len() - 1];
-            frame::append(
-                self.queue(master),
-                frame::TEXT,
-                &[body, &tail[..length.into()]],
-            );
+            frame::append(self.queue(master), frame::TEXT, &[body, &tail[..length.into()]]);
         }
     }
 
     fn pass_to_client(&mut self, text: &[u8]) {
         let digits_end = text.len() - 2;
-        let digits = text[..digits_end]
-            .iter()
-            .rev()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let digits =
+            text[..digits_end].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
         let id = text[digits_end - digits..digits_end]
             .iter()
             .fold(0, |id, digit| id * 10 + u64::from(digit - b'0'));
@@ -340,11 +321,7 @@ impl Bare {
     fn set_master(&mut self, slot: usize, text: &[u8]) {
         let sdp = &text[packets::SET_MASTER_HEAD.len()..text.len() - packets::set_master_tail()];
         self.offer.clear();
-        frame::append(
-            &mut self.offer,
-            frame::TEXT,
-            &[packets::OFFER_HEAD, sdp, b"}"],
-        );
+        frame::append(&mut self.offer, frame::TEXT, &[packets::OFFER_HEAD, sdp, b"}"]);
         self.master = Some(slot);
         for (other, entry) in self.connections.iter_mut().enumerate() {
             let Some(connection) = entry else { continue };
@@ -367,9 +344,7 @@ impl Bare {
     }
 
     fn queue(&mut self, slot: usize) -> &mut Vec<u8> {
-        let connection = self.connections[slot]
-            .as_mut()
-            .expect("looked up by the caller");
+        let connection = self.connections[slot].as_mut().expect("looked up by the caller");
         if !mem::replace(&mut connection.dirty, true) {
             self.dirty.push(slot);
         }
@@ -426,9 +401,7 @@ fn slot_of(id: u64) -> usize {
 fn id_tail(id: u64) -> ([u8; ID_TAIL_BYTES], u8) {
     let mut tail = [0; ID_TAIL_BYTES];
     let mut rest = &mut tail[..];
-    rest.write_all(ID_KEY)
-        .and_then(|()| write!(rest, "{id}\"}}"))
-        .expect("twenty digits fit");
+    rest.write_all(ID_KEY).and_then(|()| write!(rest, "{id}\"}}")).expect("twenty digits fit");
     let length = ID_TAIL_BYTES - rest.len();
     (tail, length as u8)
 }

@@ -43,8 +43,7 @@ impl Crowd {
         let peer = self.fleet.connect()?;
         let mut upgraded = false;
         while !upgraded {
-            self.fleet
-                .turn(|_, heard| upgraded |= matches!(heard, Heard::Upgraded))?;
+            self.fleet.turn(|_, heard| upgraded |= matches!(heard, Heard::Upgraded))?;
         }
         Ok(peer)
     }
@@ -93,8 +92,7 @@ impl Crowd {
             let steps = self.turn()?;
             for peer in steps.offered {
                 let packet = packets::candidate(peer, PACKET_BYTES);
-                self.fleet
-                    .send(peer, &frame::masked(frame::TEXT, &packet))?;
+                self.fleet.send(peer, &frame::masked(frame::TEXT, &packet))?;
             }
             for peer in steps.passed_on {
                 self.fleet.leave(peer);

@@ -148,9 +148,7 @@ impl Driver {
     }
 
     fn run_part(&mut self, clients: Range<usize>, duration: Duration) -> io::Result<Tally> {
-        let Load {
-            flow, in_flight, ..
-        } = self.load;
+        let Load { flow, in_flight, .. } = self.load;
         let started = Instant::now();
         let mut packets = 0;
         let mut latencies = Vec::new();
@@ -200,11 +198,7 @@ impl Driver {
         }
         let elapsed = started.elapsed();
         latencies.sort_unstable();
-        Ok(Tally {
-            packets,
-            elapsed,
-            latencies,
-        })
+        Ok(Tally { packets, elapsed, latencies })
     }
 
     /// Takes what has arrived and returns how many packets that were.
@@ -228,16 +222,8 @@ impl Driver {
                 return;
             };
             let (expected, arrived, touched) = match peer {
-                MASTER => (
-                    &pair.expected_by_master,
-                    &mut pair.at_master,
-                    &mut *at_master,
-                ),
-                _ => (
-                    &pair.expected_by_client,
-                    &mut pair.at_client,
-                    &mut *at_client,
-                ),
+                MASTER => (&pair.expected_by_master, &mut pair.at_master, &mut *at_master),
+                _ => (&pair.expected_by_client, &mut pair.at_client, &mut *at_client),
             };
             if text != expected {
                 wrong += 1;
@@ -285,7 +271,5 @@ impl Driver {
 
 /// `clients` in portions that no queue on the way has trouble with.
 fn chunks(clients: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..clients)
-        .step_by(CHUNK)
-        .map(move |start| start..clients.min(start + CHUNK))
+    (0..clients).step_by(CHUNK).map(move |start| start..clients.min(start + CHUNK))
 }

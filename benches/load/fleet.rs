@@ -65,12 +65,8 @@ impl Fleet {
     /// Connects one more peer, asks for the upgrade, and returns its number.
     pub(crate) fn connect(&mut self) -> io::Result<usize> {
         let number = self.peers.len();
-        let socket = net::socket_with(
-            AddressFamily::INET,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
+        let socket =
+            net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         net::bind(&socket, &self.source(number))?;
         net::connect(&socket, &self.server)?;
         sockopt::set_tcp_nodelay(&socket, true)?;
@@ -100,14 +96,8 @@ impl Fleet {
 
     /// Sends at once what the socket takes, and the rest when it takes more.
     pub(crate) fn send(&mut self, number: usize, bytes: &[u8]) -> io::Result<()> {
-        let peer = self.peers[number]
-            .as_mut()
-            .ok_or(io::ErrorKind::NotConnected)?;
-        let sent = if peer.unsent.is_empty() {
-            send(&peer.socket, bytes)?
-        } else {
-            0
-        };
+        let peer = self.peers[number].as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let sent = if peer.unsent.is_empty() { send(&peer.socket, bytes)? } else { 0 };
         peer.unsent.extend_from_slice(&bytes[sent..]);
         Ok(())
     }
@@ -133,10 +123,8 @@ impl Fleet {
         patience: Duration,
         mut heard: impl FnMut(usize, Heard<'_>),
     ) -> io::Result<bool> {
-        let patience = Timespec {
-            tv_sec: patience.as_secs() as i64,
-            tv_nsec: patience.subsec_nanos().into(),
-        };
+        let patience =
+            Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: patience.subsec_nanos().into() };
         let mut events = mem::take(&mut self.events);
         events.clear();
         match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&patience)) {

@@ -30,17 +30,9 @@ pub(crate) fn head(bytes: &[u8]) -> Option<Head> {
         127 => (8, u64::from_be_bytes(*rest.first_chunk()?) as usize),
         short => (0, short.into()),
     };
-    let (mask, mask_bytes) = if second & MASKED == 0 {
-        ([0; 4], 0)
-    } else {
-        (*rest.get(extended..)?.first_chunk()?, 4)
-    };
-    Some(Head {
-        opcode: first & 0x0f,
-        mask,
-        bytes: 2 + extended + mask_bytes,
-        payload,
-    })
+    let (mask, mask_bytes) =
+        if second & MASKED == 0 { ([0; 4], 0) } else { (*rest.get(extended..)?.first_chunk()?, 4) };
+    Some(Head { opcode: first & 0x0f, mask, bytes: 2 + extended + mask_bytes, payload })
 }
 
 /// Appends a frame as a server sends it.

@@ -45,9 +45,7 @@ pub(crate) fn client_of(candidate: &[u8]) -> Option<usize> {
     candidate
         .get(CANDIDATE_HEAD.len()..CANDIDATE_HEAD.len() + FOUNDATION_DIGITS)?
         .iter()
-        .fold(0, |number, digit| {
-            number * 10 + usize::from(digit.wrapping_sub(b'0'))
-        })
+        .fold(0, |number, digit| number * 10 + usize::from(digit.wrapping_sub(b'0')))
         .checked_sub(FOUNDATION)
 }
 
@@ -67,14 +65,7 @@ pub(crate) fn description(bytes: usize) -> Vec<u8> {
 }
 
 pub(crate) fn set_master(description: &[u8]) -> Vec<u8> {
-    [
-        SET_MASTER_HEAD,
-        description,
-        b",\"secret\":\"",
-        SECRET.as_bytes(),
-        b"\"}}",
-    ]
-    .concat()
+    [SET_MASTER_HEAD, description, b",\"secret\":\"", SECRET.as_bytes(), b"\"}}"].concat()
 }
 
 pub(crate) fn offer(description: &[u8]) -> Vec<u8> {

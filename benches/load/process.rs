@@ -58,8 +58,5 @@ pub(crate) fn memory(process: u32) -> io::Result<Memory> {
             .map(|kilobytes| kilobytes * 1024)
             .ok_or_else(|| io::Error::other(format!("no {name} in smaps_rollup")))
     };
-    Ok(Memory {
-        resident: bytes("Rss:")?,
-        anonymous: bytes("Anonymous:")?,
-    })
+    Ok(Memory { resident: bytes("Rss:")?, anonymous: bytes("Anonymous:")? })
 }

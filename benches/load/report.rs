@@ -15,11 +15,7 @@ impl Series {
     /// ratio within one round.
     pub(crate) fn ratio(&self) -> Option<(f64, f64, f64)> {
         let (moss, bare) = (median(&self.moss)?, median(&self.bare)?);
-        let rounds = self
-            .moss
-            .iter()
-            .zip(&self.bare)
-            .map(|(moss, bare)| moss / bare);
+        let rounds = self.moss.iter().zip(&self.bare).map(|(moss, bare)| moss / bare);
         let (least, greatest) = rounds
             .fold((f64::INFINITY, 0.0_f64), |(least, greatest), ratio| {
                 (least.min(ratio), greatest.max(ratio))
@@ -107,9 +103,7 @@ impl Table {
             let least = if place == 0 { names } else { 7 };
             column.chars().count().max(least)
         });
-        let table = Self {
-            widths: widths.collect(),
-        };
+        let table = Self { widths: widths.collect() };
         println!("\n{title}\n");
         table.row(columns);
         let rules: Vec<String> = table

@@ -65,10 +65,7 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
-        let mut server = Self {
-            child,
-            address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0),
-        };
+        let mut server = Self { child, address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0) };
         server.address = server.listening()?;
         Ok(server)
     }
@@ -131,10 +128,7 @@ fn serve(moss: Option<&OsStr>) -> io::Result<Infallible> {
         return Err(Command::new(Path::new(moss)).exec());
     }
     let keepalive = env::var(KEEPALIVE).ok().and_then(|text| text.parse().ok());
-    let bare = Bare::bind(
-        SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0),
-        keepalive.unwrap_or(30),
-    )?;
+    let bare = Bare::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), keepalive.unwrap_or(30))?;
     println!("listening on {}:{}", Ipv4Addr::LOCALHOST, bare.port()?);
     bare.serve()
 }
@@ -142,10 +136,7 @@ fn serve(moss: Option<&OsStr>) -> io::Result<Infallible> {
 /// Raises the soft limit to the hard one and returns it.
 pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     let limit = rustix::process::getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     rustix::process::setrlimit(Resource::Nofile, raised)?;
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
