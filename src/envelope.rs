@@ -10,6 +10,8 @@
 //! out of [`Packet::parse`](crate::packet::Packet::parse), and everything still holds. A
 //! fuzzer compares the two.
 
+use wide::u8x32;
+
 /// The parts of an envelope, verbatim.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Envelope<'a> {
@@ -83,13 +85,17 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// A string without escapes, quotes included.
+    /// A string without escapes, quotes included. Short, as keys and types are.
     fn plain_string(&mut self) -> Option<&'a str> {
         let start = self.at;
         self.expect(b'"')?;
-        self.plain_characters();
-        self.expect(b'"')?;
-        self.text.get(start..self.at)
+        loop {
+            match self.next()? {
+                b'"' => return self.text.get(start..self.at),
+                b'\\' | 0..0x20 => return None,
+                _ => {}
+            }
+        }
     }
 
     /// Any value. Containers are followed by a loop, one bit a level (set for an
@@ -166,49 +172,52 @@ impl<'a> Scan<'a> {
         Some(())
     }
 
-    /// The rest of a string after its opening quote.
+    /// The rest of a string after its opening quote. One look at a block tells of all
+    /// its quotes, backslashes and control characters: session descriptions are long
+    /// strings full of escapes, and to look again after each of them takes longest.
     fn string(&mut self) -> Option<()> {
-        loop {
-            self.plain_characters();
-            match self.next()? {
-                b'"' => return Some(()),
-                b'\\' => match self.next()? {
-                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
-                    b'u' => {
-                        for _ in 0..4 {
-                            self.next().filter(u8::is_ascii_hexdigit)?;
+        while let Some(block) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
+            let start = self.at;
+            let mut marks = special_bytes(block);
+            self.at += BLOCK;
+            while marks != 0 {
+                let mark = marks.trailing_zeros() as usize;
+                match block[mark] {
+                    b'"' => {
+                        self.at = start + mark + 1;
+                        return Some(());
+                    }
+                    b'\\' => {
+                        let end = mark + 1 + self.escape_len(start + mark + 1)?;
+                        if end >= BLOCK {
+                            self.at = start + end;
+                            break;
                         }
+                        marks &= u32::MAX << end;
                     }
                     _ => return None,
-                },
-                _ => return None,
+                }
+            }
+        }
+        loop {
+            match self.next()? {
+                b'"' => return Some(()),
+                b'\\' => self.at += self.escape_len(self.at)?,
+                0..0x20 => return None,
+                _ => {}
             }
         }
     }
 
-    /// Goes to the next quote, backslash or control character: eight bytes a step.
-    fn plain_characters(&mut self) {
-        const ONES: u64 = u64::MAX / 255;
-        const HIGHS: u64 = ONES << 7;
-        while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
-            let word = u64::from_le_bytes(*chunk);
-            // The lowest set high bit of each marks the first such byte; a borrow can
-            // only mark bytes after it.
-            let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
-            let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
-            let slashes = below(word ^ (ONES * u64::from(b'\\')), 1);
-            let marks = (quotes | slashes | below(word, 0x20)) & HIGHS;
-            if marks != 0 {
-                self.at += (marks.trailing_zeros() / 8) as usize;
-                return;
+    /// The length of an escape after its backslash.
+    fn escape_len(&self, at: usize) -> Option<usize> {
+        match self.bytes.get(at)? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(1),
+            b'u' => {
+                let digits = self.bytes.get(at + 1..at + 5)?;
+                digits.iter().all(u8::is_ascii_hexdigit).then_some(5)
             }
-            self.at += 8;
-        }
-        while let Some(byte) = self.peek() {
-            if byte == b'"' || byte == b'\\' || byte < 0x20 {
-                return;
-            }
-            self.at += 1;
+            _ => None,
         }
     }
 
@@ -250,4 +259,17 @@ impl<'a> Scan<'a> {
         self.at += rest.len();
         found.then_some(())
     }
+}
+
+/// Bytes of a string that are looked at at once: as many as a mask has bits.
+const BLOCK: usize = 32;
+
+/// A bit for each byte that does not simply belong to a string: quotes, backslashes and
+/// control characters.
+fn special_bytes(block: &[u8; BLOCK]) -> u32 {
+    let bytes = u8x32::new(*block);
+    let quotes = bytes.simd_eq(u8x32::splat(b'"'));
+    let slashes = bytes.simd_eq(u8x32::splat(b'\\'));
+    let controls = bytes.min(u8x32::splat(0x1f)).simd_eq(bytes);
+    (quotes | slashes | controls).to_bitmask()
 }

@@ -24,10 +24,10 @@ use crate::sessions::FIRST_FREE_TOKEN;
 use crate::socket::Received;
 
 /// Frames that a peer may have handled in one turn.
-const TURN_FRAMES: usize = 256;
+const TURN_FRAMES: usize = 1024;
 
 /// Bytes that a peer may send, and cause to be sent, in one turn.
-const TURN_BYTES: u64 = 256 << 10;
+const TURN_BYTES: u64 = 1 << 20;
 
 /// The receive buffer that all connections share; one receive takes no more.
 const RECEIVE_BYTES: usize = 64 << 10;
@@ -295,16 +295,15 @@ impl Server {
 
     /// A signal came. True if it is the second one.
     fn stop_again(&mut self) -> bool {
-        if self.signals.pending().next().is_none() {
-            return false;
+        for _ in self.signals.pending() {
+            if self.stops_at.is_some() {
+                return true;
+            }
+            log::info!("stopping");
+            self.stops_at = Some(self.peers.now + STOP_TIMEOUT);
+            self.listener = None;
+            self.peers.close_all(1001, "moss is stopping");
         }
-        if self.stops_at.is_some() {
-            return true;
-        }
-        log::info!("stopping");
-        self.stops_at = Some(self.peers.now + STOP_TIMEOUT);
-        self.listener = None;
-        self.peers.close_all(1001, "moss is stopping");
         false
     }
 
