@@ -203,9 +203,16 @@ impl ErrorCode {
 /// counts: no sign, no leading zero, no escape, no number.
 pub fn parse_id(json: &str) -> Option<u64> {
     let digits = json.strip_prefix('"')?.strip_suffix('"')?;
-    let canonical = digits.bytes().all(|byte| byte.is_ascii_digit())
-        && (digits == "0" || !digits.starts_with('0'));
-    if canonical { digits.parse().ok() } else { None }
+    if digits.is_empty() || (digits.starts_with('0') && digits != "0") {
+        return None;
+    }
+    digits.bytes().try_fold(0_u64, |id, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        id.checked_mul(10)?.checked_add(u64::from(digit))
+    })
 }
 
 /// The text of a JSON string, or nothing if `json` is another kind of value or holds
