@@ -1,0 +1,328 @@
+//! What the black-box tests share: a moss of their own, and a WebSocket client that
+//! blocks. The program is the real one, and so are the sockets.
+//!
+//! No wait is endless: each panics after [`PATIENCE`]. No test needs to sleep: that a
+//! packet does *not* come is shown by the answer to a later one coming first (see
+//! [`Client::expect_nothing`]), since moss keeps the order of what it sends to a peer.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "each test program uses a part of this"
+)]
+
+mod client;
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+pub use client::{Client, Frame, Sender, TEXT};
+
+/// How long anything may take before its test fails. Only a hang takes so long.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What proves a master, unless a test says otherwise.
+pub const SECRET: &str = "only-the-tests-know-it";
+
+/// The type of offers, unless a test says otherwise.
+pub const OFFER: &str = "connection-offer";
+
+/// A moss that is going to be started, in an empty folder and with an environment that
+/// holds nothing but these variables.
+pub struct Setup {
+    folder: Folder,
+    variables: Vec<(OsString, OsString)>,
+    before: String,
+}
+
+/// A moss that serves. It is killed when it is dropped.
+pub struct Moss {
+    child: Child,
+    stdout: Arc<Text>,
+    stderr: Arc<Text>,
+    address: SocketAddr,
+    folder: Folder,
+}
+
+/// What a program has written so far.
+#[derive(Default)]
+struct Text {
+    state: Mutex<(String, bool)>,
+    grown: Condvar,
+}
+
+/// A fresh folder, removed with everything in it when it is dropped.
+struct Folder(PathBuf);
+
+impl Setup {
+    /// A moss on a free loopback port, with the two required variables.
+    pub fn new() -> Self {
+        Self::empty()
+            .set("MOSS_CONNECTION_SECRET", SECRET)
+            .set("MOSS_CONNECTION_OFFER_TYPE", OFFER)
+            .set("MOSS_HOSTNAME", "127.0.0.1")
+            .set("MOSS_PORT", "0")
+    }
+
+    /// A moss without a single variable.
+    pub fn empty() -> Self {
+        Self { folder: Folder::fresh(), variables: Vec::new(), before: String::new() }
+    }
+
+    /// Sets a variable, or sets it anew.
+    pub fn set(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self = self.unset(name);
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// Takes a variable away.
+    pub fn unset(mut self, name: &str) -> Self {
+        self.variables.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// Writes a file, such as `.env`, into the working directory.
+    pub fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
+        std::fs::write(self.folder.0.join(name), text).expect("a file in the test's folder");
+        self
+    }
+
+    /// A shell command that runs in moss's process before it, such as `ulimit -n 64`.
+    pub fn before(mut self, command: &str) -> Self {
+        self.before = format!("{command} && ");
+        self
+    }
+
+    /// The working directory.
+    pub fn folder(&self) -> &Path {
+        &self.folder.0
+    }
+
+    /// The command, for what the methods below don't offer.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let moss = env!("CARGO_BIN_EXE_moss");
+        let mut command = if self.before.is_empty() {
+            Command::new(moss)
+        } else {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", &format!("{}exec \"$0\" \"$@\"", self.before), moss]);
+            shell
+        };
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .current_dir(&self.folder.0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts moss and waits until it listens.
+    pub fn start(self) -> Moss {
+        let mut command = self.command(&[]);
+        self.start_command(&mut command)
+    }
+
+    /// The same with a command of the caller's; its stdout must be moss's.
+    pub fn start_command(self, command: &mut Command) -> Moss {
+        let mut child = command.spawn().expect("moss can be run");
+        let stdout = Text::read(child.stdout.take().expect("a pipe"));
+        let stderr = Text::read(child.stderr.take().expect("a pipe"));
+        let Some(line) = stdout.wait_for("listening on ") else {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("moss does not listen:\n{}{}", stdout.get(), stderr.get());
+        };
+        let address = line.rsplit(' ').next().and_then(|address| address.parse().ok());
+        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
+        Moss { child, stdout, stderr, address, folder: self.folder }
+    }
+
+    /// Runs moss to its end, for what is not meant to serve.
+    pub fn run(self, arguments: &[&str]) -> Output {
+        let mut child = self.command(arguments).spawn().expect("moss can be run");
+        let stdout = Text::read(child.stdout.take().expect("a pipe"));
+        let stderr = Text::read(child.stderr.take().expect("a pipe"));
+        if !(stdout.wait_for_end() && stderr.wait_for_end()) {
+            let _ = child.kill();
+        }
+        let status = child.wait().expect("a child to wait for");
+        Output { status, stdout: stdout.get().into_bytes(), stderr: stderr.get().into_bytes() }
+    }
+}
+
+impl Moss {
+    /// A moss with the required variables only.
+    pub fn start() -> Self {
+        Setup::new().start()
+    }
+
+    /// A moss with these variables besides the required ones.
+    pub fn with(variables: &[(&str, &str)]) -> Self {
+        variables.iter().fold(Setup::new(), |setup, (name, value)| setup.set(name, value)).start()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The working directory.
+    pub fn folder(&self) -> &Path {
+        &self.folder.0
+    }
+
+    /// The process that was started.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.stdout.get()
+    }
+
+    /// What it has written to stderr so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.get()
+    }
+
+    /// Waits for a line of the log that holds `part`, and returns it.
+    pub fn wait_for_log(&self, part: &str) -> String {
+        let line = self.stdout.wait_for(part);
+        line.unwrap_or_else(|| panic!("{part:?} is not in the log:\n{}", self.log()))
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("moss is there");
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        assert!(self.stdout.wait_for_end(), "moss goes on:\n{}", self.log());
+        self.child.wait().expect("a child to wait for")
+    }
+
+    /// A bare TCP connection, with time-outs.
+    pub fn connect(&self) -> TcpStream {
+        client::connect(self.address)
+    }
+
+    /// A WebSocket that has not logged in.
+    pub fn guest(&self) -> Client {
+        Client::open(self.connect())
+    }
+
+    /// A WebSocket that has logged in while there is no master, and moss knows.
+    pub fn client(&self) -> Client {
+        let mut client = self.guest();
+        client.send(r#"{"type":"login"}"#);
+        client.expect_nothing();
+        client
+    }
+
+    /// A WebSocket that has logged in while there is a master, and the id under which
+    /// that master knows it.
+    pub fn client_of(&self, master: &mut Client) -> (Client, String) {
+        let mut client = self.guest();
+        client.send(r#"{"type":"login"}"#);
+        assert_eq!(client.json()["type"], OFFER);
+        let id = client.introduce(master);
+        (client, id)
+    }
+
+    /// The master, with this JSON as its offer.
+    pub fn master(&self, offer: &str) -> Client {
+        let mut master = self.guest();
+        master.set_master(offer);
+        master
+    }
+}
+
+impl Drop for Moss {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Text {
+    /// Reads in a thread until the end, so that the writer never waits.
+    fn read(source: impl Read + Send + 'static) -> Arc<Self> {
+        let text = Arc::new(Self::default());
+        let written = Arc::clone(&text);
+        std::thread::spawn(move || {
+            let mut source = BufReader::new(source);
+            let mut line = Vec::new();
+            while source.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+                written.add(&String::from_utf8_lossy(&line), false);
+                line.clear();
+            }
+            written.add("", true);
+        });
+        text
+    }
+
+    fn add(&self, line: &str, ended: bool) {
+        let mut state = self.state.lock().expect("no reader panics");
+        state.0.push_str(line);
+        state.1 |= ended;
+        self.grown.notify_all();
+    }
+
+    fn get(&self) -> String {
+        self.state.lock().expect("no reader panics").0.clone()
+    }
+
+    /// The first line that holds `part`; nothing if the text ends, or time is up.
+    fn wait_for(&self, part: &str) -> Option<String> {
+        let line = |text: &str| text.lines().find(|line| line.contains(part)).map(str::to_owned);
+        let state = self.state.lock().expect("no reader panics");
+        let goes_on = |state: &mut (String, bool)| !state.1 && line(&state.0).is_none();
+        let (state, _) =
+            self.grown.wait_timeout_while(state, PATIENCE, goes_on).expect("no reader panics");
+        line(&state.0)
+    }
+
+    /// Whether the writer ends in time.
+    fn wait_for_end(&self) -> bool {
+        let state = self.state.lock().expect("no reader panics");
+        let wait = self.grown.wait_timeout_while(state, PATIENCE, |state| !state.1);
+        wait.expect("no reader panics").0.1
+    }
+}
+
+impl Folder {
+    fn fresh() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("a folder for the test");
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
