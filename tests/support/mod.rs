@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-pub use client::{Client, Frame, Sender, TEXT};
+pub use client::{Client, Frame, Sender, TEXT, frame};
 
 /// How long anything may take before its test fails. Only a hang takes so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
