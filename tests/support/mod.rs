@@ -41,7 +41,7 @@ pub const OFFER: &str = "connection-offer";
 pub struct Setup {
     folder: Folder,
     variables: Vec<(OsString, OsString)>,
-    before: String,
+    prefix: Vec<String>,
 }
 
 /// A moss that serves. It is killed when it is dropped.
@@ -75,7 +75,7 @@ impl Setup {
 
     /// A moss without a single variable.
     pub fn empty() -> Self {
-        Self { folder: Folder::fresh(), variables: Vec::new(), before: String::new() }
+        Self { folder: Folder::fresh(), variables: Vec::new(), prefix: Vec::new() }
     }
 
     /// Sets a variable, or sets it anew.
@@ -98,8 +98,13 @@ impl Setup {
     }
 
     /// A shell command that runs in moss's process before it, such as `ulimit -n 64`.
-    pub fn before(mut self, command: &str) -> Self {
-        self.before = format!("{command} && ");
+    pub fn before(self, command: &str) -> Self {
+        self.within(&["/bin/sh", "-c", &format!("{command} && exec \"$0\" \"$@\"")])
+    }
+
+    /// The words of a command that is given moss as its arguments, such as `unshare`.
+    pub fn within(mut self, words: &[&str]) -> Self {
+        self.prefix = words.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -111,12 +116,13 @@ impl Setup {
     /// The command, for what the methods below don't offer.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let moss = env!("CARGO_BIN_EXE_moss");
-        let mut command = if self.before.is_empty() {
-            Command::new(moss)
-        } else {
-            let mut shell = Command::new("/bin/sh");
-            shell.args(["-c", &format!("{}exec \"$0\" \"$@\"", self.before), moss]);
-            shell
+        let mut command = match self.prefix.split_first() {
+            Some((program, words)) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(moss);
+                command
+            }
+            None => Command::new(moss),
         };
         command
             .args(arguments)

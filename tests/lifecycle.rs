@@ -1,0 +1,186 @@
+//! How moss stops, and that it keeps nothing of connections that are gone.
+
+mod support;
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::{Client, Moss, PATIENCE, Setup, TEXT, frame};
+
+/// Each kind of peer, closed as moss stops. They end at once, so moss need not wait.
+fn assert_stops(moss: &mut Moss, signal: impl FnOnce(&Moss)) {
+    let mut guest = moss.guest();
+    let mut master = moss.master("1");
+    let (mut client, _) = moss.client_of(&mut master);
+    signal(moss);
+    for peer in [&mut guest, &mut client, &mut master] {
+        peer.expect_close(1001);
+    }
+    drop((guest, client, master));
+    assert_eq!(moss.wait().code(), Some(0));
+    assert_eq!(moss.stderr(), "");
+}
+
+#[test]
+fn sigterm_closes_everyone_with_1001_and_exits_0() {
+    assert_stops(&mut Moss::start(), Moss::terminate);
+}
+
+#[test]
+fn sigint_closes_everyone_with_1001_and_exits_0() {
+    assert_stops(&mut Moss::start(), |moss| moss.signal(Signal::INT));
+}
+
+#[test]
+fn sigterm_stops_moss_as_pid_1_too() {
+    // --kill-child: no moss is left behind if this test dies.
+    let unshare = ["unshare", "--pid", "--fork", "--kill-child"];
+    let allowed = std::process::Command::new(unshare[0]).args(&unshare[1..]).arg("true").output();
+    if !allowed.as_ref().is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: this system lets nobody here be PID 1: {allowed:?}");
+        return;
+    }
+    let mut moss = Setup::new().within(&unshare).start();
+    let parent = moss.pid();
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    let child = children.expect("the children of unshare").trim().parse().expect("one child");
+    let status = std::fs::read_to_string(format!("/proc/{child}/status")).expect("moss is there");
+    let inner = status.lines().find(|line| line.starts_with("NSpid:")).expect("a line of ids");
+    assert!(inner.ends_with("\t1"), "{inner}");
+    let pid = Pid::from_raw(child).expect("a process id");
+    assert_stops(&mut moss, |_| kill_process(pid, Signal::TERM).expect("moss is there"));
+}
+
+#[test]
+fn moss_without_peers_stops_at_once() {
+    let mut moss = Moss::start();
+    moss.terminate();
+    assert_eq!(moss.wait().code(), Some(0));
+}
+
+#[test]
+fn peer_that_does_not_end_is_not_waited_for_long() {
+    let mut moss = Moss::start();
+    let mut guest = moss.guest();
+    let half_a_head = moss.connect();
+    moss.terminate();
+    guest.expect_close(1001);
+    let started = Instant::now();
+    assert_eq!(moss.wait().code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(10));
+    drop((guest, half_a_head));
+}
+
+#[test]
+fn nobody_is_let_in_while_moss_stops() {
+    let moss = Moss::start();
+    let mut guest = moss.guest();
+    moss.terminate();
+    guest.expect_close(1001);
+    let refused = TcpStream::connect_timeout(&moss.address(), PATIENCE).map(|_| "connected");
+    assert_eq!(refused.map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionRefused));
+}
+
+#[test]
+fn second_signal_exits_at_once() {
+    let mut moss = Moss::start();
+    let mut guest = moss.guest();
+    moss.terminate();
+    guest.expect_close(1001);
+    let started = Instant::now();
+    moss.signal(Signal::INT);
+    moss.wait();
+    // Without the second one moss would wait 3 s for the guest.
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+#[test]
+fn two_signals_at_the_same_time_are_two() {
+    let mut moss = Moss::start();
+    let guest = moss.guest();
+    moss.signal(Signal::STOP);
+    moss.signal(Signal::TERM);
+    moss.signal(Signal::INT);
+    let started = Instant::now();
+    moss.signal(Signal::CONT);
+    moss.wait();
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    drop(guest);
+}
+
+fn descriptors(moss: &Moss) -> usize {
+    let fd = format!("/proc/{}/fd", moss.pid());
+    std::fs::read_dir(fd).expect("moss is there").count()
+}
+
+/// Waits until moss holds no more descriptors than before.
+fn assert_back_to(moss: &Moss, base: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while descriptors(moss) > base {
+        assert!(Instant::now() < deadline, "{} descriptors, not {base}", descriptors(moss));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Ends with a reset instead of the usual farewell.
+fn reset(client: Client) {
+    rustix::net::sockopt::set_socket_linger(client.stream(), Some(Duration::ZERO))
+        .expect("a TCP socket");
+}
+
+/// Opens 300 connections, a third of them clients, ends each, and finds none left.
+fn assert_nothing_is_left(end: impl Fn(Client)) {
+    let moss = Moss::start();
+    moss.guest().close();
+    let mut master = moss.master("1");
+    let base = descriptors(&moss);
+    let mut peers: Vec<_> = (0..200).map(|_| moss.guest()).collect();
+    peers.extend((0..100).map(|_| moss.client_of(&mut master).0));
+    assert_eq!(descriptors(&moss), base + 300);
+    peers.into_iter().for_each(end);
+    assert_back_to(&moss, base);
+    let (_client, _) = moss.client_of(&mut master);
+}
+
+#[test]
+fn three_hundred_closed_connections_leave_nothing_behind() {
+    assert_nothing_is_left(Client::close);
+}
+
+#[test]
+fn three_hundred_connections_that_hang_up_leave_nothing_behind() {
+    assert_nothing_is_left(Client::hang_up);
+}
+
+#[test]
+fn three_hundred_reset_connections_leave_nothing_behind() {
+    assert_nothing_is_left(reset);
+}
+
+#[test]
+fn three_hundred_connections_cut_in_mid_frame_leave_nothing_behind() {
+    let packet = frame(TEXT, br#"{"type":"x","payload":"half of it"}"#);
+    assert_nothing_is_left(|mut client| client.sender().send_raw(&packet[..20]));
+}
+
+#[test]
+fn three_hundred_connections_reset_in_mid_frame_leave_nothing_behind() {
+    let packet = frame(0x01, br#"{"type":"x","payload":"half of it"}"#);
+    assert_nothing_is_left(|mut client| {
+        // A fragment and half of the next one.
+        client.sender().send_raw(&[&packet[..], &packet[..20]].concat());
+        reset(client);
+    });
+}
+
+#[test]
+fn three_hundred_connections_without_a_head_leave_nothing_behind() {
+    let moss = Moss::start();
+    moss.guest().close();
+    let base = descriptors(&moss);
+    let streams: Vec<_> = (0..300).map(|_| moss.connect()).collect();
+    drop(streams);
+    moss.guest().close();
+    assert_back_to(&moss, base);
+}
