@@ -283,7 +283,7 @@ fn head_may_come_byte_by_byte() {
     for byte in format!("{UPGRADE}\r\n").bytes() {
         stream.write_all(&[byte]).expect("moss reads");
     }
-    Client::upgraded(stream).expect_nothing();
+    Client::upgraded(stream).expect("an upgrade").expect_nothing();
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn frames_may_follow_the_head_at_once() {
     bytes.extend(&last[..3]);
     let mut stream = moss.connect();
     stream.write_all(&bytes).expect("moss reads");
-    let mut client = Client::upgraded(stream);
+    let mut client = Client::upgraded(stream).expect("an upgrade");
     client.expect_error("no-master");
     client.sender().send_raw(&last[3..]);
     client.expect(r#"{"type":"pong","payload":""}"#);

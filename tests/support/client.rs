@@ -52,19 +52,26 @@ pub fn connect(address: SocketAddr) -> TcpStream {
 
 impl Client {
     /// Upgrades a connection.
-    pub fn open(mut stream: TcpStream) -> Self {
+    pub fn open(stream: TcpStream) -> Self {
+        Self::try_open(stream).unwrap_or_else(|status| panic!("no upgrade: {status}"))
+    }
+
+    /// The same where moss may refuse: the error is the response's first line.
+    pub fn try_open(mut stream: TcpStream) -> Result<Self, String> {
         stream.write_all(REQUEST.as_bytes()).expect("moss reads");
         Self::upgraded(stream)
     }
 
     /// Takes over a connection on which an upgrade was requested.
-    pub fn upgraded(stream: TcpStream) -> Self {
+    pub fn upgraded(stream: TcpStream) -> Result<Self, String> {
         let sender = Sender(stream.try_clone().expect("a second handle"));
         let mut client = Self { reader: BufReader::new(stream), sender };
         let status = client.line();
-        assert!(status.starts_with("HTTP/1.1 101 "), "no upgrade: {status}");
+        if !status.starts_with("HTTP/1.1 101 ") {
+            return Err(status);
+        }
         while !client.line().is_empty() {}
-        client
+        Ok(client)
     }
 
     fn line(&mut self) -> String {

@@ -16,16 +16,16 @@ mod client;
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-pub use client::{Client, Frame, Sender, TEXT, frame};
+pub use client::{Client, Frame, Sender, TEXT, connect, frame};
 
 /// How long anything may take before its test fails. Only a hang takes so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -149,6 +149,7 @@ impl Setup {
         let Some(line) = stdout.wait_for("listening on ") else {
             let _ = child.kill();
             let _ = child.wait();
+            stderr.wait_for_end();
             panic!("moss does not listen:\n{}{}", stdout.get(), stderr.get());
         };
         let address = line.rsplit(' ').next().and_then(|address| address.parse().ok());
@@ -261,6 +262,37 @@ impl Moss {
         master.set_master(offer);
         master
     }
+}
+
+/// Where a process listens, for one whose log does not tell.
+pub fn listening_address(pid: u32) -> SocketAddr {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(address) = listener_of(pid) {
+            return address;
+        }
+        assert!(Instant::now() < deadline, "{pid} does not listen");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The first listening IPv4 socket (state 0A) among the process's descriptors.
+fn listener_of(pid: u32) -> Option<SocketAddr> {
+    let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).ok()?;
+    let sockets: Vec<_> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .ok()?
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .collect();
+    table.lines().skip(1).find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let socket = PathBuf::from(format!("socket:[{}]", fields[9]));
+        if fields[3] != "0A" || !sockets.contains(&socket) {
+            return None;
+        }
+        let (ip, port) = fields[1].split_once(':')?;
+        let ip = Ipv4Addr::from(u32::from_str_radix(ip, 16).ok()?.to_ne_bytes());
+        Some((ip, u16::from_str_radix(port, 16).ok()?).into())
+    })
 }
 
 impl Drop for Moss {

@@ -1,0 +1,478 @@
+//! Every variable: a value that works, an empty one, and values that can't be used.
+
+mod support;
+
+use std::os::unix::ffi::OsStringExt;
+
+use support::{Client, Moss, SECRET, Setup};
+
+/// Every variable whose value can be wrong by itself, with such values.
+const WRONG: [(&str, &[&str]); 15] = [
+    ("MOSS_CONNECTION_SECRET_FILE", &["secret.txt", "no/such/file", "."]),
+    ("MOSS_CONNECTION_OFFER_TYPE", &RESERVED),
+    ("MOSS_HOSTNAME", &["300.1.2.3", "no such host", "[::1", "127.0.0.1:80", "two\nlines"]),
+    (
+        "MOSS_PORT",
+        &["x", "-1", "+8080", "65536", "80 80", " 80", "8e3", "99999999999999999999", "8\n0"],
+    ),
+    ("MOSS_ERROR_TYPE", &RESERVED),
+    ("MOSS_CLIENT_JOINED_TYPE", &RESERVED),
+    ("MOSS_CLIENT_LEFT_TYPE", &RESERVED),
+    ("MOSS_MASTER_LEFT_TYPE", &RESERVED),
+    ("MOSS_KICK_TYPE", &RESERVED),
+    (
+        "MOSS_ALLOWED_ORIGINS",
+        &["example.org", "https://a.example/", "https://a.example,", "*,https://a.example", "://x"],
+    ),
+    ("MOSS_MAX_CONNECTIONS", &["0", "-1", "x", "1048513", "many"]),
+    ("MOSS_MAX_PACKET_BYTES", &["0", "-1", "x", "256k", "99999999999999999999"]),
+    ("MOSS_MAX_BACKLOG_BYTES", &["0", "x", "1 MiB", "327679"]),
+    ("MOSS_MAX_MEMORY_BYTES", &["0", "x", "64M", "1048575"]),
+    ("MOSS_KEEPALIVE_SECONDS", &["0", "86401", "1.5", "30s", "-30"]),
+];
+
+const RESERVED: [&str; 5] = ["ping", "pong", "login", "set-master", "master-confirmation"];
+
+/// Types besides the offer's, in the order in which moss reads them.
+const TYPES: [&str; 5] = [
+    "MOSS_ERROR_TYPE",
+    "MOSS_CLIENT_JOINED_TYPE",
+    "MOSS_CLIENT_LEFT_TYPE",
+    "MOSS_MASTER_LEFT_TYPE",
+    "MOSS_KICK_TYPE",
+];
+
+/// Moss must not start, and say why in one line, which is returned.
+#[track_caller]
+fn refusal(setup: Setup) -> String {
+    let output = setup.run(&[]);
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert_eq!(stderr.matches('\n').count(), 1, "{stderr}");
+    assert!(stderr.ends_with('\n'), "{stderr}");
+    stderr
+}
+
+/// The same, and the line names this variable.
+#[track_caller]
+fn assert_refused(setup: Setup, variable: &str) -> String {
+    let line = refusal(setup);
+    let named = line.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
+    assert!(named.into_iter().any(|word| word == variable), "{line}");
+    line
+}
+
+fn is_master(moss: &Moss, secret: &str) -> bool {
+    let mut peer = moss.guest();
+    let secret = serde_json::Value::from(secret);
+    peer.send(&format!(r#"{{"type":"set-master","payload":{{"secret":{secret}}}}}"#));
+    peer.json()["type"] == "master-confirmation"
+}
+
+#[test]
+fn value_that_can_not_be_used_stops_moss() {
+    for (name, values) in WRONG {
+        for value in values {
+            let mut setup = Setup::new();
+            if name == "MOSS_CONNECTION_SECRET_FILE" {
+                setup = setup.unset("MOSS_CONNECTION_SECRET");
+            }
+            let line = assert_refused(setup.set(name, value), name);
+            // What is wrong comes first; what would be right, behind a semicolon.
+            assert!(line.split_once("; ").is_some_and(|(_, remedy)| remedy.len() > 5), "{line}");
+        }
+    }
+}
+
+#[test]
+fn value_in_dotenv_that_can_not_be_used_stops_moss() {
+    for (name, values) in WRONG {
+        for value in values.iter().filter(|value| !value.contains('\n')) {
+            let mut setup = Setup::new().unset("MOSS_HOSTNAME").unset("MOSS_PORT");
+            if name == "MOSS_CONNECTION_SECRET_FILE" {
+                setup = setup.unset("MOSS_CONNECTION_SECRET");
+            } else if name == "MOSS_CONNECTION_OFFER_TYPE" {
+                setup = setup.unset("MOSS_CONNECTION_OFFER_TYPE");
+            }
+            assert_refused(setup.file(".env", format!("{name}=\"{value}\"\n")), name);
+        }
+    }
+}
+
+#[test]
+fn value_that_is_no_utf8_stops_moss() {
+    for (name, _) in WRONG {
+        let value = std::ffi::OsString::from_vec(b"\xff".to_vec());
+        assert_refused(Setup::new().set(name, value), name);
+    }
+}
+
+/// Starting is most of the proof; what is in force is read from the log.
+#[test]
+fn empty_values_are_unset_ones() {
+    let mut setup = Setup::new().set("MOSS_CONNECTION_SECRET_FILE", "").set("MOSS_LOG", "");
+    for (name, _) in WRONG {
+        if !matches!(name, "MOSS_CONNECTION_OFFER_TYPE" | "MOSS_PORT") {
+            setup = setup.set(name, "");
+        }
+    }
+    let moss = setup.start();
+    assert!(moss.address().ip().is_unspecified());
+    moss.wait_for_log("keepalive 30 s");
+    moss.wait_for_log("262144 bytes a packet, 1048576 of backlog a peer, 67108864 in all");
+    let mut guest = moss.guest();
+    guest.send("x");
+    guest.expect_error("invalid-packet");
+    drop(guest);
+    let _client = moss.client();
+    moss.master("1").expect_nothing();
+}
+
+#[test]
+fn empty_values_in_dotenv_are_unset_ones() {
+    let mut text = "MOSS_LOG=\nMOSS_CONNECTION_SECRET_FILE=\"\"\n".to_owned();
+    for (name, _) in WRONG {
+        if !matches!(name, "MOSS_CONNECTION_OFFER_TYPE" | "MOSS_PORT") {
+            text += &format!("{name}=\n");
+        }
+    }
+    let moss = Setup::new().unset("MOSS_HOSTNAME").file(".env", text).start();
+    assert!(moss.address().ip().is_unspecified());
+    moss.wait_for_log("keepalive 30 s");
+}
+
+#[test]
+fn secret_is_required() {
+    assert_refused(Setup::new().unset("MOSS_CONNECTION_SECRET"), "MOSS_CONNECTION_SECRET");
+    assert_refused(Setup::new().set("MOSS_CONNECTION_SECRET", ""), "MOSS_CONNECTION_SECRET");
+}
+
+#[test]
+fn secret_is_the_one_that_was_set() {
+    for secret in ["x", "with spaces = and \"quotes\" $HOME \\ # é😀 ", "two\nlines"] {
+        let moss = Setup::new().set("MOSS_CONNECTION_SECRET", secret).start();
+        assert!(is_master(&moss, secret), "{secret:?}");
+        assert!(!is_master(&moss, &format!("{secret}x")), "{secret:?}");
+    }
+}
+
+#[test]
+fn short_secret_is_warned_of() {
+    let warning = "WARN  [moss] the connection secret is under 16 characters";
+    let moss = Setup::new().set("MOSS_CONNECTION_SECRET", "é".repeat(15)).start();
+    moss.wait_for_log(warning);
+    let moss = Setup::new().set("MOSS_CONNECTION_SECRET", "é".repeat(16)).start();
+    assert!(!moss.log().contains(warning));
+}
+
+#[test]
+fn secret_may_be_in_a_file() {
+    for (text, secret) in [
+        ("in-a-file", "in-a-file"),
+        ("in-a-file\n", "in-a-file"),
+        ("in-a-file\n\n", "in-a-file\n"),
+        (" in a\tfile ", " in a\tfile "),
+        ("\nin-a-file", "\nin-a-file"),
+    ] {
+        let moss = Setup::new()
+            .unset("MOSS_CONNECTION_SECRET")
+            .set("MOSS_CONNECTION_SECRET_FILE", "the-secret")
+            .file("the-secret", text)
+            .start();
+        assert!(is_master(&moss, secret), "{text:?}");
+        assert!(!is_master(&moss, SECRET), "{text:?}");
+    }
+}
+
+#[test]
+fn secret_file_must_hold_a_text() {
+    for text in [b"".as_slice(), b"\n", b"\xff\xff"] {
+        let setup = Setup::new()
+            .unset("MOSS_CONNECTION_SECRET")
+            .set("MOSS_CONNECTION_SECRET_FILE", "the-secret")
+            .file("the-secret", text);
+        assert_refused(setup, "MOSS_CONNECTION_SECRET_FILE");
+    }
+}
+
+#[test]
+fn secret_and_secret_file_are_one_too_many() {
+    let setup = Setup::new().set("MOSS_CONNECTION_SECRET_FILE", "file").file("file", SECRET);
+    let line = assert_refused(setup, "MOSS_CONNECTION_SECRET_FILE");
+    assert!(line.contains("MOSS_CONNECTION_SECRET;"), "{line}");
+}
+
+#[test]
+fn offer_type_is_required() {
+    const NAME: &str = "MOSS_CONNECTION_OFFER_TYPE";
+    assert_refused(Setup::new().unset(NAME), NAME);
+    assert_refused(Setup::new().set(NAME, ""), NAME);
+}
+
+#[test]
+fn configured_types_must_differ() {
+    for (at, name) in TYPES.iter().enumerate() {
+        assert_refused(Setup::new().set(name, "connection-offer"), name);
+        for later in &TYPES[at + 1..] {
+            assert_refused(Setup::new().set(name, "same").set(later, "same"), later);
+        }
+    }
+    for name in &TYPES[1..] {
+        assert_refused(Setup::new().set(name, "moss-error"), name);
+    }
+    assert_refused(
+        Setup::new().set("MOSS_CONNECTION_OFFER_TYPE", "moss-error"),
+        "MOSS_CONNECTION_OFFER_TYPE",
+    );
+}
+
+#[test]
+fn offer_may_have_the_default_type_of_errors_that_are_off() {
+    let moss =
+        Moss::with(&[("MOSS_CONNECTION_OFFER_TYPE", "moss-error"), ("MOSS_ERROR_TYPE", "off")]);
+    let mut client = moss.client();
+    let _master = moss.master("1");
+    client.expect(r#"{"type":"moss-error","payload":1}"#);
+}
+
+#[test]
+fn hostname_is_a_name_or_an_address() {
+    for (name, address) in
+        [("127.0.0.1", "127.0.0.1"), ("127.0.0.2", "127.0.0.2"), ("0.0.0.0", "0.0.0.0")]
+    {
+        let moss = Moss::with(&[("MOSS_HOSTNAME", name)]);
+        assert_eq!(moss.address().ip().to_string(), address);
+        moss.guest().expect_nothing();
+    }
+    let moss = Moss::with(&[("MOSS_HOSTNAME", "localhost")]);
+    assert!(moss.address().ip().is_loopback());
+    moss.guest().expect_nothing();
+}
+
+#[test]
+fn hostname_may_be_of_version_6() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("SKIPPED: this system has no IPv6");
+        return;
+    }
+    for name in ["::1", "[::1]"] {
+        let moss = Moss::with(&[("MOSS_HOSTNAME", name)]);
+        assert_eq!(moss.address().ip().to_string(), "::1");
+        moss.guest().expect_nothing();
+    }
+}
+
+#[test]
+fn port_is_the_one_that_was_set() {
+    // Taken on one address, so that the system gives it to nobody, and free on another.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port();
+    let moss =
+        Setup::new().set("MOSS_HOSTNAME", "127.0.0.3").set("MOSS_PORT", port.to_string()).start();
+    assert_eq!(moss.address(), format!("127.0.0.3:{port}").parse().unwrap());
+    moss.guest().expect_nothing();
+}
+
+#[test]
+fn port_0_is_a_free_one() {
+    let (one, other) = (Moss::start(), Moss::start());
+    assert_ne!(one.address().port(), 0);
+    assert_ne!(one.address(), other.address());
+}
+
+#[test]
+fn port_that_is_taken_stops_moss() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port();
+    let output = Setup::new().set("MOSS_PORT", port.to_string()).run(&[]);
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(!output.status.success());
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.contains(&format!("127.0.0.1:{port}")), "{stderr}");
+    assert!(stderr.contains("MOSS_PORT"), "{stderr}");
+}
+
+#[test]
+fn port_is_8080_unless_it_is_set() {
+    for port in [None, Some("")] {
+        // Taken by this test, or by whoever has it already: moss tells which one it was.
+        let taken = std::net::TcpListener::bind("127.0.0.4:8080");
+        let mut setup = Setup::new().unset("MOSS_PORT").set("MOSS_HOSTNAME", "127.0.0.4");
+        if let Some(port) = port {
+            setup = setup.set("MOSS_PORT", port);
+        }
+        let stderr = String::from_utf8(setup.run(&[]).stderr).expect("UTF-8");
+        assert!(stderr.contains("127.0.0.4:8080"), "{stderr}");
+        drop(taken);
+    }
+}
+
+#[test]
+fn any_page_may_log_in_only_with_a_warning() {
+    let warning = "any web page may log in";
+    for origins in ["*", " * ", ""] {
+        let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", origins)]);
+        assert!(moss.wait_for_log(warning).contains("WARN"));
+    }
+    let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", "https://a.example")]);
+    moss.wait_for_log("limits: ");
+    assert!(!moss.log().contains(warning));
+}
+
+#[test]
+fn limits_are_the_ones_that_were_set() {
+    let moss = Moss::with(&[
+        ("MOSS_MAX_CONNECTIONS", "7"),
+        ("MOSS_MAX_PACKET_BYTES", "1000"),
+        ("MOSS_MAX_BACKLOG_BYTES", "66536"),
+        ("MOSS_MAX_MEMORY_BYTES", "66536"),
+        ("MOSS_KEEPALIVE_SECONDS", "86400"),
+    ]);
+    moss.wait_for_log(
+        "limits: 7 connections, 1000 bytes a packet, 66536 of backlog a peer, 66536 in all; keepalive 86400 s",
+    );
+}
+
+#[test]
+fn backlog_must_hold_a_packet_and_64_kib() {
+    let setup =
+        Setup::new().set("MOSS_MAX_PACKET_BYTES", "1000").set("MOSS_MAX_BACKLOG_BYTES", "66535");
+    assert_refused(setup, "MOSS_MAX_BACKLOG_BYTES");
+}
+
+#[test]
+fn connections_must_fit_the_descriptor_limit() {
+    let setup = Setup::new().before("ulimit -n 100").set("MOSS_MAX_CONNECTIONS", "100");
+    let line = assert_refused(setup, "MOSS_MAX_CONNECTIONS");
+    assert!(line.contains("100"), "{line}");
+}
+
+#[test]
+fn connections_are_what_the_descriptor_limit_allows() {
+    let moss = Setup::new().before("ulimit -n 100").start();
+    let line = moss.wait_for_log("limits: ");
+    let (_, line) = line.split_once("limits: ").expect("the part");
+    let (count, _) = line.split_once(" connections").expect("a count");
+    let count: usize = count.parse().expect("a number");
+    assert!((50..100).contains(&count), "{count}");
+    // So many there are indeed, and one more is told, not left waiting.
+    let guests: Vec<_> = (0..count).map(|_| moss.guest()).collect();
+    assert!(Client::try_open(moss.connect()).is_err_and(|status| status.contains(" 503 ")));
+    drop(guests);
+}
+
+#[test]
+fn soft_descriptor_limit_is_raised_to_the_hard_one() {
+    let moss = Setup::new()
+        .before("ulimit -Sn 64 && ulimit -Hn 300")
+        .set("MOSS_MAX_CONNECTIONS", "200")
+        .start();
+    let guests: Vec<_> = (0..200).map(|_| moss.guest()).collect();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", moss.pid())).expect("limits");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line");
+    assert_eq!(line.matches("300").count(), 2, "{line}");
+    drop(guests);
+}
+
+#[test]
+fn level_bounds_the_log() {
+    for (level, lines) in [
+        ("error", &[][..]),
+        ("warn", &["WARN "]),
+        ("info", &["WARN ", "INFO "]),
+        ("debug", &["WARN ", "INFO ", "DEBUG"]),
+        ("trace", &["WARN ", "INFO ", "DEBUG"]),
+        ("off", &[]),
+        ("INFO", &["WARN ", "INFO "]),
+    ] {
+        let setup = Setup::new().set("MOSS_LOG", level);
+        let log = log_of_a_visit(setup);
+        for word in ["ERROR", "WARN ", "INFO ", "DEBUG", "TRACE"] {
+            assert_eq!(log.contains(word), lines.contains(&word), "{level}: {log}");
+        }
+    }
+}
+
+/// What moss writes while a peer comes and goes. Where moss listens is told by the
+/// kernel, since a quiet moss does not.
+fn log_of_a_visit(setup: Setup) -> String {
+    let mut child = setup.command(&[]).spawn().expect("moss can be run");
+    let address = support::listening_address(child.id());
+    Client::open(support::connect(address)).close();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("moss is there");
+    let mut log = String::new();
+    let mut stdout = child.stdout.take().expect("a pipe");
+    std::io::Read::read_to_string(&mut stdout, &mut log).expect("UTF-8");
+    assert!(child.wait().expect("a child to wait for").success());
+    log
+}
+
+#[test]
+fn unknown_level_stops_moss() {
+    for level in ["loud", "1", "info,debug", "warning"] {
+        assert_refused(Setup::new().set("MOSS_LOG", level), "MOSS_LOG");
+    }
+}
+
+#[test]
+fn unknown_variable_is_warned_of() {
+    let moss = Moss::with(&[("MOSS_PROT", "80"), ("MOSSY", "x"), ("OTHER", "x")]);
+    assert!(moss.wait_for_log("MOSS_PROT").contains("WARN"));
+    moss.wait_for_log("limits: ");
+    assert!(!moss.log().contains("MOSSY") && !moss.log().contains("OTHER"));
+}
+
+#[test]
+fn known_variables_are_not_warned_of() {
+    let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", "https://a.example")]);
+    moss.wait_for_log("limits: ");
+    assert!(!moss.log().contains("WARN"), "{}", moss.log());
+}
+
+#[test]
+fn secret_and_payloads_are_never_logged() {
+    let mut moss = Moss::with(&[("MOSS_LOG", "trace"), ("MOSS_KICK_TYPE", "kick")]);
+    let mut master = moss.master("\"the-offer-itself\"");
+    let (mut client, id) = moss.client_of(&mut master);
+    client.send(r#"{"type":"x","payload":"a-payload"}"#);
+    master.json();
+    client.send("a-payload that is no packet");
+    client.expect_error("invalid-packet");
+    client.send(r#"{"type":"set-master","payload":{"secret":"a-payload"}}"#);
+    client.expect_error("wrong-secret");
+    client.sender().send_frame(0x01, br#"{"type":"x","payload":"#);
+    client.sender().send_frame(0x80, br#""a-payload"}"#);
+    master.json();
+    master.send(&format!(r#"{{"type":"kick","payload":"a-payload","id":"{id}"}}"#));
+    client.expect_close(1008);
+    let mut guest = moss.guest();
+    guest.sender().send_frame(0x81, b"a-payload \xff");
+    guest.expect_close(1007);
+    drop((master, client, guest));
+    moss.terminate();
+    assert!(moss.wait().success());
+    assert!(moss.log().contains("DEBUG"), "{}", moss.log());
+    for text in [moss.log(), moss.stderr()] {
+        for hidden in [SECRET, "a-payload", "the-offer-itself"] {
+            assert!(!text.contains(hidden), "{hidden}: {text}");
+        }
+    }
+}
+
+#[test]
+fn refusal_does_not_show_the_secret() {
+    for (name, values) in WRONG {
+        let setup = Setup::new().set(name, values[0]);
+        let line = refusal(setup);
+        assert!(!line.contains(SECRET), "{line}");
+    }
+}
+
+#[test]
+fn keepalive_takes_its_bounds() {
+    for seconds in ["1", "86400"] {
+        let moss = Moss::with(&[("MOSS_KEEPALIVE_SECONDS", seconds)]);
+        moss.wait_for_log(&format!("keepalive {seconds} s"));
+    }
+}

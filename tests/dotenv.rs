@@ -1,0 +1,232 @@
+//! The `.env` file: where it is looked for, how it is read, and what the template holds.
+
+mod support;
+
+use std::path::Path;
+
+use support::{SECRET, Setup};
+
+/// Enough of a `.env` to start with.
+const ENOUGH: &str = "\
+MOSS_CONNECTION_SECRET=only-the-tests-know-it
+MOSS_CONNECTION_OFFER_TYPE=connection-offer
+MOSS_HOSTNAME=127.0.0.1
+MOSS_PORT=0
+";
+
+/// Moss must not start with this `.env`; its one line on stderr is returned.
+#[track_caller]
+fn refusal(text: impl AsRef<[u8]>) -> String {
+    let output = Setup::empty().file(".env", text).run(&[]);
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert_eq!(stderr.matches('\n').count(), 1, "{stderr}");
+    stderr
+}
+
+#[test]
+fn dotenv_fills_in_what_the_environment_lacks() {
+    let moss = Setup::empty().file(".env", ENOUGH).start();
+    moss.master("1").expect_nothing();
+}
+
+#[test]
+fn environment_wins_over_dotenv() {
+    let moss = Setup::new()
+        .file(".env", "MOSS_CONNECTION_SECRET=the-other-secret\nMOSS_HOSTNAME=nowhere.invalid\n")
+        .start();
+    moss.master("1").expect_nothing();
+}
+
+#[test]
+fn empty_variable_does_not_hide_the_one_of_dotenv() {
+    let moss = Setup::new().set("MOSS_CONNECTION_SECRET", "").file(".env", ENOUGH).start();
+    moss.master("1").expect_nothing();
+}
+
+#[test]
+fn dotenv_of_a_parent_folder_is_not_read() {
+    let setup = Setup::empty().file(".env", ENOUGH);
+    let inner = setup.folder().join("inner");
+    std::fs::create_dir(&inner).expect("a folder");
+    let output = setup.command(&[]).current_dir(inner).output().expect("moss can be run");
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(stderr.contains("MOSS_CONNECTION_SECRET"), "{stderr}");
+}
+
+#[test]
+fn dotenv_may_have_comments_blank_lines_and_quotes() {
+    let text = "# a comment\n\n  # another\nMOSS_CONNECTION_SECRET='only-the-tests-know-it'\n\
+        MOSS_CONNECTION_OFFER_TYPE=\"connection-offer\"\nexport MOSS_HOSTNAME=127.0.0.1\n\
+        MOSS_PORT=0 # any\nOTHER=x\nPATH=\n";
+    let moss = Setup::empty().file(".env", text).start();
+    moss.master("1").expect_nothing();
+}
+
+#[test]
+fn dotenv_may_end_its_lines_as_windows_does() {
+    let moss = Setup::empty().file(".env", ENOUGH.replace('\n', "\r\n")).start();
+    moss.master("1").expect_nothing();
+}
+
+#[test]
+fn dotenv_may_lack_its_last_newline() {
+    let moss = Setup::empty().file(".env", ENOUGH.trim_end()).start();
+    moss.master("1").expect_nothing();
+}
+
+#[test]
+fn line_that_can_not_be_read_stops_moss() {
+    for line in ["MOSS_PORT", "two words", "=x", "MOSS PORT=1", "MOSS_KICK_TYPE=\"open", "}{"] {
+        let stderr = refusal(format!("{ENOUGH}# comment\n{line}\nMOSS_LOG=info\n"));
+        assert!(stderr.contains(".env, line 6"), "{line}: {stderr}");
+    }
+}
+
+#[test]
+fn line_that_can_not_be_read_is_counted_among_similar_ones() {
+    let text = "# MOSS_PORT\nMOSS_PORT=0\nMOSS_PORT\n";
+    assert!(refusal(text).contains(".env, line 3:"), "{}", refusal(text));
+    let text = "# MOSS_LOG=two words\n\nMOSS_LOG=two words\n";
+    assert!(refusal(text).contains(".env, line 3:"), "{}", refusal(text));
+}
+
+#[test]
+fn line_that_can_not_be_read_is_not_quoted() {
+    for line in [
+        "MOSS_CONNECTION_SECRET=two words",
+        "MOSS_CONNECTION_SECRET words",
+        "MOSS_CONNECTION_SECRET='words",
+        "words",
+    ] {
+        assert!(!refusal(line).contains("words"), "{}", refusal(line));
+    }
+}
+
+/// dotenvy expands `$NAME`; a secret must not silently become another one.
+#[test]
+fn dollar_is_not_expanded() {
+    for value in ["a$HOME-and-more", "\"a $HOME and more\"", "a'b'$HOME", "a${HOME}b"] {
+        let stderr = refusal(format!("{ENOUGH}\nMOSS_CONNECTION_SECRET={value}\n"));
+        assert!(stderr.contains(".env, line 6:"), "{value}: {stderr}");
+        assert!(!stderr.contains("HOME"), "{value}: {stderr}");
+    }
+    let text = ENOUGH.replace("=only", "='$HOME-only").replace("know-it", "know-it'");
+    let moss = Setup::empty().file(".env", text).start();
+    let mut master = moss.guest();
+    master.send(
+        r#"{"type":"set-master","payload":{"secret":"$HOME-only-the-tests-know-it","sdp":1}}"#,
+    );
+    master.expect(r#"{"type":"master-confirmation","payload":""}"#);
+}
+
+#[test]
+fn dotenv_that_is_no_text_stops_moss() {
+    assert!(refusal(b"MOSS_PORT=0\n\xff\xfe\n").contains(".env"));
+}
+
+#[test]
+fn dotenv_that_is_no_file_stops_moss() {
+    let setup = Setup::new();
+    std::fs::create_dir(setup.folder().join(".env")).expect("a folder");
+    let output = setup.run(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(".env"));
+}
+
+#[test]
+fn unknown_variable_in_dotenv_is_warned_of() {
+    let moss = Setup::empty().file(".env", format!("{ENOUGH}MOSS_PROT=80\n")).start();
+    assert!(moss.wait_for_log("MOSS_PROT").contains("WARN"));
+}
+
+fn repository_file(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The names that moss knows, from its source.
+fn variables() -> Vec<String> {
+    let source = repository_file("src/config.rs");
+    let (_, list) = source.split_once("const VARIABLES:").expect("the list of variables");
+    let (list, _) = list.split_once("];").expect("its end");
+    let names: Vec<_> = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    assert!(names.len() >= 17, "{names:?}");
+    names
+}
+
+/// The template's assignments with the lines right above each.
+fn template() -> Vec<(String, String, String)> {
+    let text = repository_file("template.env");
+    let mut above = String::new();
+    let mut assignments = Vec::new();
+    for line in text.lines() {
+        match line.split_once('=').filter(|_| !line.starts_with('#')) {
+            Some((name, value)) => {
+                assignments.push((name.to_owned(), value.to_owned(), std::mem::take(&mut above)));
+            }
+            None if line.is_empty() => above.clear(),
+            None => {
+                assert!(line.starts_with('#'), "{line:?}");
+                above.push_str(line);
+            }
+        }
+    }
+    assignments
+}
+
+#[test]
+fn template_lists_every_variable_once() {
+    let mut listed: Vec<_> = template().into_iter().map(|(name, ..)| name).collect();
+    let mut known = variables();
+    listed.sort();
+    known.sort();
+    assert_eq!(listed, known);
+}
+
+#[test]
+fn template_explains_every_variable() {
+    for (name, _, above) in template() {
+        assert!(above.len() > 20, "{name}: {above:?}");
+    }
+}
+
+#[test]
+fn template_starts_with_what_everybody_sets() {
+    let mut first: Vec<_> = template().into_iter().take(4).map(|(name, ..)| name).collect();
+    first.sort();
+    let four =
+        ["MOSS_CONNECTION_OFFER_TYPE", "MOSS_CONNECTION_SECRET", "MOSS_HOSTNAME", "MOSS_PORT"];
+    assert_eq!(first, four);
+}
+
+/// `docker run --env-file` knows neither quotes nor `$` nor comments behind a value.
+#[test]
+fn template_is_read_alike_by_docker() {
+    for (name, value, _) in template() {
+        assert!(!value.contains(['"', '\'', '$', '#', '\\', ' ']), "{name}={value}");
+    }
+}
+
+#[test]
+fn template_with_the_secret_filled_in_starts_moss() {
+    let text = repository_file("template.env");
+    let filled = text.replacen(
+        "\nMOSS_CONNECTION_SECRET=",
+        &format!("\nMOSS_CONNECTION_SECRET={SECRET}"),
+        1,
+    );
+    assert_ne!(text, filled);
+    // The one thing that is not the template's: its port may be taken here.
+    let moss = Setup::empty().set("MOSS_PORT", "0").file(".env", filled).start();
+    assert!(!moss.log().contains("not a variable"), "{}", moss.log());
+    moss.master("1").expect_nothing();
+}
+
+#[test]
+fn template_with_nothing_filled_in_asks_for_the_secret() {
+    let output = Setup::empty().file(".env", repository_file("template.env")).run(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("MOSS_CONNECTION_SECRET"));
+}
