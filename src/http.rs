@@ -54,14 +54,15 @@ pub struct Health {
 
 /// Reads a request head from the first bytes of a connection.
 pub fn read_head(bytes: &[u8], origins: &AllowedOrigins) -> Head {
+    // What lies behind the limit is not looked at: the verdict must not hang on how much
+    // of it has come already.
+    let bytes = &bytes[..bytes.len().min(MAX_HEAD_BYTES)];
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = Request::new(&mut headers);
     match request.parse(bytes) {
-        Ok(Status::Complete(len)) if len <= MAX_HEAD_BYTES => {
-            judge(&request, len, origins).unwrap_or_else(Head::Answer)
-        }
+        Ok(Status::Complete(len)) => judge(&request, len, origins).unwrap_or_else(Head::Answer),
         Ok(Status::Partial) if bytes.len() < MAX_HEAD_BYTES => Head::Incomplete,
-        Ok(_) | Err(httparse::Error::TooManyHeaders) => Head::Answer(plain(
+        Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => Head::Answer(plain(
             "431 Request Header Fields Too Large",
             "",
             "The request head is too large.\n",
@@ -281,6 +282,13 @@ mod tests {
         for len in 0..text.len() {
             assert_eq!(head(&text[..len]), Head::Incomplete, "{len}");
         }
+    }
+
+    #[test]
+    fn bytes_behind_the_limit_change_nothing() {
+        let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(MAX_HEAD_BYTES));
+        assert_eq!(status(&long), "431");
+        assert_eq!(status(&format!("{long}\r\n\0\r\n\r\n")), "431");
     }
 
     #[test]
