@@ -1,0 +1,150 @@
+"""The README is the only reference of moss, so what it shows is run here."""
+
+import contextlib
+import doctest
+import io
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from websockets.sync.client import connect
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = (REPOSITORY / "README.md").read_text()
+TEMPLATE = (REPOSITORY / "template.env").read_text()
+CONFIG = (REPOSITORY / "src/config.rs").read_text()
+PACKET = (REPOSITORY / "src/packet.rs").read_text()
+MOSS = REPOSITORY / "target/release/moss"
+
+# Far more than anything here takes on a busy machine: a limit for a hang.
+PATIENCE = 60
+
+
+def block(language, words):
+    """The first code block of the README in this language that has these words."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.S | re.M)
+    return next(block for block in blocks if words in block)
+
+
+def start_settings():
+    """The variables that the README's start command sets."""
+    command = block("sh", "cargo run --release --locked")
+    return dict(word.split("=", 1) for word in shlex.split(command) if word.startswith("MOSS_"))
+
+
+def without_ids(text):
+    """Ids differ from run to run."""
+    return re.sub(r"\d{10,20}", "ID", text)
+
+
+@contextlib.contextmanager
+def moss(directory, settings):
+    """A moss on a free port; gives the port."""
+    environment = {"PATH": os.environ["PATH"], "MOSS_PORT": "0"} | settings
+    process = subprocess.Popen(
+        [MOSS], cwd=directory, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            listening = next(line for line in process.stdout if "listening on" in line)
+            yield int(listening.rsplit(":", 1)[1])
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def started(tmp_path):
+    with moss(tmp_path, start_settings()) as port:
+        yield port
+
+
+def test_conversation_by_hand_prints_what_it_says(started):
+    text = block("pycon", "master-confirmation")
+    names = {}
+    for example in doctest.DocTestParser().get_examples(text):
+        statement = compile(example.source.replace("8080", str(started)), "README.md", "single")
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(statement, names)
+        assert without_ids(printed.getvalue()) == without_ids(example.want), example.source
+    names["stack"].close()
+
+
+def test_quick_start_ends_as_shown(started, tmp_path):
+    program = tmp_path / "master.py"
+    program.write_text(block("python", "set-master").replace("8080", str(started)))
+    with subprocess.Popen(
+        [sys.executable, "-u", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as master:
+        printed = [master.stdout.readline()]
+        with connect(f"ws://localhost:{started}/") as client:
+            # The packets of the README's lines of JavaScript, which needs no browser here.
+            client.send('{"type":"login"}')
+            client.send('{"type":"greeting","payload":{"from":"me"}}')
+            received = [client.recv(PATIENCE), client.recv(PATIENCE)]
+        printed.append(master.stdout.readline())
+        master.kill()
+    assert received == block("text", "from the master").splitlines()
+    wanted = block("text", "master-confirmation").splitlines()
+    assert without_ids("".join(printed)).splitlines() == [without_ids(line) for line in wanted]
+
+
+def test_wrong_value_is_refused_in_the_words_shown(tmp_path):
+    command, wanted = block("console", "is reserved").removeprefix("$ ").splitlines()
+    *settings, program = shlex.split(command)
+    assert program == "target/release/moss"
+    environment = dict(setting.split("=", 1) for setting in settings)
+    run = subprocess.run([MOSS], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (2, "", wanted + "\n")
+
+
+def test_template_with_a_secret_starts_moss(tmp_path):
+    filled = TEMPLATE.replace("MOSS_CONNECTION_SECRET=\n", "MOSS_CONNECTION_SECRET=0123456789abcdef\n")
+    assert filled != TEMPLATE
+    (tmp_path / ".env").write_text(filled)
+    with moss(tmp_path, {}) as port, connect(f"ws://localhost:{port}/") as peer:
+        peer.send('{"type":"ping"}')
+        assert json.loads(peer.recv(PATIENCE)) == {"type": "pong", "payload": ""}
+
+
+def test_template_is_read_by_docker_too():
+    for line in TEMPLATE.splitlines():
+        assert re.fullmatch(r"(#.*|MOSS_[A-Z_]+=[^'\"$#\s]*|)", line), line
+
+
+def test_every_variable_is_explained_everywhere():
+    known = set(re.findall(r'"(MOSS_[A-Z_]+)"', CONFIG))
+    listed = re.findall(r"^(MOSS_[A-Z_]+)=", TEMPLATE, re.M)
+    assert set(listed) == known and len(listed) == len(known)
+    assert listed[:4] == [
+        "MOSS_CONNECTION_SECRET",
+        "MOSS_CONNECTION_OFFER_TYPE",
+        "MOSS_HOSTNAME",
+        "MOSS_PORT",
+    ]
+    rows = [line for line in README.splitlines() if line.startswith("| `MOSS_")]
+    assert known <= set(re.findall(r"`(MOSS_[A-Z_]+)`", "\n".join(rows)))
+
+
+def test_every_error_code_is_explained():
+    codes = re.findall(r'Self::\w+ => "([a-z-]+)",', PACKET)
+    assert "invalid-packet" in codes
+    assert [code for code in codes if f"`{code}`" not in README] == []
+
+
+def test_every_link_within_the_repository_leads_somewhere():
+    headings = re.findall(r"^#+ (.*)$", README, re.M)
+    anchors = {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in headings}
+    for link in re.findall(r"\]\(([^)]+)\)", README):
+        if link.startswith("#"):
+            assert link[1:] in anchors, link
+        elif "://" not in link:
+            assert (REPOSITORY / link).exists(), link
