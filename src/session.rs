@@ -354,12 +354,18 @@ impl Session {
                     }
                 }
             }
-            _ => Some(self.other_frame(frame, max_bytes, now)),
+            _ => Some(self.other_frame(frame, payload_len, max_bytes, now)),
         }
     }
 
     /// Has tungstenite read one whole frame.
-    fn other_frame<'i>(&mut self, frame: &[u8], max_bytes: usize, now: Instant) -> Event<'i> {
+    fn other_frame<'i>(
+        &mut self,
+        frame: &[u8],
+        payload_len: usize,
+        max_bytes: usize,
+        now: Instant,
+    ) -> Event<'i> {
         let begun = self.fragments.is_some();
         let mut fragments = self.fragments.take().unwrap_or_else(|| Fragments::new(max_bytes));
         let mut stream = FrameStream { input: frame, output: &mut self.backlog };
@@ -373,7 +379,7 @@ impl Session {
             Ok(_) if begun => self.fragments = Some(fragments),
             Ok(_) => {}
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                fragments.bytes += frame.len();
+                fragments.bytes += payload_len;
                 self.fragments = Some(fragments);
             }
             Err(error) => return self.violation(&error, now),
@@ -423,8 +429,9 @@ impl Fragments {
     }
 
     fn held(&self) -> usize {
-        // The message's buffer doubles as it grows.
-        size_of::<Self>() + CONTEXT_BUFFER_BYTES + 2 * self.bytes
+        // The message's buffer doubles as it grows, and the read buffer stays as large as
+        // the largest frame was.
+        size_of::<Self>() + CONTEXT_BUFFER_BYTES + 3 * self.bytes
     }
 }
 

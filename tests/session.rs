@@ -628,6 +628,31 @@ fn large_packet_does_not_keep_room_for_what_follows() {
 }
 
 #[test]
+fn flood_of_tiny_fragments_is_held_once() {
+    let mut served = Served::open();
+    served.receive(&frame(BINARY, b"x"));
+    let fragments = frame(CONTINUATION, b"x").repeat(1_000);
+    while served.session.phase() == Phase::Open {
+        served.receive(&fragments);
+    }
+    assert_eq!(served.close_code(), 1009);
+    let bound = 3 * MAX_PACKET + SLACK;
+    assert!(served.most_held <= bound, "{}", served.most_held);
+}
+
+#[test]
+fn flood_of_empty_continuations_holds_nothing() {
+    let mut served = Served::open();
+    served.receive(&frame(TEXT, b""));
+    let fragments = frame(CONTINUATION, b"").repeat(1_000);
+    for _ in 0..100 {
+        served.receive(&fragments);
+    }
+    assert_eq!(served.session.phase(), Phase::Open);
+    assert!(served.most_held <= SLACK, "{}", served.most_held);
+}
+
+#[test]
 fn announced_length_reserves_nothing() {
     let mut served = Served::open();
     served.receive(&header(FIN | TEXT, MAX_PACKET as u64));
