@@ -1,0 +1,263 @@
+//! A shadow of the relay: the README's tables of packets, once more and as plainly as
+//! can be. It is told what somebody *means* and not how it is spelled, and says what
+//! moss has to send. The simulation and the fuzzer hold the relay against it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use moss::config::Types;
+use moss::packet::{ErrorCode, Outgoing};
+use moss::relay::Delivery;
+
+/// Who is what.
+pub(crate) struct Model {
+    types: Types,
+    /// The master and its offer.
+    pub(crate) master: Option<(u64, String)>,
+    pub(crate) clients: BTreeSet<u64>,
+    wrong_secrets: BTreeMap<u64, u32>,
+}
+
+/// What somebody does. Payloads and ids are verbatim JSON.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Rubbish,
+    Ping,
+    Login,
+    SetMaster(Claim),
+    /// A packet of any other type.
+    Other {
+        /// The type, as text and as spelled in the packet.
+        kind: String,
+        kind_json: String,
+        payload: String,
+        id: Named,
+    },
+    Leave,
+}
+
+/// The payload of a `set-master`.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    NoObject,
+    WrongSecret,
+    RightSecret { sdp: Option<String> },
+}
+
+/// The `id` of a packet.
+#[derive(Debug)]
+pub(crate) enum Named {
+    Absent,
+    Null,
+    Number,
+    /// The id of a connection that is or was here, as moss writes it.
+    Exactly(u64),
+    /// Some other string.
+    Text(String),
+}
+
+/// What the relay hands over; packets as they are written.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Told {
+    Peer(u64, String),
+    Master(u64, String),
+    Broadcast(u64, String),
+    Close(u64, String),
+}
+
+/// Deliveries in order; within one of the inner lists, in any order.
+pub(crate) type Expected = Vec<Vec<Told>>;
+
+impl Model {
+    pub(crate) fn new(types: &Types) -> Self {
+        Self {
+            types: types.clone(),
+            master: None,
+            clients: BTreeSet::new(),
+            wrong_secrets: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn is_master(&self, id: u64) -> bool {
+        self.master.as_ref().is_some_and(|(master, _)| *master == id)
+    }
+
+    /// What has to be sent when `who` does this.
+    pub(crate) fn act(&mut self, who: u64, action: &Action) -> Expected {
+        match action {
+            Action::Rubbish => self.error(who, ErrorCode::InvalidPacket, None),
+            Action::Ping => vec![vec![self.to(who, "pong", "\"\"")]],
+            Action::Leave => self.leave(who),
+            Action::Login if self.is_master(who) => {
+                self.error(who, ErrorCode::MasterCannotLogin, None)
+            }
+            Action::Login => self.login(who),
+            Action::SetMaster(Claim::NoObject) => {
+                self.error(who, ErrorCode::InvalidSetMaster, None)
+            }
+            Action::SetMaster(Claim::WrongSecret) => self.wrong_secret(who),
+            Action::SetMaster(Claim::RightSecret { sdp }) => {
+                self.right_secret(who, sdp.as_deref().unwrap_or("{}"))
+            }
+            // An error that is answered by an error could go round for ever.
+            Action::Other { kind, kind_json, payload, id } => {
+                let is_error = self.types.error.as_ref() == Some(kind);
+                let expected = if self.is_master(who) {
+                    self.master_packet(who, kind, kind_json, payload, id)
+                } else {
+                    self.client_packet(who, kind_json, payload)
+                };
+                match expected {
+                    Ok(expected) => expected,
+                    Err(_) if is_error => Vec::new(),
+                    Err((code, about)) => self.error(who, code, about),
+                }
+            }
+        }
+    }
+
+    fn login(&mut self, who: u64) -> Expected {
+        let is_new = self.clients.insert(who);
+        let mut expected = Vec::new();
+        if let Some((_, offer)) = &self.master {
+            expected.push(vec![self.to(who, &self.types.offer, offer)]);
+        }
+        if is_new {
+            expected.push(self.notice(self.types.client_joined.as_ref(), [who]));
+        }
+        expected
+    }
+
+    fn wrong_secret(&mut self, who: u64) -> Expected {
+        let mut expected = self.error(who, ErrorCode::WrongSecret, None);
+        let count = self.wrong_secrets.entry(who).or_default();
+        *count += 1;
+        if *count == 5 {
+            expected.push(vec![Told::Close(who, "too many wrong secrets".to_owned())]);
+            expected.extend(self.leave(who));
+        }
+        expected
+    }
+
+    fn right_secret(&mut self, who: u64, sdp: &str) -> Expected {
+        let before = self.master.replace((who, sdp.to_owned())).map(|(id, _)| id);
+        self.clients.remove(&who);
+        let mut expected = Vec::new();
+        if let Some(old) = before.filter(|&old| old != who) {
+            expected.extend(self.error(old, ErrorCode::Replaced, None));
+        }
+        expected.push(self.broadcast(&self.types.offer, sdp));
+        expected.push(vec![self.to(who, "master-confirmation", "\"\"")]);
+        if before != Some(who) {
+            let clients = self.clients.iter().copied();
+            expected.push(self.notice(self.types.client_joined.as_ref(), clients));
+        }
+        expected
+    }
+
+    fn client_packet(&self, who: u64, kind_json: &str, payload: &str) -> Result<Expected, Refusal> {
+        if !self.clients.contains(&who) {
+            return Err((ErrorCode::NotLoggedIn, None));
+        }
+        let Some((master, _)) = self.master else { return Err((ErrorCode::NoMaster, None)) };
+        let text = format!(r#"{{"type":{kind_json},"payload":{payload},"id":"{who}"}}"#);
+        Ok(vec![vec![Told::Master(master, text)]])
+    }
+
+    fn master_packet(
+        &mut self,
+        who: u64,
+        kind: &str,
+        kind_json: &str,
+        payload: &str,
+        id: &Named,
+    ) -> Result<Expected, Refusal> {
+        let (client, spelled) = match id {
+            Named::Absent | Named::Null => return Err((ErrorCode::MissingId, None)),
+            Named::Number => return Err((ErrorCode::InvalidPacket, None)),
+            Named::Text(text) => (None, text.clone()),
+            Named::Exactly(id) => (Some(*id), format!("\"{id}\"")),
+        };
+        let Some(client) = client.filter(|id| self.clients.contains(id)) else {
+            return Err((ErrorCode::UnknownClient, Some(spelled)));
+        };
+        if self.types.kick.as_deref() == Some(kind) {
+            let reason = serde_json::from_str(payload).unwrap_or_default();
+            let mut expected = vec![vec![Told::Close(client, reason)]];
+            expected.extend(self.leave(client));
+            return Ok(expected);
+        }
+        assert!(client != who);
+        Ok(vec![vec![Told::Peer(client, packet(kind_json, payload))]])
+    }
+
+    fn leave(&mut self, who: u64) -> Expected {
+        self.wrong_secrets.remove(&who);
+        if self.clients.remove(&who) {
+            return vec![self.notice(self.types.client_left.as_ref(), [who])];
+        }
+        if !self.is_master(who) {
+            return Vec::new();
+        }
+        self.master = None;
+        self.types.master_left.iter().map(|kind| self.broadcast(kind, "\"\"")).collect()
+    }
+
+    fn error(&self, to: u64, code: ErrorCode, about: Option<String>) -> Expected {
+        let payload = code.payload(about.as_deref());
+        self.types.error.iter().map(|kind| vec![self.to(to, kind, &payload)]).collect()
+    }
+
+    /// What the master is told of clients, if it wants to know and is there.
+    fn notice(&self, kind: Option<&String>, clients: impl IntoIterator<Item = u64>) -> Vec<Told> {
+        let (Some(kind), Some((master, _))) = (kind, &self.master) else { return Vec::new() };
+        let told = |id| self.to(*master, kind, &format!(r#"{{"id":"{id}"}}"#));
+        clients.into_iter().map(told).collect()
+    }
+
+    fn broadcast(&self, kind: &str, payload: &str) -> Vec<Told> {
+        let text = packet(&json(kind), payload);
+        self.clients.iter().map(|&to| Told::Broadcast(to, text.clone())).collect()
+    }
+
+    fn to(&self, to: u64, kind: &str, payload: &str) -> Told {
+        let text = packet(&json(kind), payload);
+        if self.is_master(to) { Told::Master(to, text) } else { Told::Peer(to, text) }
+    }
+}
+
+/// An error, and the addressee that it is about.
+type Refusal = (ErrorCode, Option<String>);
+
+impl Told {
+    /// Who gets it.
+    pub(crate) fn to(&self) -> u64 {
+        match self {
+            Self::Peer(to, _) | Self::Master(to, _) | Self::Broadcast(to, _) => *to,
+            Self::Close(id, _) => *id,
+        }
+    }
+}
+
+impl From<Delivery<'_>> for Told {
+    fn from(delivery: Delivery<'_>) -> Self {
+        let written = |packet: Outgoing<'_>| {
+            let mut text = Vec::new();
+            packet.write(&mut text);
+            String::from_utf8(text).expect("packets are text")
+        };
+        match delivery {
+            Delivery::Peer { to, packet } => Self::Peer(to, written(packet)),
+            Delivery::Master { to, packet } => Self::Master(to, written(packet)),
+            Delivery::Broadcast { to, packet } => Self::Broadcast(to, written(packet)),
+            Delivery::Close { id, reason } => Self::Close(id, reason.to_owned()),
+        }
+    }
+}
+
+fn packet(kind_json: &str, payload: &str) -> String {
+    format!(r#"{{"type":{kind_json},"payload":{payload}}}"#)
+}
+
+fn json(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
