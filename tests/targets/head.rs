@@ -1,0 +1,110 @@
+//! Fuzz target: request heads. The verdict does not depend on the pieces in which the
+//! head comes; an upgrade is only granted to what RFC 6455, section 4.2.1, asks for;
+//! whatever is answered is well-formed HTTP.
+
+use httparse::{EMPTY_HEADER, Response, Status};
+use moss::config::AllowedOrigins;
+use moss::http::{Head, MAX_HEAD_BYTES, read_head};
+use tungstenite::handshake::derive_accept_key;
+
+/// Every prefix of a head up to this size is tried, and a sample of a longer one's.
+const EVERY_PREFIX: usize = 512;
+
+const ORIGIN: &str = "https://a.example";
+
+/// Panics if moss treats the head in `data` otherwise than it should.
+pub(crate) fn check(data: &[u8]) {
+    for origins in [AllowedOrigins::Any, AllowedOrigins::Only(vec![ORIGIN.to_owned()])] {
+        let verdict = read_head(data, &origins);
+        check_prefixes(data, &origins, &verdict);
+        match verdict {
+            Head::Incomplete => assert!(data.len() < MAX_HEAD_BYTES),
+            Head::Upgrade { len, response } => check_upgrade(&data[..len], &origins, &response),
+            Head::Health => assert!(request_line(data).starts_with(b"GET ")),
+            Head::Answer(answer) => check_answer(&answer),
+        }
+    }
+}
+
+/// Once a prefix has a verdict, more bytes don't change it.
+fn check_prefixes(data: &[u8], origins: &AllowedOrigins, verdict: &Head) {
+    for len in (0..data.len()).step_by(1 + data.len() / EVERY_PREFIX) {
+        let early = read_head(&data[..len], origins);
+        if early != Head::Incomplete {
+            assert!(early == *verdict, "another verdict after {len} bytes");
+        }
+    }
+}
+
+fn check_upgrade(head: &[u8], origins: &AllowedOrigins, response: &[u8]) {
+    assert!(head.len() <= MAX_HEAD_BYTES);
+    let line = request_line(head);
+    assert!(line.starts_with(b"GET ") && line.ends_with(b" HTTP/1.1"));
+    assert!(tokens(head, "upgrade").any(|token| token.eq_ignore_ascii_case(b"websocket")));
+    assert!(tokens(head, "connection").any(|token| token.eq_ignore_ascii_case(b"upgrade")));
+    assert_eq!(values(head, "sec-websocket-version").collect::<Vec<_>>(), [b"13"]);
+    assert!(values(head, "origin").all(|origin| origins.allow(origin)));
+    let [key] = values(head, "sec-websocket-key").collect::<Vec<_>>()[..] else {
+        panic!("not one key");
+    };
+    assert_eq!(key.len(), 24);
+
+    let mut headers = [EMPTY_HEADER; 4];
+    let (code, headers) = parse(response, &mut headers, response.len());
+    assert_eq!(code, 101);
+    let accept = derive_accept_key(key);
+    let mut expected = vec![
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Accept", &accept),
+    ];
+    if let [.., ("Sec-WebSocket-Protocol", protocol)] = headers[..] {
+        assert!(tokens(head, "sec-websocket-protocol").any(|token| token == protocol.as_bytes()));
+        expected.push(("Sec-WebSocket-Protocol", protocol));
+    }
+    assert_eq!(headers, expected);
+}
+
+fn check_answer(answer: &[u8]) {
+    let text = str::from_utf8(answer).expect("text");
+    let (head, body) = text.split_once("\r\n\r\n").expect("an end of the head");
+    let mut headers = [EMPTY_HEADER; 8];
+    let (code, headers) = parse(answer, &mut headers, head.len() + 4);
+    assert!([400, 403, 404, 405, 426, 431].contains(&code), "{code}");
+    let value = |name| headers.iter().find(|header| header.0 == name).map(|header| header.1);
+    assert_eq!(value("Content-Length"), Some(body.len().to_string().as_str()));
+    assert_eq!(value("Connection"), Some("close"));
+}
+
+/// The status and header lines of a response whose head is `len` bytes long.
+fn parse<'b>(
+    response: &'b [u8],
+    headers: &mut [httparse::Header<'b>],
+    len: usize,
+) -> (u16, Vec<(&'b str, &'b str)>) {
+    let mut parsed = Response::new(headers);
+    assert_eq!(parsed.parse(response), Ok(Status::Complete(len)));
+    let text =
+        |header: &httparse::Header<'b>| (header.name, str::from_utf8(header.value).expect("text"));
+    (parsed.code.expect("a status"), parsed.headers.iter().map(text).collect())
+}
+
+fn request_line(head: &[u8]) -> &[u8] {
+    lines(head).find(|line| !line.is_empty()).unwrap_or_default()
+}
+
+fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    head.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+fn values<'h>(head: &'h [u8], name: &str) -> impl Iterator<Item = &'h [u8]> {
+    lines(head).filter_map(move |line| {
+        let (found, value) = line.split_at_checked(name.len())?;
+        let value = value.strip_prefix(b":")?;
+        found.eq_ignore_ascii_case(name.as_bytes()).then_some(value.trim_ascii())
+    })
+}
+
+fn tokens<'h>(head: &'h [u8], name: &str) -> impl Iterator<Item = &'h [u8]> {
+    values(head, name).flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
+}
