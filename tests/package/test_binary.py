@@ -1,0 +1,111 @@
+"""The file that `cargo static` makes, on a machine that has nothing for it."""
+
+import signal
+import socket
+import time
+
+import pytest
+from conftest import (
+    ENVIRONMENT,
+    Moss,
+    confined,
+    health,
+    relays,
+    run,
+    without_network,
+)
+
+
+def test_is_static(binary):
+    described = run("file", "--brief", binary).stdout
+    assert "statically linked" in described or "static-pie linked" in described
+    assert "interpreter" not in described
+
+
+def test_takes_at_most_one_and_a_half_megabytes(binary):
+    assert binary.stat().st_size <= 1_500_000
+
+
+def test_serves_an_empty_read_only_root_without_privileges(empty_root):
+    with Moss(confined(empty_root, "/moss"), empty_root) as moss:
+        status = moss.status
+        assert status["Uid"].split() == ["65534"] * 4
+        assert int(status["CapPrm"], 16) == 0
+        assert status["NoNewPrivs"] == "1"
+        assert [entry.name for entry in empty_root.iterdir()] == ["moss"]
+        with open(f"/proc/{moss.pid}/mountinfo") as mounts:
+            [root] = [fields for fields in map(str.split, mounts) if fields[4] == "/"]
+        assert "ro" in root[5].split(",")
+
+        assert relays(f"ws://127.0.0.1:{moss.port}")
+        checked = run(*confined(empty_root, "/moss", "health"), env=moss.environment)
+        assert checked.returncode == 0, checked
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_0(binary, tmp_path, number):
+    with Moss([binary], tmp_path) as moss:
+        assert moss.stop(number) == 0
+
+
+@pytest.mark.parametrize(
+    "hostname, client",
+    [
+        ("", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("::", "[::1]"),
+        ("::1", "[::1]"),
+        ("localhost", "localhost"),
+    ],
+)
+def test_listens_where_hostname_says(binary, tmp_path, hostname, client):
+    if ":" in hostname and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with Moss([binary], tmp_path, MOSS_HOSTNAME=hostname) as moss:
+        assert relays(f"ws://{client}:{moss.port}")
+        checked = health(binary, moss)
+        assert checked.returncode == 0, checked
+        assert len(checked.stdout.splitlines()) == 1, checked
+
+
+def test_finds_localhost_by_the_hosts_file_of_a_container(empty_root):
+    (empty_root / "etc").mkdir()
+    (empty_root / "etc/hosts").write_text("127.0.0.1 localhost\n")
+    with Moss(confined(empty_root, "/moss"), empty_root, MOSS_HOSTNAME="localhost") as moss:
+        assert relays(f"ws://127.0.0.1:{moss.port}")
+
+
+@pytest.mark.parametrize("hostname", ["moss.invalid", "localhost", "300.0.0.1", "::x"])
+def test_says_that_a_name_is_unknown(empty_root, hostname):
+    started = without_network(*confined(empty_root, "/moss"))
+    refused = run(*started, env=ENVIRONMENT | {"MOSS_HOSTNAME": hostname}, cwd=empty_root)
+    assert refused.returncode == 2, refused
+    [line] = refused.stderr.splitlines()
+    assert "MOSS_HOSTNAME" in line and hostname in line
+
+
+def test_health_fails_when_moss_has_stopped(binary, tmp_path):
+    with Moss([binary], tmp_path) as moss:
+        assert health(binary, moss).returncode == 0
+        moss.stop()
+        checked = health(binary, moss)
+        assert checked.returncode == 1, checked
+        assert len((checked.stdout + checked.stderr).splitlines()) == 1, checked
+
+
+def test_health_gives_up_on_what_never_answers(binary, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = str(silent.getsockname()[1])
+        started = time.monotonic()
+        checked = run(binary, "health", env=ENVIRONMENT | {"MOSS_PORT": port}, cwd=tmp_path)
+        assert checked.returncode == 1, checked
+        assert 2 < time.monotonic() - started < 15
+
+
+def has_ipv6():
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
