@@ -1,0 +1,151 @@
+"""The Dockerfile, built to its last stage and run, where no Docker engine is.
+
+buildah builds it. The builder image that the Dockerfile names cannot be pulled
+in a test, so BUILDER names an image made here: empty but for the places where
+this machine's own /usr, /etc and Rust toolchain are mounted during the build.
+What comes out runs from its own root, as its own user, as PID 1.
+"""
+
+import json
+import shutil
+
+import pytest
+from conftest import REPOSITORY, Moss, confined, relays, run
+
+BUILDER = "localhost/moss-builder"
+IMAGE = "localhost/moss"
+
+
+class Storage:
+    """buildah, with all its images and containers in one folder."""
+
+    def __init__(self, folder):
+        # vfs copies where overlay would mount: slower, but it works anywhere.
+        self._options = ["--storage-driver", "vfs", "--root", folder / "root"]
+        self._options += ["--runroot", folder / "run"]
+        self._toolchain = run("rustc", "--print", "sysroot").stdout.strip()
+
+    def __call__(self, *arguments):
+        done = self.attempt(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    def attempt(self, command, *arguments):
+        return run("buildah", *self._options, command, *arguments, timeout=1200)
+
+    def make_builder(self):
+        """An image like rust:1-slim, made of this machine."""
+        container = self("from", "scratch")
+        root = self("mount", container)
+        run("mkdir", "-p", f"{root}/usr", f"{root}/etc", f"{root}/rust", f"{root}/tmp")
+        for folder in ("bin", "lib", "lib64"):
+            run("ln", "-s", f"usr/{folder}", f"{root}/{folder}")
+        self("config", "--env", "PATH=/rust/bin:/usr/bin", container)
+        self("commit", "--quiet", container, BUILDER)
+        self("rm", container)
+
+    def build(self, context):
+        """`docker build --build-arg BUILDER=… -t moss CONTEXT`, not yet judged."""
+        volumes = ("/usr:/usr:ro", "/etc:/etc:ro", f"{self._toolchain}:/rust:ro")
+        return self.attempt(
+            "build",
+            *("--isolation", "chroot", "--format", "docker", "--layers", "--pull-never"),
+            *("--build-arg", f"BUILDER={BUILDER}", "--tag", IMAGE),
+            *(f"--volume={volume}" for volume in volumes),
+            context,
+        )
+
+
+class Image:
+    """The built image: what it says of itself, and a root to run it from."""
+
+    def __init__(self, storage):
+        inspected = json.loads(storage("inspect", "--type", "image", IMAGE))["Docker"]
+        self.layers = inspected["rootfs"]["diff_ids"]
+        self.config = inspected["config"]
+        self._container = storage("from", "--pull-never", IMAGE)
+        self.root = storage("mount", self._container)
+
+    def command(self, argv):
+        return confined(self.root, *argv, user=self.config["User"])
+
+    def start(self, **settings):
+        return Moss(self.command(self.config["Entrypoint"]), self.root, **settings)
+
+    def health(self, moss):
+        kind, *argv = self.config["Healthcheck"]["Test"]
+        assert kind == "CMD", "there is no shell in the image"
+        return run(*self.command(argv), env=moss.environment)
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("buildah")
+    storage = Storage(folder)
+    yield storage
+    storage("rm", "--all")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def image(storage):
+    storage.make_builder()
+    built = storage.build(REPOSITORY)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return Image(storage)
+
+
+def test_image_says_how_to_run_it(image):
+    config = image.config
+    assert config["Entrypoint"] == ["/moss"]
+    assert not config.get("Cmd")
+    assert list(config["ExposedPorts"]) == ["8080/tcp"]
+    assert config["StopSignal"] == "SIGTERM"
+    labels = config["Labels"]
+    assert labels["org.opencontainers.image.title"] == "moss"
+    assert labels["org.opencontainers.image.licenses"] == "MIT OR Apache-2.0"
+    assert labels["org.opencontainers.image.description"]
+
+
+def test_image_holds_the_binary_and_nothing_else(image):
+    assert len(image.layers) == 1
+    listed = run("find", image.root, "-mindepth", "1", "-printf", "%P %y %m\n").stdout
+    assert listed.splitlines() == ["moss f 755"]
+
+
+def test_image_serves_a_websocket_client_as_an_unprivileged_user(image):
+    with image.start() as moss:
+        user, group = image.config["User"].split(":")
+        assert int(user) > 0 and int(group) > 0
+        status = moss.status
+        assert status["Uid"].split() == [user] * 4
+        assert status["Gid"].split() == [group] * 4
+        assert status["NSpid"].split()[-1] == "1"
+        assert relays(f"ws://127.0.0.1:{moss.port}")
+
+
+def test_image_is_healthy_until_it_is_stopped_and_ends_with_0(image):
+    with image.start() as moss:
+        healthy = image.health(moss)
+        assert healthy.returncode == 0, healthy
+        assert moss.stop() == 0
+        unhealthy = image.health(moss)
+        assert unhealthy.returncode == 1, unhealthy
+
+
+def test_changed_sources_are_compiled_and_the_dependencies_are_not(image, storage, tmp_path):
+    allowed = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    for name in ["Dockerfile", ".dockerignore"] + [
+        line.removeprefix("!") for line in allowed if line.startswith("!")
+    ]:
+        copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy2
+        copy(REPOSITORY / name, tmp_path / name)
+    # Stops the compiler at once, if it gets to see the file at all.
+    (tmp_path / "src/main.rs").write_text('compile_error!("the changed source");\n')
+
+    built = storage.build(tmp_path)
+
+    assert built.returncode != 0
+    assert "the changed source" in built.stderr
+    compiled = [line for line in built.stderr.splitlines() if "Compiling" in line]
+    assert ["moss" in line for line in compiled] == [True], compiled
