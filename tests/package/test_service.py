@@ -1,0 +1,160 @@
+"""moss.service, judged by systemd and then run by one.
+
+systemd boots in a container of its own, on this machine's /usr and in this
+machine's network, with the README's three files in their places.
+"""
+
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+
+import pytest
+from conftest import ENVIRONMENT, PATIENCE, REPOSITORY, child_pids, relays, run
+
+UNIT = REPOSITORY / "moss.service"
+
+# Boots nothing but what moss needs, whatever else is installed in /usr.
+TARGET = """\
+[Unit]
+Requires=basic.target moss.service
+After=basic.target moss.service
+AllowIsolate=yes
+"""
+
+
+class Machine:
+    """A container that systemd has booted."""
+
+    def __init__(self, root, local):
+        self._nspawn = subprocess.Popen(
+            [
+                *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit"),
+                *("--console=pipe", "--boot", f"--machine=moss-{uuid.uuid4().hex[:8]}"),
+                *(f"--directory={root}", "--bind-ro=/usr", f"--bind-ro={local}:/usr/local"),
+                "systemd.unit=test.target",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def kill(self):
+        for pid in child_pids(self._nspawn.pid):
+            os.kill(pid, signal.SIGKILL)
+        try:
+            self._nspawn.communicate(timeout=PATIENCE)
+        finally:
+            self._nspawn.kill()
+
+    def run(self, *command, **options):
+        """Runs the command inside, as root."""
+        if self._nspawn.poll() is not None:
+            pytest.fail("the container has ended: " + self._nspawn.stdout.read())
+        [init] = child_pids(self._nspawn.pid) or [None]
+        if init is None:
+            return None
+        inside = ("nsenter", f"--target={init}", "--mount", "--pid", "--ipc", "--uts", "--root")
+        return run(*inside, *command, **options)
+
+    def shown(self, *properties):
+        """What `systemctl show` says of moss."""
+        listed = ",".join(properties)
+        done = self.run("systemctl", "show", "moss", f"--property={listed}")
+        return dict(line.split("=", 1) for line in done.stdout.splitlines()) if done else {}
+
+    def wait_for(self, what, condition):
+        deadline = time.monotonic() + PATIENCE
+        while not (result := condition()):
+            if time.monotonic() > deadline:
+                journal = self.run("journalctl", "--no-pager", "--lines=50")
+                pytest.fail(f"{what} did not happen:\n{journal.stdout + journal.stderr}")
+            time.sleep(0.05)
+        return result
+
+    def port(self, pid):
+        """Where the moss of this process id says that it listens."""
+        listening = re.compile(r"listening .*:(\d+)\b")
+
+        def logged():
+            journal = self.run("journalctl", "--no-pager", "--output=cat", f"_PID={pid}")
+            return listening.search(journal.stdout)
+
+        return self.wait_for("moss listening", logged)[1]
+
+    def serving(self):
+        """The process id and the port of a moss that runs."""
+        active = lambda: self.shown("ActiveState").get("ActiveState") == "active"
+        self.wait_for("moss.service active", active)
+        pid = self.shown("MainPID")["MainPID"]
+        return pid, self.port(pid)
+
+
+@pytest.fixture
+def machine(binary, tmp_path):
+    root, local = tmp_path / "machine", tmp_path / "local"
+    for folder in ("usr", "etc/systemd/system", "var", "run", "root", "proc", "sys", "dev", "tmp"):
+        (root / folder).mkdir(parents=True)
+    for folder in ("bin", "sbin", "lib", "lib64"):
+        (root / folder).symlink_to(f"usr/{folder}")
+    shutil.copy("/usr/lib/os-release", root / "etc")
+    (root / "etc/systemd/system/test.target").write_text(TARGET)
+
+    shutil.copy(UNIT, root / "etc/systemd/system")
+    environment = root / "etc/moss.env"
+    environment.touch(0o600)
+    environment.write_text("".join(f"{key}={value}\n" for key, value in ENVIRONMENT.items()))
+    (local / "bin").mkdir(parents=True)
+    shutil.copy(binary, local / "bin/moss")
+
+    machine = Machine(root, local)
+    yield machine
+    machine.kill()
+
+
+def test_unit_is_valid(binary, tmp_path):
+    unit = tmp_path / "moss.service"
+    unit.write_text(UNIT.read_text().replace("ExecStart=/usr/local/bin/moss", f"ExecStart={binary}"))
+    verified = run("systemd-analyze", "verify", unit)
+    assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
+
+
+def test_unit_is_hardened():
+    judged = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", UNIT)
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+    assert re.search(r"Overall exposure level .* OK", judged.stdout)
+
+
+def test_service_serves_and_restarts_and_stops(machine):
+    pid, port = machine.serving()
+    assert relays(f"ws://127.0.0.1:{port}")
+    healthy = machine.run("/usr/local/bin/moss", "health", env=ENVIRONMENT | {"MOSS_PORT": port})
+    assert healthy.returncode == 0, healthy
+
+    status = machine.run("cat", f"/proc/{pid}/status").stdout
+    uid = int(re.search(r"^Uid:\s+(\d+)", status, re.M)[1])
+    assert 61184 <= uid <= 65519, "the range that systemd keeps for DynamicUser"
+    assert re.search(r"^CapBnd:\s+0+$", status, re.M)
+    limits = machine.run("cat", f"/proc/{pid}/limits").stdout
+    # A hard limit can be out of even root's reach where the tests run.
+    descriptors = min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    assert re.search(rf"^Max open files\s+{descriptors}\s+{descriptors}", limits, re.M), limits
+
+    machine.run("kill", "-KILL", pid)
+    machine.wait_for("a restart", lambda: machine.shown("NRestarts")["NRestarts"] == "1")
+    _, port = machine.serving()
+    assert relays(f"ws://127.0.0.1:{port}")
+
+    assert machine.run("systemctl", "stop", "moss").returncode == 0
+    stopped = machine.shown("ActiveState", "Result", "ExecMainCode", "ExecMainStatus")
+    assert stopped == {
+        "ActiveState": "inactive",
+        "Result": "success",
+        "ExecMainCode": "1",
+        "ExecMainStatus": "0",
+    }
