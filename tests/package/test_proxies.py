@@ -1,0 +1,154 @@
+"""The proxies' files that the README quotes, in front of moss, by wss://.
+
+Each file is used as it stands, but for the host name, the ports and the
+certificate of a test on loopback.
+"""
+
+import os
+import socket
+import ssl
+import subprocess
+import time
+
+import pytest
+from conftest import PATIENCE, REPOSITORY, Moss, relays, run
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+EXAMPLES = REPOSITORY / "examples/proxy"
+
+
+class Proxy:
+    """Caddy or nginx, in front of a moss on `upstream`."""
+
+    def __init__(self, command, folder, port, certificate):
+        self._log = open(folder / "proxy.log", "w+")
+        self._process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+        self.url = f"wss://localhost:{port}"
+        self.trusting = ssl.create_default_context(cafile=certificate)
+        try:
+            self._wait_for(port)
+        except BaseException:
+            self.kill()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
+    def kill(self):
+        self._process.terminate()
+        self._process.wait(PATIENCE)
+        self._log.close()
+
+    def _wait_for(self, port):
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return socket.create_connection(("127.0.0.1", port)).close()
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    self._log.seek(0)
+                    pytest.fail("the proxy does not listen:\n" + self._log.read())
+                time.sleep(0.05)
+
+
+def caddy(folder, port, upstream, certificate, key):
+    site = edited(
+        "Caddyfile",
+        ("moss.example.com {", f"https://localhost:{port} {{\n\ttls {certificate} {key}"),
+        ("127.0.0.1:8080", f"127.0.0.1:{upstream}"),
+    )
+    # What a second Caddy on a machine needs: no administration, no port 80.
+    alone = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
+    (folder / "Caddyfile").write_text(alone + site)
+    command = ["caddy", "run", "--config", "Caddyfile", "--adapter", "caddyfile"]
+    return Proxy(command, folder, port, certificate)
+
+
+def nginx(folder, port, upstream, certificate, key, idle="60s"):
+    live = "/etc/letsencrypt/live/moss.example.com"
+    server = edited(
+        "nginx.conf",
+        ("    listen [::]:443 ssl;\n", ""),
+        ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
+        ("server_name moss.example.com;", "server_name localhost;"),
+        (f"{live}/fullchain.pem", str(certificate)),
+        (f"{live}/privkey.pem", str(key)),
+        ("127.0.0.1:8080", f"127.0.0.1:{upstream}"),
+        ("proxy_read_timeout 60s;", f"proxy_read_timeout {idle};"),
+    )
+    scratch = "".join(
+        f"{kind}_temp_path {folder}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "whole.conf").write_text(
+        f"daemon off;\nuser root;\npid {folder}/nginx.pid;\nerror_log stderr;\n"
+        f"events {{}}\nhttp {{\naccess_log off;\n{scratch}{server}}}\n"
+    )
+    command = ["nginx", "-p", str(folder), "-e", "stderr", "-c", str(folder / "whole.conf")]
+    return Proxy(command, folder, port, certificate)
+
+
+def edited(name, *replacements):
+    """The example, with these changes; each has to be possible exactly once."""
+    text = (EXAMPLES / name).read_text()
+    for old, new in replacements:
+        assert text.count(old) == 1, f"{name}: {old!r}"
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A self-signed certificate for localhost, and its key."""
+    folder = tmp_path_factory.mktemp("certificate")
+    made = run(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+        *("-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+        *("-keyout", folder / "key.pem", "-out", folder / "certificate.pem"),
+    )
+    assert made.returncode == 0, made.stderr
+    return folder / "certificate.pem", folder / "key.pem"
+
+
+@pytest.fixture
+def port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+@pytest.mark.parametrize("proxy", [caddy, nginx])
+def test_a_conversation_passes_through(proxy, binary, certificate, port, tmp_path):
+    with Moss([binary], tmp_path, MOSS_HOSTNAME="127.0.0.1") as moss:
+        with proxy(tmp_path, port, moss.port, *certificate) as front:
+            assert relays(front.url, ssl=front.trusting)
+
+
+# The default keepalive of 30 s is to nginx's default of 60 s as 1 s is to 2 s.
+def test_keepalive_outlasts_the_idle_time_out_of_nginx(binary, certificate, port, tmp_path):
+    with Moss([binary], tmp_path, MOSS_KEEPALIVE_SECONDS="1") as moss:
+        with nginx(tmp_path, port, moss.port, *certificate, idle="2s") as front:
+            with quiet(front) as client, pytest.raises(TimeoutError):
+                client.recv(timeout=7)
+
+
+def test_nginx_cuts_off_a_peer_that_keepalive_is_too_slow_for(binary, certificate, port, tmp_path):
+    with Moss([binary], tmp_path, MOSS_KEEPALIVE_SECONDS="30") as moss:
+        with nginx(tmp_path, port, moss.port, *certificate, idle="2s") as front:
+            with quiet(front) as client, pytest.raises(ConnectionClosed):
+                client.recv(timeout=PATIENCE)
+
+
+def quiet(front):
+    """A client that answers pings and sends nothing by itself."""
+    return connect(front.url, ssl=front.trusting, ping_interval=None, open_timeout=PATIENCE)
