@@ -1,0 +1,138 @@
+// What the tests share: a moss of their own, a static server, browsers, and waiting.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+export const PAGES = join(ROOT, "examples/browser");
+export const SECRET = "a secret for the tests only";
+
+/** How long anything may take on a busy machine. Nobody waits so long when all is well. */
+export const PATIENCE = 45_000;
+
+/** The settings that the pages are written for; the README names the same ones. */
+const SETTINGS = {
+  MOSS_CONNECTION_SECRET: SECRET,
+  MOSS_CONNECTION_OFFER_TYPE: "master-offer",
+  MOSS_CLIENT_JOINED_TYPE: "client-joined",
+  MOSS_CLIENT_LEFT_TYPE: "client-left",
+  MOSS_MASTER_LEFT_TYPE: "master-left",
+  MOSS_KICK_TYPE: "kick",
+};
+
+/** Starts a program and collects what it prints. `until` waits for a line of it. */
+export function run(command, args, env = {}) {
+  const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const program = { printed: "" };
+  let wake = () => {};
+  const ended = once(child, "close").then(() => wake());
+  for (const stream of [child.stdout, child.stderr])
+    stream.on("data", (bytes) => {
+      program.printed += bytes;
+      wake();
+    });
+  program.until = async (pattern) => {
+    const deadline = Date.now() + PATIENCE;
+    for (;;) {
+      const found = pattern.exec(program.printed);
+      if (found) return found;
+      const left = deadline - Date.now();
+      if (left <= 0 || child.exitCode !== null || child.signalCode)
+        throw new Error(`${command} never printed ${pattern}, but:\n${program.printed}`);
+      await new Promise((resolve) => {
+        wake = resolve;
+        setTimeout(resolve, left).unref();
+      });
+    }
+  };
+  program.stop = async () => {
+    if (child.exitCode === null && !child.signalCode) child.kill("SIGTERM");
+    await ended;
+  };
+  return program;
+}
+
+/** The release binary on a free port of every address; `again` takes the same one. */
+export async function startMoss(settings = {}) {
+  const moss = {};
+  const start = async (port) => {
+    const environment = { ...SETTINGS, MOSS_PORT: port, ...settings };
+    const program = run(process.env.MOSS_BIN, [], environment);
+    const [, taken] = await program.until(/listening on \S*:(\d+)\b/i);
+    Object.assign(moss, { port: taken, stop: program.stop, log: () => program.printed });
+  };
+  await start("0");
+  moss.address = `ws://127.0.0.1:${moss.port}/`;
+  moss.again = () => start(moss.port);
+  return moss;
+}
+
+/** Serves the example pages on a free port of every address, and an empty one at `/`:
+ *  Chromium keeps `about:blank` out of the local network. */
+export async function servePages() {
+  const kinds = { html: "text/html", js: "text/javascript", css: "text/css" };
+  const server = createServer(async (request, response) => {
+    const name = new URL(request.url, "http://pages").pathname.slice(1);
+    if (!name) return response.writeHead(200, { "content-type": kinds.html }).end("<!doctype html>");
+    const kind = kinds[name.split(".").pop()];
+    if (!kind || name.includes("/")) return response.writeHead(404).end();
+    const body = await readFile(join(PAGES, name)).catch(() => undefined);
+    response.writeHead(body ? 200 : 404, { "content-type": `${kind}; charset=utf-8` }).end(body);
+  });
+  server.listen(0);
+  await once(server, "listening");
+  const { port } = server.address();
+  return {
+    port,
+    origin: `http://127.0.0.1:${port}`,
+    stop: () => new Promise((resolve) => (server.close(resolve), server.closeAllConnections())),
+  };
+}
+
+/** A browser, in the network namespace `netns` if one is given. */
+export function startBrowser({ netns, args = [] } = {}) {
+  return chromium.launch({
+    executablePath: netns ? join(ROOT, "tests/browser/chromium-in-netns") : "/usr/bin/chromium",
+    env: { ...process.env, NETNS: netns },
+    timeout: PATIENCE,
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      "--allow-loopback-in-peer-connection",
+      ...args,
+    ],
+  });
+}
+
+/** A tab with a storage of its own. What its scripts do wrong ends the test. */
+export async function openTab(browser, url, options = {}) {
+  const context = await browser.newContext(options);
+  context.setDefaultTimeout(PATIENCE);
+  const tab = await context.newPage();
+  tab.on("pageerror", (error) => {
+    throw error;
+  });
+  await tab.goto(url);
+  return tab;
+}
+
+/** Waits until `probe` returns something true, and returns that. */
+export async function until(what, probe) {
+  const deadline = Date.now() + PATIENCE;
+  for (;;) {
+    const found = await probe();
+    if (found) return found;
+    if (Date.now() > deadline) throw new Error(`it never happened: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}

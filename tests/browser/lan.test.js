@@ -1,0 +1,80 @@
+// A box and a phone in two network namespaces, joined by a cable. The tests run
+// inside the box's namespace; BOX is its address on the cable, PHONE_NETNS the
+// name of the other side. `tests/browser/run` makes both and takes them away.
+// The ports are the ones that the README names: nobody else is in the namespace.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { join } from "node:path";
+import { PAGES, ROOT, run, SECRET, startBrowser, startMoss, until } from "./harness.js";
+import { clientsAreOpen, heard, isMaster, lineIsOpen, openClient, openMaster, say } from "./people.js";
+import { picture } from "./screenshots.js";
+
+const { BOX, PHONE_NETNS, PYTHON } = process.env;
+const onPhone = `http://${BOX}:8000/client.html`;
+const onBox = "http://localhost:8000/master.html";
+
+let moss;
+let server;
+let phone;
+
+before(async () => {
+  assert.ok(BOX && PHONE_NETNS && PYTHON, "start these tests by tests/browser/run");
+  server = run("python3", ["-u", "-m", "http.server", "8000", "--directory", PAGES]);
+  [moss, phone] = await Promise.all([startMoss({ MOSS_PORT: "8080" }), startBrowser({ netns: PHONE_NETNS })]);
+  await server.until(/port 8000/);
+});
+
+after(async () => {
+  await phone?.close();
+  await moss?.stop();
+  await server?.stop();
+});
+
+test("a phone opens the page by the box's address and gets its line across", async (t) => {
+  const box = await startBrowser();
+  t.after(() => box.close());
+  const master = await openMaster(box, onBox);
+  await isMaster(master);
+  const client = await openClient(phone, onPhone);
+  t.after(() => client.context().close());
+  await lineIsOpen(client);
+  await say(client, "hello from the phone");
+  const id = await heard(master, "hello from the phone");
+  await say(master, "hello from the box", id);
+  assert.equal(await heard(client, "hello from the box"), "master");
+});
+
+test("the aiortc master answers two browsers and shows both a picture", async (t) => {
+  const master = run(PYTHON, [join(ROOT, "examples/python/master.py"), moss.address], { MOSS_CONNECTION_SECRET: SECRET });
+  t.after(() => master.stop());
+  await master.until(/^master$/m);
+  const clients = await Promise.all(
+    [0, 1].map(() => openClient(phone, onPhone, undefined, { viewport: { width: 390, height: 844 } })),
+  );
+  await Promise.all(
+    clients.map(async (client, number) => {
+      await lineIsOpen(client);
+      await say(client, `echo ${number}`);
+      await until("the echo", async () => (await client.locator("#log li").allTextContents()).includes(`masterecho ${number}`));
+      const frames = () => client.locator("#video").evaluate((video) => video.getVideoPlaybackQuality().totalVideoFrames);
+      const first = await until("a first frame", frames);
+      await until("more frames", async () => (await frames()) > first + 10);
+    }),
+  );
+  await picture(clients[0], "viewer-phone");
+  assert.doesNotMatch(master.printed, /nonsense|Traceback/);
+  await Promise.all(clients.map((client) => client.context().close()));
+});
+
+test("the aiortc master stops when another one takes over, and when its secret is wrong", async (t) => {
+  const start = (secret) => run(PYTHON, [join(ROOT, "examples/python/master.py"), moss.address], { MOSS_CONNECTION_SECRET: secret });
+  const first = start(SECRET);
+  t.after(() => first.stop());
+  await first.until(/^master$/m);
+  const second = start(SECRET);
+  t.after(() => second.stop());
+  await second.until(/^master$/m);
+  await first.until(/another master took over/);
+  await start("not the secret of the tests").until(/secret is wrong/);
+});

@@ -1,0 +1,55 @@
+// What a person does with the two example pages, and what a person sees there.
+
+import { openTab, SECRET, until } from "./harness.js";
+
+const status = (tab) => tab.locator("#status").textContent();
+
+/** Opens client.html and presses Connect. */
+export async function openClient(browser, url, address, options) {
+  const tab = await openTab(browser, url, options);
+  if (address) await tab.fill("#address", address);
+  await tab.click("#button");
+  return tab;
+}
+
+/** Opens master.html, types the secret and becomes the master. */
+export async function openMaster(browser, url, address, { secret = SECRET, ...options } = {}) {
+  const tab = await openTab(browser, url, options);
+  if (address) await tab.fill("#address", address);
+  await tab.fill("#secret", secret);
+  await tab.click("#button");
+  return tab;
+}
+
+export const isMaster = (tab) => until("master", async () => (await status(tab)) === "Master");
+
+export const lineIsOpen = (tab) => until("line open", async () => (await status(tab)) === "Line open");
+
+export const lineIsNotOpen = (tab) => until("line not open", async () => (await status(tab)) !== "Line open");
+
+/** The sentence that says what is wrong. */
+export const notice = (tab, pattern) =>
+  until(`notice ${pattern}`, async () => {
+    const text = await tab.locator("#notice").textContent();
+    return pattern.test(text) && text;
+  });
+
+/** The conversation as [who, text] pairs. */
+export const conversation = (tab) =>
+  tab.locator("#log li").evaluateAll((lines) => lines.map(({ firstChild, lastChild }) => [firstChild.textContent, lastChild.textContent]));
+
+/** Waits for a line of the conversation; returns who said it. */
+export const heard = (tab, text) =>
+  until(`"${text}" is heard`, async () => (await conversation(tab)).find(([, said]) => said === text)?.[0]);
+
+/** Says it to `to`; a client has nobody but the master to say it to. */
+export async function say(tab, text, to) {
+  if (to !== undefined) await tab.selectOption("#to", to);
+  await tab.fill("#text", text);
+  await tab.click("#send");
+}
+
+/** The ids of the clients whose line the master page shows as open. */
+export const openIds = (master) => master.locator('#clients li[data-state="open"]').evaluateAll((rows) => rows.map(({ dataset }) => dataset.id));
+
+export const clientsAreOpen = (master, count) => until(`${count} lines open`, async () => (await openIds(master)).length === count);

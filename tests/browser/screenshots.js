@@ -1,0 +1,11 @@
+// Pictures of the pages, for people to look at: into SCREENSHOTS, a folder.
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+
+/** Takes a picture, and asserts that nobody has to scroll sideways to see the page. */
+export async function picture(tab, name) {
+  const [page, screen] = await tab.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  assert.ok(page <= screen, `${name}: the page is ${page} wide, the screen ${screen}`);
+  if (process.env.SCREENSHOTS) await tab.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`) });
+}
