@@ -60,7 +60,12 @@ pub fn read_head(bytes: &[u8], origins: &AllowedOrigins) -> Head {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = Request::new(&mut headers);
     match request.parse(bytes) {
-        Ok(Status::Complete(len)) => judge(&request, len, origins).unwrap_or_else(Head::Answer),
+        Ok(Status::Complete(len)) => judge(&request, len, origins).unwrap_or_else(|mut answer| {
+            if request.method == Some("HEAD") {
+                drop_body(&mut answer);
+            }
+            Head::Answer(answer)
+        }),
         Ok(Status::Partial) if bytes.len() < MAX_HEAD_BYTES => Head::Incomplete,
         Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => Head::Answer(plain(
             "431 Request Header Fields Too Large",
@@ -191,6 +196,12 @@ fn is_nonce(key: &[u8]) -> bool {
     key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(digit)
 }
 
+/// The answer to HEAD is only the head of the answer (RFC 9110, section 9.3.2).
+fn drop_body(answer: &mut Vec<u8>) {
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
+    answer.truncate(end.map_or(answer.len(), |end| end + 4));
+}
+
 fn bad(body: &str) -> Vec<u8> {
     plain("400 Bad Request", "", body)
 }
@@ -308,7 +319,6 @@ mod tests {
         assert_eq!(status("GET /other HTTP/1.1\r\n\r\n"), "404");
         assert_eq!(status(&upgrade.replace("GET / ", "GET /chat ")), "404");
         assert_eq!(status("POST / HTTP/1.1\r\n\r\n"), "405");
-        assert_eq!(status("HEAD /health HTTP/1.1\r\n\r\n"), "405");
         assert_eq!(status("\u{16}\u{3}\u{1}"), "400");
         assert_eq!(status("GET / HTTP/2.0\r\n\r\n"), "400");
         assert_eq!(status(&upgrade.replace("HTTP/1.1", "HTTP/1.0")), "400");
