@@ -212,28 +212,23 @@ impl Variables {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(problem(".env", format!("can't be read: {error}"))),
         };
-        let line = |number: usize| format!(".env, line {number}");
-        for (at, content) in text.lines().enumerate() {
-            // dotenvy would put a variable's value there, Docker would not: a secret must
-            // not silently become another one.
-            let expands = content.contains('$') && !content.contains('\'');
-            if expands && !content.trim_start().starts_with('#') {
-                let why =
-                    "has a $, which would be expanded; leave it out, or quote the value with '...'";
-                return Err(problem(&line(at + 1), why));
-            }
-        }
-        for item in dotenvy::Iter::new(text.as_bytes()) {
-            match item {
-                Ok((name, value)) => self.add(name, value),
-                // The line itself may hold the secret, so only its number is told.
-                Err(dotenvy::Error::LineParse(content, _)) => {
-                    let first = content.lines().next().unwrap_or_default().trim();
-                    let at = text.lines().position(|other| other.trim() == first);
-                    let why = "is not NAME=value; quote a value with spaces, or remove the line";
-                    return Err(problem(&line(at.map_or(0, |at| at + 1)), why));
+        // Line by line, as Docker reads it: no value goes over several. The lines are not
+        // quoted in errors, since one may hold the secret.
+        for (at, line) in text.lines().enumerate() {
+            let wrong = |why| problem(&format!(".env, line {}", at + 1), why);
+            match dotenvy::Iter::new(line.as_bytes()).next() {
+                None => {}
+                Some(Ok(_)) if expands(line) => {
+                    return Err(wrong(
+                        "has a $, which would be expanded; leave it out, or quote the value with '...'",
+                    ));
                 }
-                Err(error) => return Err(problem(".env", format!("can't be read: {error}"))),
+                Some(Ok((name, value))) => self.add(name, value),
+                Some(Err(_)) => {
+                    return Err(wrong(
+                        "is not NAME=value; quote a value with spaces, or remove the line",
+                    ));
+                }
             }
         }
         Ok(())
@@ -514,6 +509,20 @@ impl Variables {
             )
         })
     }
+}
+
+/// Whether dotenvy would put a variable's value somewhere into this line. Docker would
+/// not, so a secret would silently be another one there.
+fn expands(line: &str) -> bool {
+    let mut quote = None;
+    line.chars().any(|char| {
+        match char {
+            '\'' | '"' if quote.is_none() => quote = Some(char),
+            _ if quote == Some(char) => quote = None,
+            _ => {}
+        }
+        char == '$' && quote != Some('\'')
+    })
 }
 
 fn problem(subject: &str, problem: impl Into<String>) -> ConfigError {
