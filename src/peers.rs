@@ -236,6 +236,7 @@ impl Peers {
         self.make_room(id, 0);
         self.account(id);
         self.flush_later(id);
+        self.bound_memory();
     }
 
     /// The next peer of which the relay has not been told that it left.
@@ -292,14 +293,19 @@ impl Peers {
         }
     }
 
-    /// Drops whoever holds most, until all together hold no more than the limit.
-    pub(crate) fn bound_memory(&mut self) {
+    /// Keeps what all sessions hold together within the limit: what is queued for those
+    /// who read is sent, and if that does not do, whoever holds most is dropped.
+    fn bound_memory(&mut self) {
+        if self.held <= self.limits.max_memory_bytes {
+            return;
+        }
+        self.flush_all();
         while self.held > self.limits.max_memory_bytes {
             let most = self.sessions.iter_mut().max_by_key(|(_, peer)| peer.counted_held);
             let Some((id, peer)) = most else { return };
             if peer.session.phase() == Phase::Ending {
                 peer.session.broken(self.now);
-                self.settle(id);
+                self.account(id);
             } else {
                 self.cut(id, "too much is held for it");
             }
@@ -340,6 +346,7 @@ impl Peers {
             peer.on_unflushed = true;
             self.unflushed.push(to);
         }
+        self.bound_memory();
     }
 
     /// Brings the sums and lists up to date with one session.

@@ -125,7 +125,6 @@ impl Server {
         self.tell_departures();
         self.reap();
         self.peers.flush_all();
-        self.peers.bound_memory();
         self.tell_departures();
         self.review_pressure();
         Ok(!self.is_stopped())
@@ -165,14 +164,14 @@ impl Server {
     fn serve(&mut self, id: u64, buffer: &mut [u8]) {
         let now = self.peers.now;
         let mut budget = Budget { frames: TURN_FRAMES, bytes: TURN_BYTES };
-        // A client that has to wait keeps its readiness, and is put back on the ready
-        // list when it is released.
-        while !(self.hold_clients() && self.relay.is_client(id)) {
+        while !self.must_wait(id) {
             let Some(received) = self.receive(id, buffer) else { return };
             budget.spend(0, received as u64);
             let Some(peer) = self.peers.get_mut(id) else { return };
             let mut input = peer.session.take_in(&mut buffer[..received], now);
-            while !budget.is_spent() {
+            // Asked before each packet: else each newcomer could log in and add a whole
+            // receive to the backlog of a master that does not keep up.
+            while !budget.is_spent() && !self.must_wait(id) {
                 let Some(peer) = self.peers.get_mut(id) else { return };
                 let Some(event) = peer.session.next(&mut input, &self.config, now) else { break };
                 let before = self.peers.queued();
@@ -180,9 +179,10 @@ impl Server {
                 self.tell_departures();
                 budget.spend(1, self.peers.queued() - before);
             }
+            let waits = self.must_wait(id);
             let Some(peer) = self.peers.get_mut(id) else { return };
             peer.session.put_back(input);
-            peer.interrupted = budget.is_spent() && peer.session.has_unparsed();
+            peer.interrupted = (waits || budget.is_spent()) && peer.session.has_unparsed();
             self.peers.settle(id);
             if budget.is_spent() {
                 return self.peers.serve_later(id);
@@ -241,10 +241,11 @@ impl Server {
         }
     }
 
-    /// Whether clients have to wait for the master.
-    fn hold_clients(&mut self) -> bool {
+    /// Whether this is a client, and clients have to wait for the master. One that waits
+    /// keeps its readiness, and is put on the ready list when it is released.
+    fn must_wait(&mut self, id: u64) -> bool {
         let master = self.master_backlog();
-        self.pressure.holds(master, self.peers.now)
+        self.pressure.holds(master, self.peers.now) && self.relay.is_client(id)
     }
 
     fn master_backlog(&self) -> Option<(u64, usize)> {
