@@ -91,8 +91,11 @@ fn serve() -> ExitCode {
     }) {
         Ok(bound) => bound,
         Err(error) => {
-            eprintln!("moss: can't listen on {listen} (MOSS_HOSTNAME, MOSS_PORT): {error}");
-            return ExitCode::FAILURE;
+            eprintln!(
+                "moss: MOSS_HOSTNAME, MOSS_PORT: can't listen on {listen} ({error}); \
+                 give an address of this machine and a free port"
+            );
+            return ExitCode::from(2);
         }
     };
     log::info!("listening on {address}");
