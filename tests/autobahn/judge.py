@@ -1,0 +1,109 @@
+"""Judges a report of the Autobahn test suite.
+
+    judge.py index.json RESULTS.md [--write]
+
+A case passes if it is OK, or if it is explained below and turned out just so. Fails on
+any other outcome, on a case that did not run, and on a table that says something else.
+"""
+
+import json
+import sys
+
+# Cases of each group, as the suite counts them.
+GROUPS = {
+    "1": ("framing", 16),
+    "2": ("ping and pong", 11),
+    "3": ("reserved bits", 7),
+    "4": ("opcodes", 10),
+    "5": ("fragmentation", 20),
+    "6": ("UTF-8", 145),
+    "7": ("closing", 37),
+    "9": ("sizes up to 16 MiB", 54),
+    "10": ("automatic fragmentation", 1),
+}
+
+FREE = "INFORMATIONAL"
+LATE = "NON-STRICT"
+EXPLAINED = {
+    "6.4.3": (LATE, "OK", "text that stops being UTF-8 within a frame is refused (1007) once "
+              "the frame is whole, not at the very byte: RFC 6455, section 8.1, asks for no more"),
+    "6.4.4": (LATE, "OK", "as 6.4.3"),
+    "7.1.6": (FREE, FREE, "a Close right behind 256 KiB of text: RFC 6455 leaves open whether "
+              "the text comes back first; moss sends it, and then the Close"),
+    "7.13.1": (FREE, FREE, "close code 5000: RFC 6455 gives it no meaning; moss answers 1002"),
+    "7.13.2": (FREE, FREE, "close code 65535: as 7.13.1"),
+}
+
+
+def outcome(case):
+    return case["behavior"], case["behaviorClose"]
+
+
+def passes(number, case):
+    explained = EXPLAINED.get(number)
+    return outcome(case) == ("OK", "OK") or explained and outcome(case) == explained[:2]
+
+
+def order(number):
+    return [int(part) for part in number.split(".")]
+
+
+def table(cases):
+    lines = [
+        "# Autobahn test suite",
+        "",
+        "What the public WebSocket conformance suite says of moss's session layer; written by",
+        "`bash tests/autobahn/run --write`, and checked by every run of `tests/autobahn/run`.",
+        "Groups 12 and 13 are compression, which moss does not offer.",
+        "",
+        "| group | what | cases | OK | explained | failed |",
+        "|---|---|---|---|---|---|",
+    ]
+    total = [0, 0, 0, 0]
+    for group, (what, _) in GROUPS.items():
+        mine = {number: case for number, case in cases.items() if number.split(".")[0] == group}
+        ok = sum(outcome(case) == ("OK", "OK") for case in mine.values())
+        passed = sum(bool(passes(number, case)) for number, case in mine.items())
+        row = [len(mine), ok, passed - ok, len(mine) - passed]
+        total = [a + b for a, b in zip(total, row)]
+        lines.append(f"| {group} | {what} | " + " | ".join(map(str, row)) + " |")
+    lines.append("| | all | " + " | ".join(map(str, total)) + " |")
+    lines += ["", "| case | outcome | its closing | close code | why |", "|---|---|---|---|---|"]
+    for number in sorted(cases, key=order):
+        case = cases[number]
+        if outcome(case) != ("OK", "OK"):
+            why = EXPLAINED[number][2] if passes(number, case) else "**not explained**"
+            lines.append(f"| {number} | {case['behavior']} | {case['behaviorClose']} | "
+                         f"{case['remoteCloseCode'] or 'none'} | {why} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(report, results, *options):
+    with open(report, encoding="utf-8") as file:
+        cases = json.load(file)["moss"]
+    problems = []
+    for group, (_, expected) in GROUPS.items():
+        ran = sum(number.split(".")[0] == group for number in cases)
+        if ran != expected:
+            problems.append(f"group {group}: {ran} of {expected} cases ran")
+    for number in sorted(cases, key=order):
+        if not passes(number, cases[number]):
+            behavior, closing = outcome(cases[number])
+            problems.append(f"case {number}: {behavior}, closing {closing}")
+    text = table(cases)
+    if "--write" in options:
+        with open(results, "w", encoding="utf-8") as file:
+            file.write(text)
+    else:
+        with open(results, encoding="utf-8") as file:
+            if file.read() != text:
+                problems.append(f"{results} says something else; look, then run with --write")
+    for problem in problems:
+        print(problem)
+    failed = sum(not passes(number, case) for number, case in cases.items())
+    print(f"autobahn: {len(cases) - failed} passed, {max(failed, len(problems))} failed")
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
