@@ -183,6 +183,9 @@ impl<'a> Scan<'a> {
             while marks != 0 {
                 let mark = marks.trailing_zeros() as usize;
                 match block[mark] {
+                    b'\\' if block.get(mark + 1).copied().is_some_and(is_escape) => {
+                        marks &= !(0b11 << mark);
+                    }
                     b'"' => {
                         self.at = start + mark + 1;
                         return Some(());
@@ -212,7 +215,7 @@ impl<'a> Scan<'a> {
     /// The length of an escape after its backslash.
     fn escape_len(&self, at: usize) -> Option<usize> {
         match self.bytes.get(at)? {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(1),
+            &byte if is_escape(byte) => Some(1),
             b'u' => {
                 let digits = self.bytes.get(at + 1..at + 5)?;
                 digits.iter().all(u8::is_ascii_hexdigit).then_some(5)
@@ -259,6 +262,11 @@ impl<'a> Scan<'a> {
         self.at += rest.len();
         found.then_some(())
     }
+}
+
+/// Whether this byte after a backslash is an escape of one byte.
+fn is_escape(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't')
 }
 
 /// Bytes of a string that are looked at at once: as many as a mask has bits.
