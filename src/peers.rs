@@ -14,7 +14,7 @@ use crate::backlog::Opcode;
 use crate::config::Limits;
 use crate::packet::Outgoing;
 use crate::relay::Delivery;
-use crate::session::{Phase, Session};
+use crate::session::{Input, Phase, Session};
 use crate::sessions::Sessions;
 use crate::socket::Socket;
 
@@ -163,6 +163,16 @@ impl Peers {
     pub(crate) fn has_work(&self) -> bool {
         let lists = [&self.ready, &self.unflushed, &self.departed, &self.ended];
         lists.iter().any(|list| !list.is_empty())
+    }
+
+    /// Takes bytes that one peer sent into its session.
+    pub(crate) fn take_in<'b>(&mut self, id: u64, received: &'b mut [u8]) -> Option<Input<'b>> {
+        let peer = self.sessions.get_mut(id)?;
+        let input = peer.session.take_in(received, self.now);
+        // What is being handled is not held any more: whoever sent a large packet must not
+        // be dropped as the largest holder for what the packet causes.
+        peer.recount(&mut self.held);
+        Some(input)
     }
 
     /// Turns a session into an open WebSocket.

@@ -167,8 +167,7 @@ impl Server {
         while !self.must_wait(id) {
             let Some(received) = self.receive(id, buffer) else { return };
             budget.spend(0, received as u64);
-            let Some(peer) = self.peers.get_mut(id) else { return };
-            let mut input = peer.session.take_in(&mut buffer[..received], now);
+            let Some(mut input) = self.peers.take_in(id, &mut buffer[..received]) else { return };
             // Asked before each packet: else each newcomer could log in and add a whole
             // receive to the backlog of a master that does not keep up.
             while !budget.is_spent() && !self.must_wait(id) {
