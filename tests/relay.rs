@@ -1,0 +1,418 @@
+//! The protocol's core without sockets: who is told what, in which order, and what is
+//! forgotten. Connections are numbers; 1 and 2 are mostly masters.
+
+use moss::config::{Config, Types};
+use moss::packet::Outgoing;
+use moss::relay::{Delivery, Relay};
+
+const LOGIN: &str = r#"{"type":"login"}"#;
+const OFFER_A: &str = r#"{"type":"set-master","payload":{"secret":"right","sdp":"A"}}"#;
+const OFFER_B: &str = r#"{"type":"set-master","payload":{"secret":"right","sdp":"B"}}"#;
+const WRONG: &str = r#"{"type":"set-master","payload":{"secret":"Right","sdp":"A"}}"#;
+const CONFIRMATION: &str = r#"master 1: {"type":"master-confirmation","payload":""}"#;
+
+/// A relay, and what it delivers as lines: how, to whom, what.
+struct Core {
+    relay: Relay,
+}
+
+impl Core {
+    /// Just offers and errors.
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// Everything that can be asked for.
+    fn with_notices() -> Self {
+        Self::with(|types| {
+            types.client_joined = Some("joined".to_owned());
+            types.client_left = Some("left".to_owned());
+            types.master_left = Some("master-left".to_owned());
+            types.kick = Some("kick".to_owned());
+        })
+    }
+
+    fn with(change: impl FnOnce(&mut Types)) -> Self {
+        let mut config = Config::new("right", "offer");
+        change(&mut config.types);
+        Self { relay: Relay::new(&config) }
+    }
+
+    /// Logs these in.
+    fn clients(mut self, ids: impl IntoIterator<Item = u64>) -> Self {
+        for id in ids {
+            self.handle(id, LOGIN);
+        }
+        self
+    }
+
+    /// Makes 1 the master, with offer A.
+    fn master(mut self) -> Self {
+        assert!(self.handle(1, OFFER_A).iter().any(|line| line == CONFIRMATION));
+        self
+    }
+
+    fn handle(&mut self, sender: u64, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        self.relay.handle(sender, text, &mut |delivery| lines.push(line(delivery)));
+        lines
+    }
+
+    fn leave(&mut self, id: u64) -> Vec<String> {
+        let mut lines = Vec::new();
+        self.relay.leave(id, &mut |delivery| lines.push(line(delivery)));
+        lines
+    }
+
+    /// Handles a packet that moss can't do anything with; to whom it says so, and the code.
+    fn error(&mut self, sender: u64, text: &str) -> (u64, String) {
+        let lines = self.handle(sender, text);
+        let [line] = &lines[..] else { panic!("not one answer: {lines:?}") };
+        let (to, json) = line.split_once(": ").expect("a line");
+        let packet: serde_json::Value = serde_json::from_str(json).expect("JSON");
+        assert_eq!(packet["type"], "moss-error");
+        let to = to.rsplit(' ').next().and_then(|id| id.parse().ok()).expect("an id");
+        (to, packet["payload"]["code"].as_str().expect("a code").to_owned())
+    }
+}
+
+fn line(delivery: Delivery<'_>) -> String {
+    let written = |packet: Outgoing<'_>| {
+        let mut text = Vec::new();
+        packet.write(&mut text);
+        String::from_utf8(text).expect("packets are text")
+    };
+    match delivery {
+        Delivery::Peer { to, packet } => format!("peer {to}: {}", written(packet)),
+        Delivery::Master { to, packet } => format!("master {to}: {}", written(packet)),
+        Delivery::Broadcast { to, packet } => format!("all {to}: {}", written(packet)),
+        Delivery::Close { id, reason } => format!("close {id}: {reason}"),
+    }
+}
+
+fn sorted(mut lines: Vec<String>) -> Vec<String> {
+    lines.sort();
+    lines
+}
+
+const NOTHING: [&str; 0] = [];
+
+#[test]
+fn first_master_has_its_offer_sent_to_all_and_is_then_confirmed() {
+    let mut core = Core::new().clients([7, 8]);
+    let lines = core.handle(1, OFFER_A);
+    assert_eq!(
+        sorted(lines[..2].to_vec()),
+        [r#"all 7: {"type":"offer","payload":"A"}"#, r#"all 8: {"type":"offer","payload":"A"}"#]
+    );
+    assert_eq!(lines[2..], [CONFIRMATION]);
+}
+
+#[test]
+fn takeover_is_told_to_the_old_one_then_the_clients_then_the_new_one() {
+    let mut core = Core::with_notices().clients([7]).master();
+    let lines = core.handle(2, OFFER_B);
+    assert!(lines[0].starts_with("peer 1: ") && lines[0].contains(r#""code":"replaced""#));
+    assert_eq!(
+        lines[1..],
+        [
+            r#"all 7: {"type":"offer","payload":"B"}"#,
+            r#"master 2: {"type":"master-confirmation","payload":""}"#,
+            r#"master 2: {"type":"joined","payload":{"id":"7"}}"#,
+        ]
+    );
+    assert_eq!(core.relay.master(), Some(2));
+}
+
+#[test]
+fn renewed_offer_replaces_nobody_and_lists_nobody() {
+    let mut core = Core::with_notices().clients([7]).master();
+    assert_eq!(core.handle(1, OFFER_B), [r#"all 7: {"type":"offer","payload":"B"}"#, CONFIRMATION]);
+    assert_eq!(core.handle(8, LOGIN)[0], r#"peer 8: {"type":"offer","payload":"B"}"#);
+}
+
+#[test]
+fn replaced_master_is_a_guest_who_may_log_in() {
+    let mut core = Core::new().master();
+    core.handle(2, OFFER_B);
+    assert_eq!(core.error(1, r#"{"type":"x"}"#), (1, "not-logged-in".to_owned()));
+    assert_eq!(core.handle(1, LOGIN), [r#"peer 1: {"type":"offer","payload":"B"}"#]);
+    assert_eq!(
+        core.handle(1, r#"{"type":"x"}"#),
+        [r#"master 2: {"type":"x","payload":"","id":"1"}"#]
+    );
+}
+
+#[test]
+fn replaced_master_that_leaves_takes_nothing_along() {
+    let mut core = Core::with_notices().clients([7]).master();
+    core.handle(2, OFFER_B);
+    assert_eq!(core.leave(1), NOTHING);
+    assert_eq!(core.relay.master(), Some(2));
+}
+
+#[test]
+fn client_that_becomes_master_is_a_client_no_more() {
+    let mut core = Core::with_notices().clients([1, 7]);
+    assert_eq!(
+        core.handle(1, OFFER_A),
+        [
+            r#"all 7: {"type":"offer","payload":"A"}"#,
+            CONFIRMATION,
+            r#"master 1: {"type":"joined","payload":{"id":"7"}}"#,
+        ]
+    );
+    assert!(!core.relay.is_client(1));
+    assert_eq!(core.error(1, r#"{"type":"x","id":"1"}"#), (1, "unknown-client".to_owned()));
+    assert_eq!(core.error(1, LOGIN), (1, "master-cannot-login".to_owned()));
+}
+
+#[test]
+fn client_that_logs_in_before_the_master_waits_for_the_offer() {
+    let mut core = Core::new();
+    assert_eq!(core.handle(7, LOGIN), NOTHING);
+    assert_eq!(core.error(7, r#"{"type":"x"}"#), (7, "no-master".to_owned()));
+    assert_eq!(core.handle(1, OFFER_A)[0], r#"all 7: {"type":"offer","payload":"A"}"#);
+}
+
+#[test]
+fn second_login_fetches_the_offer_and_is_no_second_client() {
+    let mut core = Core::with_notices().master();
+    let offer = r#"peer 7: {"type":"offer","payload":"A"}"#;
+    let joined = r#"master 1: {"type":"joined","payload":{"id":"7"}}"#;
+    assert_eq!(core.handle(7, LOGIN), [offer, joined]);
+    assert_eq!(core.handle(7, LOGIN), [offer]);
+    assert_eq!(core.relay.clients().len(), 1);
+}
+
+#[test]
+fn offer_leaves_with_its_master_and_the_clients_stay() {
+    let mut core = Core::with_notices().clients([7]).master();
+    assert_eq!(core.leave(1), [r#"all 7: {"type":"master-left","payload":""}"#]);
+    assert_eq!(core.handle(8, LOGIN), NOTHING);
+    assert_eq!(core.error(7, r#"{"type":"x"}"#), (7, "no-master".to_owned()));
+    let lines = sorted(core.handle(2, OFFER_B));
+    assert_eq!(
+        lines[..2],
+        [r#"all 7: {"type":"offer","payload":"B"}"#, r#"all 8: {"type":"offer","payload":"B"}"#]
+    );
+}
+
+#[test]
+fn offer_without_sdp_is_an_empty_object() {
+    let mut core = Core::new().clients([7]);
+    let lines = core.handle(1, r#"{"type":"set-master","payload":{"secret":"right"}}"#);
+    assert_eq!(lines[0], r#"all 7: {"type":"offer","payload":{}}"#);
+}
+
+#[test]
+fn client_that_left_gets_nothing_more_and_is_mourned_once() {
+    let mut core = Core::with_notices().clients([7]).master();
+    assert_eq!(core.leave(7), [r#"master 1: {"type":"left","payload":{"id":"7"}}"#]);
+    assert_eq!(core.leave(7), NOTHING);
+    assert_eq!(core.error(1, r#"{"type":"x","id":"7"}"#), (1, "unknown-client".to_owned()));
+    assert_eq!(core.handle(1, OFFER_B), [CONFIRMATION]);
+}
+
+#[test]
+fn guests_come_and_go_unnoticed() {
+    let mut core = Core::with_notices().master();
+    core.handle(7, r#"{"type":"ping"}"#);
+    assert_eq!(core.error(1, r#"{"type":"x","id":"7"}"#), (1, "unknown-client".to_owned()));
+    assert_eq!(core.leave(7), NOTHING);
+    assert_eq!(core.leave(99), NOTHING);
+}
+
+#[test]
+fn packets_pass_with_the_right_ids_and_no_others() {
+    let mut core = Core::new().clients([7, 8]).master();
+    assert_eq!(
+        core.handle(7, r#"{"id":"8","type":"\u0061","payload":[1,  2],"more":1}"#),
+        [r#"master 1: {"type":"\u0061","payload":[1,  2],"id":"7"}"#]
+    );
+    assert_eq!(
+        core.handle(1, r#"{"type":"x","payload":1e400,"id":"8"}"#),
+        [r#"peer 8: {"type":"x","payload":1e400}"#]
+    );
+}
+
+#[test]
+fn id_of_a_client_is_not_even_looked_at() {
+    let mut core = Core::new().clients([7]).master();
+    for id in ["5", "null", "{}", "\"1\"", "\"\\ud800\""] {
+        let lines = core.handle(7, &format!(r#"{{"type":"x","id":{id}}}"#));
+        assert_eq!(lines, [r#"master 1: {"type":"x","payload":"","id":"7"}"#]);
+    }
+}
+
+#[test]
+fn client_that_sends_a_notice_is_named_as_its_sender() {
+    let mut core = Core::with_notices().clients([7]).master();
+    for kind in ["joined", "left", "moss-error", "offer", "kick", "pong", "master-confirmation"] {
+        let lines = core.handle(7, &format!(r#"{{"type":"{kind}","payload":{{"id":"8"}}}}"#));
+        let passed = format!(r#"master 1: {{"type":"{kind}","payload":{{"id":"8"}},"id":"7"}}"#);
+        assert_eq!(lines, [passed]);
+    }
+}
+
+#[test]
+fn master_has_to_name_a_client_as_moss_does() {
+    let mut core = Core::new().clients([7]).master();
+    for (id, code) in [
+        ("null", "missing-id"),
+        ("7", "invalid-packet"),
+        ("[\"7\"]", "invalid-packet"),
+        ("\"07\"", "unknown-client"),
+        ("\" 7\"", "unknown-client"),
+        (r#""\u0037""#, "unknown-client"),
+        ("\"\"", "unknown-client"),
+    ] {
+        let error = core.error(1, &format!(r#"{{"type":"x","id":{id}}}"#));
+        assert_eq!(error, (1, code.to_owned()), "{id}");
+    }
+    assert_eq!(core.error(1, r#"{"type":"x"}"#), (1, "missing-id".to_owned()));
+}
+
+#[test]
+fn unknown_client_is_named_in_the_error() {
+    let line = Core::new().master().handle(1, r#"{"type":"x","id":"\u0037"}"#).remove(0);
+    assert!(line.contains(r#""code":"unknown-client""#), "{line}");
+    assert!(line.ends_with(r#","id":"\u0037"}}"#), "{line}");
+}
+
+#[test]
+fn claim_that_is_none_changes_nothing() {
+    let mut core = Core::new().clients([7]).master();
+    for payload in ["null", "\"right\"", "[{},\"right\"]", "{}", r#"{"secret":null}"#] {
+        let text = format!(r#"{{"type":"set-master","payload":{payload}}}"#);
+        assert_eq!(core.error(2, &text), (2, "invalid-set-master".to_owned()));
+    }
+    assert_eq!(core.error(2, r#"{"type":"set-master"}"#), (2, "invalid-set-master".to_owned()));
+    assert_eq!(core.relay.master(), Some(1));
+}
+
+#[test]
+fn fifth_wrong_secret_closes_whatever_came_between() {
+    let mut core = Core::new();
+    for _ in 0..4 {
+        assert_eq!(core.error(1, WRONG), (1, "wrong-secret".to_owned()));
+    }
+    core.handle(1, OFFER_A);
+    core.handle(2, WRONG);
+    let lines = core.handle(1, WRONG);
+    assert!(lines[0].contains(r#""code":"wrong-secret""#));
+    assert_eq!(lines[1..], ["close 1: too many wrong secrets"]);
+    assert_eq!(core.relay.master(), None);
+}
+
+#[test]
+fn wrong_secrets_are_forgotten_with_their_connection() {
+    let mut core = Core::new();
+    for _ in 0..3 {
+        for _ in 0..4 {
+            assert_eq!(core.error(7, WRONG), (7, "wrong-secret".to_owned()));
+        }
+        core.leave(7);
+    }
+    for _ in 0..4 {
+        core.handle(7, WRONG);
+    }
+    assert_eq!(core.handle(7, WRONG).len(), 2);
+    // Closed, so gone, and nothing is left of it.
+    assert_eq!(core.error(7, WRONG), (7, "wrong-secret".to_owned()));
+}
+
+#[test]
+fn who_is_closed_for_wrong_secrets_has_left() {
+    let mut core = Core::with_notices().clients([7, 8]).master();
+    let guess = |core: &mut Core, id| (0..5).flat_map(|_| core.handle(id, WRONG)).skip(5).collect();
+    let lines: Vec<String> = guess(&mut core, 7);
+    assert_eq!(
+        lines,
+        ["close 7: too many wrong secrets", r#"master 1: {"type":"left","payload":{"id":"7"}}"#]
+    );
+    let lines: Vec<String> = guess(&mut core, 1);
+    assert_eq!(
+        lines,
+        ["close 1: too many wrong secrets", r#"all 8: {"type":"master-left","payload":""}"#]
+    );
+    assert!(!core.relay.is_client(7) && core.relay.master().is_none());
+}
+
+#[test]
+fn kick_closes_and_the_master_hears_that_it_worked() {
+    let mut core = Core::with_notices().clients([7]).master();
+    assert_eq!(
+        core.handle(1, r#"{"type":"kick","payload":"too l\u006fud","id":"7"}"#),
+        ["close 7: too loud", r#"master 1: {"type":"left","payload":{"id":"7"}}"#]
+    );
+    let again = core.error(1, r#"{"type":"kick","payload":"","id":"7"}"#);
+    assert_eq!(again, (1, "unknown-client".to_owned()));
+}
+
+#[test]
+fn kick_needs_no_reason() {
+    for payload in ["null", "5", "{}", "\"\""] {
+        let mut core = Core::with_notices().clients([7]).master();
+        let lines = core.handle(1, &format!(r#"{{"type":"kick","payload":{payload},"id":"7"}}"#));
+        assert_eq!(lines[0], "close 7: ");
+    }
+}
+
+#[test]
+fn kick_without_its_setting_is_a_packet_like_any() {
+    let mut core = Core::new().clients([7]).master();
+    assert_eq!(
+        core.handle(1, r#"{"type":"kick","payload":"","id":"7"}"#),
+        [r#"peer 7: {"type":"kick","payload":""}"#]
+    );
+}
+
+#[test]
+fn roster_lists_each_client_once_behind_the_confirmation() {
+    let mut core = Core::with_notices().clients(10..20).clients(10..15);
+    let lines = core.handle(1, OFFER_A);
+    assert_eq!(lines[10], CONFIRMATION);
+    let roster: Vec<String> = (10..20)
+        .map(|id| format!(r#"master 1: {{"type":"joined","payload":{{"id":"{id}"}}}}"#))
+        .collect();
+    assert_eq!(sorted(lines[11..].to_vec()), roster);
+}
+
+#[test]
+fn notices_nobody_asked_for_do_not_exist() {
+    let mut core = Core::new().clients([7]).master();
+    assert_eq!(core.handle(8, LOGIN), [r#"peer 8: {"type":"offer","payload":"A"}"#]);
+    assert_eq!(core.leave(8), NOTHING);
+    assert_eq!(core.leave(1), NOTHING);
+}
+
+#[test]
+fn error_is_never_answered_by_an_error() {
+    let mut core = Core::new().clients([7]);
+    let error = r#"{"type":"moss-\u0065rror","payload":{},"id":"99"}"#;
+    assert_eq!(core.handle(7, error), NOTHING);
+    assert_eq!(core.handle(8, error), NOTHING);
+    core.handle(1, OFFER_A);
+    assert_eq!(core.handle(1, error), NOTHING);
+    assert_eq!(core.handle(1, r#"{"type":"moss-error"}"#), NOTHING);
+    // It is passed on all the same.
+    assert_eq!(core.handle(7, r#"{"type":"moss-error"}"#).len(), 1);
+}
+
+#[test]
+fn moss_without_errors_is_silent_but_not_blind() {
+    let mut core = Core::with(|types| types.error = None).clients([7]).master();
+    for text in ["rubbish", r#"{"type":"x"}"#, r#"{"type":"x","id":"99"}"#, LOGIN] {
+        assert_eq!(core.handle(1, text), NOTHING, "{text}");
+    }
+    assert_eq!(core.handle(2, OFFER_B)[0], r#"all 7: {"type":"offer","payload":"B"}"#);
+    let lines: Vec<String> = (0..5).flat_map(|_| core.handle(3, WRONG)).collect();
+    assert_eq!(lines, ["close 3: too many wrong secrets"]);
+}
+
+#[test]
+fn configured_types_are_written_as_json() {
+    let mut core = Core::with(|types| types.offer = "of\"f\ner".to_owned()).master();
+    assert_eq!(core.handle(7, LOGIN), [r#"peer 7: {"type":"of\"f\ner","payload":"A"}"#]);
+}
