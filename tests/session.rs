@@ -460,13 +460,14 @@ fn ending_waits_five_seconds_for_the_peer() {
 }
 
 #[test]
-fn ending_is_not_prolonged_by_bytes() {
+fn ending_is_prolonged_by_nothing() {
     let mut served = Served::open();
     served.session.close(1001, "", served.now);
     served.sent();
     for _ in 0..5 {
         served.wait(Duration::from_secs(1));
         assert_eq!(served.receive(&frame(FIN | PING, b"")), []);
+        served.session.close(1008, "", served.now);
     }
     assert_eq!(served.sent(), b"");
     assert!(served.session.is_over(served.now));
@@ -612,6 +613,17 @@ fn large_packet_leaves_nothing_behind() {
     let mut served = Served::open();
     served.session.queue(Opcode::Text, payload.len()).extend(&payload);
     assert!(served.session.held() > MAX_PACKET);
+    served.sent();
+    assert_eq!(served.session.held(), 0);
+}
+
+#[test]
+fn session_that_is_closed_lets_go_of_what_it_received() {
+    let mut served = Served::open();
+    served.receive(&frame(TEXT, &[b'x'; 100_000]));
+    served.receive(&frame(FIN, &[b'x'; 100_000])[..50_000]);
+    assert!(served.session.held() >= 150_000);
+    served.session.close(1001, "", served.now);
     served.sent();
     assert_eq!(served.session.held(), 0);
 }
