@@ -20,7 +20,7 @@ README = (REPOSITORY / "README.md").read_text()
 TEMPLATE = (REPOSITORY / "template.env").read_text()
 CONFIG = (REPOSITORY / "src/config.rs").read_text()
 PACKET = (REPOSITORY / "src/packet.rs").read_text()
-MOSS = REPOSITORY / "target/release/moss"
+MOSS = os.environ["MOSS_BIN"]
 
 # Far more than anything here takes on a busy machine: a limit for a hang.
 PATIENCE = 60
