@@ -12,9 +12,11 @@ FROM ${BUILDER} AS builder
 WORKDIR /moss
 
 # The dependencies, with an empty program in moss's place: built anew only when
-# one of these files changes.
+# one of these files changes. The benchmarks because cargo wants to see every
+# file that the manifest names.
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
+COPY benches benches
 RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs && cargo static
 
 # COPY keeps the files' own times. Without the touch cargo would find them older
