@@ -363,15 +363,18 @@ impl Peers {
     fn account(&mut self, id: u64) {
         let Some(peer) = self.sessions.get_mut(id) else { return };
         peer.recount(&mut self.held);
-        if peer.session.phase() == Phase::Ending {
-            if peer.counted_open {
-                peer.counted_open = false;
-                self.open -= 1;
-                self.departed.push(id);
-            }
-            if peer.session.is_over(self.now) {
-                self.ended.push(id);
-            }
+        if peer.session.phase() != Phase::Ending {
+            return;
+        }
+        if peer.session.is_over(self.now) {
+            self.ended.push(id);
+        }
+        if peer.counted_open {
+            peer.counted_open = false;
+            self.open -= 1;
+            self.departed.push(id);
+            // A client that was held back may have been reported as readable long ago.
+            self.serve_later(id);
         }
     }
 
