@@ -20,13 +20,16 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`config`] | every setting, parsed once |
+//! | [`config`] | every setting, as a value |
+//! | [`environment`] | where the settings come from: environment and `.env`, read once |
 //! | [`packet`] | the JSON envelope: parse, encode, reserved types, error codes |
 //! | `envelope` | a quick look for an ordinary packet's parts; speed alone |
 //! | [`relay`] | who is master, who is logged in, the offer; *(sender, packet) → deliveries* |
 //! | [`sessions`] | the slab, its ids and tokens |
 //! | [`http`] | request head → upgrade or answer |
 //! | [`backlog`] | what one connection has not sent yet |
+//! | `frames` | the short way for plain frames, and tungstenite's for all others |
+//! | `input` | received bytes while they are parsed |
 //! | [`session`] | one connection's life: bytes in, packets out, and back; deadlines |
 //! | [`socket`] | one non-blocking TCP stream and its readiness |
 //! | `peers` | each session with its socket: queueing, flushing, limits on bytes |
@@ -35,8 +38,8 @@
 //! | [`server`] | the poll loop, signals, the clock |
 //! | [`health`] | the question of `moss health` |
 //!
-//! Imports go one way: `config`, `packet` → `relay`; `config`, `http`, `backlog` →
-//! `session`; `relay`, `sessions`, `session`, `socket` → `peers` → `server` → `main`.
+//! Imports go one way: `config`, `packet` → `relay`; `config`, `http`, `backlog`,
+//! `frames` → `session`; `relay`, `sessions`, `session`, `socket` → `peers` → `server` → `main`.
 //! `relay` and `session` do not know each other. Only `socket`, `listener`, `peers` and
 //! `server` name mio.
 //!
@@ -46,8 +49,11 @@
 pub mod backlog;
 pub mod config;
 mod envelope;
+pub mod environment;
+mod frames;
 pub mod health;
 pub mod http;
+mod input;
 mod listener;
 pub mod packet;
 mod peers;

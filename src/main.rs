@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 
 use lexopt::prelude::*;
-use moss::config::Config;
+use moss::environment;
 use moss::health;
 use moss::server::Server;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -70,7 +70,7 @@ fn command() -> Result<Command, lexopt::Error> {
 }
 
 fn serve() -> ExitCode {
-    let config = match Config::load(raise_descriptor_limit()) {
+    let config = match environment::load(raise_descriptor_limit()) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("moss: {error}");
@@ -124,7 +124,7 @@ fn serve() -> ExitCode {
 
 fn ask_health() -> ExitCode {
     // The limit on descriptors is the server's concern, not the question's.
-    let answer = Config::load(u64::MAX)
+    let answer = environment::load(u64::MAX)
         .map_err(|error| error.to_string())
         .and_then(|config| health::ask(config.listen));
     let (Ok(line) | Err(line)) = &answer;

@@ -18,18 +18,18 @@
 //! had enough, [`Session::put_back`].
 
 use std::borrow::Cow;
-use std::io::{self, Cursor, Read, Write};
-use std::mem;
+use std::io::Cursor;
 use std::time::{Duration, Instant};
 
 use tungstenite::protocol::frame::FrameHeader;
-use tungstenite::protocol::frame::coding::{Data, OpCode};
-use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tungstenite::protocol::frame::coding::Data;
 use tungstenite::{Error, Message};
 
 use crate::backlog::{Backlog, Opcode};
 use crate::config::Config;
+use crate::frames::{Fragments, Progress, unmask, whole_message};
 use crate::http::{self, Head};
+pub use crate::input::Input;
 
 /// From accept to a finished request head, whatever the peer drips.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,12 +39,6 @@ pub const ENDING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest reason that a Close frame holds (RFC 6455, section 5.5), in bytes.
 const MAX_REASON_BYTES: usize = 123;
-
-/// A partial frame's buffer may be this much larger than what it holds.
-const SLACK_BYTES: usize = 4 << 10;
-
-/// Read buffer of a tungstenite context; it lives in memory, so small steps cost little.
-const CONTEXT_BUFFER_BYTES: usize = 1 << 10;
 
 /// A connection without its socket.
 #[derive(Debug)]
@@ -88,26 +82,6 @@ pub enum Event<'i> {
     Binary(Cow<'i, [u8]>),
     /// A frame that needs nothing from the caller, but was work.
     Frame,
-}
-
-/// Received bytes that are being parsed: where they were received, or behind the
-/// session's own earlier ones.
-#[derive(Debug)]
-pub struct Input<'b> {
-    bytes: Received<'b>,
-    at: usize,
-}
-
-#[derive(Debug)]
-enum Received<'b> {
-    Shared(&'b mut [u8]),
-    Own(Vec<u8>),
-}
-
-#[derive(Debug)]
-struct Fragments {
-    context: WebSocketContext,
-    bytes: usize,
 }
 
 impl Session {
@@ -157,13 +131,7 @@ impl Session {
             self.heard = now;
             self.pinged = false;
         }
-        let bytes = if self.unparsed.is_empty() {
-            Received::Shared(received)
-        } else {
-            self.unparsed.extend_from_slice(received);
-            Received::Own(mem::take(&mut self.unparsed))
-        };
-        Input { bytes, at: 0 }
+        Input::new(received, &mut self.unparsed)
     }
 
     /// The next thing that the bytes say; nothing when they say no more.
@@ -177,7 +145,7 @@ impl Session {
             Phase::Head => self.next_head(input, config, now),
             Phase::Open => self.next_frame(input, config.limits.max_packet_bytes, now),
             Phase::Ending => {
-                input.at = input.bytes().len();
+                input.clear();
                 None
             }
         }
@@ -188,17 +156,7 @@ impl Session {
         if self.phase == Phase::Ending {
             return;
         }
-        self.unparsed = match input.bytes {
-            Received::Shared(bytes) => bytes[input.at..].to_vec(),
-            Received::Own(bytes) if input.at == bytes.len() => Vec::new(),
-            Received::Own(mut bytes) => {
-                bytes.drain(..input.at);
-                if bytes.capacity() > 2 * bytes.len() + SLACK_BYTES {
-                    bytes.shrink_to_fit();
-                }
-                bytes
-            }
-        };
+        self.unparsed = input.into_rest();
     }
 
     /// Becomes a WebSocket by sending the response to its upgrade.
@@ -301,7 +259,7 @@ impl Session {
         match http::read_head(input.rest(), &config.allowed_origins) {
             Head::Incomplete => None,
             Head::Upgrade { len, response } => {
-                input.at += len;
+                input.take(len);
                 Some(Event::Upgrade(response))
             }
             Head::Health => Some(Event::Health),
@@ -354,11 +312,12 @@ impl Session {
                     }
                 }
             }
+            // Control frames, fragments, and whatever breaks a rule.
             _ => Some(self.other_frame(frame, payload_len, max_bytes, now)),
         }
     }
 
-    /// Has tungstenite read one whole frame.
+    /// Has tungstenite read a frame.
     fn other_frame<'i>(
         &mut self,
         frame: &[u8],
@@ -368,20 +327,17 @@ impl Session {
     ) -> Event<'i> {
         let begun = self.fragments.is_some();
         let mut fragments = self.fragments.take().unwrap_or_else(|| Fragments::new(max_bytes));
-        let mut stream = FrameStream { input: frame, output: &mut self.backlog };
-        let read = fragments.context.read(&mut stream);
-        // The answer to a ping or a Close is only written by the next call.
-        let answered = fragments.context.flush(&mut stream);
-        match read {
-            Ok(Message::Text(text)) => return Event::Text(text.as_str().to_owned().into()),
-            Ok(Message::Binary(bytes)) => return Event::Binary(bytes.to_vec().into()),
-            Ok(_) if answered.is_err() => self.end(now),
-            Ok(_) if begun => self.fragments = Some(fragments),
-            Ok(_) => {}
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                fragments.bytes += payload_len;
-                self.fragments = Some(fragments);
+        match fragments.read(frame, payload_len, &mut self.backlog) {
+            Ok(Progress::Message(Message::Text(text))) => {
+                return Event::Text(text.as_str().to_owned().into());
             }
+            Ok(Progress::Message(message)) => {
+                return Event::Binary(message.into_data().to_vec().into());
+            }
+            Ok(Progress::Fragment) => self.fragments = Some(fragments),
+            Ok(Progress::Control) if begun => self.fragments = Some(fragments),
+            Ok(Progress::Control) => {}
+            Ok(Progress::Closed) => self.end(now),
             Err(error) => return self.violation(&error, now),
         }
         Event::Frame
@@ -395,89 +351,5 @@ impl Session {
             _ => self.close(1002, "protocol error", now),
         }
         Event::Frame
-    }
-}
-
-impl Input<'_> {
-    fn bytes(&mut self) -> &mut [u8] {
-        match &mut self.bytes {
-            Received::Shared(bytes) => bytes,
-            Received::Own(bytes) => bytes,
-        }
-    }
-
-    fn rest(&mut self) -> &mut [u8] {
-        let at = self.at;
-        &mut self.bytes()[at..]
-    }
-
-    fn take(&mut self, len: usize) -> &mut [u8] {
-        let at = self.at;
-        self.at += len;
-        &mut self.bytes()[at..at + len]
-    }
-}
-
-impl Fragments {
-    fn new(max_bytes: usize) -> Box<Self> {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(CONTEXT_BUFFER_BYTES)
-            .write_buffer_size(0)
-            .max_message_size(Some(max_bytes))
-            .max_frame_size(Some(max_bytes));
-        Box::new(Self { context: WebSocketContext::new(Role::Server, Some(config)), bytes: 0 })
-    }
-
-    fn held(&self) -> usize {
-        // The message's buffer doubles as it grows, and the read buffer stays as large as
-        // the largest frame was.
-        size_of::<Self>() + CONTEXT_BUFFER_BYTES + 3 * self.bytes
-    }
-}
-
-/// A tungstenite context's stream for the time of one frame.
-struct FrameStream<'s> {
-    input: &'s [u8],
-    output: &'s mut Backlog,
-}
-
-impl Read for FrameStream<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.input.is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.input.read(buffer)
-    }
-}
-
-impl Write for FrameStream<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.output.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// The kind and mask of a frame that is a whole message and breaks no rule.
-fn whole_message(header: &FrameHeader) -> Option<(Data, [u8; 4])> {
-    let plain = header.is_final && !header.rsv1 && !header.rsv2 && !header.rsv3;
-    match header.opcode {
-        OpCode::Data(data @ (Data::Text | Data::Binary)) if plain => Some((data, header.mask?)),
-        _ => None,
-    }
-}
-
-/// RFC 6455, section 5.3. Eight bytes a step, which the compiler widens further.
-fn unmask(payload: &mut [u8], mask: [u8; 4]) {
-    let [a, b, c, d] = mask;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let (chunks, tail) = payload.as_chunks_mut::<8>();
-    for chunk in chunks {
-        *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
-    }
-    for (byte, mask) in tail.iter_mut().zip(mask.iter().cycle()) {
-        *byte ^= mask;
     }
 }

@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text()
 TEMPLATE = (REPOSITORY / "template.env").read_text()
-CONFIG = (REPOSITORY / "src/config.rs").read_text()
+CONFIG = (REPOSITORY / "src/environment.rs").read_text()
 PACKET = (REPOSITORY / "src/packet.rs").read_text()
 MOSS = os.environ["MOSS_BIN"]
 

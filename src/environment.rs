@@ -1,0 +1,406 @@
+//! Environment and `.env` → [`Config`], once, at start.
+//!
+//! Settings come from the environment; a `.env` file in the working directory (there and
+//! nowhere else) fills in what the environment leaves unset. An empty value counts as
+//! unset in both, so that a line of a copied template can be blanked without deleting it.
+//!
+//! Nothing else in moss looks at an environment variable. What can't be used stops the
+//! start with one line, which names the variable, what is wrong and what would be right.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use crate::config::{AllowedOrigins, Config, DESCRIPTOR_RESERVE, Limits, Secret, Types};
+use crate::packet::RESERVED_TYPES;
+
+/// The slab's index has 20 bits; the topmost slots are left for moss's own tokens.
+const MOST_CONNECTIONS: u64 = (1 << 20) - 64;
+
+/// Every variable that moss reads; any other `MOSS_…` name is a typing mistake.
+const VARIABLES: [&str; 17] = [
+    "MOSS_CONNECTION_SECRET",
+    "MOSS_CONNECTION_SECRET_FILE",
+    "MOSS_CONNECTION_OFFER_TYPE",
+    "MOSS_HOSTNAME",
+    "MOSS_PORT",
+    "MOSS_ERROR_TYPE",
+    "MOSS_CLIENT_JOINED_TYPE",
+    "MOSS_CLIENT_LEFT_TYPE",
+    "MOSS_MASTER_LEFT_TYPE",
+    "MOSS_KICK_TYPE",
+    "MOSS_ALLOWED_ORIGINS",
+    "MOSS_MAX_CONNECTIONS",
+    "MOSS_MAX_PACKET_BYTES",
+    "MOSS_MAX_BACKLOG_BYTES",
+    "MOSS_MAX_MEMORY_BYTES",
+    "MOSS_KEEPALIVE_SECONDS",
+    "MOSS_LOG",
+];
+
+/// A setting that moss can't start with. Displays as one line that names the
+/// variable (or the line of `.env`), what is wrong and what would be right.
+#[derive(Debug)]
+pub struct ConfigError {
+    subject: String,
+    problem: String,
+}
+
+/// Reads the process's environment and `.env` in the working directory.
+///
+/// `descriptors` is the number of file descriptors that the process may open; it
+/// bounds [`Limits::max_connections`].
+///
+/// # Errors
+/// The first setting that can't be used.
+pub fn load(descriptors: u64) -> Result<Config, ConfigError> {
+    let mut variables = Variables::default();
+    variables.add_file(Path::new(".env"))?;
+    variables.add_environment(std::env::vars_os())?;
+    variables.into_config(descriptors)
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.problem)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Values as they were found, the environment's over the file's.
+#[derive(Default)]
+struct Variables {
+    values: BTreeMap<String, String>,
+}
+
+impl Variables {
+    /// Adds a `.env` file; one that is not there is no error.
+    fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(problem(".env", format!("can't be read: {error}"))),
+        };
+        // Line by line, as Docker reads it: no value goes over several. The lines are not
+        // quoted in errors, since one may hold the secret.
+        for (at, line) in text.lines().enumerate() {
+            let wrong = |why| problem(&format!(".env, line {}", at + 1), why);
+            match dotenvy::Iter::new(line.as_bytes()).next() {
+                None => {}
+                Some(Ok(_)) if expands(line) => {
+                    return Err(wrong(
+                        "has a $, which would be expanded; leave it out, or quote the value with '...'",
+                    ));
+                }
+                Some(Ok((name, value))) => self.add(name, value),
+                Some(Err(_)) => {
+                    return Err(wrong(
+                        "is not NAME=value; quote a value with spaces, or remove the line",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add_environment(
+        &mut self,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<(), ConfigError> {
+        for (name, value) in environment {
+            let Some(name) = name.to_str().filter(|name| name.starts_with("MOSS_")) else {
+                continue;
+            };
+            let Ok(value) = value.into_string() else {
+                return Err(problem(name, "is not UTF-8; give it as UTF-8 text"));
+            };
+            self.add(name.to_owned(), value);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: String, value: String) {
+        if name.starts_with("MOSS_") && !value.is_empty() {
+            self.values.insert(name, value);
+        }
+    }
+
+    fn into_config(self, descriptors: u64) -> Result<Config, ConfigError> {
+        let mut warnings: Vec<String> = self
+            .values
+            .keys()
+            .filter(|name| !VARIABLES.contains(&name.as_str()))
+            .map(|name| format!("{name} is not a variable of moss: a typing mistake?"))
+            .collect();
+        let secret = self.secret()?;
+        if secret.chars().count() < 16 {
+            warnings.push(
+                "the connection secret is under 16 characters: whoever guesses it is master"
+                    .to_owned(),
+            );
+        }
+        let types = self.types()?;
+        let limits = self.limits(descriptors)?;
+        // Each client's notice to a new master, at its longest.
+        let notice = types.client_joined.as_ref().map_or(0, |name| name.len() + 64);
+        let roster = limits.max_connections.saturating_mul(notice);
+        if roster > limits.max_backlog_bytes.saturating_mul(2) {
+            warnings.push(format!(
+                "a new master can't be told of {} clients at once: \
+                 MOSS_MAX_BACKLOG_BYTES would have to be {}",
+                limits.max_connections,
+                roster.div_ceil(2)
+            ));
+        }
+        let listen = self.listen()?;
+        let allowed_origins = self.allowed_origins()?;
+        if allowed_origins == AllowedOrigins::Any {
+            warnings.push(
+                "any web page may log in here: name yours in MOSS_ALLOWED_ORIGINS to keep others out"
+                    .to_owned(),
+            );
+        }
+        Ok(Config {
+            secret: Secret(secret),
+            types,
+            listen,
+            allowed_origins,
+            limits,
+            keepalive: Duration::from_secs(self.number(
+                "MOSS_KEEPALIVE_SECONDS",
+                30,
+                1..=86_400,
+            )?),
+            log: self.log()?,
+            warnings,
+        })
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    fn number(
+        &self,
+        name: &str,
+        default: u64,
+        range: RangeInclusive<u64>,
+    ) -> Result<u64, ConfigError> {
+        let Some(value) = self.get(name) else {
+            return Ok(default);
+        };
+        // Digits only: Rust's own parser would also take "+8080".
+        let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+        match value.parse() {
+            Ok(number) if digits && range.contains(&number) => Ok(number),
+            _ => Err(problem(
+                name,
+                format!(
+                    "{value:?} can't be used; give a whole number from {} to {}",
+                    range.start(),
+                    range.end()
+                ),
+            )),
+        }
+    }
+
+    fn secret(&self) -> Result<String, ConfigError> {
+        const NAME: &str = "MOSS_CONNECTION_SECRET";
+        const FILE: &str = "MOSS_CONNECTION_SECRET_FILE";
+        match (self.get(NAME), self.get(FILE)) {
+            (Some(_), Some(_)) => {
+                Err(problem(FILE, format!("is set and so is {NAME}; set one of them")))
+            }
+            (Some(secret), None) => Ok(secret.to_owned()),
+            (None, Some(path)) => {
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    problem(
+                        FILE,
+                        format!("{path:?} can't be read ({error}); name a readable text file"),
+                    )
+                })?;
+                let line = text.strip_suffix('\n').unwrap_or(&text);
+                let secret = line.strip_suffix('\r').unwrap_or(line);
+                if secret.is_empty() {
+                    return Err(problem(
+                        FILE,
+                        format!("{path:?} is empty; put the secret into it"),
+                    ));
+                }
+                Ok(secret.to_owned())
+            }
+            (None, None) => Err(problem(
+                NAME,
+                format!("is not set; give a long random text (or a file with it, by {FILE})"),
+            )),
+        }
+    }
+
+    fn types(&self) -> Result<Types, ConfigError> {
+        const OFFER: &str = "MOSS_CONNECTION_OFFER_TYPE";
+        let optional = |name: &str| self.get(name).map(str::to_owned);
+        let Some(offer) = optional(OFFER) else {
+            return Err(problem(
+                OFFER,
+                "is not set; give the packet type that carries the offer, such as connection-offer",
+            ));
+        };
+        let types = Types {
+            offer,
+            error: match self.get("MOSS_ERROR_TYPE").unwrap_or("moss-error") {
+                "off" => None,
+                name => Some(name.to_owned()),
+            },
+            client_joined: optional("MOSS_CLIENT_JOINED_TYPE"),
+            client_left: optional("MOSS_CLIENT_LEFT_TYPE"),
+            master_left: optional("MOSS_MASTER_LEFT_TYPE"),
+            kick: optional("MOSS_KICK_TYPE"),
+        };
+        let named = [
+            (OFFER, Some(&types.offer)),
+            ("MOSS_ERROR_TYPE", types.error.as_ref()),
+            ("MOSS_CLIENT_JOINED_TYPE", types.client_joined.as_ref()),
+            ("MOSS_CLIENT_LEFT_TYPE", types.client_left.as_ref()),
+            ("MOSS_MASTER_LEFT_TYPE", types.master_left.as_ref()),
+            ("MOSS_KICK_TYPE", types.kick.as_ref()),
+        ];
+        for (at, (name, value)) in named.iter().enumerate() {
+            let Some(value) = value else { continue };
+            if RESERVED_TYPES.contains(&value.as_str()) {
+                return Err(problem(
+                    name,
+                    format!("{value:?} is reserved by the protocol; choose another packet type"),
+                ));
+            }
+            if let Some((twin, _)) = named[..at].iter().find(|(_, other)| *other == Some(*value)) {
+                return Err(problem(
+                    name,
+                    format!("{value:?} is the value of {twin} too; choose another packet type"),
+                ));
+            }
+        }
+        Ok(types)
+    }
+
+    fn listen(&self) -> Result<SocketAddr, ConfigError> {
+        const NAME: &str = "MOSS_HOSTNAME";
+        let host = self.get(NAME).unwrap_or("0.0.0.0");
+        let port = u16::try_from(self.number("MOSS_PORT", 8080, 0..=65_535)?)
+            .expect("the range above fits a port");
+        // "[::1]" is how people write an IPv6 address in a URL.
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            return Ok(SocketAddr::new(address, port));
+        }
+        let wrong = |why: String| {
+            let remedy = "give a host name, an IPv4 or an IPv6 address";
+            problem(NAME, format!("{host:?} has no address ({why}); {remedy}"))
+        };
+        (host, port)
+            .to_socket_addrs()
+            .map_err(|error| wrong(error.to_string()))?
+            .next()
+            .ok_or_else(|| wrong("its look-up came back empty".to_owned()))
+    }
+
+    fn allowed_origins(&self) -> Result<AllowedOrigins, ConfigError> {
+        const NAME: &str = "MOSS_ALLOWED_ORIGINS";
+        let list = self.get(NAME).unwrap_or("*");
+        if list.trim() == "*" {
+            return Ok(AllowedOrigins::Any);
+        }
+        let origins: Vec<String> = list.split(',').map(|origin| origin.trim().to_owned()).collect();
+        // A browser's Origin is "scheme://host[:port]": anything else never matches.
+        let matchable = |origin: &String| {
+            origin == "null"
+                || origin.split_once("://").is_some_and(|(scheme, host)| {
+                    !scheme.is_empty() && !host.is_empty() && !host.contains('/')
+                })
+        };
+        if let Some(origin) = origins.iter().find(|origin| !matchable(origin)) {
+            return Err(problem(
+                NAME,
+                format!(
+                    "{origin:?} is no origin; give * alone, or a comma-separated list such as \
+                     https://example.org,http://box.local:3000 (no path, no final slash)"
+                ),
+            ));
+        }
+        Ok(AllowedOrigins::Only(origins))
+    }
+
+    fn limits(&self, descriptors: u64) -> Result<Limits, ConfigError> {
+        const CONNECTIONS: &str = "MOSS_MAX_CONNECTIONS";
+        const LARGEST: u64 = 1 << 30;
+        const HEADROOM: u64 = 64 << 10;
+        let spare =
+            descriptors.saturating_sub(DESCRIPTOR_RESERVE as u64).clamp(1, MOST_CONNECTIONS);
+        let max_connections = self.number(CONNECTIONS, spare.min(16_384), 1..=MOST_CONNECTIONS)?;
+        if max_connections > spare {
+            return Err(problem(
+                CONNECTIONS,
+                format!(
+                    "\"{max_connections}\" is more than the limit of {descriptors} open files allows; \
+                     give at most {spare}, or raise that limit"
+                ),
+            ));
+        }
+        let packet = self.number("MOSS_MAX_PACKET_BYTES", 262_144, 64..=LARGEST - HEADROOM)?;
+        // A larger packet limit takes the other defaults along: only a value that
+        // somebody wrote can contradict it.
+        let least_backlog = packet + HEADROOM;
+        let backlog = self.number(
+            "MOSS_MAX_BACKLOG_BYTES",
+            least_backlog.max(1 << 20),
+            least_backlog..=LARGEST,
+        )?;
+        let memory = self.number(
+            "MOSS_MAX_MEMORY_BYTES",
+            (4 * backlog).max(64 << 20),
+            backlog..=8 * LARGEST,
+        )?;
+        let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Ok(Limits {
+            max_connections: size(max_connections),
+            max_packet_bytes: size(packet),
+            max_backlog_bytes: size(backlog),
+            max_memory_bytes: size(memory),
+        })
+    }
+
+    fn log(&self) -> Result<LevelFilter, ConfigError> {
+        const NAME: &str = "MOSS_LOG";
+        let level = self.get(NAME).unwrap_or("info");
+        level.parse().map_err(|_| {
+            problem(
+                NAME,
+                format!("{level:?} is no level; give off, error, warn, info, debug or trace"),
+            )
+        })
+    }
+}
+
+/// Whether dotenvy would put a variable's value somewhere into this line. Docker would
+/// not, so a secret would silently be another one there.
+fn expands(line: &str) -> bool {
+    let mut quote = None;
+    line.chars().any(|char| {
+        match char {
+            '\'' | '"' if quote.is_none() => quote = Some(char),
+            _ if quote == Some(char) => quote = None,
+            _ => {}
+        }
+        char == '$' && quote != Some('\'')
+    })
+}
+
+fn problem(subject: &str, problem: impl Into<String>) -> ConfigError {
+    ConfigError { subject: subject.to_owned(), problem: problem.into() }
+}

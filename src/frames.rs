@@ -1,0 +1,132 @@
+//! Frames (RFC 6455, section 5): the short way for a frame that is one whole message,
+//! and tungstenite's for all others.
+//!
+//! A tungstenite context is given whole frames only, one by one, so nothing hides in its
+//! buffers; it lives while a fragmented message is in the making, or for one control
+//! frame, and what it answers goes straight into the backlog. Any error of it is final:
+//! it stays usable after one, and would even hand out the frame that it refused.
+
+use std::io::{self, Read, Write};
+
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
+use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tungstenite::{Error, Message};
+
+use crate::backlog::Backlog;
+
+/// Read buffer of a tungstenite context; it lives in memory, so small steps cost little.
+const CONTEXT_BUFFER_BYTES: usize = 1 << 10;
+
+/// A tungstenite context, and a fragmented message in the making.
+#[derive(Debug)]
+pub(crate) struct Fragments {
+    context: WebSocketContext,
+    /// Bytes of the message so far.
+    bytes: usize,
+}
+
+/// What came of a frame.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// It ended this message, text or binary.
+    Message(Message),
+    /// The message goes on.
+    Fragment,
+    /// It was a control frame; its answer is in the backlog.
+    Control,
+    /// It was a Close; its answer is in the backlog.
+    Closed,
+}
+
+impl Fragments {
+    pub(crate) fn new(max_bytes: usize) -> Box<Self> {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(CONTEXT_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_message_size(Some(max_bytes))
+            .max_frame_size(Some(max_bytes));
+        Box::new(Self { context: WebSocketContext::new(Role::Server, Some(config)), bytes: 0 })
+    }
+
+    /// Heap bytes, roughly.
+    pub(crate) fn held(&self) -> usize {
+        // The message's buffer doubles as it grows, and the read buffer stays as large as
+        // the largest frame was.
+        size_of::<Self>() + CONTEXT_BUFFER_BYTES + 3 * self.bytes
+    }
+
+    /// Reads one whole frame, of which `payload_len` bytes are payload.
+    ///
+    /// # Errors
+    /// The frame breaks a rule; nothing may be read any more.
+    pub(crate) fn read(
+        &mut self,
+        frame: &[u8],
+        payload_len: usize,
+        backlog: &mut Backlog,
+    ) -> Result<Progress, Error> {
+        let mut stream = FrameStream { input: frame, output: backlog };
+        let read = self.context.read(&mut stream);
+        // The answer to a ping or a Close is only written by the next call, which fails
+        // after a Close.
+        let flushed = self.context.flush(&mut stream);
+        match read {
+            Ok(message @ (Message::Text(_) | Message::Binary(_))) => Ok(Progress::Message(message)),
+            Ok(_) if flushed.is_err() => Ok(Progress::Closed),
+            Ok(_) => Ok(Progress::Control),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.bytes += payload_len;
+                Ok(Progress::Fragment)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A tungstenite context's stream for the time of one frame.
+struct FrameStream<'s> {
+    input: &'s [u8],
+    output: &'s mut Backlog,
+}
+
+impl Read for FrameStream<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.input.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.input.read(buffer)
+    }
+}
+
+impl Write for FrameStream<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.output.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The kind and mask of a frame that is a whole message and breaks no rule.
+pub(crate) fn whole_message(header: &FrameHeader) -> Option<(Data, [u8; 4])> {
+    let plain = header.is_final && !header.rsv1 && !header.rsv2 && !header.rsv3;
+    match header.opcode {
+        OpCode::Data(data @ (Data::Text | Data::Binary)) if plain => Some((data, header.mask?)),
+        _ => None,
+    }
+}
+
+/// RFC 6455, section 5.3. Eight bytes a step, which the compiler widens further.
+pub(crate) fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (chunks, tail) = payload.as_chunks_mut::<8>();
+    for chunk in chunks {
+        *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
+    }
+    for (byte, mask) in tail.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= mask;
+    }
+}
