@@ -341,6 +341,12 @@ fn backlog_must_hold_a_packet_and_64_kib() {
 }
 
 #[test]
+fn longer_packets_take_the_other_limits_along() {
+    let moss = Moss::with(&[("MOSS_MAX_PACKET_BYTES", "33554432")]);
+    moss.wait_for_log("33554432 bytes a packet, 33619968 of backlog a peer, 134479872 in all");
+}
+
+#[test]
 fn connections_must_fit_the_descriptor_limit() {
     let setup = Setup::new().before("ulimit -n 100").set("MOSS_MAX_CONNECTIONS", "100");
     let line = assert_refused(setup, "MOSS_MAX_CONNECTIONS");

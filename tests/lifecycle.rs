@@ -123,12 +123,6 @@ fn assert_back_to(moss: &Moss, base: usize) {
     }
 }
 
-/// Ends with a reset instead of the usual farewell.
-fn reset(client: Client) {
-    rustix::net::sockopt::set_socket_linger(client.stream(), Some(Duration::ZERO))
-        .expect("a TCP socket");
-}
-
 /// Opens 300 connections, a third of them clients, ends each, and finds none left.
 fn assert_nothing_is_left(end: impl Fn(Client)) {
     let moss = Moss::start();
@@ -155,7 +149,7 @@ fn three_hundred_connections_that_hang_up_leave_nothing_behind() {
 
 #[test]
 fn three_hundred_reset_connections_leave_nothing_behind() {
-    assert_nothing_is_left(reset);
+    assert_nothing_is_left(Client::reset);
 }
 
 #[test]
@@ -170,7 +164,7 @@ fn three_hundred_connections_reset_in_mid_frame_leave_nothing_behind() {
     assert_nothing_is_left(|mut client| {
         // A fragment and half of the next one.
         client.sender().send_raw(&[&packet[..], &packet[..20]].concat());
-        reset(client);
+        client.reset();
     });
 }
 

@@ -146,6 +146,9 @@ fn master_hears_of_each_client_that_leaves() {
     assert_eq!(id_in(&master.receive(), "left"), first);
     hangs_up.hang_up();
     assert_eq!(id_in(&master.receive(), "left"), second);
+    let (breaks_off, third) = moss.client_of(&mut master);
+    breaks_off.reset();
+    assert_eq!(id_in(&master.receive(), "left"), third);
     master.expect_nothing();
 }
 
@@ -214,6 +217,17 @@ fn every_client_hears_that_the_master_hung_up() {
     moss.master("1").hang_up();
     client.expect(OFFER_1);
     client.expect(r#"{"type":"master-left","payload":""}"#);
+}
+
+#[test]
+fn every_client_hears_that_the_master_was_reset() {
+    let moss = with_master_left();
+    let mut client = moss.client();
+    moss.master("1").reset();
+    client.expect(OFFER_1);
+    client.expect(r#"{"type":"master-left","payload":""}"#);
+    client.send(r#"{"type":"login"}"#);
+    client.expect_nothing();
 }
 
 #[test]

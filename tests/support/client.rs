@@ -1,8 +1,9 @@
 //! A WebSocket client that blocks. Its frames are made by hand: a test can send what no
 //! library would, and nothing that moss sends is smoothed over.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -112,7 +113,7 @@ impl Client {
 
     /// The next frame, or nothing at the end of the connection.
     pub fn next_frame(&mut self) -> Option<Frame> {
-        if self.reader.fill_buf().expect("something from moss").is_empty() {
+        if self.is_at_end() {
             return None;
         }
         let [first, second] = self.bytes();
@@ -125,6 +126,17 @@ impl Client {
         let mut payload = vec![0; usize::try_from(len).expect("a sane length")];
         self.reader.read_exact(&mut payload).expect("the frame's payload");
         Some(Frame { first, payload })
+    }
+
+    fn is_at_end(&mut self) -> bool {
+        loop {
+            match self.reader.fill_buf() {
+                Ok(bytes) => return bytes.is_empty(),
+                // Unlike the methods that read, this one leaves the second try to us.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("nothing from moss: {error}"),
+            }
+        }
     }
 
     fn bytes<const N: usize>(&mut self) -> [u8; N] {
@@ -220,6 +232,12 @@ impl Client {
     pub fn hang_up(mut self) {
         self.stream().shutdown(Shutdown::Write).expect("an open connection");
         while self.next_frame().is_some() {}
+    }
+
+    /// Ends with a reset instead of the usual farewell.
+    pub fn reset(self) {
+        rustix::net::sockopt::set_socket_linger(self.stream(), Some(Duration::ZERO))
+            .expect("a TCP socket");
     }
 }
 
