@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStringExt;
 
 use support::{Client, Moss, SECRET, Setup};
@@ -294,15 +295,18 @@ fn port_that_is_taken_stops_moss() {
 
 #[test]
 fn port_is_8080_unless_it_is_set() {
+    // A loopback address of this process alone: other runs of this test may be about.
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let address = Ipv4Addr::new(127, 128 | high, middle, low);
     for port in [None, Some("")] {
         // Taken by this test, or by whoever has it already: moss tells which one it was.
-        let taken = std::net::TcpListener::bind("127.0.0.4:8080");
-        let mut setup = Setup::new().unset("MOSS_PORT").set("MOSS_HOSTNAME", "127.0.0.4");
+        let taken = std::net::TcpListener::bind((address, 8080));
+        let mut setup = Setup::new().unset("MOSS_PORT").set("MOSS_HOSTNAME", address.to_string());
         if let Some(port) = port {
             setup = setup.set("MOSS_PORT", port);
         }
         let stderr = String::from_utf8(setup.run(&[]).stderr).expect("UTF-8");
-        assert!(stderr.contains("127.0.0.4:8080"), "{stderr}");
+        assert!(stderr.contains(&format!("{address}:8080")), "{stderr}");
         drop(taken);
     }
 }
