@@ -1,0 +1,149 @@
+//! From accept to the end: deadlines, last words, and who waits for whom.
+
+use super::*;
+
+#[test]
+fn close_reason_is_cut_on_a_character_boundary() {
+    let mut served = Served::open();
+    // 41 characters of three bytes are just 123; one more byte in front cuts the last.
+    served.session.close(1008, &format!("x{}", "€".repeat(50)), served.now);
+    let sent = served.sent();
+    assert_eq!(&sent[4..], format!("x{}", "€".repeat(40)).as_bytes());
+    assert_eq!(usize::from(sent[1]), 2 + 121);
+}
+
+#[test]
+fn close_comes_after_what_was_queued_and_only_once() {
+    let mut served = Served::open();
+    served.session.queue(Opcode::Text, 2).extend(b"{}");
+    served.session.close(1001, "", served.now);
+    served.session.close(1008, "", served.now);
+    assert_eq!(served.sent(), b"\x81\x02{}\x88\x02\x03\xe9");
+}
+
+#[test]
+fn cut_keeps_the_frame_that_has_begun() {
+    let mut served = Served::open();
+    for payload in [b"one", b"two"] {
+        served.session.queue(Opcode::Text, 3).extend(payload);
+    }
+    served.session.advance(1);
+    served.session.cut(1013, "", served.now);
+    assert_eq!(served.sent(), b"\x03one\x88\x02\x03\xf5");
+}
+
+#[test]
+fn silent_peer_is_pinged_once_and_then_dropped() {
+    let mut served = Served::open();
+    let keepalive = served.config.keepalive;
+    served.wait(keepalive - Duration::from_secs(1));
+    assert_eq!(served.sent(), b"");
+    served.wait(Duration::from_secs(1));
+    assert_eq!(served.sent(), unmasked(FIN | PING, b""));
+    served.wait(keepalive - Duration::from_secs(1));
+    assert_eq!(served.sent(), b"");
+    assert_eq!(served.session.phase(), Phase::Open);
+    served.wait(Duration::from_secs(1));
+    assert_eq!(served.close_code(), 1011);
+}
+
+#[test]
+fn any_byte_is_a_sign_of_life() {
+    let mut served = Served::open();
+    let keepalive = served.config.keepalive;
+    for byte in frame(FIN | TEXT, b"{}") {
+        served.wait(keepalive);
+        assert_eq!(served.sent(), unmasked(FIN | PING, b""));
+        served.wait(keepalive - Duration::from_secs(1));
+        served.receive(&[byte]);
+    }
+    assert_eq!(served.session.phase(), Phase::Open);
+}
+
+#[test]
+fn silence_of_one_who_was_not_listened_to_is_excused() {
+    let mut served = Served::open();
+    let keepalive = served.config.keepalive;
+    served.now += 3 * keepalive;
+    served.session.excuse(2 * keepalive, served.now);
+    served.wait(Duration::ZERO);
+    assert_eq!(served.sent(), unmasked(FIN | PING, b""));
+    served.session.excuse(9 * keepalive, served.now);
+    served.wait(2 * keepalive);
+    assert_eq!(served.close_code(), 1011);
+}
+
+#[test]
+fn request_head_has_ten_seconds_however_it_drips() {
+    let mut served = Served::new();
+    for byte in &UPGRADE[..9] {
+        assert_eq!(served.receive(&[*byte]), []);
+        served.wait(Duration::from_secs(1));
+        assert_eq!(served.sent(), b"");
+    }
+    served.wait(HEAD_TIMEOUT - Duration::from_secs(9));
+    assert!(served.sent().starts_with(b"HTTP/1.1 408 "));
+    assert_eq!(served.receive(&UPGRADE[9..]), []);
+    assert_eq!(served.session.phase(), Phase::Ending);
+}
+
+#[test]
+fn ending_waits_five_seconds_for_the_peer() {
+    let mut served = Served::open();
+    served.session.close(1001, "", served.now);
+    served.sent();
+    assert!(!served.session.is_over(served.now + ENDING_TIMEOUT - Duration::from_millis(1)));
+    assert!(served.session.is_over(served.now + ENDING_TIMEOUT));
+}
+
+#[test]
+fn ending_is_prolonged_by_nothing() {
+    let mut served = Served::open();
+    served.session.close(1001, "", served.now);
+    served.sent();
+    for _ in 0..5 {
+        served.wait(Duration::from_secs(1));
+        assert_eq!(served.receive(&frame(FIN | PING, b"")), []);
+        served.session.close(1008, "", served.now);
+    }
+    assert_eq!(served.sent(), b"");
+    assert!(served.session.is_over(served.now));
+}
+
+#[test]
+fn peer_that_has_ended_is_still_sent_what_is_queued() {
+    let mut served = Served::open();
+    served.session.queue(Opcode::Text, 2).extend(b"{}");
+    served.session.peer_ended(served.now);
+    assert!(!served.session.is_over(served.now));
+    assert_eq!(served.sent(), b"\x81\x02{}");
+    assert!(served.session.is_over(served.now));
+}
+
+#[test]
+fn broken_connection_is_over_at_once() {
+    let mut served = Served::open();
+    served.session.queue(Opcode::Text, 2).extend(b"{}");
+    served.session.broken(served.now);
+    assert!(served.session.is_over(served.now));
+    assert_eq!(served.session.held(), 0);
+}
+
+#[test]
+fn http_answer_ends_what_is_no_websocket() {
+    let mut served = Served::new();
+    let said = served.receive(b"GET /nowhere HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+    assert_eq!(said, [Event::Frame]);
+    let sent = String::from_utf8(served.sent()).unwrap();
+    assert!(sent.starts_with("HTTP/1.1 404 ") && sent.matches("HTTP/1.1").count() == 1, "{sent}");
+    assert_eq!((served.session.phase(), served.session.held()), (Phase::Ending, 0));
+}
+
+#[test]
+fn connection_without_a_websocket_gets_no_close_frame() {
+    let mut served = Served::new();
+    served.receive(&UPGRADE[..20]);
+    served.session.close(1001, "moss is stopping", served.now);
+    assert_eq!(served.sent(), b"");
+    assert_eq!(served.session.phase(), Phase::Ending);
+}

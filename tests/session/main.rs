@@ -1,0 +1,162 @@
+//! The session as bytes in, bytes out: no socket, and the time is whatever a test says.
+
+mod life;
+mod memory;
+mod pieces;
+#[path = "../random/mod.rs"]
+mod random;
+mod rules;
+
+use std::time::{Duration, Instant};
+
+use moss::backlog::Opcode;
+use moss::config::Config;
+use moss::session::{ENDING_TIMEOUT, Event, HEAD_TIMEOUT, Phase, Session};
+
+const UPGRADE: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// RFC 6455, section 5.2: the opcodes, and FIN, which every frame has but a fragment
+/// that others follow.
+const CONTINUATION: u8 = 0x0;
+const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
+const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
+const PONG: u8 = 0xa;
+const FIN: u8 = 0x80;
+
+const MAX_PACKET: usize = 262_144;
+
+/// What a session may hold beyond the packet that it is receiving: buffers' slack,
+/// tungstenite's state and its read buffer.
+const SLACK: usize = 8 << 10;
+
+/// A session with what a server does for it.
+struct Served {
+    session: Session,
+    config: Config,
+    now: Instant,
+    /// The most that the session ever held between two receives.
+    most_held: usize,
+    /// Events without a break.
+    budget: usize,
+}
+
+impl Served {
+    fn new() -> Self {
+        let config = Config::new("a secret of some length", "offer");
+        assert_eq!(config.limits.max_packet_bytes, MAX_PACKET);
+        let now = Instant::now();
+        Self { session: Session::new(now), config, now, most_held: 0, budget: usize::MAX }
+    }
+
+    /// A WebSocket whose response is sent.
+    fn open() -> Self {
+        let mut served = Self::new();
+        assert!(matches!(served.receive(UPGRADE)[..], [Event::Upgrade(_)]));
+        assert!(served.sent().starts_with(b"HTTP/1.1 101 "));
+        served
+    }
+
+    /// Hands over bytes as the server does, and collects what they say.
+    fn receive(&mut self, bytes: &[u8]) -> Vec<Event<'static>> {
+        let mut said = Vec::new();
+        let mut bytes = bytes.to_vec();
+        let mut received = &mut bytes[..];
+        while self.take(received, &mut said) == self.budget && self.session.has_unparsed() {
+            received = &mut [];
+        }
+        self.most_held = self.most_held.max(self.session.held());
+        said
+    }
+
+    /// One turn: up to a budget of events. Says how many there were.
+    fn take(&mut self, received: &mut [u8], said: &mut Vec<Event<'static>>) -> usize {
+        let mut events = 0;
+        let mut input = self.session.take_in(received, self.now);
+        while events < self.budget
+            && let Some(event) = self.session.next(&mut input, &self.config, self.now)
+        {
+            events += 1;
+            let event = owned(event);
+            if let Event::Upgrade(response) = &event {
+                self.session.open(response);
+            }
+            said.push(event);
+        }
+        self.session.put_back(input);
+        events
+    }
+
+    /// Sends everything.
+    fn sent(&mut self) -> Vec<u8> {
+        let sent = self.session.unsent().to_vec();
+        self.session.advance(sent.len());
+        sent
+    }
+
+    /// Sends everything, which is one Close; its code.
+    fn close_code(&mut self) -> u16 {
+        let sent = self.sent();
+        assert_eq!(self.session.phase(), Phase::Ending);
+        assert_eq!(sent[0], FIN | CLOSE, "{sent:?}");
+        assert_eq!(usize::from(sent[1]), sent.len() - 2, "more than one frame: {sent:?}");
+        u16::from_be_bytes([sent[2], sent[3]])
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.session.tick(self.config.keepalive, self.now);
+    }
+}
+
+fn owned(event: Event<'_>) -> Event<'static> {
+    match event {
+        Event::Text(text) => Event::Text(text.into_owned().into()),
+        Event::Binary(bytes) => Event::Binary(bytes.into_owned().into()),
+        Event::Upgrade(response) => Event::Upgrade(response),
+        Event::Health => Event::Health,
+        Event::Frame => Event::Frame,
+    }
+}
+
+/// A client's frame: masked, of minimal length. The first byte says all but that.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+    let mut frame = header(first, payload.len() as u64);
+    frame.extend(MASK);
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+/// The header of a masked frame, up to the mask.
+fn header(first: u8, len: u64) -> Vec<u8> {
+    let mut header = vec![first];
+    match len {
+        0..126 => header.push(0x80 | len as u8),
+        126..0x1_0000 => {
+            header.push(0x80 | 126);
+            header.extend((len as u16).to_be_bytes());
+        }
+        _ => {
+            header.push(0x80 | 127);
+            header.extend(len.to_be_bytes());
+        }
+    }
+    header
+}
+
+/// A frame without its mask, as only a server may send it.
+fn unmasked(first: u8, payload: &[u8]) -> Vec<u8> {
+    [&[first, payload.len() as u8], payload].concat()
+}
+
+fn close(code: u16, reason: &[u8]) -> Vec<u8> {
+    frame(FIN | CLOSE, &[&code.to_be_bytes(), reason].concat())
+}
+
+fn text(text: &'static str) -> Event<'static> {
+    Event::Text(text.into())
+}
