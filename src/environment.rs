@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use crate::config::{AllowedOrigins, Config, DESCRIPTOR_RESERVE, Limits, Secret, Types};
+use crate::hosts;
 use crate::packet::RESERVED_TYPES;
 
 /// The slab's index has 20 bits; the topmost slots are left for moss's own tokens.
@@ -299,15 +300,11 @@ impl Variables {
         if let Ok(address) = bare.parse::<IpAddr>() {
             return Ok(SocketAddr::new(address, port));
         }
-        let wrong = |why: String| {
-            let remedy = "give a host name, an IPv4 or an IPv6 address";
-            problem(NAME, format!("{host:?} has no address ({why}); {remedy}"))
-        };
-        (host, port)
-            .to_socket_addrs()
-            .map_err(|error| wrong(error.to_string()))?
-            .next()
-            .ok_or_else(|| wrong("its look-up came back empty".to_owned()))
+        let address = hosts::look_up(bare).ok_or_else(|| {
+            let why = "has no address; give an IPv4 or IPv6 address, or a host name that this machine knows";
+            problem(NAME, format!("{host:?} {why}"))
+        })?;
+        Ok(SocketAddr::new(address, port))
     }
 
     fn allowed_origins(&self) -> Result<AllowedOrigins, ConfigError> {

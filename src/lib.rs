@@ -22,6 +22,7 @@
 //! |---|---|
 //! | [`config`] | every setting, as a value |
 //! | [`environment`] | where the settings come from: environment and `.env`, read once |
+//! | `hosts` | names for the address to listen on |
 //! | [`packet`] | the JSON envelope: parse, encode, reserved types, error codes |
 //! | `envelope` | a quick look for an ordinary packet's parts; speed alone |
 //! | [`relay`] | who is master, who is logged in, the offer; *(sender, packet) → deliveries* |
@@ -52,6 +53,7 @@ mod envelope;
 pub mod environment;
 mod frames;
 pub mod health;
+mod hosts;
 pub mod http;
 mod input;
 mod listener;

@@ -316,7 +316,7 @@ struct Type {
 
 impl Type {
     fn new(name: &str) -> Self {
-        let json = serde_json::Value::from(name).to_string();
+        let json = serde_json::to_string(name).expect("every string has a spelling in JSON");
         Self { name: name.to_owned(), json }
     }
 }

@@ -208,35 +208,35 @@ impl Server {
     }
 
     fn handle(&mut self, id: u64, event: Event<'_>) {
-        let Self { peers, relay, .. } = self;
-        let master = relay.master();
         match event {
-            Event::Text(text) => relay.handle(id, &text, &mut |delivery| peers.deliver(delivery)),
-            Event::Binary(payload) => {
-                // What is no UTF-8 is no packet, and neither is an empty text.
-                let text = str::from_utf8(&payload).unwrap_or_default();
-                relay.handle(id, text, &mut |delivery| peers.deliver(delivery));
-            }
+            Event::Text(text) => self.relay(id, &text),
+            // What is no UTF-8 is no packet, and neither is an empty text.
+            Event::Binary(payload) => self.relay(id, str::from_utf8(&payload).unwrap_or_default()),
             Event::Upgrade(response) => {
-                if peers.open() < self.config.limits.max_connections {
-                    peers.open_session(id, &response);
+                if self.peers.open() < self.config.limits.max_connections {
+                    self.peers.open_session(id, &response);
                 } else {
-                    peers.answer(id, &http::full_house());
+                    self.peers.answer(id, &http::full_house());
                 }
             }
             Event::Health => {
                 let health = Health {
-                    uptime_seconds: (peers.now - self.started).as_secs(),
-                    connections: peers.open(),
-                    clients: relay.clients().len(),
-                    master: relay.master().is_some(),
+                    uptime_seconds: (self.peers.now - self.started).as_secs(),
+                    connections: self.peers.open(),
+                    clients: self.relay.clients().len(),
+                    master: self.relay.master().is_some(),
                 };
-                peers.answer(id, &http::health(&health));
+                self.peers.answer(id, &http::health(&health));
             }
-            Event::Frame => peers.settle(id),
+            Event::Frame => self.peers.settle(id),
         }
-        if relay.master() != master {
-            log::info!("{id} is master now; clients: {}", relay.clients().len());
+    }
+
+    fn relay(&mut self, sender: u64, text: &str) {
+        let before = self.relay.master();
+        self.relay.handle(sender, text, &mut |delivery| self.peers.deliver(delivery));
+        if self.relay.master() != before {
+            log::info!("{sender} is master now; clients: {}", self.relay.clients().len());
         }
     }
 

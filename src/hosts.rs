@@ -1,0 +1,72 @@
+//! Names for the address to listen on.
+//!
+//! The C library's resolver finds them, but for static glibc programs: there it is a
+//! tenth of the whole program, and wants shared libraries at run time, so that a name
+//! would be found on one machine and not on the next. Those read the hosts file alone,
+//! which has the names of the machine itself and, in a container, the container's.
+
+use std::net::IpAddr;
+
+/// The first address of a name.
+#[cfg(not(all(target_env = "gnu", target_feature = "crt-static")))]
+pub(crate) fn look_up(name: &str) -> Option<IpAddr> {
+    use std::net::ToSocketAddrs;
+    Some((name, 0).to_socket_addrs().ok()?.next()?.ip())
+}
+
+/// The first address of a name. `localhost` needs no file (RFC 6761, section 6.3): an
+/// empty image has none.
+#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+pub(crate) fn look_up(name: &str) -> Option<IpAddr> {
+    let file = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let localhost = name.eq_ignore_ascii_case("localhost").then_some([127, 0, 0, 1].into());
+    find(&file, name).or(localhost)
+}
+
+/// The first address of a name in a hosts file.
+#[cfg(any(test, all(target_env = "gnu", target_feature = "crt-static")))]
+fn find(file: &str, name: &str) -> Option<IpAddr> {
+    file.lines().find_map(|line| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let address = words.next()?.parse().ok()?;
+        words.any(|word| word.eq_ignore_ascii_case(name)).then_some(address)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "\
+# 10.0.0.1 commented
+127.0.0.1\tlocalhost
+::1 localhost ip6-localhost # 10.0.0.2
+fe80::1%eth0 box
+192.0.2.7   box.example.org  box
+192.0.2.8 box
+";
+
+    #[test]
+    fn first_address_of_a_name_is_taken() {
+        assert_eq!(find(FILE, "localhost"), Some([127, 0, 0, 1].into()));
+        assert_eq!(find(FILE, "ip6-localhost"), Some(std::net::Ipv6Addr::LOCALHOST.into()));
+        assert_eq!(find(FILE, "box"), Some([192, 0, 2, 7].into()));
+    }
+
+    #[test]
+    fn case_does_not_matter() {
+        assert_eq!(find(FILE, "Box.Example.ORG"), Some([192, 0, 2, 7].into()));
+    }
+
+    #[test]
+    fn comments_and_parts_of_names_are_not_names() {
+        for name in ["commented", "10.0.0.2", "box.example", "", "127.0.0.1"] {
+            assert_eq!(find(FILE, name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn localhost_is_known_in_any_case() {
+        assert!(look_up("localhost").is_some_and(|address| address.is_loopback()));
+    }
+}
