@@ -1,0 +1,246 @@
+//! Nothing is lost between a client and a live master, and nobody waits for ever.
+//!
+//! A master that does not read stops moss from reading its clients, and nothing else.
+
+use std::io::Write;
+use std::net::Shutdown;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::flood::{Arrivals, Flood, wait_until_stuck};
+use crate::process::{MIB, Memory, cpu_time};
+use crate::sockets::{REQUEST, expect_last_close, health, narrow_master, reset};
+use crate::support::{Client, Moss, PATIENCE, TEXT, frame};
+
+/// Three times what the kernel's buffers and moss's limit hold for one client.
+const MANY: usize = 30_000;
+
+/// Packets of a flood that are as long as a candidate with its envelope, and more.
+const LEN: usize = 1_000;
+
+/// A master that does not read, and a client that has sent all that moss takes.
+fn stall(moss: &Moss, offer: &str) -> (Client, Client, Vec<Flood>) {
+    let mut master = narrow_master(moss, offer);
+    let (client, _) = moss.client_of(&mut master);
+    let floods = vec![Flood::start(&client, MANY, LEN)];
+    wait_until_stuck(moss, &floods);
+    (master, client, floods)
+}
+
+/// The next packet of this type, after packets of the master's or errors.
+#[track_caller]
+fn wait_for_packet(client: &mut Client, part: &str) -> String {
+    let start = Instant::now();
+    loop {
+        let packet = client.receive();
+        if packet.contains(part) {
+            return packet;
+        }
+        assert!(start.elapsed() < PATIENCE, "no {part}");
+    }
+}
+
+#[test]
+fn packets_to_a_stalled_master_all_arrive_in_order() {
+    const PACKETS: usize = 60_000;
+    const GROWTH: usize = 8 * MIB;
+    /// CPU time that a pause of one second may take: waking up for the deadlines.
+    const PAUSE_CPU: Duration = Duration::from_millis(100);
+
+    let moss = Moss::start();
+    let mut master = narrow_master(&moss, "1");
+    let clients: Vec<_> = (0..4).map(|_| moss.client_of(&mut master)).collect();
+    let memory = Memory::watch(&moss);
+    let floods: Vec<_> =
+        clients.iter().map(|(client, _)| Flood::start(client, PACKETS / 4, LEN)).collect();
+    wait_until_stuck(&moss, &floods);
+
+    // Guests, new connections, logins and health are served all the while.
+    let before = cpu_time(&moss);
+    let pause = Instant::now();
+    moss.guest().expect_nothing();
+    let mut late = moss.guest();
+    late.send(r#"{"type":"login"}"#);
+    late.expect(r#"{"type":"connection-offer","payload":1}"#);
+    let health = health(&moss);
+    assert_eq!((&health["clients"], &health["master"]), (&5.into(), &true.into()), "{health}");
+    // And moss sleeps: a paused client that is readable does not keep it awake.
+    thread::sleep(Duration::from_secs(1).saturating_sub(pause.elapsed()));
+    let used = cpu_time(&moss) - before;
+    assert!(used < PAUSE_CPU * pause.elapsed().as_secs().max(1) as u32, "{used:?} in a pause");
+    let stuck = floods.iter().map(Flood::sent).sum::<usize>();
+    assert!(stuck < PACKETS, "the master was never behind");
+
+    Arrivals::default().receive(&mut master, PACKETS);
+    memory.assert_peak_below(GROWTH);
+    for flood in floods {
+        flood.join();
+    }
+    master.expect_nothing();
+}
+
+#[test]
+fn master_that_never_reads_is_dropped_and_the_next_is_served() {
+    let moss = Moss::with(&[("MOSS_KEEPALIVE_SECONDS", "4")]);
+    let (mut stalled, mut client, floods) = stall(&moss, "1");
+    wait_for_packet(&mut client, "no-master");
+    // What has begun to be sent is finished, and then it is told why.
+    let reader = thread::spawn(move || expect_last_close(&mut stalled, 1013));
+    // The rest of the flood is refused packet by packet.
+    let drain = thread::spawn(move || {
+        while !client.receive().contains("connection-offer") {}
+        client
+    });
+    floods.into_iter().for_each(Flood::join);
+    reader.join().expect("the stalled master is told");
+    let mut next = moss.master("2");
+    let mut client = drain.join().expect("the client gets the next offer");
+    client.introduce(&mut next);
+}
+
+#[test]
+fn master_that_sends_but_never_reads_is_dropped() {
+    let moss =
+        Moss::with(&[("MOSS_KEEPALIVE_SECONDS", "4"), ("MOSS_MASTER_LEFT_TYPE", "master-left")]);
+    let mut master = narrow_master(&moss, "1");
+    let (flooder, _) = moss.client_of(&mut master);
+    let (mut other, id) = moss.client_of(&mut master);
+    let floods = [Flood::start(&flooder, MANY, LEN)];
+    wait_until_stuck(&moss, &floods);
+    let start = Instant::now();
+    let packet = format!(r#"{{"type":"x","id":"{id}"}}"#);
+    let mut heard = 0;
+    loop {
+        master.send(&packet);
+        if other.receive().contains("master-left") {
+            break;
+        }
+        heard += 1;
+        assert!(start.elapsed() < PATIENCE, "a master that never reads is kept");
+    }
+    assert!(heard > 0, "the master was never heard");
+}
+
+#[test]
+fn new_master_releases_paused_clients() {
+    let moss = Moss::start();
+    let (_stalled, mut client, floods) = stall(&moss, "1");
+    let stuck = floods[0].sent();
+    let mut next = moss.master("2");
+    let drain = thread::spawn(move || wait_for_packet(&mut client, "connection-offer"));
+    // Far less than the half minute after which a pause would end by itself.
+    let mut arrivals = Arrivals::default();
+    arrivals.receive(&mut next, 1);
+    let left = MANY - arrivals.next();
+    assert!(left > MANY - stuck, "what had left for the old master came to the new one");
+    arrivals.receive(&mut next, 1 + left);
+    drain.join().expect("the new offer");
+}
+
+#[test]
+fn leaving_master_releases_paused_clients() {
+    let moss = Moss::start();
+    let (stalled, mut client, floods) = stall(&moss, "1");
+    reset(stalled);
+    let refused = wait_for_packet(&mut client, "moss-error");
+    assert!(refused.contains("no-master"), "{refused}");
+    let drain = thread::spawn(move || {
+        wait_for_packet(&mut client, "connection-offer");
+        client
+    });
+    floods.into_iter().for_each(Flood::join);
+    let mut next = moss.master("2");
+    drain.join().expect("the client gets the next offer").introduce(&mut next);
+}
+
+#[test]
+fn paused_clients_may_close_reset_or_stop_within_a_message() {
+    let moss = Moss::with(&[("MOSS_CLIENT_LEFT_TYPE", "client-left")]);
+    let mut master = narrow_master(&moss, "1");
+    let (flooder, flooder_id) = moss.client_of(&mut master);
+    let (mut closing, closing_id) = moss.client_of(&mut master);
+    let (resetting, resetting_id) = moss.client_of(&mut master);
+    let (mut halfway, halfway_id) = moss.client_of(&mut master);
+    let floods = [Flood::start(&flooder, MANY, LEN)];
+    wait_until_stuck(&moss, &floods);
+
+    closing.sender().send_frame(0x88, &1000_u16.to_be_bytes());
+    reset(resetting);
+    halfway.sender().send_frame(0x01, br#"{"type":"#);
+
+    let mut arrivals = Arrivals::default();
+    let mut left = Vec::new();
+    while arrivals.count() < MANY || left.len() < 2 {
+        let packet = master.receive();
+        if !arrivals.take(&packet) {
+            assert!(packet.contains("client-left"), "{packet}");
+            left.push(packet);
+        }
+    }
+    assert_eq!(arrivals.next_of(&flooder_id), MANY);
+    for id in [closing_id, resetting_id] {
+        assert!(left.iter().any(|packet| packet.contains(&id)), "{left:?}");
+    }
+    expect_last_close(&mut closing, 1000);
+    halfway.sender().send_frame(0x80, br#""whole"}"#);
+    master.expect(&format!(r#"{{"type":"whole","payload":"","id":"{halfway_id}"}}"#));
+}
+
+#[test]
+fn newcomers_do_not_push_a_stalled_master_over() {
+    let moss = Moss::start();
+    let (mut master, _client, floods) = stall(&moss, "1");
+    // Each brings request, login and packets at once: as much as one receive takes.
+    const NEWCOMERS: usize = 60;
+    const PACKETS: usize = 50;
+    let newcomers: Vec<_> = (0..NEWCOMERS)
+        .map(|_| {
+            let mut bytes = REQUEST.as_bytes().to_vec();
+            bytes.extend(frame(TEXT, br#"{"type":"login"}"#));
+            for number in 0..PACKETS {
+                let filler = "x".repeat(LEN);
+                let packet = format!(r#"{{"type":"n","payload":"{number:08}{filler}"}}"#);
+                bytes.extend(frame(TEXT, packet.as_bytes()));
+            }
+            let mut stream = moss.connect();
+            stream.write_all(&bytes).expect("moss reads");
+            let mut client = Client::upgraded(stream).expect("an upgrade");
+            client.expect(r#"{"type":"connection-offer","payload":1}"#);
+            client
+        })
+        .collect();
+    Arrivals::default().receive(&mut master, MANY + NEWCOMERS * PACKETS);
+    floods.into_iter().for_each(Flood::join);
+    drop(newcomers);
+}
+
+#[test]
+fn paused_client_hears_why_it_is_kicked() {
+    let moss = Moss::with(&[("MOSS_KICK_TYPE", "kick")]);
+    let mut master = narrow_master(&moss, "1");
+    let (mut client, id) = moss.client_of(&mut master);
+    let floods = [Flood::start(&client, MANY, LEN)];
+    wait_until_stuck(&moss, &floods);
+    let stuck = floods[0].sent();
+    master.send(&format!(r#"{{"type":"kick","payload":"too much","id":"{id}"}}"#));
+    // A closing session is always read, or its client would never come to read the Close.
+    floods[0].wait_for(stuck + 1_000);
+    expect_last_close(&mut client, 1008);
+}
+
+#[test]
+fn stopping_reaches_everybody_while_all_are_paused() {
+    let mut moss = Moss::start();
+    let mut master = narrow_master(&moss, "1");
+    let mut clients: Vec<_> = (0..4).map(|_| moss.client_of(&mut master).0).collect();
+    let floods: Vec<_> = clients.iter().map(|client| Flood::start(client, MANY, LEN)).collect();
+    wait_until_stuck(&moss, &floods);
+    moss.terminate();
+    for client in &mut clients {
+        expect_last_close(client, 1001);
+        client.stream().shutdown(Shutdown::Both).expect("an open connection");
+    }
+    expect_last_close(&mut master, 1001);
+    drop(master);
+    assert!(moss.wait().success());
+}

@@ -1,0 +1,124 @@
+//! Clients that send numbered packets as fast as moss takes them.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::process::is_asleep;
+use crate::support::{Client, Moss, PATIENCE, TEXT, frame};
+
+/// How long senders must be stuck, while moss sleeps, to count as held back.
+const STUCK: Duration = Duration::from_millis(300);
+
+/// A thread that sends numbered packets.
+pub(crate) struct Flood {
+    sent: Arc<AtomicUsize>,
+    thread: JoinHandle<()>,
+}
+
+impl Flood {
+    /// Sends `count` packets of about `len` bytes, or fewer if the connection ends.
+    pub(crate) fn start(client: &Client, count: usize, len: usize) -> Self {
+        let mut stream = client.stream().try_clone().expect("a second handle");
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&sent);
+        let filler = "x".repeat(len.saturating_sub(40));
+        let thread = thread::spawn(move || {
+            for number in 0..count {
+                let packet = format!(r#"{{"type":"n","payload":"{number:08}{filler}"}}"#);
+                if stream.write_all(&frame(TEXT, packet.as_bytes())).is_err() {
+                    return;
+                }
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self { sent, thread }
+    }
+
+    /// Packets sent so far.
+    pub(crate) fn sent(&self) -> usize {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the last packet, or the end of the connection.
+    pub(crate) fn join(self) {
+        self.thread.join().expect("no panic");
+    }
+
+    /// Waits until so many packets were sent.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, count: usize) {
+        let start = Instant::now();
+        while self.sent() < count {
+            assert!(start.elapsed() < PATIENCE, "{} of {count} packets were taken", self.sent());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Waits until nobody gets rid of a packet any more, and moss sleeps.
+#[track_caller]
+pub(crate) fn wait_until_stuck(moss: &Moss, floods: &[Flood]) {
+    let total = || floods.iter().map(Flood::sent).sum::<usize>();
+    let start = Instant::now();
+    let mut last = (0, Instant::now());
+    while last.0 == 0 || last.1.elapsed() < STUCK {
+        assert!(start.elapsed() < PATIENCE, "the senders are never held back");
+        if total() > last.0 || !is_asleep(moss) {
+            last = (total(), Instant::now());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(floods.iter().all(|flood| !flood.thread.is_finished()), "all was taken");
+}
+
+/// Checks that each client's packets arrive whole and in order.
+#[derive(Default)]
+pub(crate) struct Arrivals {
+    next: HashMap<String, usize>,
+    count: usize,
+}
+
+impl Arrivals {
+    /// Takes a packet if it is one of a flood's.
+    #[track_caller]
+    pub(crate) fn take(&mut self, packet: &str) -> bool {
+        let Some(rest) = packet.strip_prefix(r#"{"type":"n","payload":""#) else { return false };
+        let number: usize = rest[..8].parse().expect("a number");
+        let (_, id) = rest.rsplit_once(r#"","id":""#).expect("an id");
+        let id = id.trim_end_matches(r#""}"#);
+        let next = self.next.entry(id.to_owned()).or_insert(number);
+        assert_eq!(number, *next, "a packet of {id} is lost or out of order");
+        *next += 1;
+        self.count += 1;
+        true
+    }
+
+    /// Receives packets of floods until there are `count`. Others fail.
+    #[track_caller]
+    pub(crate) fn receive(&mut self, master: &mut Client, count: usize) {
+        while self.count < count {
+            let packet = master.receive();
+            assert!(self.take(&packet), "{packet}");
+        }
+    }
+
+    /// Packets so far.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The number after the last of this client's.
+    pub(crate) fn next_of(&self, id: &str) -> usize {
+        self.next.get(id).copied().unwrap_or(0)
+    }
+
+    /// The same, where there is one client only.
+    pub(crate) fn next(&self) -> usize {
+        assert_eq!(self.next.len(), 1, "one client");
+        self.next.values().copied().sum()
+    }
+}

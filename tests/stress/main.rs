@@ -1,0 +1,16 @@
+//! What moss promises under stress, each promise against the real program.
+//!
+//! A bound on memory is a constant beside its test, and what is held against it is the
+//! kernel's own high-water mark of the process. A bound on fairness is a number of
+//! packets, never a time. Waits for moss's own deadlines are made short by
+//! `MOSS_KEEPALIVE_SECONDS`.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod back_pressure;
+mod flood;
+
+mod process;
+mod slow_clients;
+mod sockets;

@@ -1,0 +1,75 @@
+//! What the kernel knows of a running moss: memory, CPU time, descriptors.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::support::Moss;
+
+/// Bytes in a mebibyte.
+pub(crate) const MIB: usize = 1 << 20;
+
+/// Watches how far a moss's resident memory rises.
+pub(crate) struct Memory {
+    pid: u32,
+    before: usize,
+}
+
+impl Memory {
+    /// Starts to watch.
+    pub(crate) fn watch(moss: &Moss) -> Self {
+        let pid = moss.pid();
+        // Sets the high-water mark to what is resident now (proc(5), clear_refs).
+        fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("a mark to be reset");
+        Self { pid, before: status(pid, "VmRSS") }
+    }
+
+    /// The highest rise since then, in bytes, however short it lasted.
+    pub(crate) fn peak(&self) -> usize {
+        status(self.pid, "VmHWM").saturating_sub(self.before)
+    }
+
+    /// The rise that is left now, in bytes.
+    pub(crate) fn rise(&self) -> usize {
+        status(self.pid, "VmRSS").saturating_sub(self.before)
+    }
+
+    /// Fails if memory has ever risen by more.
+    #[track_caller]
+    pub(crate) fn assert_peak_below(&self, bound: usize) {
+        let peak = self.peak();
+        println!("memory rose by {} KiB at most; {} are allowed", peak >> 10, bound >> 10);
+        assert!(peak < bound, "memory rose by {peak} bytes; {bound} are allowed");
+    }
+}
+
+/// CPU time that a moss has used so far, to a hundredth of a second.
+pub(crate) fn cpu_time(moss: &Moss) -> Duration {
+    let stat = stat(moss);
+    let ticks = |at: usize| -> u64 { stat[at].parse().expect("a number") };
+    // utime and stime, in hundredths of a second on every Linux.
+    Duration::from_millis(10 * (ticks(11) + ticks(12)))
+}
+
+/// Whether a moss waits for something to happen.
+pub(crate) fn is_asleep(moss: &Moss) -> bool {
+    stat(moss)[0] == "S"
+}
+
+/// Descriptors that a moss has open.
+pub(crate) fn descriptors(moss: &Moss) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", moss.pid())).expect("a process").count()
+}
+
+/// The fields of proc(5)'s stat after the name, which may hold anything.
+fn stat(moss: &Moss) -> Vec<String> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", moss.pid())).expect("a process");
+    let (_, fields) = stat.rsplit_once(')').expect("a name");
+    fields.split_whitespace().map(str::to_owned).collect()
+}
+
+fn status(pid: u32, field: &str) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find(|line| line.starts_with(field)).expect("a field");
+    let kib: usize = line.split_whitespace().nth(1).expect("a value").parse().expect("a number");
+    kib << 10
+}

@@ -1,0 +1,91 @@
+//! TCP connections with small buffers, so that a peer that does not read is felt by
+//! moss soon and not megabytes later, and connections that end badly.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
+
+use crate::support::{Client, Moss, PATIENCE, SECRET};
+
+/// Bytes asked for; the kernel rounds up to its least.
+const SMALL: usize = 4 << 10;
+
+/// A request that is upgraded.
+pub(crate) const REQUEST: &str = "GET / HTTP/1.1\r\nHost: moss\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A connection whose kernel keeps next to nothing for it in either direction.
+pub(crate) fn narrow(address: SocketAddr) -> TcpStream {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    // Before it connects: the window's scale is agreed on then.
+    sockopt::set_socket_recv_buffer_size(&socket, SMALL).expect("a small buffer");
+    sockopt::set_socket_send_buffer_size(&socket, SMALL).expect("a small buffer");
+    connect(&socket, &address).expect("moss accepts");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a time-out");
+    stream.set_nodelay(true).expect("no delay");
+    stream
+}
+
+/// A guest on a narrow connection.
+pub(crate) fn narrow_guest(moss: &Moss) -> Client {
+    Client::open(narrow(moss.address()))
+}
+
+/// The master on a narrow connection.
+pub(crate) fn narrow_master(moss: &Moss, offer: &str) -> Client {
+    let mut master = narrow_guest(moss);
+    master.set_master(offer);
+    master
+}
+
+/// Claims the master's place without waiting for an answer.
+pub(crate) fn claim(offer: &str) -> String {
+    format!(r#"{{"type":"set-master","payload":{{"secret":"{SECRET}","sdp":{offer}}}}}"#)
+}
+
+/// Ends a connection by a reset, as a crashed host's kernel would.
+pub(crate) fn reset(client: Client) {
+    sockopt::set_socket_linger(client.stream(), Some(Duration::ZERO)).expect("a linger time");
+}
+
+/// What `/health` answers.
+pub(crate) fn health(moss: &Moss) -> serde_json::Value {
+    let mut stream = moss.connect();
+    stream.write_all(b"GET /health HTTP/1.1\r\n\r\n").expect("moss reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("a whole answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an end of the head");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    serde_json::from_str(body).expect("JSON")
+}
+
+/// Waits until so many clients are logged in.
+#[track_caller]
+pub(crate) fn wait_for_clients(moss: &Moss, count: usize) {
+    let start = Instant::now();
+    while health(moss)["clients"] != count {
+        assert!(start.elapsed() < PATIENCE, "{}", health(moss));
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Reads what moss still sends, and fails unless it ends with a Close of this code and
+/// an orderly end of the connection.
+#[track_caller]
+pub(crate) fn expect_last_close(client: &mut Client, code: u16) {
+    while let Some(frame) = client.next_frame() {
+        if frame.first == 0x88 {
+            let found = frame.payload.first_chunk().map(|&bytes| u16::from_be_bytes(bytes));
+            assert_eq!(found, Some(code), "{:?}", String::from_utf8_lossy(&frame.payload));
+            assert_eq!(client.next_frame(), None, "a frame after the Close");
+            return;
+        }
+    }
+    panic!("the connection ended without a Close");
+}
