@@ -9,7 +9,9 @@
 mod support;
 
 mod back_pressure;
+mod fairness;
 mod flood;
+mod memory;
 
 mod process;
 mod slow_clients;

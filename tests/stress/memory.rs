@@ -1,0 +1,252 @@
+//! Memory is bounded, for each peer and for all together, whatever they send and
+//! whatever they do not read.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use crate::process::{MIB, Memory};
+use crate::sockets::{REQUEST, claim, expect_last_close, narrow, narrow_guest, wait_for_clients};
+use crate::support::{Client, Moss, TEXT, frame};
+
+const PING: u8 = 0x89;
+const PING_PACKET: &[u8] = br#"{"type":"ping"}"#;
+
+/// Sends `total` bytes of these frames on a connection that is never read, and then
+/// reads up to the Close: the peer was dropped, and told so.
+#[track_caller]
+fn flood_unread(moss: &Moss, frames: &[u8], total: usize, growth: usize) {
+    let memory = Memory::watch(moss);
+    let mut guest = narrow_guest(moss);
+    let burst = frames.repeat(1 + (64 << 10) / frames.len());
+    for _ in 0..=total / burst.len() {
+        guest.sender().send_raw(&burst);
+    }
+    expect_last_close(&mut guest, 1013);
+    memory.assert_peak_below(growth);
+    moss.guest().expect_nothing();
+}
+
+#[test]
+fn pings_that_nobody_reads_the_pongs_of() {
+    flood_unread(&Moss::start(), &frame(PING, &[b'p'; 125]), 8 * MIB, 6 * MIB);
+}
+
+#[test]
+fn ping_packets_that_nobody_reads_the_answers_of() {
+    flood_unread(&Moss::start(), &frame(TEXT, PING_PACKET), 4 * MIB, 4 * MIB);
+}
+
+#[test]
+fn bad_packets_that_nobody_reads_the_errors_of() {
+    flood_unread(&Moss::start(), &frame(TEXT, b"xxxxxxxx"), 2 * MIB, 4 * MIB);
+}
+
+#[test]
+fn tiny_fragments_cost_what_is_in_them() {
+    const CONNECTIONS: usize = 8;
+    const FRAGMENTS: usize = 50_000;
+    /// A message's buffer doubles as it grows; twice that again for its moves.
+    const GROWTH: usize = CONNECTIONS * FRAGMENTS * 4 + MIB;
+
+    let moss = Moss::start();
+    let mut guests: Vec<_> = (0..CONNECTIONS).map(|_| moss.guest()).collect();
+    let memory = Memory::watch(&moss);
+    for guest in &mut guests {
+        guest.sender().send_frame(0x01, b"x");
+        guest.sender().send_raw(&frame(0x00, b"x").repeat(FRAGMENTS - 1));
+        guest.sender().send_frame(PING, b"");
+        assert_eq!(guest.frame().first, 0x8a, "all fragments were taken");
+    }
+    memory.assert_peak_below(GROWTH);
+    // One message longer than a packet may be, in fragments that are not.
+    let [guest, ..] = &mut guests[..] else { unreachable!("there are several") };
+    guest.sender().send_raw(&frame(0x00, &[b'x'; 1000]).repeat(263));
+    expect_last_close(guest, 1009);
+}
+
+#[test]
+fn empty_continuations_cost_nothing() {
+    const GROWTH: usize = MIB;
+
+    let moss = Moss::start();
+    let mut guest = moss.guest();
+    guest.expect_nothing();
+    let memory = Memory::watch(&moss);
+    let (start, end) = PING_PACKET.split_at(5);
+    guest.sender().send_frame(0x01, start);
+    guest.sender().send_raw(&frame(0x00, b"").repeat(200_000));
+    guest.sender().send_frame(0x80, end);
+    guest.expect(r#"{"type":"pong","payload":""}"#);
+    memory.assert_peak_below(GROWTH);
+}
+
+#[test]
+fn length_field_alone_reserves_no_memory() {
+    const CONNECTIONS: usize = 1_000;
+    /// A session's own few hundred bytes, and the allocator's.
+    const GROWTH: usize = CONNECTIONS * 2048;
+
+    let moss = Moss::start();
+    let memory = Memory::watch(&moss);
+    // A header that announces as much as a packet may have, and one byte of it.
+    let mut half = vec![TEXT, 0x80 | 127];
+    half.extend(262_144_u64.to_be_bytes());
+    half.extend([0, 0, 0, 0, b'x']);
+    let mut guests: Vec<_> = (0..CONNECTIONS).map(|_| moss.guest()).collect();
+    for guest in &mut guests {
+        guest.sender().send_raw(&half);
+    }
+    moss.guest().expect_nothing();
+    memory.assert_peak_below(GROWTH);
+    // More than a packet may have is refused without waiting for it.
+    for len in [262_145, u64::from(u32::MAX), u64::MAX >> 1, u64::MAX] {
+        let mut guest = moss.guest();
+        let mut huge = vec![TEXT, 0x80 | 127];
+        huge.extend(len.to_be_bytes());
+        huge.extend([0; 4]);
+        guest.sender().send_raw(&huge);
+        expect_last_close(&mut guest, 1009);
+    }
+}
+
+#[test]
+fn half_packets_of_many_peers_stay_below_the_limit_of_all() {
+    const LIMIT: usize = 8 * MIB;
+    /// Buffers that grow and go leave holes in the heap.
+    const GROWTH: usize = 2 * LIMIT;
+    const CONNECTIONS: usize = 200;
+
+    let moss = Moss::with(&[("MOSS_MAX_MEMORY_BYTES", &LIMIT.to_string())]);
+    let mut master = moss.master("1");
+    let mut guests: Vec<_> = (0..CONNECTIONS).map(|_| moss.guest()).collect();
+    let memory = Memory::watch(&moss);
+    let half = &frame(TEXT, &vec![b' '; 250_000])[..240_000];
+    for guest in &mut guests {
+        // One that was dropped meanwhile may be gone already.
+        let _ = guest.stream().write_all(half);
+    }
+    moss.guest().expect_nothing();
+    memory.assert_peak_below(GROWTH);
+    // Who holds little is not touched.
+    master.expect_nothing();
+}
+
+#[test]
+fn offers_that_hundreds_fetch_and_never_read() {
+    const LIMIT: usize = 16 * MIB;
+    /// Buffers that grow and go leave holes in the heap.
+    const GROWTH: usize = 2 * LIMIT;
+    const CLIENTS: usize = 300;
+
+    let moss = Moss::with(&[("MOSS_MAX_MEMORY_BYTES", &LIMIT.to_string())]);
+    let mut master = moss.master(&format!("\"{}\"", "o".repeat(200_000)));
+    let mut request = REQUEST.as_bytes().to_vec();
+    request.extend(frame(TEXT, br#"{"type":"login"}"#).repeat(20));
+    let memory = Memory::watch(&moss);
+    let clients: Vec<TcpStream> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = narrow(moss.address());
+            client.write_all(&request).expect("moss reads");
+            client
+        })
+        .collect();
+    moss.guest().expect_nothing();
+    master.expect_nothing();
+    memory.assert_peak_below(GROWTH);
+    drop(clients);
+}
+
+#[test]
+fn takeovers_among_clients_that_do_not_read() {
+    const LIMIT: usize = 2 * MIB;
+    const GROWTH: usize = LIMIT + 4 * MIB;
+    const CLIENTS: usize = 40;
+    /// Enough to fill what the kernel takes for each client.
+    const TAKEOVERS: usize = 24;
+
+    let moss = Moss::with(&[("MOSS_MAX_MEMORY_BYTES", &LIMIT.to_string())]);
+    let clients: Vec<Client> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = narrow_guest(&moss);
+            client.send(r#"{"type":"login"}"#);
+            client.expect_nothing();
+            client
+        })
+        .collect();
+    let mut masters = [moss.guest(), moss.guest()];
+    let offer = format!("\"{}\"", "o".repeat(250_000));
+    masters[0].set_master(&offer);
+    let memory = Memory::watch(&moss);
+    for _ in 0..TAKEOVERS / 2 {
+        for master in &mut masters {
+            master.send(&claim(&offer));
+            while !master.receive().contains("master-confirmation") {}
+        }
+    }
+    memory.assert_peak_below(GROWTH);
+    drop(clients);
+}
+
+#[test]
+fn takeovers_among_ten_thousand_clients() {
+    const CLIENTS: usize = 10_000;
+    /// The offer's two kilobytes for each would be 20 MB.
+    const GROWTH: usize = 2 * MIB;
+
+    let moss = Moss::start();
+    let mut request = REQUEST.as_bytes().to_vec();
+    request.extend(frame(TEXT, br#"{"type":"login"}"#));
+    let clients: Vec<TcpStream> = (0..CLIENTS)
+        .map(|_| {
+            let mut stream = moss.connect();
+            stream.write_all(&request).expect("moss reads");
+            stream
+        })
+        .collect();
+    wait_for_clients(&moss, CLIENTS);
+    let offer = format!("\"{}\"", "o".repeat(2_000));
+    let mut masters = [moss.guest(), moss.guest()];
+    masters[0].set_master("0");
+    let memory = Memory::watch(&moss);
+    for _ in 0..3 {
+        for master in &mut masters {
+            master.send(&claim(&offer));
+            while !master.receive().contains("master-confirmation") {}
+        }
+    }
+    memory.assert_peak_below(GROWTH);
+    for stream in clients.into_iter().step_by(1_000) {
+        let mut client = Client::upgraded(stream).expect("an upgrade");
+        client.expect(r#"{"type":"connection-offer","payload":0}"#);
+        for _ in 0..6 {
+            client.expect(&format!(r#"{{"type":"connection-offer","payload":{offer}}}"#));
+        }
+    }
+}
+
+#[test]
+fn large_packet_gives_its_memory_back() {
+    const PEERS: usize = 40;
+    const LEN: usize = 250_000;
+    /// What the allocator may keep for the next one; 10 MB would be left otherwise.
+    const LEFT: usize = 2 * MIB;
+
+    let moss = Moss::start();
+    let mut master = moss.master("1");
+    let mut clients: Vec<_> = (0..PEERS).map(|_| moss.client_of(&mut master)).collect();
+    let memory = Memory::watch(&moss);
+    let payload = "p".repeat(LEN);
+    for (client, id) in &mut clients {
+        client.send(&format!(r#"{{"type":"up","payload":"{payload}"}}"#));
+        assert!(master.receive().len() > LEN);
+        master.send(&format!(r#"{{"type":"down","payload":"{payload}","id":"{id}"}}"#));
+        assert!(client.receive().len() > LEN);
+        // In fragments, too.
+        client.sender().send_frame(0x01, br#"{"type":"up","payload":""#);
+        client.sender().send_frame(0x00, payload.as_bytes());
+        client.sender().send_frame(0x80, br#""}"#);
+        assert!(master.receive().len() > LEN);
+    }
+    master.expect_nothing();
+    assert!(memory.rise() < LEFT, "{} bytes are left", memory.rise());
+}
