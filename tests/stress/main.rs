@@ -9,8 +9,10 @@
 mod support;
 
 mod back_pressure;
+mod deadlines;
 mod fairness;
 mod flood;
+mod full_house;
 mod memory;
 
 mod process;

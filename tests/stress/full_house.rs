@@ -1,0 +1,114 @@
+//! A full house is survived, and so are few descriptors.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use crate::process::{cpu_time, descriptors};
+use crate::sockets::{REQUEST, health};
+use crate::support::{Moss, Setup};
+
+/// CPU time in a second of full house; a busy loop would take all of it.
+const IDLE_CPU: Duration = Duration::from_millis(250);
+
+/// What an upgrade is answered.
+fn answer(moss: &Moss) -> String {
+    let mut stream = moss.connect();
+    stream.write_all(REQUEST.as_bytes()).expect("moss reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("a whole answer");
+    answer
+}
+
+/// CPU time that moss uses in a second.
+fn cpu_in_a_second(moss: &Moss) -> Duration {
+    let before = cpu_time(moss);
+    thread::sleep(Duration::from_secs(1));
+    cpu_time(moss) - before
+}
+
+#[test]
+fn full_house_says_so_and_lets_the_next_in_when_one_leaves() {
+    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "4")]);
+    let mut guests: Vec<_> = (0..4).map(|_| moss.guest()).collect();
+    for _ in 0..20 {
+        let answer = answer(&moss);
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("\r\nRetry-After: "), "{answer}");
+        assert_eq!(health(&moss)["connections"], 4);
+    }
+    for guest in &mut guests {
+        guest.expect_nothing();
+    }
+    guests.pop().expect("a guest").close();
+    guests.push(moss.guest());
+    assert!(answer(&moss).starts_with("HTTP/1.1 503 "));
+}
+
+#[test]
+fn silent_connections_beside_a_full_house_leave_it_answering() {
+    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "4")]);
+    let _guests: Vec<_> = (0..4).map(|_| moss.guest()).collect();
+    // Within the reserve for heads.
+    let _silent: Vec<_> = (0..10).map(|_| moss.connect()).collect();
+    assert!(answer(&moss).starts_with("HTTP/1.1 503 "));
+    assert_eq!(health(&moss)["status"], "ok");
+}
+
+#[test]
+fn descriptor_limit_of_64_is_survived() {
+    let moss = Setup::new().before("ulimit -n 64").start();
+    let mut guest = moss.guest();
+    let silent: Vec<_> = (0..200).map(|_| moss.connect()).collect();
+    guest.expect_nothing();
+    assert!(descriptors(&moss) <= 64);
+    let used = cpu_in_a_second(&moss);
+    assert!(used < IDLE_CPU, "{used:?} in a second of full house");
+    guest.expect_nothing();
+    drop(silent);
+    moss.guest().expect_nothing();
+}
+
+#[test]
+fn descriptors_that_run_out_are_waited_for() {
+    let moss = Moss::start();
+    let mut guest = moss.guest();
+    // Taken from a running moss, which knows nothing of it: accept fails with EMFILE.
+    let limit = 1 + descriptors(&moss) as u64 + 3;
+    set_descriptor_limit(&moss, limit);
+    let waiting: Vec<TcpStream> = (0..200).map(|_| moss.connect()).collect();
+    moss.wait_for_log("no new connections");
+    let used = cpu_in_a_second(&moss);
+    assert!(used < IDLE_CPU, "{used:?} in a second without descriptors");
+    guest.expect_nothing();
+    // Those that wait are served once others have left.
+    drop(waiting);
+    moss.guest().expect_nothing();
+
+    // And once there are more of them, without anybody leaving.
+    let kept: Vec<TcpStream> = (0..20).map(|_| moss.connect()).collect();
+    set_descriptor_limit(&moss, 1_000);
+    moss.guest().expect_nothing();
+    drop(kept);
+    let lines = moss.log().lines().count();
+    assert!(lines < 100, "{lines} lines of log");
+}
+
+#[test]
+fn house_that_was_full_of_silence_is_open_again() {
+    // As many as connections and reserve together, and never a byte from any of them.
+    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "1")]);
+    let silent: Vec<_> = (0..17).map(|_| moss.connect()).collect();
+    // Nobody leaves: the time for a request head, and that for an ending, make room.
+    moss.guest().expect_nothing();
+    drop(silent);
+}
+
+fn set_descriptor_limit(moss: &Moss, limit: u64) {
+    let pid = Pid::from_raw(i32::try_from(moss.pid()).expect("a pid"));
+    prlimit(pid, Resource::Nofile, Rlimit { current: Some(limit), maximum: Some(1_000) })
+        .expect("another limit");
+}
