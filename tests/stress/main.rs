@@ -13,8 +13,10 @@ mod deadlines;
 mod fairness;
 mod flood;
 mod full_house;
+mod journal;
 mod memory;
 
 mod process;
+mod secrets;
 mod slow_clients;
 mod sockets;
