@@ -9,6 +9,7 @@
 mod support;
 
 mod back_pressure;
+mod conformance;
 mod deadlines;
 mod fairness;
 mod flood;
