@@ -10,6 +10,7 @@ mod support;
 
 mod back_pressure;
 mod conformance;
+mod cut_off;
 mod deadlines;
 mod fairness;
 mod flood;

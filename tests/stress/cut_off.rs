@@ -1,0 +1,113 @@
+//! A peer whose host vanishes: no Close, no FIN, no RST, and nothing answers. Two network
+//! namespaces, one for moss and one for the peer, and a cable that is pulled.
+//!
+//! Needs root and iproute2; elsewhere it says so and leaves the proof to the test of the
+//! peer that gives no sign of life.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use rustix::fd::AsFd;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::sockets::wait_for_clients;
+use crate::support::{Client, Setup, connect};
+
+/// Where moss is, and where the peer is (RFC 5737: addresses that are nobody's).
+const HERE: &str = "192.0.2.1";
+const THERE: &str = "192.0.2.2";
+
+/// Two hosts and the cable between them; gone when it is dropped.
+struct Hosts {
+    here: String,
+    there: String,
+}
+
+impl Hosts {
+    fn new() -> Option<Self> {
+        let id = std::process::id();
+        let hosts = Self { here: format!("moss-here-{id}"), there: format!("moss-there-{id}") };
+        let Self { here, there } = &hosts;
+        if !ip(&format!("netns add {here}")) {
+            return None;
+        }
+        let made = [
+            format!("netns add {there}"),
+            format!("-n {here} link add cable type veth peer name cable netns {there}"),
+            format!("-n {here} address add {HERE}/24 dev cable"),
+            format!("-n {there} address add {THERE}/24 dev cable"),
+            format!("-n {here} link set lo up"),
+            format!("-n {here} link set cable up"),
+            format!("-n {there} link set cable up"),
+        ]
+        .iter()
+        .all(|command| ip(command));
+        made.then_some(hosts)
+    }
+
+    /// Nothing that one sends reaches the other any more, and neither is told.
+    fn pull_the_cable(&self) {
+        assert!(ip(&format!("-n {} link set cable down", self.there)), "the cable holds");
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        ip(&format!("netns delete {}", self.here));
+        ip(&format!("netns delete {}", self.there));
+    }
+}
+
+fn ip(arguments: &str) -> bool {
+    let mut command = Command::new("ip");
+    command.args(arguments.split(' ')).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Does something on a host. Sockets and processes that are made there stay there.
+fn on<T: Send>(host: &str, work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let file = File::open(format!("/run/netns/{host}")).expect("a host");
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+                .expect("a way to it");
+            work()
+        });
+        thread.join().expect("no failure on the host")
+    })
+}
+
+#[test]
+fn peers_whose_host_is_cut_off_are_dropped() {
+    let Some(hosts) = Hosts::new() else {
+        println!("no network namespaces here: not root, or no iproute2");
+        return;
+    };
+    let setup = Setup::new()
+        .set("MOSS_HOSTNAME", "0.0.0.0")
+        .set("MOSS_KEEPALIVE_SECONDS", "1")
+        .set("MOSS_MASTER_LEFT_TYPE", "master-left")
+        .set("MOSS_CLIENT_LEFT_TYPE", "client-left");
+    let moss = on(&hosts.here, || setup.start());
+    let far = SocketAddr::new(HERE.parse().expect("an address"), moss.address().port());
+    let (mut far_master, mut far_client) =
+        on(&hosts.there, || (Client::open(connect(far)), Client::open(connect(far))));
+    far_master.set_master("1");
+    far_client.send(r#"{"type":"login"}"#);
+    far_client.expect(r#"{"type":"connection-offer","payload":1}"#);
+    let mut near = on(&hosts.here, || moss.client_of(&mut far_master)).0;
+
+    hosts.pull_the_cable();
+    // Even with packets on their way to it, which the kernel sends again and again.
+    near.send(r#"{"type":"lost"}"#);
+    near.expect(r#"{"type":"master-left","payload":""}"#);
+    on(&hosts.here, || {
+        wait_for_clients(&moss, 1);
+        let mut next = moss.master("2");
+        near.expect(r#"{"type":"connection-offer","payload":2}"#);
+        near.introduce(&mut next);
+    });
+    drop((far_master, far_client));
+}
