@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Write};
 
 use rustix::process::Signal;
 
+use crate::flood::{Arrivals, Flood, wait_until_stuck};
+use crate::sockets::narrow_master;
 use crate::support::{Client, Moss, TEXT, frame};
 
 /// Frames that moss handles for one peer before it turns to the next. In bytes, sent and
@@ -61,6 +63,35 @@ fn two_that_flood_do_not_delay_the_others() {
     println!("{before} of {waiting} packets of the floods were passed on before");
     assert!(before <= BEFORE, "{before} packets of the floods came before");
     guest.expect(r#"{"type":"pong","payload":""}"#);
+}
+
+#[test]
+fn clients_that_wait_for_the_master_take_turns() {
+    const FLOODERS: usize = 4;
+    const FLOOD: usize = 20_000;
+    const OTHERS: usize = 40;
+    /// What had left for the master before, and one turn of each flooder, twice over.
+    const BEFORE: usize = 12_000;
+
+    let moss = Moss::start();
+    let mut master = narrow_master(&moss, "1");
+    let flooders: Vec<_> = (0..FLOODERS).map(|_| moss.client_of(&mut master).0).collect();
+    let mut others: Vec<_> = (0..OTHERS).map(|_| moss.client_of(&mut master).0).collect();
+    let floods: Vec<_> =
+        flooders.iter().map(|flooder| Flood::start(flooder, FLOOD, 1_000)).collect();
+    wait_until_stuck(&moss, &floods);
+    for other in &mut others {
+        other.send(r#"{"type":"other"}"#);
+    }
+    let mut arrivals = Arrivals::default();
+    let mut met = 0;
+    while met < OTHERS {
+        if !arrivals.take(&master.receive()) {
+            met += 1;
+        }
+    }
+    println!("{} packets of the flood came before", arrivals.count());
+    assert!(arrivals.count() < BEFORE, "{} packets of the flood came before", arrivals.count());
 }
 
 /// The last packet of a greedy peer comes behind what others sent after it, if what its
