@@ -10,6 +10,9 @@ use tungstenite::handshake::derive_accept_key;
 /// Every prefix of a head up to this size is tried, and a sample of a longer one's.
 const EVERY_PREFIX: usize = 512;
 
+/// What no token contains (RFC 9110, section 5.6.2).
+const DELIMITERS: &str = "\"(),/:;<=>?@[\\]{}";
+
 const ORIGIN: &str = "https://a.example";
 
 /// Panics if moss treats the head in `data` otherwise than it should.
@@ -60,6 +63,9 @@ fn check_upgrade(head: &[u8], origins: &AllowedOrigins, response: &[u8]) {
     ];
     if let [.., ("Sec-WebSocket-Protocol", protocol)] = headers[..] {
         assert!(tokens(head, "sec-websocket-protocol").any(|token| token == protocol.as_bytes()));
+        assert!(
+            !protocol.contains(|sign: char| !sign.is_ascii_graphic() || DELIMITERS.contains(sign))
+        );
         expected.push(("Sec-WebSocket-Protocol", protocol));
     }
     assert_eq!(headers, expected);
