@@ -138,3 +138,15 @@ fn unread_pongs_are_held_and_counted() {
     served.sent();
     assert_eq!(served.session.held(), 0);
 }
+
+#[test]
+fn peer_that_is_cut_off_keeps_only_the_frame_that_has_begun() {
+    let mut served = Served::open();
+    for _ in 0..100 {
+        served.session.queue(Opcode::Text, 10_000).extend([b'x'; 10_000]);
+    }
+    served.session.advance(1);
+    served.session.cut(1013, "reads too slowly", served.now);
+    // The Close behind it doubles the buffer.
+    assert!(served.session.held() <= 2 * 10_000 + SLACK, "{}", served.session.held());
+}
