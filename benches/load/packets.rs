@@ -14,6 +14,9 @@ pub(crate) const LOGIN: &[u8] = b"{\"type\":\"login\"}";
 pub(crate) const PONG: &[u8] = b"{\"type\":\"pong\",\"payload\":\"\"}";
 
 const CANDIDATE_HEAD: &str = "{\"type\":\"candidate\",\"payload\":{\"candidate\":\"candidate:";
+/// Makes the shortest candidate 200 bytes long.
+const CANDIDATE_TAIL: &str = " 1 udp 2122260223 192.168.123.234 51234 typ host generation 0 \
+    ufrag kJ2xZq\",\"sdpMid\":\"0\",\"sdpMLineIndex\":0,\"usernameFragment\":\"kJ2xZq\"";
 /// A candidate's foundation may be any number; ours are all of one length.
 const FOUNDATION: usize = 1_000_000_000;
 const FOUNDATION_DIGITS: usize = 10;
@@ -23,15 +26,17 @@ pub(crate) const fn set_master_tail() -> usize {
     b",\"secret\":\"\"}}".len() + SECRET.len()
 }
 
-/// A candidate of `client`, `bytes` long as it leaves the client.
+/// A candidate of `client`, `bytes` long as it leaves the client; what a candidate does
+/// not fill is filled by a session description.
 pub(crate) fn candidate(client: usize, bytes: usize) -> Vec<u8> {
-    let mut text = format!(
-        "{CANDIDATE_HEAD}{} 1 udp 1677729535 203.0.113.7 51234 typ srflx\",\"sdpMid\":\"0\",\"pad\":\"",
-        FOUNDATION + client
-    )
-    .into_bytes();
-    fill(&mut text, bytes.saturating_sub(b"\"}}".len()));
-    text.extend_from_slice(b"\"}}");
+    let foundation = FOUNDATION + client;
+    let mut text = format!("{CANDIDATE_HEAD}{foundation}{CANDIDATE_TAIL}").into_bytes();
+    if text.len() + b",\"sdp\":\"\"}}".len() <= bytes {
+        text.extend_from_slice(b",\"sdp\":\"");
+        fill(&mut text, bytes - b"\"}}".len());
+        text.push(b'"');
+    }
+    text.extend_from_slice(b"}}");
     text
 }
 
@@ -72,11 +77,58 @@ pub(crate) fn offer(description: &[u8]) -> Vec<u8> {
     [OFFER_HEAD, description, b"}"].concat()
 }
 
-/// Lines like those of a session description, escapes and all, up to `bytes`.
+/// Lines of a session description, escaped as JSON has them, up to `bytes`.
 fn fill(text: &mut Vec<u8>, bytes: usize) {
-    const LINE: &[u8] = b"a=rtpmap:96 VP8/90000\\r\\n";
-    while text.len() + LINE.len() <= bytes {
-        text.extend_from_slice(LINE);
+    for line in SESSION_DESCRIPTION.lines().cycle() {
+        if text.len() + line.len() + ESCAPED_LINE_END.len() > bytes {
+            break;
+        }
+        text.extend_from_slice(line.as_bytes());
+        text.extend_from_slice(ESCAPED_LINE_END);
     }
     text.resize(text.len().max(bytes), b'-');
 }
+
+const ESCAPED_LINE_END: &[u8] = b"\\r\\n";
+
+/// As a browser offers audio, video and a data channel, abridged.
+const SESSION_DESCRIPTION: &str = "\
+o=- 4611731400430051336 2 IN IP4 127.0.0.1
+s=-
+t=0 0
+a=group:BUNDLE 0 1 2
+a=extmap-allow-mixed
+a=msid-semantic: WMS 6c1f1d0e-7a54-4f0b-9c3f-2b8f5f9f3a11
+m=audio 9 UDP/TLS/RTP/SAVPF 111 63 9 0 8 13 110 126
+c=IN IP4 0.0.0.0
+a=rtcp:9 IN IP4 0.0.0.0
+a=ice-ufrag:kJ2x
+a=ice-pwd:0cX4nV1s9oP6wQzL3bR8yT5u
+a=ice-options:trickle
+a=fingerprint:sha-256 4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB:3C:2A:5F:7D:11:8E:36:9C:0A:E4:77:21
+a=setup:actpass
+a=mid:0
+a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level
+a=extmap:2 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time
+a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid
+a=sendrecv
+a=msid:6c1f1d0e-7a54-4f0b-9c3f-2b8f5f9f3a11 0b3a9d86-52c1-4c38-8f4e-d1e7f0d5b2aa
+a=rtcp-mux
+a=rtpmap:111 opus/48000/2
+a=rtcp-fb:111 transport-cc
+a=fmtp:111 minptime=10;useinbandfec=1
+m=video 9 UDP/TLS/RTP/SAVPF 96 97 102 103
+a=rtcp-rsize
+a=rtpmap:96 VP8/90000
+a=rtcp-fb:96 goog-remb
+a=rtcp-fb:96 ccm fir
+a=rtcp-fb:96 nack pli
+a=rtpmap:97 rtx/90000
+a=fmtp:97 apt=96
+a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f
+a=ssrc-group:FID 2231627014 632943048
+a=ssrc:2231627014 cname:4TOk42mSjXCkVIa6
+m=application 9 UDP/DTLS/SCTP webrtc-datachannel
+a=sctp-port:5000
+a=max-message-size:262144
+";
