@@ -167,20 +167,25 @@ fn per_client(
 }
 
 fn takeover(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
-    const TIMES: usize = 4;
     let clients = many(options, 10_000);
     let server = Server::start(program)?;
     let mut crowd = Crowd::new(&server)?;
     crowd.join(clients)?;
     let masters = [crowd.connect()?, MASTER];
-    crowd.take_over(masters[0], clients)?;
-    crowd.take_over(masters[1], clients)?;
+    for master in masters {
+        crowd.take_over(master, clients)?;
+    }
     let before = server.cpu_time()?;
-    for time in 0..TIMES {
-        crowd.take_over(masters[time % 2], clients)?;
+    let started = Instant::now();
+    let mut offers = 0;
+    while started.elapsed() < options.duration {
+        for master in masters {
+            crowd.take_over(master, clients)?;
+            offers += clients;
+        }
     }
     let cpu = server.cpu_time()? - before;
-    Ok(vec![microseconds(cpu) / (TIMES * clients) as f64])
+    Ok(vec![microseconds(cpu) / offers as f64])
 }
 
 fn scale(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
