@@ -85,10 +85,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         });
     }
     let scenarios = options.select(scenarios, |scenario| scenario.name);
-    if options.list {
-        for scenario in scenarios {
-            println!("{}", scenario.name);
-        }
+    if scenarios.is_empty() {
         return Ok(());
     }
     let moss = options.moss();
@@ -126,7 +123,7 @@ fn start(program: &Program, _: &Options) -> io::Result<Vec<f64>> {
 }
 
 fn idle_client(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
-    let clients = many(options, 10_000);
+    let clients = options.crowd(10_000);
     let server = Server::start(program)?;
     let before = server.memory()?.anonymous;
     let growth_per_client = || -> io::Result<f64> {
@@ -145,11 +142,11 @@ fn idle_client(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
 }
 
 fn connect_login(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
-    per_client(program, many(options, 5_000), Crowd::join)
+    per_client(program, options.crowd(5_000), Crowd::join)
 }
 
 fn connect_login_packet_leave(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
-    per_client(program, many(options, 5_000), Crowd::pass_through)
+    per_client(program, options.crowd(5_000), Crowd::pass_through)
 }
 
 fn per_client(
@@ -167,7 +164,7 @@ fn per_client(
 }
 
 fn takeover(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
-    let clients = many(options, 10_000);
+    let clients = options.crowd(10_000);
     let server = Server::start(program)?;
     let mut crowd = Crowd::new(&server)?;
     crowd.join(clients)?;
@@ -189,7 +186,7 @@ fn takeover(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
 }
 
 fn scale(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
-    let crowds = [1_000, 5_000, 15_000].map(|clients| many(options, clients));
+    let crowds = [1_000, 5_000, 15_000].map(|clients| options.crowd(clients));
     let few_busy = crowds.map(|clients| (clients, 100));
     let all_busy = crowds.map(|clients| (clients, clients));
     [(100, 100)]
@@ -214,7 +211,7 @@ fn scale(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
 /// while it is watched.
 fn keepalive(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
     const WATCHED: Duration = Duration::from_secs(90);
-    let clients = many(options, 15_000);
+    let clients = options.crowd(15_000);
     let server = Server::start(program)?;
     let mut crowd = Crowd::new(&server)?;
     crowd.join(clients)?;
@@ -228,10 +225,6 @@ fn keepalive(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
     let cpu = server.cpu_time()? - before;
     let pings = crowd.fleet.pings - pings_before;
     Ok(vec![100.0 * cpu.as_secs_f64() / watched.as_secs_f64(), microseconds(cpu) / pings as f64])
-}
-
-fn many(options: &Options, clients: usize) -> usize {
-    options.clients(if options.quick { clients / 10 } else { clients })
 }
 
 fn microseconds(time: Duration) -> f64 {

@@ -36,10 +36,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let scenarios = options.select(scenarios(options), |scenario| scenario.name);
-    if options.list {
-        for scenario in scenarios {
-            println!("{}", scenario.name);
-        }
+    if scenarios.is_empty() {
         return Ok(());
     }
     let table = Table::new(
@@ -96,7 +93,7 @@ fn scenarios(options: &Options) -> Vec<Scenario> {
         name,
         load: Load { flow, clients, active: clients, in_flight, bytes },
     };
-    let many = options.clients(if options.quick { 1_000 } else { 5_000 });
+    let many = options.crowd(5_000);
     vec![
         scenario("clients-to-master", ClientsToMaster, 100, 1, 200),
         scenario("clients-to-master-16-in-flight", ClientsToMaster, 100, 16, 200),

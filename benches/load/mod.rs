@@ -30,9 +30,13 @@ pub(crate) fn main(run: fn(&Options) -> Result<(), Box<dyn Error>>) -> ExitCode 
     if let Some(status) = server::role() {
         return status;
     }
-    let outcome = Options::from_arguments()
-        .map_err(Box::from)
-        .and_then(|options| options.map_or(Ok(()), |options| run(&options)));
+    let outcome = Options::from_arguments().map_err(Box::from).and_then(|options| {
+        let Some(options) = options else { return Ok(()) };
+        if let Some(caveat) = options.caveat() {
+            println!("{caveat}");
+        }
+        run(&options)
+    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use super::server::{self, Program};
 
+/// The largest crowd of any scenario.
+const MOST_CLIENTS: usize = 15_000;
+
 const HELP: &str = "\
 Measures moss and the bare relay in turn.
 
@@ -14,7 +17,7 @@ usage: cargo bench --bench <loopback|footprint> -- [options] [name ...]
 A name selects the scenario so called or, if there is none, all whose names
 contain it.
 
-  --quick          one short round with fewer clients, to see that all works
+  --quick          one short round, crowds of a tenth, to see that all works
                    (also: MOSS_BENCH=quick)
   --long           the slow scenarios too
   --rounds N       rounds of each scenario (7)
@@ -25,9 +28,9 @@ contain it.
 ";
 
 pub(crate) struct Options {
-    pub(crate) quick: bool,
+    quick: bool,
     pub(crate) long: bool,
-    pub(crate) list: bool,
+    list: bool,
     pub(crate) rounds: usize,
     pub(crate) duration: Duration,
     pub(crate) programs: Vec<Program>,
@@ -95,28 +98,37 @@ impl Options {
         &self.moss
     }
 
-    /// So many clients, or as many as the descriptor limit allows.
-    pub(crate) fn clients(&self, clients: usize) -> usize {
-        clients.min(self.most_clients)
+    /// So many clients; fewer in a quick run, or if the descriptor limit forbids.
+    pub(crate) fn crowd(&self, clients: usize) -> usize {
+        let wanted = if self.quick { clients / 10 } else { clients };
+        wanted.min(self.most_clients)
     }
 
-    /// Those of `scenarios` that the command line names; all, if it names none.
-    pub(crate) fn select<T>(&self, scenarios: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<T> {
-        if self.names.is_empty() {
-            return scenarios;
+    /// What keeps a run's figures from being what their names say.
+    pub(crate) fn caveat(&self) -> Option<String> {
+        if self.quick {
+            Some("Quick: one short round, crowds of a tenth. These figures show nothing.".into())
+        } else if self.most_clients < MOST_CLIENTS {
+            Some(format!("The descriptor limit allows crowds of {} only.", self.most_clients))
+        } else {
+            None
         }
-        let exact: Vec<bool> = self
-            .names
-            .iter()
-            .map(|wanted| scenarios.iter().any(|scenario| name(scenario) == wanted))
-            .collect();
-        let wants = |scenario: &str| {
-            self.names.iter().zip(&exact).any(|(wanted, &exact)| {
-                scenario == wanted || (!exact && scenario.contains(wanted.as_str()))
-            })
+    }
+
+    /// Those of `scenarios` that the command line names; all, if it names none. None at
+    /// all if only the list was asked for, which is printed then.
+    pub(crate) fn select<T>(&self, scenarios: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<T> {
+        if self.list {
+            scenarios.iter().for_each(|scenario| println!("{}", name(scenario)));
+            return Vec::new();
+        }
+        let exists = |wanted: &String| scenarios.iter().any(|scenario| name(scenario) == wanted);
+        let (exact, parts): (Vec<_>, Vec<_>) = self.names.iter().partition(|name| exists(name));
+        let is_named = |scenario: &str| {
+            self.names.is_empty()
+                || exact.iter().any(|name| *name == scenario)
+                || parts.iter().any(|part| scenario.contains(part.as_str()))
         };
-        let mut scenarios = scenarios;
-        scenarios.retain(|scenario| wants(name(scenario)));
-        scenarios
+        scenarios.into_iter().filter(|scenario| is_named(name(scenario))).collect()
     }
 }
