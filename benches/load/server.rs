@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use super::bare::Bare;
 use super::packets;
@@ -26,6 +26,9 @@ use super::process::{self, Memory};
 /// The first argument that makes the bench's binary a server.
 const ROLE: &str = "--become-server";
 const KEEPALIVE: &str = "MOSS_KEEPALIVE_SECONDS";
+
+/// For a server to end by itself.
+const GRACE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Program {
@@ -102,8 +105,14 @@ impl Server {
 }
 
 impl Drop for Server {
+    /// Asks first: a profiler that the server runs under writes its results then.
     fn drop(&mut self) {
-        // An error means that it has ended by itself.
+        // Errors mean that it has ended by itself.
+        let _ = rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let asked = Instant::now();
+        while asked.elapsed() < GRACE && matches!(self.child.try_wait(), Ok(None)) {
+            thread::sleep(Duration::from_millis(2));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
