@@ -81,10 +81,15 @@ class Image:
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory):
     folder = tmp_path_factory.mktemp("buildah")
+    # In memory: a gigabyte of small files that are copied, and then removed.
+    mounted = run("mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", folder)
+    assert mounted.returncode == 0, mounted.stderr
     storage = Storage(folder)
-    yield storage
-    storage("rm", "--all")
-    shutil.rmtree(folder)
+    try:
+        yield storage
+        storage("rm", "--all")
+    finally:
+        run("umount", "--recursive", folder)
 
 
 @pytest.fixture(scope="module")
