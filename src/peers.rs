@@ -27,6 +27,8 @@ pub(crate) struct Peers {
     pub(crate) now: Instant,
     /// Peers to be served in this or the next turn.
     ready: Vec<u64>,
+    /// Clients that wait for the master, in the order in which they came.
+    waiting: Vec<u64>,
     /// Peers with something to send.
     unflushed: Vec<u64>,
     /// Peers that can receive no more; the relay is to be told.
@@ -51,6 +53,7 @@ pub(crate) struct Peer {
     /// The budget ended before the frames did.
     pub(crate) interrupted: bool,
     on_ready: bool,
+    on_waiting: bool,
     on_unflushed: bool,
     /// Counts among the open ones.
     counted_open: bool,
@@ -64,6 +67,7 @@ impl Peers {
             limits,
             now,
             ready: Vec::new(),
+            waiting: Vec::new(),
             unflushed: Vec::new(),
             departed: Vec::new(),
             ended: Vec::new(),
@@ -113,6 +117,7 @@ impl Peers {
                 session,
                 interrupted: false,
                 on_ready: false,
+                on_waiting: false,
                 on_unflushed: false,
                 counted_open: false,
                 counted_held: 0,
@@ -292,13 +297,40 @@ impl Peers {
         }
     }
 
-    /// Listens again to a client that was held back for so long.
-    pub(crate) fn release(&mut self, id: u64, held_back: Duration) {
+    /// Remembers a client that has to wait for the master. It keeps its readiness.
+    pub(crate) fn wait(&mut self, id: u64) {
+        if let Some(peer) = self.sessions.get_mut(id)
+            && !peer.on_waiting
+        {
+            peer.on_waiting = true;
+            self.waiting.push(id);
+        }
+    }
+
+    /// Does not hold a client's silence against it: it was not listened to for so long.
+    pub(crate) fn excuse(&mut self, id: u64, held_back: Duration) {
         let now = self.now;
         if let Some(peer) = self.sessions.get_mut(id) {
             peer.session.excuse(held_back, now);
-            if peer.interrupted || peer.socket.is_readable() {
-                self.serve_later(id);
+        }
+    }
+
+    /// Puts the clients that waited on the ready list, the longest wait first, and before
+    /// those who had their turn: in any other order the same few could fill the master's
+    /// backlog each time, and the others would never be heard.
+    pub(crate) fn release(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        let served = std::mem::take(&mut self.ready);
+        self.ready = waiting.iter().copied().filter(|&id| self.get_mut(id).is_some()).collect();
+        for id in served {
+            if self.get_mut(id).is_some_and(|peer| !peer.on_waiting) {
+                self.ready.push(id);
+            }
+        }
+        for id in waiting {
+            if let Some(peer) = self.sessions.get_mut(id) {
+                peer.on_waiting = false;
+                peer.on_ready = true;
             }
         }
     }

@@ -187,6 +187,7 @@ impl Server {
                 return self.peers.serve_later(id);
             }
         }
+        self.peers.wait(id);
     }
 
     /// The number of bytes that came from a peer, 0 to go on with what an earlier budget
@@ -240,8 +241,7 @@ impl Server {
         }
     }
 
-    /// Whether this is a client, and clients have to wait for the master. One that waits
-    /// keeps its readiness, and is put on the ready list when it is released.
+    /// Whether this is a client, and clients have to wait for the master.
     fn must_wait(&mut self, id: u64) -> bool {
         let master = self.master_backlog();
         self.pressure.holds(master, self.peers.now) && self.relay.is_client(id)
@@ -256,8 +256,9 @@ impl Server {
             Verdict::Unchanged => {}
             Verdict::Release(held_back) => {
                 for client in self.relay.clients() {
-                    self.peers.release(client, held_back);
+                    self.peers.excuse(client, held_back);
                 }
+                self.peers.release();
             }
             Verdict::Drop(master) => {
                 log::warn!("{master}: the master does not keep up with its clients: dropped");
