@@ -34,17 +34,19 @@ pub(crate) fn find(text: &str) -> Option<Envelope<'_>> {
     scan.expect(b'{')?;
     loop {
         scan.space();
-        let key = scan.plain_string()?;
+        let place = if scan.eat(b"\"type\"") {
+            &mut found.kind
+        } else if scan.eat(b"\"payload\"") {
+            &mut found.payload
+        } else if scan.eat(b"\"id\"") {
+            &mut found.id
+        } else {
+            return None;
+        };
         scan.space();
         scan.expect(b':')?;
         scan.space();
-        let (place, value) = match key {
-            "\"type\"" => (&mut found.kind, scan.plain_string()?),
-            "\"payload\"" => (&mut found.payload, scan.value()?),
-            "\"id\"" => (&mut found.id, scan.value()?),
-            _ => return None,
-        };
-        if place.replace(value).is_some() {
+        if place.replace(scan.value()?).is_some() {
             return None;
         }
         scan.space();
@@ -55,7 +57,8 @@ pub(crate) fn find(text: &str) -> Option<Envelope<'_>> {
         }
     }
     scan.space();
-    (scan.at == scan.bytes.len()).then_some(found)
+    let plain_type = found.kind?.starts_with('"') && !found.kind?.contains('\\');
+    (plain_type && scan.at == scan.bytes.len()).then_some(found)
 }
 
 struct Scan<'a> {
@@ -85,17 +88,13 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// A string without escapes, quotes included. Short, as keys and types are.
-    fn plain_string(&mut self) -> Option<&'a str> {
-        let start = self.at;
-        self.expect(b'"')?;
-        loop {
-            match self.next()? {
-                b'"' => return self.text.get(start..self.at),
-                b'\\' | 0..0x20 => return None,
-                _ => {}
-            }
+    /// Takes this text if it comes next.
+    fn eat(&mut self, expected: &[u8]) -> bool {
+        let eaten = self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(expected));
+        if eaten {
+            self.at += expected.len();
         }
+        eaten
     }
 
     /// Any value. Containers are followed by a loop, one bit a level (set for an
@@ -130,9 +129,9 @@ impl<'a> Scan<'a> {
                         continue;
                     }
                 }
-                b't' => self.literal(b"rue")?,
-                b'f' => self.literal(b"alse")?,
-                b'n' => self.literal(b"ull")?,
+                b't' if self.eat(b"rue") => {}
+                b'f' if self.eat(b"alse") => {}
+                b'n' if self.eat(b"ull") => {}
                 _ => return None,
             }
             // A value has ended: close what ends with it, up to the next member.
@@ -176,10 +175,12 @@ impl<'a> Scan<'a> {
     /// its quotes, backslashes and control characters: session descriptions are long
     /// strings full of escapes, and to look again after each of them takes longest.
     fn string(&mut self) -> Option<()> {
-        while let Some(block) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
-            let start = self.at;
-            let mut marks = special_bytes(block);
-            self.at += BLOCK;
+        while self.at < self.bytes.len() && self.bytes.len() >= BLOCK {
+            // At the end of the text the block reaches back.
+            let start = self.at.min(self.bytes.len() - BLOCK);
+            let block = self.bytes[start..].first_chunk()?;
+            let mut marks = special_bytes(block) & (u32::MAX << (self.at - start));
+            self.at = start + BLOCK;
             while marks != 0 {
                 let mark = marks.trailing_zeros() as usize;
                 match block[mark] {
@@ -255,12 +256,6 @@ impl<'a> Scan<'a> {
         while let Some(b'0'..=b'9') = self.peek() {
             self.at += 1;
         }
-    }
-
-    fn literal(&mut self, rest: &[u8]) -> Option<()> {
-        let found = self.bytes.get(self.at..)?.starts_with(rest);
-        self.at += rest.len();
-        found.then_some(())
     }
 }
 
