@@ -33,14 +33,16 @@
 //! | `input` | received bytes while they are parsed |
 //! | [`session`] | one connection's life: bytes in, packets out, and back; deadlines |
 //! | [`socket`] | one non-blocking TCP stream and its readiness |
-//! | `peers` | each session with its socket: queueing, flushing, limits on bytes |
+//! | `peer` | one session with its socket |
+//! | `peers` | all of them: queueing, flushing, limits on bytes |
 //! | `pressure` | when clients wait for a master that does not keep up |
 //! | `listener` | accepting, and resting when there is no room |
 //! | [`server`] | the poll loop, signals, the clock |
 //! | [`health`] | the question of `moss health` |
 //!
 //! Imports go one way: `config`, `packet` → `relay`; `config`, `http`, `backlog`,
-//! `frames` → `session`; `relay`, `sessions`, `session`, `socket` → `peers` → `server` → `main`.
+//! `frames` → `session`; `relay`, `sessions`, `session`, `socket` → `peer` →
+//! `peers` → `server` → `main`.
 //! `relay` and `session` do not know each other. Only `socket`, `listener`, `peers` and
 //! `server` name mio.
 //!
@@ -58,6 +60,7 @@ pub mod http;
 mod input;
 mod listener;
 pub mod packet;
+mod peer;
 mod peers;
 mod pressure;
 pub mod relay;

@@ -13,6 +13,7 @@ use mio::{Interest, Registry, Token};
 use crate::backlog::Opcode;
 use crate::config::Limits;
 use crate::packet::Outgoing;
+use crate::peer::Peer;
 use crate::relay::Delivery;
 use crate::session::{Input, Phase, Session};
 use crate::sessions::Sessions;
@@ -43,21 +44,6 @@ pub(crate) struct Peers {
     held: usize,
     /// Bytes ever queued, for telling what a packet caused.
     queued: u64,
-}
-
-/// One connection.
-#[derive(Debug)]
-pub(crate) struct Peer {
-    pub(crate) socket: Socket,
-    pub(crate) session: Session,
-    /// The budget ended before the frames did.
-    pub(crate) interrupted: bool,
-    on_ready: bool,
-    on_waiting: bool,
-    on_unflushed: bool,
-    /// Counts among the open ones.
-    counted_open: bool,
-    counted_held: usize,
 }
 
 impl Peers {
@@ -112,16 +98,7 @@ impl Peers {
         let added = self.sessions.insert_with(|id| {
             let token = Token(id as usize);
             registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-            std::io::Result::Ok(Peer {
-                socket: Socket::new(stream),
-                session,
-                interrupted: false,
-                on_ready: false,
-                on_waiting: false,
-                on_unflushed: false,
-                counted_open: false,
-                counted_held: 0,
-            })
+            std::io::Result::Ok(Peer::new(Socket::new(stream), session))
         });
         match added {
             Ok(id) => log::debug!("{id}: connected"),
@@ -424,29 +401,11 @@ impl Peers {
     /// Sends as much as the socket takes.
     fn flush(&mut self, id: u64) {
         let Some(peer) = self.sessions.get_mut(id) else { return };
-        while !peer.session.unsent().is_empty() && peer.socket.is_writable() {
-            match peer.socket.send(peer.session.unsent()) {
-                Ok(count) => peer.session.advance(count),
-                Err(_) => {
-                    // Nothing that the peer sent may be lost: reading meets the end.
-                    peer.session.discard_unsent();
-                    self.serve_later(id);
-                    return self.account(id);
-                }
-            }
-        }
-        if peer.session.phase() == Phase::Ending && peer.session.unsent().is_empty() {
-            peer.socket.shut_down();
+        if peer.flush().is_err() {
+            // Nothing that the peer sent may be lost: reading meets the end.
+            peer.session.discard_unsent();
+            self.serve_later(id);
         }
         self.account(id);
-    }
-}
-
-impl Peer {
-    /// Brings the sum of what all sessions hold up to date.
-    fn recount(&mut self, sum: &mut usize) {
-        let held = self.session.held();
-        *sum = *sum - self.counted_held + held;
-        self.counted_held = held;
     }
 }
