@@ -68,8 +68,19 @@ pub(crate) fn health(moss: &Moss) -> serde_json::Value {
 /// Waits until so many clients are logged in.
 #[track_caller]
 pub(crate) fn wait_for_clients(moss: &Moss, count: usize) {
+    wait_for_count(moss, "clients", count);
+}
+
+/// Waits until so many WebSockets are open.
+#[track_caller]
+pub(crate) fn wait_for_connections(moss: &Moss, count: usize) {
+    wait_for_count(moss, "connections", count);
+}
+
+#[track_caller]
+fn wait_for_count(moss: &Moss, what: &str, count: usize) {
     let start = Instant::now();
-    while health(moss)["clients"] != count {
+    while health(moss)[what] != count {
         assert!(start.elapsed() < PATIENCE, "{}", health(moss));
         thread::sleep(Duration::from_millis(5));
     }
