@@ -15,6 +15,9 @@ impl Series {
     /// ratio within one round.
     pub(crate) fn ratio(&self) -> Option<(f64, f64, f64)> {
         let (moss, bare) = (median(&self.moss)?, median(&self.bare)?);
+        if !(moss / bare).is_finite() {
+            return None;
+        }
         let rounds = self.moss.iter().zip(&self.bare).map(|(moss, bare)| moss / bare);
         let (least, greatest) = rounds
             .fold((f64::INFINITY, 0.0_f64), |(least, greatest), ratio| {
@@ -69,7 +72,7 @@ pub(crate) fn median(figures: &[f64]) -> Option<f64> {
 
 /// Three significant digits, or a dash for what was not measured.
 pub(crate) fn figure(value: Option<f64>) -> String {
-    match value {
+    match value.filter(|value| value.is_finite()) {
         None => "–".into(),
         Some(value) if value >= 10_000.0 => thousands(value),
         Some(value) if value >= 100.0 => format!("{value:.0}"),
