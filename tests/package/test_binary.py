@@ -69,14 +69,19 @@ def test_listens_where_hostname_says(binary, tmp_path, hostname, client):
         assert len(checked.stdout.splitlines()) == 1, checked
 
 
-def test_finds_localhost_by_the_hosts_file_of_a_container(empty_root):
+def test_finds_a_name_in_the_hosts_file_of_a_container(empty_root):
     (empty_root / "etc").mkdir()
-    (empty_root / "etc/hosts").write_text("127.0.0.1 localhost\n")
+    (empty_root / "etc/hosts").write_text("127.0.0.1 localhost box\n")
+    with Moss(confined(empty_root, "/moss"), empty_root, MOSS_HOSTNAME="box") as moss:
+        assert relays(f"ws://127.0.0.1:{moss.port}")
+
+
+def test_knows_localhost_without_a_hosts_file(empty_root):
     with Moss(confined(empty_root, "/moss"), empty_root, MOSS_HOSTNAME="localhost") as moss:
         assert relays(f"ws://127.0.0.1:{moss.port}")
 
 
-@pytest.mark.parametrize("hostname", ["moss.invalid", "localhost", "300.0.0.1", "::x"])
+@pytest.mark.parametrize("hostname", ["moss.invalid", "300.0.0.1", "::x"])
 def test_says_that_a_name_is_unknown(empty_root, hostname):
     started = without_network(*confined(empty_root, "/moss"))
     refused = run(*started, env=ENVIRONMENT | {"MOSS_HOSTNAME": hostname}, cwd=empty_root)
