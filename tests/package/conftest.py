@@ -81,9 +81,9 @@ class Moss:
         return self.process.wait(PATIENCE)
 
     def kill(self):
-        if self.process.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
-            self.process.wait(PATIENCE)
+        # Takes moss along: `unshare --kill-child`.
+        self.process.kill()
+        self.process.wait(PATIENCE)
 
     def _drain(self):
         with self.process.stdout:

@@ -31,10 +31,11 @@ class Machine:
     """A container that systemd has booted."""
 
     def __init__(self, root, local):
+        self._name = f"moss-{uuid.uuid4().hex[:8]}"
         self._nspawn = subprocess.Popen(
             [
                 *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit"),
-                *("--console=pipe", "--boot", f"--machine=moss-{uuid.uuid4().hex[:8]}"),
+                *("--console=pipe", "--boot", f"--machine={self._name}"),
                 *(f"--directory={root}", "--bind-ro=/usr", f"--bind-ro={local}:/usr/local"),
                 "systemd.unit=test.target",
             ],
@@ -51,6 +52,8 @@ class Machine:
             self._nspawn.communicate(timeout=PATIENCE)
         finally:
             self._nspawn.kill()
+            # systemd-nspawn leaves it behind where /run is not a tmpfs.
+            shutil.rmtree(f"/run/systemd/nspawn/propagate/{self._name}", ignore_errors=True)
 
     def run(self, *command, **options):
         """Runs the command inside, as root."""
