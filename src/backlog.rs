@@ -9,10 +9,17 @@
 //! well-formed frame, and the memory is free at once.
 
 use std::io;
+use std::mem;
 
 /// Sent bytes that may stay in front of unsent ones before they are cleared away;
 /// clearing moves what is left, so it should free more than it moves.
 const MOST_SENT: usize = 64 << 10;
+
+/// How many empty buffers wait for the next connection.
+const MOST_SPARES: usize = 128;
+
+/// The capacity of a buffer above which it goes back to the allocator.
+const LARGEST_SPARE: usize = 16 << 10;
 
 /// Opcodes of the frames that moss writes (RFC 6455, section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +42,13 @@ pub struct Backlog {
     sent: usize,
     /// Where a frame starts. Frames before it may be sent or not; none is cut by it.
     frame: usize,
+}
+
+/// Empty buffers on their way from one connection to the next: 2 MiB at most. They spare
+/// an allocation for each receiver and turn, a twelfth of the time for one packet each.
+#[derive(Debug, Default)]
+pub struct Spares {
+    buffers: Vec<Vec<u8>>,
 }
 
 impl Backlog {
@@ -73,12 +87,19 @@ impl Backlog {
         &mut self.bytes
     }
 
-    /// `count` of the unsent bytes were sent.
-    pub fn advance(&mut self, count: usize) {
+    /// Takes an empty buffer to queue into, unless there is one.
+    pub fn lend(&mut self, spares: &mut Spares) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = spares.buffers.pop().unwrap_or_default();
+        }
+    }
+
+    /// `count` of the unsent bytes were sent. Once that is all of them, the buffer is
+    /// given back: at rest a connection owns none, since there may be thousands.
+    pub fn advance(&mut self, count: usize, spares: &mut Spares) {
         self.sent += count;
         if self.sent == self.bytes.len() {
-            // At rest a connection owns no buffer: there may be thousands.
-            *self = Self::default();
+            spares.take(mem::take(self).bytes);
         } else if self.sent > MOST_SENT && self.sent > self.bytes.len() / 2 {
             let cut = self.frame_after_sent(false);
             self.bytes.drain(..cut);
@@ -106,6 +127,20 @@ impl Backlog {
         }
         // An HTTP response that is not all sent yet is itself what must be kept.
         if past { self.frame } else { self.frame.min(self.sent) }
+    }
+}
+
+impl Spares {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self { buffers: Vec::new() }
+    }
+
+    fn take(&mut self, mut buffer: Vec<u8>) {
+        if self.buffers.len() < MOST_SPARES && buffer.capacity() <= LARGEST_SPARE {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
     }
 }
 
@@ -155,7 +190,7 @@ mod tests {
     fn cut_keeps_the_frame_that_has_begun() {
         for (sent, left) in [(0, 0), (1, 101), (102, 0), (103, 999 + 4 - 1), (1105, 0)] {
             let mut backlog = backlog_of(&[100, 999, 70_000]);
-            backlog.advance(sent);
+            backlog.advance(sent, &mut Spares::new());
             backlog.cut();
             assert_eq!(backlog.unsent().len(), left, "after {sent}");
         }
@@ -166,7 +201,7 @@ mod tests {
         let mut backlog = Backlog::default();
         backlog.push_raw(b"HTTP/1.1 101 X\r\n\r\n");
         backlog.push_frame(Opcode::Text, 3).extend(b"abc");
-        backlog.advance(5);
+        backlog.advance(5, &mut Spares::new());
         backlog.cut();
         assert_eq!(backlog.unsent(), b"1.1 101 X\r\n\r\n");
     }
@@ -177,13 +212,13 @@ mod tests {
         let all = backlog.unsent().to_vec();
         let mut sent = 0;
         for step in [70_000, 50_000, 1, 30_000, 40_000] {
-            backlog.advance(step);
+            backlog.advance(step, &mut Spares::new());
             sent += step;
             assert_eq!(backlog.unsent(), &all[sent..]);
         }
         backlog.cut();
         assert!(backlog.unsent().len() < 1_004);
-        backlog.advance(backlog.unsent().len());
+        backlog.advance(backlog.unsent().len(), &mut Spares::new());
         assert_eq!(backlog.held(), 0);
     }
 }

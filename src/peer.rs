@@ -3,6 +3,7 @@
 
 use std::io;
 
+use crate::backlog::Spares;
 use crate::session::{Phase, Session};
 use crate::socket::Socket;
 
@@ -42,10 +43,10 @@ impl Peer {
     ///
     /// # Errors
     /// Nothing can be sent any more.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self, spares: &mut Spares) -> io::Result<()> {
         while !self.session.unsent().is_empty() && self.socket.is_writable() {
             let count = self.socket.send(self.session.unsent())?;
-            self.session.advance(count);
+            self.session.advance(count, spares);
         }
         if self.session.phase() == Phase::Ending && self.session.unsent().is_empty() {
             self.socket.shut_down();

@@ -10,7 +10,7 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use crate::backlog::Opcode;
+use crate::backlog::{Opcode, Spares};
 use crate::config::Limits;
 use crate::packet::Outgoing;
 use crate::peer::Peer;
@@ -40,6 +40,8 @@ pub(crate) struct Peers {
     master: Option<u64>,
     /// Open WebSockets.
     open: usize,
+    /// Empty buffers for whoever is sent something next.
+    spares: Spares,
     /// Heap bytes of all sessions.
     held: usize,
     /// Bytes ever queued, for telling what a packet caused.
@@ -59,6 +61,7 @@ impl Peers {
             ended: Vec::new(),
             master: None,
             open: 0,
+            spares: Spares::new(),
             held: 0,
             queued: 0,
         }
@@ -359,6 +362,7 @@ impl Peers {
         if peer.session.phase() != Phase::Open {
             return;
         }
+        peer.session.lend(&mut self.spares);
         packet.write(peer.session.queue(Opcode::Text, len));
         peer.recount(&mut self.held);
         if !peer.on_unflushed {
@@ -401,7 +405,7 @@ impl Peers {
     /// Sends as much as the socket takes.
     fn flush(&mut self, id: u64) {
         let Some(peer) = self.sessions.get_mut(id) else { return };
-        if peer.flush().is_err() {
+        if peer.flush(&mut self.spares).is_err() {
             // Nothing that the peer sent may be lost: reading meets the end.
             peer.session.discard_unsent();
             self.serve_later(id);

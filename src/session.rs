@@ -25,7 +25,7 @@ use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::Data;
 use tungstenite::{Error, Message};
 
-use crate::backlog::{Backlog, Opcode};
+use crate::backlog::{Backlog, Opcode, Spares};
 use crate::config::Config;
 use crate::frames::{Fragments, Progress, unmask, whole_message};
 use crate::http::{self, Head};
@@ -109,9 +109,14 @@ impl Session {
         self.backlog.unsent()
     }
 
-    /// `count` of the unsent bytes were sent.
-    pub fn advance(&mut self, count: usize) {
-        self.backlog.advance(count);
+    /// Gives the session an empty buffer to queue into, unless it has one.
+    pub fn lend(&mut self, spares: &mut Spares) {
+        self.backlog.lend(spares);
+    }
+
+    /// `count` of the unsent bytes were sent; a buffer that is empty now is given back.
+    pub fn advance(&mut self, count: usize, spares: &mut Spares) {
+        self.backlog.advance(count, spares);
     }
 
     /// Heap bytes of the session: backlog, partial frames, fragments.

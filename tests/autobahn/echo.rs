@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use moss::backlog::Opcode;
+use moss::backlog::{Opcode, Spares};
 use moss::config::Config;
 use moss::session::{Event, Phase, Session};
 use moss::sessions::Sessions;
@@ -115,7 +115,7 @@ fn send(peer: &mut Peer, now: Instant) {
     let Peer { socket, session } = peer;
     while !session.unsent().is_empty() && socket.is_writable() {
         match socket.send(session.unsent()) {
-            Ok(count) => session.advance(count),
+            Ok(count) => session.advance(count, &mut Spares::new()),
             Err(_) => return session.broken(now),
         }
     }

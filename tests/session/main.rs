@@ -9,7 +9,7 @@ mod rules;
 
 use std::time::{Duration, Instant};
 
-use moss::backlog::Opcode;
+use moss::backlog::{Opcode, Spares};
 use moss::config::Config;
 use moss::session::{ENDING_TIMEOUT, Event, HEAD_TIMEOUT, Phase, Session};
 
@@ -93,7 +93,7 @@ impl Served {
     /// Sends everything.
     fn sent(&mut self) -> Vec<u8> {
         let sent = self.session.unsent().to_vec();
-        self.session.advance(sent.len());
+        self.session.advance(sent.len(), &mut Spares::new());
         sent
     }
 

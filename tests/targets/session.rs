@@ -5,6 +5,7 @@
 use std::io::{self, Read, Write};
 use std::time::Instant;
 
+use moss::backlog::Spares;
 use moss::config::Config;
 use moss::session::{Event, Phase, Session};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
@@ -80,7 +81,7 @@ fn run(stream: &[u8], sizes: &[usize], budget: usize) -> Outcome {
             received = &mut [];
         }
         outcome.sent.extend_from_slice(session.unsent());
-        session.advance(session.unsent().len());
+        session.advance(session.unsent().len(), &mut Spares::new());
         assert!(session.held() <= MAX_HELD_BYTES, "{} bytes held", session.held());
         if rest.is_empty() {
             break;
