@@ -12,7 +12,7 @@ use std::thread;
 use rustix::fd::AsFd;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::sockets::wait_for_clients;
+use crate::sockets::{wait_for_clients, wait_for_packet};
 use crate::support::{Client, Setup, connect};
 
 /// Where moss is, and where the peer is (RFC 5737: addresses that are nobody's).
@@ -87,7 +87,8 @@ fn peers_whose_host_is_cut_off_are_dropped() {
     };
     let setup = Setup::new()
         .set("MOSS_HOSTNAME", "0.0.0.0")
-        .set("MOSS_KEEPALIVE_SECONDS", "1")
+        // Short, but the near one must find the time to answer.
+        .set("MOSS_KEEPALIVE_SECONDS", "4")
         .set("MOSS_MASTER_LEFT_TYPE", "master-left")
         .set("MOSS_CLIENT_LEFT_TYPE", "client-left");
     let moss = on(&hosts.here, || setup.start());
@@ -102,7 +103,7 @@ fn peers_whose_host_is_cut_off_are_dropped() {
     hosts.pull_the_cable();
     // Even with packets on their way to it, which the kernel sends again and again.
     near.send(r#"{"type":"lost"}"#);
-    near.expect(r#"{"type":"master-left","payload":""}"#);
+    wait_for_packet(&mut near, r#"{"type":"master-left","payload":""}"#);
     on(&hosts.here, || {
         wait_for_clients(&moss, 1);
         let mut next = moss.master("2");

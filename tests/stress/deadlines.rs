@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::process::descriptors;
-use crate::sockets::REQUEST;
+use crate::sockets::{REQUEST, wait_for_packet};
 use crate::support::{Moss, PATIENCE};
 
 /// From accept to a finished request head.
@@ -65,11 +65,11 @@ fn head_that_is_not_finished_is_ended_whatever_comes() {
 #[test]
 fn peer_that_gives_no_sign_of_life_is_dropped() {
     let moss =
-        Moss::with(&[("MOSS_KEEPALIVE_SECONDS", "1"), ("MOSS_MASTER_LEFT_TYPE", "master-left")]);
+        Moss::with(&[("MOSS_KEEPALIVE_SECONDS", "3"), ("MOSS_MASTER_LEFT_TYPE", "master-left")]);
     let mut master = moss.master("1");
     let (mut client, _) = moss.client_of(&mut master);
     // The master does not answer pings, or anything, from here on. Its client does.
-    client.expect(r#"{"type":"master-left","payload":""}"#);
+    wait_for_packet(&mut client, r#"{"type":"master-left","payload":""}"#);
     assert_eq!(master.frame().first, 0x89, "a ping first");
     let close = master.frame();
     assert_eq!((close.first, &close.payload[..2]), (0x88, &1011_u16.to_be_bytes()[..]));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
 
-use crate::support::{Client, Moss, PATIENCE, SECRET};
+use crate::support::{Client, Moss, PATIENCE, SECRET, TEXT};
 
 /// Bytes asked for; the kernel rounds up to its least.
 const SMALL: usize = 4 << 10;
@@ -83,6 +83,23 @@ fn wait_for_count(moss: &Moss, what: &str, count: usize) {
     while health(moss)[what] != count {
         assert!(start.elapsed() < PATIENCE, "{}", health(moss));
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits for this packet as a peer that answers pings, but not for ever.
+#[track_caller]
+pub(crate) fn wait_for_packet(client: &mut Client, packet: &str) {
+    let start = Instant::now();
+    loop {
+        let frame = client.frame();
+        match frame.first {
+            0x89 => client.sender().send_frame(0x8a, &frame.payload),
+            _ => assert_eq!(String::from_utf8_lossy(&frame.payload), packet),
+        }
+        if frame.first == TEXT {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "no {packet}");
     }
 }
 
