@@ -140,6 +140,21 @@ def test_every_error_code_is_explained():
     assert [code for code in codes if f"`{code}`" not in README] == []
 
 
+def test_every_promise_is_shown_by_a_test():
+    section = README.split("## What moss promises under stress", 1)[1].split("\n## ", 1)[0]
+    named = set(re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+){2,})`", section))
+    sources = "".join(path.read_text() for path in (REPOSITORY / "tests/stress").glob("*.rs"))
+    tests = set(re.findall(r"#\[test\]\s*(?:#\[[^\n]*\]\s*)*fn (\w+)", sources))
+    assert len(named) > 20
+    assert named - tests == set()
+
+
+def test_proxy_examples_are_the_files():
+    for language, name in [("text", "Caddyfile"), ("nginx", "nginx.conf")]:
+        file = (REPOSITORY / "examples/proxy" / name).read_text()
+        assert block(language, "moss.example.com") == file
+
+
 def test_every_link_within_the_repository_leads_somewhere():
     headings = re.findall(r"^#+ (.*)$", README, re.M)
     anchors = {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in headings}
