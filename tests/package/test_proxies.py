@@ -127,6 +127,11 @@ def port():
         return free.getsockname()[1]
 
 
+@pytest.mark.parametrize("name", ["Caddyfile", "nginx.conf"])
+def test_readme_quotes_the_file(name):
+    assert f"\n{(EXAMPLES / name).read_text()}```" in (REPOSITORY / "README.md").read_text()
+
+
 @pytest.mark.parametrize("proxy", [caddy, nginx])
 def test_a_conversation_passes_through(proxy, binary, certificate, port, tmp_path):
     with Moss([binary], tmp_path, MOSS_HOSTNAME="127.0.0.1") as moss:
