@@ -139,7 +139,7 @@ fn log_may_be_a_full_disk() {
 fn flood_of_bad_packets_and_visitors_writes_few_lines() {
     const VISITORS: usize = 400;
 
-    let moss = Moss::with(&[("MOSS_LOG", "trace")]);
+    let mut moss = Moss::with(&[("MOSS_LOG", "trace")]);
     let start = Instant::now();
     for _ in 0..VISITORS {
         let mut guest = moss.guest();
@@ -150,6 +150,8 @@ fn flood_of_bad_packets_and_visitors_writes_few_lines() {
         guest.close();
     }
     let seconds = start.elapsed().as_secs() as usize + 2;
+    moss.terminate();
+    assert!(moss.wait().success());
     let lines = moss.log().lines().count();
     println!("{lines} lines in {seconds} s");
     assert!(lines <= seconds * (LINES_A_SECOND + 1) + 20, "{lines} lines in {seconds} s");
