@@ -149,12 +149,6 @@ def test_every_promise_is_shown_by_a_test():
     assert named - tests == set()
 
 
-def test_proxy_examples_are_the_files():
-    for language, name in [("text", "Caddyfile"), ("nginx", "nginx.conf")]:
-        file = (REPOSITORY / "examples/proxy" / name).read_text()
-        assert block(language, "moss.example.com") == file
-
-
 def test_every_link_within_the_repository_leads_somewhere():
     headings = re.findall(r"^#+ (.*)$", README, re.M)
     anchors = {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in headings}
