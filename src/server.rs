@@ -164,21 +164,22 @@ impl Server {
     fn serve(&mut self, id: u64, buffer: &mut [u8]) {
         let now = self.peers.now;
         let mut budget = Budget { frames: TURN_FRAMES, bytes: TURN_BYTES };
-        while !self.must_wait(id) {
+        // Asked again after each packet: else each newcomer could log in and add a whole
+        // receive to the backlog of a master that does not keep up.
+        let mut waits = self.must_wait(id);
+        while !waits {
             let Some(received) = self.receive(id, buffer) else { return };
             budget.spend(0, received as u64);
             let Some(mut input) = self.peers.take_in(id, &mut buffer[..received]) else { return };
-            // Asked before each packet: else each newcomer could log in and add a whole
-            // receive to the backlog of a master that does not keep up.
-            while !budget.is_spent() && !self.must_wait(id) {
+            while !waits && !budget.is_spent() {
                 let Some(peer) = self.peers.get_mut(id) else { return };
                 let Some(event) = peer.session.next(&mut input, &self.config, now) else { break };
                 let before = self.peers.queued();
                 self.handle(id, event);
                 self.tell_departures();
                 budget.spend(1, self.peers.queued() - before);
+                waits = self.must_wait(id);
             }
-            let waits = self.must_wait(id);
             let Some(peer) = self.peers.get_mut(id) else { return };
             peer.session.put_back(input);
             peer.interrupted = (waits || budget.is_spent()) && peer.session.has_unparsed();
