@@ -1,9 +1,12 @@
 //! What the kernel knows of a running moss: memory, CPU time, descriptors.
 
 use std::fs;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::support::Moss;
+use rustix::process::Signal;
+
+use crate::support::{Moss, PATIENCE};
 
 /// Bytes in a mebibyte.
 pub(crate) const MIB: usize = 1 << 20;
@@ -53,6 +56,16 @@ pub(crate) fn cpu_time(moss: &Moss) -> Duration {
 /// Whether a moss waits for something to happen.
 pub(crate) fn is_asleep(moss: &Moss) -> bool {
     stat(moss)[0] == "S"
+}
+
+/// Stops a moss until SIGCONT, and waits until it has stopped.
+pub(crate) fn stop(moss: &Moss) {
+    moss.signal(Signal::STOP);
+    let start = Instant::now();
+    while stat(moss)[0] != "T" {
+        assert!(start.elapsed() < PATIENCE, "moss goes on");
+        thread::yield_now();
+    }
 }
 
 /// Descriptors that a moss has open.
