@@ -420,9 +420,11 @@ fn each_failure_is_answered_by_its_error() {
 fn error_is_never_answered_by_an_error() {
     let moss = Moss::start();
     provoke_all(&moss, "moss-error", |peer, _| peer.expect_nothing());
-    let moss = Moss::with(&[("MOSS_ERROR_TYPE", "oops")]);
-    provoke_all(&moss, "oops", |peer, _| peer.expect_nothing());
-    provoke_all(&moss, "\\u006fops", |peer, _| peer.expect_nothing());
+    for spelling in ["oops", "\\u006fops"] {
+        // A moss each: the master of the last one may not be gone yet.
+        let moss = Moss::with(&[("MOSS_ERROR_TYPE", "oops")]);
+        provoke_all(&moss, spelling, |peer, _| peer.expect_nothing());
+    }
 }
 
 #[test]
