@@ -230,11 +230,15 @@ impl Session {
             Phase::Head if now >= self.deadline => self.answer(&http::too_slow(), now),
             Phase::Open => {
                 let silence = now.saturating_duration_since(self.heard);
-                if silence >= 2 * keepalive {
-                    self.close(1011, "no sign of life", now);
-                } else if silence >= keepalive && !self.pinged {
+                if silence >= keepalive && !self.pinged {
                     self.pinged = true;
+                    if silence >= 2 * keepalive {
+                        // moss itself stood still (stopped, frozen): it must ask first.
+                        self.heard += silence - keepalive;
+                    }
                     self.queue(Opcode::Ping, 0);
+                } else if silence >= 2 * keepalive {
+                    self.close(1011, "no sign of life", now);
                 }
             }
             Phase::Head | Phase::Ending => {}

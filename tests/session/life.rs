@@ -49,6 +49,16 @@ fn silent_peer_is_pinged_once_and_then_dropped() {
 }
 
 #[test]
+fn moss_that_stood_still_asks_before_it_drops() {
+    let mut served = Served::open();
+    let keepalive = served.config.keepalive;
+    served.wait(5 * keepalive);
+    assert_eq!(served.sent(), unmasked(FIN | PING, b""));
+    served.wait(keepalive);
+    assert_eq!(served.close_code(), 1011);
+}
+
+#[test]
 fn any_byte_is_a_sign_of_life() {
     let mut served = Served::open();
     let keepalive = served.config.keepalive;
