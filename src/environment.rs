@@ -349,7 +349,9 @@ impl Variables {
                 ),
             ));
         }
-        let packet = self.number("MOSS_MAX_PACKET_BYTES", 262_144, 64..=LARGEST - HEADROOM)?;
+        // A control frame may have 125 bytes (RFC 6455, section 5.5) and is under this
+        // limit too.
+        let packet = self.number("MOSS_MAX_PACKET_BYTES", 262_144, 128..=LARGEST - HEADROOM)?;
         // A larger packet limit takes the other defaults along: only a value that
         // somebody wrote can contradict it.
         let least_backlog = packet + HEADROOM;

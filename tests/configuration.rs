@@ -26,7 +26,7 @@ const WRONG: [(&str, &[&str]); 15] = [
         &["example.org", "https://a.example/", "https://a.example,", "*,https://a.example", "://x"],
     ),
     ("MOSS_MAX_CONNECTIONS", &["0", "-1", "x", "1048513", "many"]),
-    ("MOSS_MAX_PACKET_BYTES", &["0", "-1", "x", "256k", "99999999999999999999"]),
+    ("MOSS_MAX_PACKET_BYTES", &["0", "127", "-1", "x", "256k", "99999999999999999999"]),
     ("MOSS_MAX_BACKLOG_BYTES", &["0", "x", "1 MiB", "327679"]),
     ("MOSS_MAX_MEMORY_BYTES", &["0", "x", "64M", "1048575"]),
     ("MOSS_KEEPALIVE_SECONDS", &["0", "86401", "1.5", "30s", "-30"]),
