@@ -12,12 +12,15 @@ use crate::socket::Socket;
 pub(crate) struct Peer {
     pub(crate) socket: Socket,
     pub(crate) session: Session,
-    /// The budget ended before the frames did.
+    /// The budget ended, or the client had to wait, before the frames did.
     pub(crate) interrupted: bool,
     // On which lists it stands, so that it stands there once.
     pub(crate) on_ready: bool,
     pub(crate) on_waiting: bool,
     pub(crate) on_unflushed: bool,
+    /// Has been master: what moss itself had to tell it may stand above the limit, and is
+    /// still owed to it when another takes over.
+    pub(crate) was_master: bool,
     /// Counts among the open WebSockets.
     pub(crate) counted_open: bool,
     /// What counts of it in the sum of all that is held.
@@ -34,6 +37,7 @@ impl Peer {
             on_ready: false,
             on_waiting: false,
             on_unflushed: false,
+            was_master: false,
             counted_open: false,
             counted_held: 0,
         }
@@ -44,6 +48,10 @@ impl Peer {
     /// # Errors
     /// Nothing can be sent any more.
     pub(crate) fn flush(&mut self, spares: &mut Spares) -> io::Result<()> {
+        if self.socket.is_broken() {
+            // Queued since the send that failed: it would be waited for in vain.
+            self.session.discard_unsent();
+        }
         while !self.session.unsent().is_empty() && self.socket.is_writable() {
             let count = self.socket.send(self.session.unsent())?;
             self.session.advance(count, spares);

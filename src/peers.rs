@@ -1,8 +1,8 @@
 //! Every connection: its socket with its session, and the way of bytes between the two.
 //!
 //! Deliveries are queued here, each queue is sent once a turn, and the limits on unsent
-//! bytes are enforced. Nobody here knows the protocol: who left is put on a list, for
-//! the server to tell the relay.
+//! bytes are enforced. Nobody here decides who gets what: who left is put on a list,
+//! for the server to tell the relay.
 
 use std::time::{Duration, Instant};
 
@@ -34,10 +34,8 @@ pub(crate) struct Peers {
     unflushed: Vec<u64>,
     /// Peers that can receive no more; the relay is to be told.
     departed: Vec<u64>,
-    /// Peers that may be over, and are to be reaped.
+    /// Peers that are over, and are to be reaped.
     ended: Vec<u64>,
-    /// Who was last sent something as the master: its limit is another.
-    master: Option<u64>,
     /// Open WebSockets.
     open: usize,
     /// Empty buffers for whoever is sent something next.
@@ -59,7 +57,6 @@ impl Peers {
             unflushed: Vec::new(),
             departed: Vec::new(),
             ended: Vec::new(),
-            master: None,
             open: 0,
             spares: Spares::new(),
             held: 0,
@@ -184,7 +181,9 @@ impl Peers {
         match delivery {
             Delivery::Peer { to, packet } => self.queue(to, packet),
             Delivery::Master { to, packet } => {
-                self.master = Some(to);
+                if let Some(peer) = self.sessions.get_mut(to) {
+                    peer.was_master = true;
+                }
                 self.queue(to, packet);
             }
             Delivery::Broadcast { to, packet } => {
@@ -344,8 +343,8 @@ impl Peers {
     fn make_room(&mut self, id: u64, len: usize) {
         // The master's clients are held back above the limit; what moss itself has to
         // tell it may go on top, but not without end.
-        let factor = if self.master == Some(id) { 2 } else { 1 };
-        let limit = factor * self.limits.max_backlog_bytes;
+        let was_master = self.sessions.get(id).is_some_and(|peer| peer.was_master);
+        let limit = self.limits.max_backlog_bytes * if was_master { 2 } else { 1 };
         if self.backlog(id) + len > limit {
             self.flush(id);
             if self.backlog(id) + len > limit {

@@ -49,11 +49,6 @@ impl Socket {
         }
     }
 
-    /// The stream, for registering it.
-    pub fn stream_mut(&mut self) -> &mut TcpStream {
-        &mut self.stream
-    }
-
     /// Remembers what an event says. Its flags are hints: an error or an end is only
     /// believed when a read meets it, after all the bytes before it.
     pub fn note(&mut self, event: &Event) {
@@ -70,6 +65,11 @@ impl Socket {
     /// Whether [`send`](Self::send) may take something.
     pub fn is_writable(&self) -> bool {
         self.writable
+    }
+
+    /// Whether nothing can be sent any more.
+    pub fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Receives once.

@@ -95,7 +95,19 @@ fn master_that_never_reads_is_dropped_and_the_next_is_served() {
     reader.join().expect("the stalled master is told");
     let mut next = moss.master("2");
     let mut client = drain.join().expect("the client gets the next offer");
-    client.introduce(&mut next);
+    // What is left of the flood may come first.
+    client.send(r#"{"type":"hello"}"#);
+    wait_for_packet(&mut next, "hello");
+}
+
+#[test]
+fn stalled_master_hears_that_it_was_replaced() {
+    let moss = Moss::start();
+    let (mut stalled, _client, _floods) = stall(&moss, "1");
+    let _next = moss.master("2");
+    // Past a second, in which moss looks at everybody's limits.
+    thread::sleep(Duration::from_millis(1_500));
+    wait_for_packet(&mut stalled, "replaced");
 }
 
 #[test]
