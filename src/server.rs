@@ -1,9 +1,9 @@
 //! The poll loop: everything that happens, happens in a turn of it.
 //!
 //! `Server::turn` reads as the list of a turn's jobs, in their order. This file owns
-//! the poll, the signals and the clock (`now` is asked for once a turn and handed down),
-//! and decides who is read. It is the only one that knows both the relay and the
-//! sessions, and carries packets from one to the other.
+//! the poll, the signals and the clock (`now` is asked for after each poll and handed
+//! down), and decides who is read. It alone holds both the relay and the connections, and
+//! carries packets from one to the others.
 
 use std::io;
 use std::net::SocketAddr;
@@ -120,6 +120,8 @@ impl Server {
         self.accept();
         for id in self.peers.take_ready() {
             self.serve(id, buffer);
+            // Whoever is served next must not meet a master, or a client, that has gone.
+            self.tell_departures();
         }
         self.tick();
         self.tell_departures();
@@ -127,6 +129,7 @@ impl Server {
         self.peers.flush_all();
         self.tell_departures();
         self.review_pressure();
+        self.tell_departures();
         Ok(!self.is_stopped())
     }
 
@@ -184,6 +187,7 @@ impl Server {
             peer.session.put_back(input);
             peer.interrupted = (waits || budget.is_spent()) && peer.session.has_unparsed();
             self.peers.settle(id);
+            self.tell_departures();
             if budget.is_spent() {
                 return self.peers.serve_later(id);
             }

@@ -12,6 +12,7 @@ mod back_pressure;
 mod conformance;
 mod cut_off;
 mod deadlines;
+mod departures;
 mod fairness;
 mod flood;
 mod full_house;

@@ -1,0 +1,44 @@
+//! Who has gone is gone for everybody, even when much happens in one turn: moss is stopped
+//! while it happens, and learns of it all at once, in order.
+
+use rustix::process::Signal;
+
+use crate::process::stop;
+use crate::support::Moss;
+
+#[test]
+fn login_behind_the_end_of_the_master_gets_no_offer() {
+    let moss = Moss::start();
+    let master = moss.master("1");
+    let mut guest = moss.guest();
+    guest.expect_nothing();
+    stop(&moss);
+    drop(master);
+    guest.send(r#"{"type":"login"}"#);
+    moss.signal(Signal::CONT);
+    guest.expect_nothing();
+}
+
+#[test]
+fn packet_behind_the_end_of_the_master_is_answered() {
+    let moss = Moss::start();
+    let mut master = moss.master("1");
+    let (mut client, _) = moss.client_of(&mut master);
+    stop(&moss);
+    drop(master);
+    client.send(r#"{"type":"x"}"#);
+    moss.signal(Signal::CONT);
+    client.expect_error("no-master");
+}
+
+#[test]
+fn packet_behind_the_end_of_its_addressee_is_answered() {
+    let moss = Moss::start();
+    let mut master = moss.master("1");
+    let (client, id) = moss.client_of(&mut master);
+    stop(&moss);
+    drop(client);
+    master.send(&format!(r#"{{"type":"x","id":"{id}"}}"#));
+    moss.signal(Signal::CONT);
+    master.expect_error("unknown-client");
+}
