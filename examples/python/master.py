@@ -52,6 +52,10 @@ class Picture(VideoStreamTrack):
         return frame
 
 
+class Stop(Exception):
+    """There is no sense in going on, for this reason."""
+
+
 class Master:
     """One connection to moss, and the peer connections that were made through it."""
 
@@ -87,9 +91,9 @@ class Master:
         if type == "master-confirmation":
             print("master", flush=True)
         elif type == "moss-error" and payload["code"] == "replaced":
-            sys.exit("another master took over")
+            raise Stop("another master took over")
         elif type == "moss-error" and payload["code"] == "wrong-secret":
-            sys.exit("the secret is wrong")
+            raise Stop("the secret is wrong")
 
     async def hear_client(self, type, payload, id):
         if type == "offer":
@@ -153,12 +157,14 @@ async def main():
             await master.run(secret)
         except ConnectionClosed:
             print("connection lost", flush=True)
+        except Stop as stop:
+            return str(stop)
         finally:
             await master.close()
 
 
 if __name__ == "__main__":
     try:
-        asyncio.run(main())
+        sys.exit(asyncio.run(main()))
     except KeyboardInterrupt:
         pass
