@@ -250,7 +250,7 @@ impl Variables {
         let Some(offer) = optional(OFFER) else {
             return Err(problem(
                 OFFER,
-                "is not set; give the packet type that carries the offer, such as connection-offer",
+                "is not set; give the packet type that carries the offer, such as master-offer",
             ));
         };
         let types = Types {

@@ -198,6 +198,8 @@ impl Peers {
     pub(crate) fn close(&mut self, id: u64, code: u16, reason: &str) {
         let now = self.now;
         if let Some(peer) = self.sessions.get_mut(id) {
+            // The reason may be the master's words, which are not for the log.
+            log::debug!("{id}: closed with {code}");
             peer.session.close(code, reason, now);
             self.settle(id);
         }

@@ -241,8 +241,12 @@ impl Server {
     fn relay(&mut self, sender: u64, text: &str) {
         let before = self.relay.master();
         self.relay.handle(sender, text, &mut |delivery| self.peers.deliver(delivery));
-        if self.relay.master() != before {
-            log::info!("{sender} is master now; clients: {}", self.relay.clients().len());
+        match self.relay.master() {
+            master if master == before => {}
+            Some(_) => {
+                log::info!("{sender} is master now; clients: {}", self.relay.clients().len());
+            }
+            None => log::warn!("{sender}: the master sent too many wrong secrets: dropped"),
         }
     }
 
