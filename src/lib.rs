@@ -41,8 +41,8 @@
 //! | [`health`] | the question of `moss health` |
 //!
 //! Imports go one way: `config`, `packet` → `relay`; `config`, `http`, `backlog`,
-//! `frames` → `session`; `relay`, `sessions`, `session`, `socket` → `peer` →
-//! `peers` → `server` → `main`.
+//! `frames`, `input` → `session`; `relay`, `sessions`, `session`, `socket` → `peer` →
+//! `peers` → `server` → `main`; `config`, `hosts` → `environment` → `main`.
 //! `relay` and `session` do not know each other. Only `socket`, `listener`, `peers` and
 //! `server` name mio.
 //!
