@@ -98,13 +98,18 @@ fn quick_and_thorough_reading_agree() {
             texts.push(format!("{{{value}:1}}"));
         }
     }
-    // Every length of string, so that each position in a word of eight is met.
-    for len in 0..40 {
-        for end in ["", "\\n", "\"", "\u{1f}", "\u{80}", "\u{ff}", "!", "#", "[", "]", " "] {
+    // Every place in a block of 64 bytes, and across the border of two.
+    for len in 0..140 {
+        for end in [
+            "", "\\n", "\\t", "\"", "\\", "\\\"", "\\\\", "\\\\\"", "\\\\\\\"", "\\\\\\\\", "\\x",
+            "\\u12aF", "\\u12a", "\\u\"12", "\n", "\u{1f}", "\u{80}", "\u{ff}", "!", "#", "[", "]",
+            " ",
+        ] {
             texts.push(format!("{{\"type\":\"x\",\"payload\":\"{}{end}é\"}}", "s".repeat(len)));
+            texts.push(format!("{{\"type\":\"x\",\"payload\":\"{}{end}", "s".repeat(len)));
         }
     }
-    for depth in [1, 63, 64, 65, 200] {
+    for depth in [1, 61, 62, 63, 64, 65, 200] {
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
             let (open, close) = (open.repeat(depth), close.repeat(depth));
             texts.push(format!("{{\"type\":\"x\",\"payload\":{open}1{close}}}"));
@@ -159,7 +164,7 @@ fn deep_payload_overflows_no_stack() {
 
 #[test]
 fn outgoing_length_is_what_is_written() {
-    for sender in [None, Some(0), Some(9), Some(10), Some(u64::MAX)] {
+    for sender in [None, Some("0"), Some("18446744073709551615")] {
         let packet = Outgoing { kind: "\"x\"", payload: "[1, 2]", sender };
         let mut out = Vec::new();
         packet.write(&mut out);
