@@ -6,7 +6,7 @@
 //! frame, and what it answers goes straight into the backlog. Any error of it is final:
 //! it stays usable after one, and would even hand out the frame that it refused.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Cursor, Read, Write};
 
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -109,8 +109,55 @@ impl Write for FrameStream<'_> {
     }
 }
 
+/// What a frame's header says.
+#[derive(Debug)]
+pub(crate) struct Header {
+    /// Its own length.
+    pub(crate) len: usize,
+    pub(crate) payload_len: u64,
+    /// The kind and mask, if the frame is a whole message and breaks no rule so far.
+    pub(crate) whole: Option<(Data, [u8; 4])>,
+}
+
+impl Header {
+    /// Reads a header; nothing if it is not all there.
+    ///
+    /// # Errors
+    /// It breaks a rule.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Self>, Error> {
+        if let Some(header) = Self::parse_ordinary(bytes) {
+            return Ok(Some(header));
+        }
+        let mut cursor = Cursor::new(bytes);
+        Ok(FrameHeader::parse(&mut cursor)?.map(|(header, payload_len)| Self {
+            len: cursor.position() as usize,
+            payload_len,
+            whole: whole_message(&header),
+        }))
+    }
+
+    /// The header of nearly every packet: of a final, masked frame below 64 KiB. Read here
+    /// it costs a quarter of what tungstenite's way through a cursor does, which saves a
+    /// thirtieth of moss's own instructions for a packet of 200 bytes.
+    fn parse_ordinary(bytes: &[u8]) -> Option<Self> {
+        let data = match bytes.first()? {
+            0x81 => Data::Text,
+            0x82 => Data::Binary,
+            _ => return None,
+        };
+        let (payload_len, rest) = match bytes.get(1..)? {
+            [0xfe, high, low, rest @ ..] => (u16::from_be_bytes([*high, *low]).into(), rest),
+            [len @ 0x80..0xfe, rest @ ..] => (u64::from(len & 0x7f), rest),
+            _ => return None,
+        };
+        let &mask = rest.first_chunk()?;
+        let len = bytes.len() - rest.len() + mask.len();
+        Some(Self { len, payload_len, whole: Some((data, mask)) })
+    }
+}
+
 /// The kind and mask of a frame that is a whole message and breaks no rule.
-pub(crate) fn whole_message(header: &FrameHeader) -> Option<(Data, [u8; 4])> {
+fn whole_message(header: &FrameHeader) -> Option<(Data, [u8; 4])> {
     let plain = header.is_final && !header.rsv1 && !header.rsv2 && !header.rsv3;
     match header.opcode {
         OpCode::Data(data @ (Data::Text | Data::Binary)) if plain => Some((data, header.mask?)),
@@ -120,13 +167,17 @@ pub(crate) fn whole_message(header: &FrameHeader) -> Option<(Data, [u8; 4])> {
 
 /// RFC 6455, section 5.3. Eight bytes a step, which the compiler widens further.
 pub(crate) fn unmask(payload: &mut [u8], mask: [u8; 4]) {
-    let [a, b, c, d] = mask;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let half = u32::from_ne_bytes(mask);
+    let wide = u64::from(half) << 32 | u64::from(half);
     let (chunks, tail) = payload.as_chunks_mut::<8>();
     for chunk in chunks {
         *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
     }
-    for (byte, mask) in tail.iter_mut().zip(mask.iter().cycle()) {
+    let (chunks, tail) = tail.as_chunks_mut::<4>();
+    for chunk in chunks {
+        *chunk = (u32::from_ne_bytes(*chunk) ^ half).to_ne_bytes();
+    }
+    for (byte, mask) in tail.iter_mut().zip(mask) {
         *byte ^= mask;
     }
 }

@@ -18,16 +18,14 @@
 //! had enough, [`Session::put_back`].
 
 use std::borrow::Cow;
-use std::io::Cursor;
 use std::time::{Duration, Instant};
 
-use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::Data;
 use tungstenite::{Error, Message};
 
 use crate::backlog::{Backlog, Opcode, Spares};
 use crate::config::Config;
-use crate::frames::{Fragments, Progress, unmask, whole_message};
+use crate::frames::{Fragments, Header, Progress, unmask};
 use crate::http::{self, Head};
 pub use crate::input::Input;
 
@@ -286,14 +284,12 @@ impl Session {
         now: Instant,
     ) -> Option<Event<'i>> {
         let rest = input.rest();
-        let mut cursor = Cursor::new(&*rest);
-        let (header, payload_len) = match FrameHeader::parse(&mut cursor) {
-            Ok(Some(parsed)) => parsed,
+        let header = match Header::parse(rest) {
+            Ok(Some(header)) => header,
             Ok(None) => return None,
             Err(error) => return Some(self.violation(&error, now)),
         };
-        let header_len = cursor.position() as usize;
-        let payload_len = match usize::try_from(payload_len) {
+        let payload_len = match usize::try_from(header.payload_len) {
             Ok(len) if len <= max_bytes => len,
             // Told from the header alone: the payload may never come.
             _ => {
@@ -301,13 +297,13 @@ impl Session {
                 return Some(Event::Frame);
             }
         };
-        if rest.len() - header_len < payload_len {
+        if rest.len() - header.len < payload_len {
             return None;
         }
-        let frame = input.take(header_len + payload_len);
-        match whole_message(&header) {
+        let frame = input.take(header.len + payload_len);
+        match header.whole {
             Some((data, mask)) if self.fragments.is_none() => {
-                let payload = &mut frame[header_len..];
+                let payload = &mut frame[header.len..];
                 unmask(payload, mask);
                 let payload = &*payload;
                 if data == Data::Binary {
