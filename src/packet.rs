@@ -43,8 +43,8 @@ pub struct Outgoing<'a> {
     pub kind: &'a str,
     /// Any JSON value.
     pub payload: &'a str,
-    /// The client that a packet to the master came from.
-    pub sender: Option<u64>,
+    /// The id of the client that a packet to the master came from.
+    pub sender: Option<&'a str>,
 }
 
 /// The master's claim: the payload of `set-master`.
@@ -122,7 +122,7 @@ impl<'a> Packet<'a> {
 impl Outgoing<'_> {
     /// The packet's length in bytes, exactly as [`write`](Self::write) writes it.
     pub fn len(&self) -> usize {
-        let id = self.sender.map_or(0, |id| ID.len() + decimal_len(id) + 1);
+        let id = self.sender.map_or(0, |id| ID.len() + id.len() + 1);
         TYPE.len() + self.kind.len() + PAYLOAD.len() + self.payload.len() + id + 1
     }
 
@@ -139,7 +139,7 @@ impl Outgoing<'_> {
         out.extend_from_slice(self.payload.as_bytes());
         if let Some(id) = self.sender {
             out.extend_from_slice(ID);
-            out.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
+            out.extend_from_slice(id.as_bytes());
             out.push(b'"');
         }
         out.push(b'}');
@@ -261,8 +261,4 @@ fn parse_object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Invalid> {
         return Err(Invalid);
     }
     serde_json::from_str(text).map_err(|_| Invalid)
-}
-
-fn decimal_len(number: u64) -> usize {
-    number.checked_ilog10().unwrap_or(0) as usize + 1
 }

@@ -204,8 +204,9 @@ impl Relay {
         let Some(master) = &self.master else {
             return self.refuse(sender, ErrorCode::NoMaster, Some(&packet.kind), sink);
         };
-        let packet =
-            Outgoing { kind: packet.kind_json, payload: packet.payload, sender: Some(sender) };
+        let mut id = itoa::Buffer::new();
+        let sender = Some(id.format(sender));
+        let packet = Outgoing { kind: packet.kind_json, payload: packet.payload, sender };
         sink(Delivery::Master { to: master.id, packet });
     }
 

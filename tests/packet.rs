@@ -175,7 +175,7 @@ fn outgoing_length_is_what_is_written() {
 #[test]
 fn outgoing_keys_come_in_order() {
     let mut out = Vec::new();
-    Outgoing { kind: "\"x\"", payload: "1", sender: Some(7) }.write(&mut out);
+    Outgoing { kind: "\"x\"", payload: "1", sender: Some("7") }.write(&mut out);
     assert_eq!(out, br#"{"type":"x","payload":1,"id":"7"}"#);
 }
 

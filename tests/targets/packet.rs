@@ -54,7 +54,7 @@ fn check_claim(payload: &str) {
 
 /// What is passed on has the announced length, and reads as the same packet.
 fn check_written(packet: &Packet<'_>) {
-    let sent = Outgoing { kind: packet.kind_json, payload: packet.payload, sender: Some(7) };
+    let sent = Outgoing { kind: packet.kind_json, payload: packet.payload, sender: Some("7") };
     let mut text = Vec::new();
     sent.write(&mut text);
     assert_eq!(text.len(), sent.len());
