@@ -343,11 +343,11 @@ impl Peers {
     /// is sent now; if that does not help, the peer is cut off, so that nobody waits
     /// for it.
     fn make_room(&mut self, id: u64, len: usize) {
+        let Some(peer) = self.sessions.get(id) else { return };
         // The master's clients are held back above the limit; what moss itself has to
         // tell it may go on top, but not without end.
-        let was_master = self.sessions.get(id).is_some_and(|peer| peer.was_master);
-        let limit = self.limits.max_backlog_bytes * if was_master { 2 } else { 1 };
-        if self.backlog(id) + len > limit {
+        let limit = self.limits.max_backlog_bytes * if peer.was_master { 2 } else { 1 };
+        if peer.session.unsent().len() + len > limit {
             self.flush(id);
             if self.backlog(id) + len > limit {
                 self.cut(id, "reads too slowly");
