@@ -18,8 +18,11 @@ const MOST_SENT: usize = 64 << 10;
 /// How many empty buffers wait for the next connection.
 const MOST_SPARES: usize = 128;
 
-/// The capacity of a buffer above which it goes back to the allocator.
+/// The capacity of a buffer above which it is not for everybody.
 const LARGEST_SPARE: usize = 16 << 10;
+
+/// The capacity above which it goes back to the allocator in any case.
+const LARGEST_MUCH: usize = 1 << 20;
 
 /// Opcodes of the frames that moss writes (RFC 6455, section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +47,15 @@ pub struct Backlog {
     frame: usize,
 }
 
-/// Empty buffers on their way from one connection to the next: 2 MiB at most. They spare
+/// Empty buffers on their way from one connection to the next: 3 MiB at most. They spare
 /// an allocation for each receiver and turn, a twelfth of the time for one packet each.
 #[derive(Debug, Default)]
 pub struct Spares {
     buffers: Vec<Vec<u8>>,
+    /// For the master, whom a turn's packets of all clients go to: to grow a small one
+    /// would copy them once more.
+    large: Vec<u8>,
+    largest: usize,
 }
 
 impl Backlog {
@@ -87,10 +94,11 @@ impl Backlog {
         &mut self.bytes
     }
 
-    /// Takes an empty buffer to queue into, unless there is one.
-    pub fn lend(&mut self, spares: &mut Spares) {
+    /// Takes an empty buffer to queue into, unless there is one: a large one if `much` is
+    /// to be expected.
+    pub fn lend(&mut self, spares: &mut Spares, much: bool) {
         if self.bytes.capacity() == 0 {
-            self.bytes = spares.buffers.pop().unwrap_or_default();
+            self.bytes = spares.give(much);
         }
     }
 
@@ -131,15 +139,27 @@ impl Backlog {
 }
 
 impl Spares {
-    /// None yet.
-    pub const fn new() -> Self {
-        Self { buffers: Vec::new() }
+    /// None yet. A large one is kept if it is a small part of the `memory` bytes that all
+    /// peers may hold: whoever queues into it holds all of its capacity.
+    pub fn new(memory: usize) -> Self {
+        Self { largest: LARGEST_MUCH.min(memory / 64), ..Self::default() }
+    }
+
+    fn give(&mut self, much: bool) -> Vec<u8> {
+        if much && self.large.capacity() > 0 {
+            return mem::take(&mut self.large);
+        }
+        self.buffers.pop().unwrap_or_default()
     }
 
     fn take(&mut self, mut buffer: Vec<u8>) {
-        if self.buffers.len() < MOST_SPARES && buffer.capacity() <= LARGEST_SPARE {
-            buffer.clear();
-            self.buffers.push(buffer);
+        buffer.clear();
+        match buffer.capacity() {
+            0..=LARGEST_SPARE if self.buffers.len() < MOST_SPARES => self.buffers.push(buffer),
+            capacity if capacity <= self.largest && capacity > self.large.capacity() => {
+                self.large = buffer;
+            }
+            _ => {}
         }
     }
 }
@@ -190,7 +210,7 @@ mod tests {
     fn cut_keeps_the_frame_that_has_begun() {
         for (sent, left) in [(0, 0), (1, 101), (102, 0), (103, 999 + 4 - 1), (1105, 0)] {
             let mut backlog = backlog_of(&[100, 999, 70_000]);
-            backlog.advance(sent, &mut Spares::new());
+            backlog.advance(sent, &mut Spares::default());
             backlog.cut();
             assert_eq!(backlog.unsent().len(), left, "after {sent}");
         }
@@ -201,7 +221,7 @@ mod tests {
         let mut backlog = Backlog::default();
         backlog.push_raw(b"HTTP/1.1 101 X\r\n\r\n");
         backlog.push_frame(Opcode::Text, 3).extend(b"abc");
-        backlog.advance(5, &mut Spares::new());
+        backlog.advance(5, &mut Spares::default());
         backlog.cut();
         assert_eq!(backlog.unsent(), b"1.1 101 X\r\n\r\n");
     }
@@ -212,13 +232,27 @@ mod tests {
         let all = backlog.unsent().to_vec();
         let mut sent = 0;
         for step in [70_000, 50_000, 1, 30_000, 40_000] {
-            backlog.advance(step, &mut Spares::new());
+            backlog.advance(step, &mut Spares::default());
             sent += step;
             assert_eq!(backlog.unsent(), &all[sent..]);
         }
         backlog.cut();
         assert!(backlog.unsent().len() < 1_004);
-        backlog.advance(backlog.unsent().len(), &mut Spares::new());
+        backlog.advance(backlog.unsent().len(), &mut Spares::default());
         assert_eq!(backlog.held(), 0);
+    }
+    #[test]
+    fn large_buffer_waits_for_whoever_expects_much() {
+        let held_of_the_next = |memory, much| {
+            let mut spares = Spares::new(memory);
+            let mut backlog = backlog_of(&[100_000]);
+            backlog.advance(backlog.unsent().len(), &mut spares);
+            backlog.lend(&mut spares, much);
+            backlog.held()
+        };
+        assert!(held_of_the_next(64 << 20, true) >= 100_000);
+        assert_eq!(held_of_the_next(64 << 20, false), 0);
+        // It would be a large part of all that may be held.
+        assert_eq!(held_of_the_next(1 << 20, true), 0);
     }
 }

@@ -50,7 +50,6 @@ impl Peers {
     pub(crate) fn new(limits: Limits, now: Instant) -> Self {
         Self {
             sessions: Sessions::new(),
-            limits,
             now,
             ready: Vec::new(),
             waiting: Vec::new(),
@@ -58,9 +57,10 @@ impl Peers {
             departed: Vec::new(),
             ended: Vec::new(),
             open: 0,
-            spares: Spares::new(),
+            spares: Spares::new(limits.max_memory_bytes),
             held: 0,
             queued: 0,
+            limits,
         }
     }
 
@@ -363,7 +363,7 @@ impl Peers {
         if peer.session.phase() != Phase::Open {
             return;
         }
-        peer.session.lend(&mut self.spares);
+        peer.session.lend(&mut self.spares, peer.was_master);
         packet.write(peer.session.queue(Opcode::Text, len));
         peer.recount(&mut self.held);
         if !peer.on_unflushed {

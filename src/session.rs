@@ -107,9 +107,10 @@ impl Session {
         self.backlog.unsent()
     }
 
-    /// Gives the session an empty buffer to queue into, unless it has one.
-    pub fn lend(&mut self, spares: &mut Spares) {
-        self.backlog.lend(spares);
+    /// Gives the session an empty buffer to queue into, unless it has one; a large one if
+    /// `much` is to be expected.
+    pub fn lend(&mut self, spares: &mut Spares, much: bool) {
+        self.backlog.lend(spares, much);
     }
 
     /// `count` of the unsent bytes were sent; a buffer that is empty now is given back.

@@ -115,7 +115,7 @@ fn send(peer: &mut Peer, now: Instant) {
     let Peer { socket, session } = peer;
     while !session.unsent().is_empty() && socket.is_writable() {
         match socket.send(session.unsent()) {
-            Ok(count) => session.advance(count, &mut Spares::new()),
+            Ok(count) => session.advance(count, &mut Spares::default()),
             Err(_) => return session.broken(now),
         }
     }

@@ -28,7 +28,7 @@ fn cut_keeps_the_frame_that_has_begun() {
     for payload in [b"one", b"two"] {
         served.session.queue(Opcode::Text, 3).extend(payload);
     }
-    served.session.advance(1, &mut Spares::new());
+    served.session.advance(1, &mut Spares::default());
     served.session.cut(1013, "", served.now);
     assert_eq!(served.sent(), b"\x03one\x88\x02\x03\xf5");
 }

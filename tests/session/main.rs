@@ -93,7 +93,7 @@ impl Served {
     /// Sends everything.
     fn sent(&mut self) -> Vec<u8> {
         let sent = self.session.unsent().to_vec();
-        self.session.advance(sent.len(), &mut Spares::new());
+        self.session.advance(sent.len(), &mut Spares::default());
         sent
     }
 

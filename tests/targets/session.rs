@@ -81,7 +81,7 @@ fn run(stream: &[u8], sizes: &[usize], budget: usize) -> Outcome {
             received = &mut [];
         }
         outcome.sent.extend_from_slice(session.unsent());
-        session.advance(session.unsent().len(), &mut Spares::new());
+        session.advance(session.unsent().len(), &mut Spares::default());
         assert!(session.held() <= MAX_HELD_BYTES, "{} bytes held", session.held());
         if rest.is_empty() {
             break;
