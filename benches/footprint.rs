@@ -16,7 +16,7 @@ use load::crowd::{Crowd, MASTER};
 use load::driver::{Driver, Flow, Load};
 use load::options::Options;
 use load::report::{self, Series, Table, figure, median};
-use load::server::{Program, Server};
+use load::server::{self, Program, Server};
 
 const KIBI: f64 = 1024.0;
 
@@ -207,10 +207,9 @@ fn scale(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
         .collect()
 }
 
-/// At the default keepalive of 30 seconds each client is pinged twice or more
-/// while it is watched.
+/// Each client is pinged three times while it is watched.
 fn keepalive(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
-    const WATCHED: Duration = Duration::from_secs(90);
+    let watched = 3 * server::keepalive();
     let clients = options.crowd(15_000);
     let server = Server::start(program)?;
     let mut crowd = Crowd::new(&server)?;
@@ -218,7 +217,7 @@ fn keepalive(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
     let before = server.cpu_time()?;
     let pings_before = crowd.fleet.pings;
     let started = Instant::now();
-    while let Some(left) = WATCHED.checked_sub(started.elapsed()) {
+    while let Some(left) = watched.checked_sub(started.elapsed()) {
         crowd.fleet.turn_within(left, |_, _| {})?;
     }
     let watched = started.elapsed();

@@ -136,10 +136,17 @@ fn serve(moss: Option<&OsStr>) -> io::Result<Infallible> {
     if let Some(moss) = moss {
         return Err(Command::new(Path::new(moss)).exec());
     }
-    let keepalive = env::var(KEEPALIVE).ok().and_then(|text| text.parse().ok());
-    let bare = Bare::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), keepalive.unwrap_or(30))?;
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+    let bare = Bare::bind(address, keepalive().as_secs() as u32)?;
     println!("listening on {}:{}", Ipv4Addr::LOCALHOST, bare.port()?);
     bare.serve()
+}
+
+/// The servers' keepalive: moss's default, unless the environment says otherwise, which
+/// both inherit.
+pub(crate) fn keepalive() -> Duration {
+    let seconds = env::var(KEEPALIVE).ok().and_then(|text| text.parse::<u32>().ok());
+    Duration::from_secs(seconds.unwrap_or(30).into())
 }
 
 /// Raises the soft limit to the hard one and returns it.
