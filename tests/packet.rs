@@ -116,6 +116,13 @@ fn quick_and_thorough_reading_agree() {
             texts.push(format!("{{\"type\":\"x\",\"payload\":{open}1{close}]}}"));
         }
     }
+    // Deeper than the quick reading follows, and not all closed.
+    for depth in 55..70 {
+        for outer in 0..3 {
+            let (outer, open, close) = ("[".repeat(outer), "[".repeat(depth), "]".repeat(depth));
+            texts.push(format!("{{\"type\":\"x\",\"payload\":{outer}{{\"a\":[{open}{close}}}"));
+        }
+    }
     for text in &texts {
         let (quick, thorough) = (Packet::parse(text), Packet::parse_thoroughly(text));
         assert_eq!(format!("{quick:?}"), format!("{thorough:?}"), "{text:?}");
