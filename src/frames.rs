@@ -181,3 +181,36 @@ pub(crate) fn unmask(payload: &mut [u8], mask: [u8; 4]) {
         *byte ^= mask;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_headers_are_read_as_tungstenite_reads_them() {
+        for first in 0..=u8::MAX {
+            for second in 0..=u8::MAX {
+                let header = [first, second, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14];
+                for len in 0..=header.len() {
+                    let bytes = &header[..len];
+                    let Some(ordinary) = Header::parse_ordinary(bytes) else { continue };
+                    let mut cursor = Cursor::new(bytes);
+                    let (header, payload_len) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
+                    assert_eq!(ordinary.len as u64, cursor.position());
+                    assert_eq!(ordinary.payload_len, payload_len);
+                    assert_eq!(ordinary.whole, whole_message(&header));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_length_is_unmasked() {
+        for len in 0..40 {
+            let mut payload = vec![0; len];
+            unmask(&mut payload, [1, 2, 3, 4]);
+            let expected: Vec<u8> = [1, 2, 3, 4].into_iter().cycle().take(len).collect();
+            assert_eq!(payload, expected);
+        }
+    }
+}
