@@ -18,10 +18,10 @@ const MOST_SENT: usize = 64 << 10;
 /// How many empty buffers wait for the next connection.
 const MOST_SPARES: usize = 128;
 
-/// The capacity of a buffer above which it is not for everybody.
+/// The capacity of a buffer above which it is not for everybody, in bytes.
 const LARGEST_SPARE: usize = 16 << 10;
 
-/// The capacity above which it goes back to the allocator in any case.
+/// The capacity above which it goes back to the allocator in any case, in bytes.
 const LARGEST_MUCH: usize = 1 << 20;
 
 /// Opcodes of the frames that moss writes (RFC 6455, section 5.2).
@@ -55,6 +55,7 @@ pub struct Spares {
     /// For the master, whom a turn's packets of all clients go to: to grow a small one
     /// would copy them once more.
     large: Vec<u8>,
+    /// The most that its capacity may be, in bytes.
     largest: usize,
 }
 
@@ -154,12 +155,12 @@ impl Spares {
 
     fn take(&mut self, mut buffer: Vec<u8>) {
         buffer.clear();
-        match buffer.capacity() {
-            0..=LARGEST_SPARE if self.buffers.len() < MOST_SPARES => self.buffers.push(buffer),
-            capacity if capacity <= self.largest && capacity > self.large.capacity() => {
-                self.large = buffer;
+        if buffer.capacity() <= LARGEST_SPARE {
+            if self.buffers.len() < MOST_SPARES {
+                self.buffers.push(buffer);
             }
-            _ => {}
+        } else if buffer.capacity() <= self.largest && buffer.capacity() > self.large.capacity() {
+            self.large = buffer;
         }
     }
 }
@@ -241,6 +242,7 @@ mod tests {
         backlog.advance(backlog.unsent().len(), &mut Spares::default());
         assert_eq!(backlog.held(), 0);
     }
+
     #[test]
     fn large_buffer_waits_for_whoever_expects_much() {
         let held_of_the_next = |memory, much| {
