@@ -10,9 +10,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use moss::config::Config;
-use moss::packet::Packet;
-use moss::relay::{Delivery, Relay};
+use moss::protocol::packet::Packet;
+use moss::protocol::relay::{Delivery, Relay};
+use moss::settings::config::Config;
 use serde_json::Value;
 
 const MASTER: u64 = 7 << 20;

@@ -18,53 +18,40 @@
 //!           └───────────────────────── server ─────────────────────────────┘
 //! ```
 //!
-//! | module | owns |
-//! |---|---|
-//! | [`config`] | every setting, as a value |
-//! | [`environment`] | where the settings come from: environment and `.env`, read once |
-//! | `hosts` | names for the address to listen on |
-//! | [`packet`] | the JSON envelope: parse, encode, reserved types, error codes |
-//! | `envelope` | a quick look for an ordinary packet's parts; speed alone |
-//! | [`relay`] | who is master, who is logged in, the offer; *(sender, packet) → deliveries* |
-//! | [`sessions`] | the slab, its ids and tokens |
-//! | [`http`] | request head → upgrade or answer |
-//! | [`backlog`] | what one connection has not sent yet |
-//! | `frames` | the short way for plain frames, and tungstenite's for all others |
-//! | `input` | received bytes while they are parsed |
-//! | [`session`] | one connection's life: bytes in, packets out, and back; deadlines |
-//! | [`socket`] | one non-blocking TCP stream and its readiness |
-//! | `peer` | one session with its socket |
-//! | `peers` | all of them: queueing, flushing, limits on bytes |
-//! | `pressure` | when clients wait for a master that does not keep up |
-//! | `listener` | accepting, and resting when there is no room |
-//! | [`server`] | the poll loop, signals, the clock |
-//! | [`health`] | the question of `moss health` |
+//! Each folder is a room, and knows only those above it:
 //!
-//! Imports go one way: `config`, `packet` → `relay`; `config`, `http`, `backlog`,
-//! `frames`, `input` → `session`; `relay`, `sessions`, `session`, `socket` → `peer` →
-//! `peers` → `server` → `main`; `config`, `hosts` → `environment` → `main`.
-//! `relay` and `session` do not know each other. Only `socket`, `listener`, `peers` and
-//! `server` name mio.
+//! | room | module | owns |
+//! |---|---|---|
+//! | `settings` | [`config`](settings::config) | every setting, as a value |
+//! | | [`environment`](settings::environment) | where the settings come from: environment and `.env`, read once |
+//! | | `hosts` | names for the address to listen on |
+//! | `protocol` | [`packet`](protocol::packet) | the JSON envelope: parse, encode, error codes |
+//! | | `envelope` | a quick look for an ordinary packet's parts; speed alone |
+//! | | [`relay`](protocol::relay) | who is master, who is logged in, the offer; *(sender, packet) → deliveries* |
+//! | `http` | [`head`](http::head) | request head → upgrade or answer |
+//! | | [`answer`](http::answer) | the answers, as bytes |
+//! | `connection` | [`session`](connection::session) | one connection's life: bytes in, packets out, and back; deadlines |
+//! | | `input` | received bytes while they are parsed |
+//! | | `frames` | the short way for plain frames, and tungstenite's for all others |
+//! | | [`backlog`](connection::backlog) | what one connection has not sent yet |
+//! | `server` | [`server`] | the poll loop, signals, the clock |
+//! | | [`socket`](server::socket) | one non-blocking TCP stream and its readiness |
+//! | | [`table`](server::table) | the slab, its ids and tokens |
+//! | | `peer`, `peers` | one session with its socket; all of them: queueing, flushing, limits on bytes |
+//! | | `pressure` | when clients wait for a master that does not keep up |
+//! | | `listener` | accepting, and resting when there is no room |
+//! | `operate` | [`journal`](operate::journal) | the log |
+//! | | [`probe`](operate::probe) | the question of `moss health` |
 //!
-//! To see how a packet is treated, start at [`relay::Relay::handle`]; how a connection
-//! is, at [`session::Session`]; in which order things happen, at `Server::turn`.
+//! `protocol` and `connection` do not know each other. Only `server` names mio.
+//!
+//! To see how a packet is treated, start at [`protocol::relay::Relay::handle`]; how a
+//! connection is, at [`connection::session::Session`]; in which order things happen, at
+//! `Server::turn`.
 
-pub mod backlog;
-pub mod config;
-mod envelope;
-pub mod environment;
-mod frames;
-pub mod health;
-mod hosts;
+pub mod connection;
 pub mod http;
-mod input;
-mod listener;
-pub mod packet;
-mod peer;
-mod peers;
-mod pressure;
-pub mod relay;
+pub mod operate;
+pub mod protocol;
 pub mod server;
-pub mod session;
-pub mod sessions;
-pub mod socket;
+pub mod settings;

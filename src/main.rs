@@ -1,15 +1,13 @@
 //! The moss program: arguments and environment in, exit status out.
 
-mod journal;
-
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 
 use lexopt::prelude::*;
-use moss::environment;
-use moss::health;
+use moss::operate::{journal, probe};
 use moss::server::Server;
+use moss::settings::environment;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const USAGE: &str = "\
@@ -126,7 +124,7 @@ fn ask_health() -> ExitCode {
     // The limit on descriptors is the server's concern, not the question's.
     let answer = environment::load(u64::MAX)
         .map_err(|error| error.to_string())
-        .and_then(|config| health::ask(config.listen));
+        .and_then(|config| probe::ask(config.listen));
     let (Ok(line) | Err(line)) = &answer;
     say(&format!("{line}\n"));
     if answer.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -1,6 +1,8 @@
 //! The envelope by itself: what is read, what is refused, what is written.
 
-use moss::packet::{Claim, EMPTY_PAYLOAD, ErrorCode, Invalid, Outgoing, Packet, parse_id};
+use moss::protocol::packet::{
+    Claim, EMPTY_PAYLOAD, ErrorCode, Invalid, Outgoing, Packet, parse_id,
+};
 
 #[test]
 fn payload_is_kept_byte_for_byte() {
@@ -175,7 +177,7 @@ fn outgoing_length_is_what_is_written() {
         let packet = Outgoing { kind: "\"x\"", payload: "[1, 2]", sender };
         let mut out = Vec::new();
         packet.write(&mut out);
-        assert_eq!(out.len(), packet.len());
+        assert_eq!(out.len(), packet.encoded_len());
     }
 }
 

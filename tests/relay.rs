@@ -1,9 +1,9 @@
 //! The protocol's core without sockets: who is told what, in which order, and what is
 //! forgotten. Connections are numbers; 1 and 2 are mostly masters.
 
-use moss::config::{Config, Types};
-use moss::packet::Outgoing;
-use moss::relay::{Delivery, Relay};
+use moss::protocol::packet::Outgoing;
+use moss::protocol::relay::{Delivery, Relay};
+use moss::settings::config::{Config, Types};
 
 const LOGIN: &str = r#"{"type":"login"}"#;
 const OFFER_A: &str = r#"{"type":"set-master","payload":{"secret":"right","sdp":"A"}}"#;

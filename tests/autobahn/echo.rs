@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use moss::backlog::{Opcode, Spares};
-use moss::config::Config;
-use moss::session::{Event, Phase, Session};
-use moss::sessions::Sessions;
-use moss::socket::{Received, Socket};
+use moss::connection::backlog::{Opcode, Spares};
+use moss::connection::session::{Event, Phase, Session};
+use moss::server::socket::{Received, Socket};
+use moss::server::table::Table;
+use moss::settings::config::Config;
 
 /// The suite's longest message, in group 9, has 16 MiB.
 const MAX_PACKET_BYTES: usize = 16 << 20;
@@ -37,7 +37,7 @@ fn main() -> io::Result<()> {
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     println!("listening on {}", listener.local_addr()?);
 
-    let mut peers: Sessions<Peer> = Sessions::new();
+    let mut peers: Table<Peer> = Table::new();
     let mut events = Events::with_capacity(64);
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -71,7 +71,7 @@ fn main() -> io::Result<()> {
 }
 
 fn add(
-    peers: &mut Sessions<Peer>,
+    peers: &mut Table<Peer>,
     mut stream: TcpStream,
     poll: &Poll,
     now: Instant,
@@ -104,7 +104,7 @@ fn receive(peer: &mut Peer, buffer: &mut [u8], config: &Config, now: Instant) {
                 Event::Binary(bytes) => {
                     session.queue(Opcode::Binary, bytes.len()).extend_from_slice(&bytes);
                 }
-                Event::Frame => {}
+                Event::Handled => {}
             }
         }
         session.put_back(input);

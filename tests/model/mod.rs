@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use moss::config::Types;
-use moss::packet::{ErrorCode, Outgoing};
-use moss::relay::Delivery;
+use moss::protocol::packet::{ErrorCode, Outgoing};
+use moss::protocol::relay::Delivery;
+use moss::settings::config::Types;
 
 /// Who is what.
 pub(crate) struct Model {

@@ -18,8 +18,8 @@ from websockets.sync.client import connect
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text()
 TEMPLATE = (REPOSITORY / "template.env").read_text()
-CONFIG = (REPOSITORY / "src/environment.rs").read_text()
-PACKET = (REPOSITORY / "src/packet.rs").read_text()
+CONFIG = (REPOSITORY / "src/settings/environment.rs").read_text()
+PACKET = (REPOSITORY / "src/protocol/packet.rs").read_text()
 MOSS = os.environ["MOSS_BIN"]
 
 # Far more than anything here takes on a busy machine: a limit for a hang.

@@ -1,7 +1,7 @@
 //! From accept to the end: deadlines, last words, and who waits for whom.
 
 use super::*;
-use moss::backlog::Spares;
+use moss::connection::backlog::Spares;
 
 #[test]
 fn close_reason_is_cut_on_a_character_boundary() {
@@ -144,7 +144,7 @@ fn broken_connection_is_over_at_once() {
 fn http_answer_ends_what_is_no_websocket() {
     let mut served = Served::new();
     let said = served.receive(b"GET /nowhere HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n");
-    assert_eq!(said, [Event::Frame]);
+    assert_eq!(said, [Event::Handled]);
     let sent = String::from_utf8(served.sent()).unwrap();
     assert!(sent.starts_with("HTTP/1.1 404 ") && sent.matches("HTTP/1.1").count() == 1, "{sent}");
     assert_eq!((served.session.phase(), served.session.held()), (Phase::Ending, 0));

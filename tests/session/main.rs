@@ -9,9 +9,9 @@ mod rules;
 
 use std::time::{Duration, Instant};
 
-use moss::backlog::{Opcode, Spares};
-use moss::config::Config;
-use moss::session::{ENDING_TIMEOUT, Event, HEAD_TIMEOUT, Phase, Session};
+use moss::connection::backlog::{Opcode, Spares};
+use moss::connection::session::{ENDING_TIMEOUT, Event, HEAD_TIMEOUT, Phase, Session};
+use moss::settings::config::Config;
 
 const UPGRADE: &[u8] =
     b"GET / HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -118,7 +118,7 @@ fn owned(event: Event<'_>) -> Event<'static> {
         Event::Binary(bytes) => Event::Binary(bytes.into_owned().into()),
         Event::Upgrade(response) => Event::Upgrade(response),
         Event::Health => Event::Health,
-        Event::Frame => Event::Frame,
+        Event::Handled => Event::Handled,
     }
 }
 

@@ -2,7 +2,7 @@
 //! written here, whatever a peer sends.
 
 use super::*;
-use moss::backlog::Spares;
+use moss::connection::backlog::Spares;
 
 #[test]
 fn session_at_rest_owns_no_heap() {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::random::Random;
-use moss::backlog::Spares;
+use moss::connection::backlog::Spares;
 
 /// A conversation with all that a session knows; its last frame is a Close.
 fn conversation(large: usize) -> Vec<u8> {
@@ -34,7 +34,7 @@ fn spent_budget_is_gone_on_with_without_new_bytes() {
     assert!(served.session.has_unparsed());
     assert_eq!(served.take(&mut [], &mut said), 1);
     assert!(!served.session.has_unparsed());
-    assert_eq!(said, [text("1"), Event::Frame, text("3")]);
+    assert_eq!(said, [text("1"), Event::Handled, text("3")]);
     assert_eq!(served.sent(), unmasked(FIN | PONG, b"2"));
     assert_eq!(served.session.held(), 0);
 }

@@ -19,7 +19,7 @@ fn assert_fails(offence: &[u8], code: u16) {
         served.receive(&before);
         assert_eq!(served.sent().len(), 2 * pongs);
         let said = served.receive(&[offence, &message[..]].concat());
-        assert!(said.iter().all(|event| *event == Event::Frame), "{offence:?}: {said:?}");
+        assert!(said.iter().all(|event| *event == Event::Handled), "{offence:?}: {said:?}");
         assert_eq!(served.close_code(), code, "{offence:?} behind {before:?}");
         assert_eq!(served.receive(&message), []);
         assert_eq!(served.sent(), b"");
@@ -72,14 +72,14 @@ fn text_that_is_no_utf8_is_inconsistent_data() {
     // No start, an overlong spelling, half a surrogate pair, too large, an end too soon.
     for bad in [&b"\xff"[..], b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"a\xe2\x82"] {
         let mut served = Served::open();
-        assert_eq!(served.receive(&frame(FIN | TEXT, bad)), [Event::Frame]);
+        assert_eq!(served.receive(&frame(FIN | TEXT, bad)), [Event::Handled]);
         assert_eq!(served.close_code(), 1007);
 
         assert_fails(&close(1000, bad), 1007);
 
         let mut served = Served::open();
         let fragments = [frame(TEXT, b"a"), frame(CONTINUATION, b""), frame(FIN, bad)];
-        assert_eq!(served.receive(&fragments.concat()), [const { Event::Frame }; 3]);
+        assert_eq!(served.receive(&fragments.concat()), [const { Event::Handled }; 3]);
         assert_eq!(served.close_code(), 1007);
     }
 }
@@ -99,7 +99,7 @@ fn text_in_fragments_fails_at_the_first_wrong_byte() {
 fn characters_may_be_cut_by_fragments() {
     let mut served = Served::open();
     let pieces = [frame(TEXT, b"\xe2"), frame(CONTINUATION, b"\x82"), frame(FIN, b"\xac")];
-    assert_eq!(served.receive(&pieces.concat()), [Event::Frame, Event::Frame, text("€")]);
+    assert_eq!(served.receive(&pieces.concat()), [Event::Handled, Event::Handled, text("€")]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn binary_need_not_be_text() {
     let frames = [frame(FIN | BINARY, b"\xff"), frame(BINARY, b"\xff"), frame(FIN, b"\xfe")];
     assert_eq!(
         served.receive(&frames.concat()),
-        [Event::Binary(b"\xff"[..].into()), Event::Frame, Event::Binary(b"\xff\xfe"[..].into())]
+        [Event::Binary(b"\xff"[..].into()), Event::Handled, Event::Binary(b"\xff\xfe"[..].into())]
     );
 }
 
@@ -126,7 +126,7 @@ fn message_within_a_message_is_a_protocol_error() {
     for first in [TEXT, BINARY, FIN | TEXT, FIN | BINARY] {
         let mut served = Served::open();
         let said = served.receive(&[frame(TEXT, b"{"), frame(first, b"{}")].concat());
-        assert_eq!(said, [Event::Frame, Event::Frame]);
+        assert_eq!(said, [Event::Handled, Event::Handled]);
         assert_eq!(served.close_code(), 1002);
     }
 }
@@ -184,7 +184,7 @@ fn pings_are_answered_in_order_and_between_fragments() {
         ]
         .concat(),
     );
-    let message = said.iter().position(|event| *event != Event::Frame);
+    let message = said.iter().position(|event| *event != Event::Handled);
     assert_eq!((message, &said[6], said.len()), (Some(6), &text("abc"), 8));
     let pongs = [&b"1"[..], b"", &longest, b"2"].map(|payload| unmasked(FIN | PONG, payload));
     assert_eq!(served.sent(), pongs.concat());
@@ -199,7 +199,7 @@ fn close_is_echoed_and_nothing_behind_it_heard() {
             served.receive(before);
             let late = frame(FIN | TEXT, b"{}");
             let said = served.receive(&[frame(FIN | CLOSE, payload), late.clone()].concat());
-            assert_eq!(said, [Event::Frame]);
+            assert_eq!(said, [Event::Handled]);
             assert_eq!(served.sent(), unmasked(FIN | CLOSE, payload));
             assert_eq!(served.session.phase(), Phase::Ending);
             assert_eq!(served.receive(&late), []);

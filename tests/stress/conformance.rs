@@ -4,8 +4,8 @@
 
 use std::time::Instant;
 
-use moss::config::Config;
-use moss::session::{Event, Phase, Session};
+use moss::connection::session::{Event, Phase, Session};
+use moss::settings::config::Config;
 
 use crate::support::frame;
 

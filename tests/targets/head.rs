@@ -3,8 +3,8 @@
 //! whatever is answered is well-formed HTTP.
 
 use httparse::{EMPTY_HEADER, Response, Status};
-use moss::config::AllowedOrigins;
-use moss::http::{Head, MAX_HEAD_BYTES, read_head};
+use moss::http::head::{Head, MAX_HEAD_BYTES, read_head};
+use moss::settings::config::AllowedOrigins;
 use tungstenite::handshake::derive_accept_key;
 
 /// Every prefix of a head up to this size is tried, and a sample of a longer one's.

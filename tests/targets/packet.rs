@@ -4,7 +4,7 @@
 //! (A `serde_json::Value` can't be that reader: it drops duplicate keys, and refuses
 //! numbers and depths that moss passes on. Where it reads a text, it has a say too.)
 
-use moss::packet::{Claim, EMPTY_PAYLOAD, Outgoing, Packet, parse_id};
+use moss::protocol::packet::{Claim, EMPTY_PAYLOAD, Outgoing, Packet, parse_id};
 use serde_json::Value;
 
 /// Panics if moss reads `data` as anything else than it is.
@@ -57,7 +57,7 @@ fn check_written(packet: &Packet<'_>) {
     let sent = Outgoing { kind: packet.kind_json, payload: packet.payload, sender: Some("7") };
     let mut text = Vec::new();
     sent.write(&mut text);
-    assert_eq!(text.len(), sent.len());
+    assert_eq!(text.len(), sent.encoded_len());
     let text = String::from_utf8(text).expect("made of text");
     let received = Packet::parse(&text).expect("made of a packet");
     assert_eq!(

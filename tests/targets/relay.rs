@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use moss::config::Config;
-use moss::relay::{Delivery, Relay};
+use moss::protocol::relay::{Delivery, Relay};
+use moss::settings::config::Config;
 use serde_json::Value;
 
 use crate::model::{Action, Claim, Expected, Model, Named, Told};

@@ -5,9 +5,9 @@
 use std::io::{self, Read, Write};
 use std::time::Instant;
 
-use moss::backlog::Spares;
-use moss::config::Config;
-use moss::session::{Event, Phase, Session};
+use moss::connection::backlog::Spares;
+use moss::connection::session::{Event, Phase, Session};
+use moss::settings::config::Config;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
@@ -97,7 +97,7 @@ fn owned(event: Event<'_>) -> Event<'static> {
         Event::Binary(bytes) => Event::Binary(bytes.into_owned().into()),
         Event::Upgrade(response) => Event::Upgrade(response),
         Event::Health => Event::Health,
-        Event::Frame => Event::Frame,
+        Event::Handled => Event::Handled,
     }
 }
 

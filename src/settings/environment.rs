@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::config::{AllowedOrigins, Config, DESCRIPTOR_RESERVE, Limits, Secret, Types};
-use crate::hosts;
-use crate::packet::RESERVED_TYPES;
+use crate::settings::config::{
+    AllowedOrigins, Config, DESCRIPTOR_RESERVE, Limits, RESERVED_TYPES, Secret, Types,
+};
+use crate::settings::hosts;
 
 /// The slab's index has 20 bits; the topmost slots are left for moss's own tokens.
 const MOST_CONNECTIONS: u64 = (1 << 20) - 64;

@@ -23,11 +23,12 @@ use std::time::{Duration, Instant};
 use tungstenite::protocol::frame::coding::Data;
 use tungstenite::{Error, Message};
 
-use crate::backlog::{Backlog, Opcode, Spares};
-use crate::config::Config;
-use crate::frames::{Fragments, Header, Progress, unmask};
-use crate::http::{self, Head};
-pub use crate::input::Input;
+use crate::connection::backlog::{Backlog, Opcode, Spares};
+use crate::connection::frames::{Fragments, Header, Progress, unmask};
+pub use crate::connection::input::Input;
+use crate::http::answer;
+use crate::http::head::{self, Head};
+use crate::settings::config::Config;
 
 /// From accept to a finished request head, whatever the peer drips.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,8 +79,8 @@ pub enum Event<'i> {
     Text(Cow<'i, str>),
     /// A binary message.
     Binary(Cow<'i, [u8]>),
-    /// A frame that needs nothing from the caller, but was work.
-    Frame,
+    /// Handled by the session itself, a refused request included; counts against the budget.
+    Handled,
 }
 
 impl Session {
@@ -226,7 +227,7 @@ impl Session {
     /// when it is time.
     pub fn tick(&mut self, keepalive: Duration, now: Instant) {
         match self.phase {
-            Phase::Head if now >= self.deadline => self.answer(&http::too_slow(), now),
+            Phase::Head if now >= self.deadline => self.answer(&answer::too_slow(), now),
             Phase::Open => {
                 let silence = now.saturating_duration_since(self.heard);
                 if silence >= keepalive && !self.pinged {
@@ -264,7 +265,7 @@ impl Session {
         config: &Config,
         now: Instant,
     ) -> Option<Event<'i>> {
-        match http::read_head(input.rest(), &config.allowed_origins) {
+        match head::read_head(input.rest(), &config.allowed_origins) {
             Head::Incomplete => None,
             Head::Upgrade { len, response } => {
                 input.take(len);
@@ -273,7 +274,7 @@ impl Session {
             Head::Health => Some(Event::Health),
             Head::Answer(answer) => {
                 self.answer(&answer, now);
-                Some(Event::Frame)
+                Some(Event::Handled)
             }
         }
     }
@@ -295,7 +296,7 @@ impl Session {
             // Told from the header alone: the payload may never come.
             _ => {
                 self.close(1009, "packet too long", now);
-                return Some(Event::Frame);
+                return Some(Event::Handled);
             }
         };
         if rest.len() - header.len < payload_len {
@@ -314,7 +315,7 @@ impl Session {
                     Ok(text) => Some(Event::Text(text.into())),
                     Err(_) => {
                         self.close(1007, "text is not UTF-8", now);
-                        Some(Event::Frame)
+                        Some(Event::Handled)
                     }
                 }
             }
@@ -346,7 +347,7 @@ impl Session {
             Ok(Progress::Closed) => self.end(now),
             Err(error) => return self.violation(&error, now),
         }
-        Event::Frame
+        Event::Handled
     }
 
     /// The peer broke a rule of RFC 6455: fail the connection (section 7.1.7).
@@ -356,6 +357,6 @@ impl Session {
             Error::Capacity(_) => self.close(1009, "packet too long", now),
             _ => self.close(1002, "protocol error", now),
         }
-        Event::Frame
+        Event::Handled
     }
 }

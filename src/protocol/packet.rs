@@ -6,18 +6,14 @@
 //! escapes and duplicate keys inside it all survive.
 //!
 //! Nothing here knows who sends or who receives. What a packet *does* is decided in
-//! [`relay`](crate::relay).
+//! [`relay`](crate::protocol::relay).
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::envelope::{self, Envelope};
-
-/// Types with a fixed meaning; no configured type may be one of them.
-pub const RESERVED_TYPES: [&str; 5] =
-    ["ping", "pong", "login", "set-master", "master-confirmation"];
+use crate::protocol::envelope::{self, Envelope};
 
 /// A payload that is absent reads as the empty string, and moss's own packets that
 /// have nothing to say carry it.
@@ -121,14 +117,9 @@ impl<'a> Packet<'a> {
 
 impl Outgoing<'_> {
     /// The packet's length in bytes, exactly as [`write`](Self::write) writes it.
-    pub fn len(&self) -> usize {
+    pub fn encoded_len(&self) -> usize {
         let id = self.sender.map_or(0, |id| ID.len() + id.len() + 1);
         TYPE.len() + self.kind.len() + PAYLOAD.len() + self.payload.len() + id + 1
-    }
-
-    /// Never: the shortest packet has an empty type and 24 bytes.
-    pub fn is_empty(&self) -> bool {
-        false
     }
 
     /// Appends the packet's text.

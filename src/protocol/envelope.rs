@@ -7,7 +7,7 @@
 //!
 //! It buys speed alone: a packet of 200 bytes is read in half the time that serde_json
 //! takes, which at full load is a sixth of all that a packet costs. Take it out of
-//! [`Packet::parse`](crate::packet::Packet::parse), and everything still holds. A fuzzer
+//! [`Packet::parse`](crate::protocol::packet::Packet::parse), and everything still holds. A fuzzer
 //! compares the two.
 //!
 //! Where strings end is found by bits, a block of the text at a time, as simdjson does it;

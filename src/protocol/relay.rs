@@ -18,8 +18,10 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use subtle::ConstantTimeEq;
 
-use crate::config::{Config, Secret};
-use crate::packet::{Claim, EMPTY_PAYLOAD, ErrorCode, Outgoing, Packet, parse_id, unquote};
+use crate::protocol::packet::{
+    Claim, EMPTY_PAYLOAD, ErrorCode, Outgoing, Packet, parse_id, unquote,
+};
+use crate::settings::config::{Config, Secret};
 
 /// Wrong secrets that one connection may send; the last of them closes it. This stops
 /// a loop, not an attacker, who just connects anew: the secret must be long.

@@ -1,5 +1,5 @@
 //! Every setting of moss, as a value. Where the values come from is
-//! [`environment`](crate::environment)'s.
+//! [`environment`](crate::settings::environment)'s.
 //!
 //! A [`Config`] that was read from there is usable: limits fit each other, packet types
 //! are distinct, the address is resolved. Callers may rely on that and check nothing
@@ -18,6 +18,10 @@ pub const DESCRIPTOR_RESERVE: usize = 32;
 /// Connections beyond [`Limits::max_connections`] whose request head is still read,
 /// so that a full house answers 503 and `/health` instead of hanging.
 pub const HEAD_RESERVE: usize = 16;
+
+/// Types with a fixed meaning; no configured type may be one of them.
+pub const RESERVED_TYPES: [&str; 5] =
+    ["ping", "pong", "login", "set-master", "master-confirmation"];
 
 /// The whole configuration of one moss.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! The slab of connections, their ids and their tokens.
+//! The table of peers: a slab, with its ids and tokens.
 //!
 //! An id is `serial << 20 | slot`: the slot is the slab's index and finds the entry in
 //! one step; the serial counts accepted connections and makes the id one that was
@@ -22,7 +22,7 @@ pub const FIRST_FREE_TOKEN: usize = (1 << SLOT_BITS) - 32;
 
 /// Connections by id.
 #[derive(Debug)]
-pub struct Sessions<T> {
+pub struct Table<T> {
     slab: Slab<Entry<T>>,
     /// The next connection's; wraps after 2⁴⁴ connections.
     serial: u64,
@@ -34,7 +34,7 @@ struct Entry<T> {
     value: T,
 }
 
-impl<T> Sessions<T> {
+impl<T> Table<T> {
     /// No connections, and ids that start anywhere.
     pub fn new() -> Self {
         // The standard library seeds its hash maps at random: randomness enough for
@@ -98,7 +98,7 @@ impl<T> Sessions<T> {
     }
 }
 
-impl<T> Default for Sessions<T> {
+impl<T> Default for Table<T> {
     fn default() -> Self {
         Self::new()
     }
@@ -112,45 +112,45 @@ fn slot(id: u64) -> usize {
 mod tests {
     use super::*;
 
-    fn insert(sessions: &mut Sessions<char>, value: char) -> u64 {
-        sessions.insert_with(|_| Ok::<_, ()>(value)).unwrap()
+    fn insert(table: &mut Table<char>, value: char) -> u64 {
+        table.insert_with(|_| Ok::<_, ()>(value)).unwrap()
     }
 
     #[test]
     fn reused_slot_gets_another_id() {
-        let mut sessions = Sessions::new();
-        let first = insert(&mut sessions, 'a');
-        assert_eq!(sessions.remove(first), Some('a'));
-        let second = insert(&mut sessions, 'b');
+        let mut table = Table::new();
+        let first = insert(&mut table, 'a');
+        assert_eq!(table.remove(first), Some('a'));
+        let second = insert(&mut table, 'b');
         assert_eq!(slot(first), slot(second));
         assert_ne!(first, second);
-        assert_eq!(sessions.get(first), None);
-        assert_eq!(sessions.remove(first), None);
-        assert_eq!(sessions.id_of_token(first as usize), None);
-        assert_eq!(sessions.id_of_token(second as usize), Some(second));
-        assert_eq!(sessions.get(second), Some(&'b'));
+        assert_eq!(table.get(first), None);
+        assert_eq!(table.remove(first), None);
+        assert_eq!(table.id_of_token(first as usize), None);
+        assert_eq!(table.id_of_token(second as usize), Some(second));
+        assert_eq!(table.get(second), Some(&'b'));
     }
 
     #[test]
     fn two_starts_give_different_ids() {
-        let first = insert(&mut Sessions::new(), 'a');
-        let second = insert(&mut Sessions::new(), 'a');
+        let first = insert(&mut Table::new(), 'a');
+        let second = insert(&mut Table::new(), 'a');
         assert_ne!(first, second);
     }
 
     #[test]
     fn serial_wraps_without_a_panic() {
-        let mut sessions = Sessions::new();
-        sessions.serial = u64::MAX;
-        let last = insert(&mut sessions, 'a');
-        let first = insert(&mut sessions, 'b');
-        assert_eq!((sessions.get(last), sessions.get(first)), (Some(&'a'), Some(&'b')));
+        let mut table = Table::new();
+        table.serial = u64::MAX;
+        let last = insert(&mut table, 'a');
+        let first = insert(&mut table, 'b');
+        assert_eq!((table.get(last), table.get(first)), (Some(&'a'), Some(&'b')));
     }
 
     #[test]
     fn failed_insert_leaves_nothing() {
-        let mut sessions: Sessions<char> = Sessions::new();
-        assert_eq!(sessions.insert_with(|_| Err("no")), Err("no"));
-        assert!(sessions.is_empty());
+        let mut table: Table<char> = Table::new();
+        assert_eq!(table.insert_with(|_| Err("no")), Err("no"));
+        assert!(table.is_empty());
     }
 }

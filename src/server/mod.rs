@@ -5,6 +5,13 @@
 //! down), and decides who is read. It alone holds both the relay and the connections, and
 //! carries packets from one to the others.
 
+mod listener;
+mod peer;
+mod peers;
+mod pressure;
+pub mod socket;
+pub mod table;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,15 +20,15 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
-use crate::config::{Config, HEAD_RESERVE};
-use crate::http::{self, Health};
-use crate::listener::Listener;
-use crate::peers::Peers;
-use crate::pressure::{Pressure, Verdict};
-use crate::relay::Relay;
-use crate::session::Event;
-use crate::sessions::FIRST_FREE_TOKEN;
-use crate::socket::Received;
+use crate::connection::session::Event;
+use crate::http::answer::{self, Health};
+use crate::protocol::relay::Relay;
+use crate::server::listener::Listener;
+use crate::server::peers::Peers;
+use crate::server::pressure::{Pressure, Verdict};
+use crate::server::socket::Received;
+use crate::server::table::FIRST_FREE_TOKEN;
+use crate::settings::config::{Config, HEAD_RESERVE};
 
 /// Frames that a peer may have handled in one turn.
 const TURN_FRAMES: usize = 1024;
@@ -222,7 +229,7 @@ impl Server {
                 if self.peers.open() < self.config.limits.max_connections {
                     self.peers.open_session(id, &response);
                 } else {
-                    self.peers.answer(id, &http::full_house());
+                    self.peers.answer(id, &answer::full_house());
                 }
             }
             Event::Health => {
@@ -232,9 +239,9 @@ impl Server {
                     clients: self.relay.clients().len(),
                     master: self.relay.master().is_some(),
                 };
-                self.peers.answer(id, &http::health(&health));
+                self.peers.answer(id, &answer::health(&health));
             }
-            Event::Frame => self.peers.settle(id),
+            Event::Handled => self.peers.settle(id),
         }
     }
 

@@ -13,7 +13,8 @@ use std::fmt::Write as _;
 use httparse::{Request, Status};
 use tungstenite::handshake::derive_accept_key;
 
-use crate::config::AllowedOrigins;
+use crate::http::answer;
+use crate::settings::config::AllowedOrigins;
 
 /// The longest request head that is read, in bytes; a longer one is answered 431.
 pub const MAX_HEAD_BYTES: usize = 8 << 10;
@@ -33,23 +34,10 @@ pub enum Head {
         /// The 101 response, whole.
         response: Vec<u8>,
     },
-    /// `GET /health`: answer with [`health`].
+    /// `GET /health`: answer with [`health`](crate::http::answer::health).
     Health,
     /// Anything else: send this answer, whole, and end.
     Answer(Vec<u8>),
-}
-
-/// What `/health` tells.
-#[derive(Clone, Copy, Debug)]
-pub struct Health {
-    /// Seconds since start.
-    pub uptime_seconds: u64,
-    /// Open WebSocket connections: guests, clients and the master.
-    pub connections: usize,
-    /// Those that are logged in.
-    pub clients: usize,
-    /// Whether there is a master.
-    pub master: bool,
 }
 
 /// Reads a request head from the first bytes of a connection.
@@ -62,67 +50,48 @@ pub fn read_head(bytes: &[u8], origins: &AllowedOrigins) -> Head {
     match request.parse(bytes) {
         Ok(Status::Complete(len)) => judge(&request, len, origins).unwrap_or_else(|mut answer| {
             if request.method == Some("HEAD") {
-                drop_body(&mut answer);
+                answer::drop_body(&mut answer);
             }
             Head::Answer(answer)
         }),
         Ok(Status::Partial) if bytes.len() < MAX_HEAD_BYTES => Head::Incomplete,
-        Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => Head::Answer(plain(
+        Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => Head::Answer(answer::plain(
             "431 Request Header Fields Too Large",
             "",
             "The request head is too large.\n",
         )),
-        Err(_) => Head::Answer(bad("This is no HTTP/1.1 request.\n")),
+        Err(_) => Head::Answer(answer::bad("This is no HTTP/1.1 request.\n")),
     }
-}
-
-/// The answer to `GET /health`.
-pub fn health(health: &Health) -> Vec<u8> {
-    let body = format!(
-        "{{\"status\":\"ok\",\"version\":\"{}\",\"uptime_seconds\":{},\"connections\":{},\"clients\":{},\"master\":{}}}\n",
-        env!("CARGO_PKG_VERSION"),
-        health.uptime_seconds,
-        health.connections,
-        health.clients,
-        health.master
-    );
-    answer("200 OK", "Cache-Control: no-store\r\n", "application/json", &body)
-}
-
-/// The answer to an upgrade when the house is full.
-pub fn full_house() -> Vec<u8> {
-    plain("503 Service Unavailable", "Retry-After: 5\r\n", "moss is full: no more connections.\n")
-}
-
-/// The answer to a request head that was not finished in time.
-pub fn too_slow() -> Vec<u8> {
-    plain("408 Request Timeout", "", "The request head took too long.\n")
 }
 
 /// The verdict on a whole head; `Err` is the refusing answer.
 fn judge(request: &Request<'_, '_>, len: usize, origins: &AllowedOrigins) -> Result<Head, Vec<u8>> {
     let path = path_of(request.path.unwrap_or_default());
     if path != "/" && path != "/health" {
-        return Err(plain("404 Not Found", "", "Nothing here. The WebSocket is at /.\n"));
+        return Err(answer::plain("404 Not Found", "", "Nothing here. The WebSocket is at /.\n"));
     }
     if request.method != Some("GET") {
-        return Err(plain("405 Method Not Allowed", "Allow: GET\r\n", "Only GET is served.\n"));
+        return Err(answer::plain(
+            "405 Method Not Allowed",
+            "Allow: GET\r\n",
+            "Only GET is served.\n",
+        ));
     }
     if path == "/health" {
         return Ok(Head::Health);
     }
     if !has_token(request, "upgrade", "websocket") || !has_token(request, "connection", "upgrade") {
-        return Err(plain(
+        return Err(answer::plain(
             "426 Upgrade Required",
             "Upgrade: websocket\r\n",
             "This is moss, a WebRTC signaling server. It speaks WebSocket: connect to ws:// at this address.\n",
         ));
     }
     if request.version != Some(1) {
-        return Err(bad("A WebSocket needs HTTP/1.1.\n"));
+        return Err(answer::bad("A WebSocket needs HTTP/1.1.\n"));
     }
     if !values(request, "sec-websocket-version").eq([b"13".as_slice()]) {
-        return Err(plain(
+        return Err(answer::plain(
             "426 Upgrade Required",
             "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             "Only version 13 of the WebSocket protocol is spoken here.\n",
@@ -130,10 +99,14 @@ fn judge(request: &Request<'_, '_>, len: usize, origins: &AllowedOrigins) -> Res
     }
     let mut keys = values(request, "sec-websocket-key");
     let (Some(key), None) = (keys.next().filter(|key| is_nonce(key)), keys.next()) else {
-        return Err(bad("Sec-WebSocket-Key must be 16 bytes in base64.\n"));
+        return Err(answer::bad("Sec-WebSocket-Key must be 16 bytes in base64.\n"));
     };
     if !values(request, "origin").all(|origin| origins.allow(origin)) {
-        return Err(plain("403 Forbidden", "", "Pages from this origin may not connect.\n"));
+        return Err(answer::plain(
+            "403 Forbidden",
+            "",
+            "Pages from this origin may not connect.\n",
+        ));
     }
     let mut response = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n",
@@ -194,28 +167,6 @@ fn token_str(bytes: &[u8]) -> Option<&str> {
 fn is_nonce(key: &[u8]) -> bool {
     let digit = |&byte: &u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
     key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(digit)
-}
-
-/// The answer to HEAD is only the head of the answer (RFC 9110, section 9.3.2).
-fn drop_body(answer: &mut Vec<u8>) {
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
-    answer.truncate(end.map_or(answer.len(), |end| end + 4));
-}
-
-fn bad(body: &str) -> Vec<u8> {
-    plain("400 Bad Request", "", body)
-}
-
-fn plain(status: &str, headers: &str, body: &str) -> Vec<u8> {
-    answer(status, headers, "text/plain; charset=utf-8", body)
-}
-
-fn answer(status: &str, headers: &str, content_type: &str, body: &str) -> Vec<u8> {
-    format!(
-        "HTTP/1.1 {status}\r\n{headers}Content-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
 }
 
 #[cfg(test)]
@@ -359,16 +310,5 @@ mod tests {
                 "{lines}"
             );
         }
-    }
-
-    #[test]
-    fn health_is_json() {
-        let bytes = health(&Health { uptime_seconds: 3, connections: 2, clients: 1, master: true });
-        let text = String::from_utf8(bytes).unwrap();
-        let (_, body) = text.split_once("\r\n\r\n").unwrap();
-        let value: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!(value["status"], "ok");
-        assert_eq!(value["clients"], 1);
-        assert_eq!(value["master"], true);
     }
 }

@@ -13,7 +13,7 @@ use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
-use crate::backlog::Backlog;
+use crate::connection::backlog::Backlog;
 
 /// Read buffer of a tungstenite context; it lives in memory, so small steps cost little.
 const CONTEXT_BUFFER_BYTES: usize = 1 << 10;

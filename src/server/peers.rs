@@ -10,19 +10,19 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use crate::backlog::{Opcode, Spares};
-use crate::config::Limits;
-use crate::packet::Outgoing;
-use crate::peer::Peer;
-use crate::relay::Delivery;
-use crate::session::{Input, Phase, Session};
-use crate::sessions::Sessions;
-use crate::socket::Socket;
+use crate::connection::backlog::{Opcode, Spares};
+use crate::connection::session::{Input, Phase, Session};
+use crate::protocol::packet::Outgoing;
+use crate::protocol::relay::Delivery;
+use crate::server::peer::Peer;
+use crate::server::socket::Socket;
+use crate::server::table::Table;
+use crate::settings::config::Limits;
 
 /// All connections.
 #[derive(Debug)]
 pub(crate) struct Peers {
-    sessions: Sessions<Peer>,
+    table: Table<Peer>,
     limits: Limits,
     /// This turn's time.
     pub(crate) now: Instant,
@@ -40,7 +40,7 @@ pub(crate) struct Peers {
     open: usize,
     /// Empty buffers for whoever is sent something next.
     spares: Spares,
-    /// Heap bytes of all sessions.
+    /// Heap bytes of all table.
     held: usize,
     /// Bytes ever queued, for telling what a packet caused.
     queued: u64,
@@ -49,7 +49,7 @@ pub(crate) struct Peers {
 impl Peers {
     pub(crate) fn new(limits: Limits, now: Instant) -> Self {
         Self {
-            sessions: Sessions::new(),
+            table: Table::new(),
             now,
             ready: Vec::new(),
             waiting: Vec::new(),
@@ -65,11 +65,11 @@ impl Peers {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.sessions.len()
+        self.table.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
+        self.table.is_empty()
     }
 
     /// Open WebSockets.
@@ -83,19 +83,19 @@ impl Peers {
     }
 
     pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Peer> {
-        self.sessions.get_mut(id)
+        self.table.get_mut(id)
     }
 
     /// Unsent bytes of one peer.
     pub(crate) fn backlog(&self, id: u64) -> usize {
-        self.sessions.get(id).map_or(0, |peer| peer.session.unsent().len())
+        self.table.get(id).map_or(0, |peer| peer.session.unsent().len())
     }
 
     /// Adds a connection that was just accepted. One that can't be registered is
     /// closed by dropping it.
     pub(crate) fn accept(&mut self, mut stream: TcpStream, registry: &Registry) {
         let session = Session::new(self.now);
-        let added = self.sessions.insert_with(|id| {
+        let added = self.table.insert_with(|id| {
             let token = Token(id as usize);
             registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
             std::io::Result::Ok(Peer::new(Socket::new(stream), session))
@@ -108,8 +108,8 @@ impl Peers {
 
     /// Remembers what a poll event says.
     pub(crate) fn note(&mut self, event: &Event) {
-        let Some(id) = self.sessions.id_of_token(event.token().0) else { return };
-        let Some(peer) = self.sessions.get_mut(id) else { return };
+        let Some(id) = self.table.id_of_token(event.token().0) else { return };
+        let Some(peer) = self.table.get_mut(id) else { return };
         peer.socket.note(event);
         let (readable, writable) = (peer.socket.is_readable(), peer.socket.is_writable());
         if writable && !peer.session.unsent().is_empty() {
@@ -122,7 +122,7 @@ impl Peers {
 
     /// Puts a peer on the ready list.
     pub(crate) fn serve_later(&mut self, id: u64) {
-        if let Some(peer) = self.sessions.get_mut(id)
+        if let Some(peer) = self.table.get_mut(id)
             && !peer.on_ready
         {
             peer.on_ready = true;
@@ -134,7 +134,7 @@ impl Peers {
     pub(crate) fn take_ready(&mut self) -> Vec<u64> {
         let ready = std::mem::take(&mut self.ready);
         for &id in &ready {
-            if let Some(peer) = self.sessions.get_mut(id) {
+            if let Some(peer) = self.table.get_mut(id) {
                 peer.on_ready = false;
             }
         }
@@ -149,7 +149,7 @@ impl Peers {
 
     /// Takes bytes that one peer sent into its session.
     pub(crate) fn take_in<'b>(&mut self, id: u64, received: &'b mut [u8]) -> Option<Input<'b>> {
-        let peer = self.sessions.get_mut(id)?;
+        let peer = self.table.get_mut(id)?;
         let input = peer.session.take_in(received, self.now);
         // What is being handled is not held any more: whoever sent a large packet must not
         // be dropped as the largest holder for what the packet causes.
@@ -159,7 +159,7 @@ impl Peers {
 
     /// Turns a session into an open WebSocket.
     pub(crate) fn open_session(&mut self, id: u64, response: &[u8]) {
-        if let Some(peer) = self.sessions.get_mut(id) {
+        if let Some(peer) = self.table.get_mut(id) {
             peer.session.open(response);
             peer.counted_open = true;
             self.open += 1;
@@ -170,7 +170,7 @@ impl Peers {
     /// Sends an HTTP answer, and ends.
     pub(crate) fn answer(&mut self, id: u64, answer: &[u8]) {
         let now = self.now;
-        if let Some(peer) = self.sessions.get_mut(id) {
+        if let Some(peer) = self.table.get_mut(id) {
             peer.session.answer(answer, now);
             self.settle(id);
         }
@@ -181,7 +181,7 @@ impl Peers {
         match delivery {
             Delivery::Peer { to, packet } => self.queue(to, packet),
             Delivery::Master { to, packet } => {
-                if let Some(peer) = self.sessions.get_mut(to) {
+                if let Some(peer) = self.table.get_mut(to) {
                     peer.was_master = true;
                 }
                 self.queue(to, packet);
@@ -197,7 +197,7 @@ impl Peers {
     /// Closes a connection after what is queued for it.
     pub(crate) fn close(&mut self, id: u64, code: u16, reason: &str) {
         let now = self.now;
-        if let Some(peer) = self.sessions.get_mut(id) {
+        if let Some(peer) = self.table.get_mut(id) {
             // The reason may be the master's words, which are not for the log.
             log::debug!("{id}: closed with {code}");
             peer.session.close(code, reason, now);
@@ -208,7 +208,7 @@ impl Peers {
     /// Closes a connection at the cost of what is queued for it.
     pub(crate) fn cut(&mut self, id: u64, reason: &str) {
         let now = self.now;
-        if let Some(peer) = self.sessions.get_mut(id)
+        if let Some(peer) = self.table.get_mut(id)
             && peer.session.phase() != Phase::Ending
         {
             log::debug!("{id}: dropped: {reason}");
@@ -245,7 +245,7 @@ impl Peers {
         let mut reaped = 0;
         while let Some(id) = self.ended.pop() {
             // Dropping the stream closes it and takes it out of the poll.
-            if let Some(peer) = self.sessions.remove(id) {
+            if let Some(peer) = self.table.remove(id) {
                 log::debug!("{id}: gone");
                 self.held -= peer.counted_held;
                 reaped += 1;
@@ -257,7 +257,7 @@ impl Peers {
     /// Sends what was queued in this turn, each peer's once.
     pub(crate) fn flush_all(&mut self) {
         for id in std::mem::take(&mut self.unflushed) {
-            if let Some(peer) = self.sessions.get_mut(id) {
+            if let Some(peer) = self.table.get_mut(id) {
                 peer.on_unflushed = false;
                 self.flush(id);
             }
@@ -269,7 +269,7 @@ impl Peers {
     pub(crate) fn tick(&mut self, keepalive: Duration, held_back: impl Fn(u64) -> bool) {
         for id in self.ids() {
             let now = self.now;
-            let Some(peer) = self.sessions.get_mut(id) else { continue };
+            let Some(peer) = self.table.get_mut(id) else { continue };
             if peer.session.phase() == Phase::Open && held_back(id) {
                 continue;
             }
@@ -280,7 +280,7 @@ impl Peers {
 
     /// Remembers a client that has to wait for the master. It keeps its readiness.
     pub(crate) fn wait(&mut self, id: u64) {
-        if let Some(peer) = self.sessions.get_mut(id)
+        if let Some(peer) = self.table.get_mut(id)
             && !peer.on_waiting
         {
             peer.on_waiting = true;
@@ -291,7 +291,7 @@ impl Peers {
     /// Does not hold a client's silence against it: it was not listened to for so long.
     pub(crate) fn excuse(&mut self, id: u64, held_back: Duration) {
         let now = self.now;
-        if let Some(peer) = self.sessions.get_mut(id) {
+        if let Some(peer) = self.table.get_mut(id) {
             peer.session.excuse(held_back, now);
         }
     }
@@ -309,14 +309,14 @@ impl Peers {
             }
         }
         for id in waiting {
-            if let Some(peer) = self.sessions.get_mut(id) {
+            if let Some(peer) = self.table.get_mut(id) {
                 peer.on_waiting = false;
                 peer.on_ready = true;
             }
         }
     }
 
-    /// Keeps what all sessions hold together within the limit: what is queued for those
+    /// Keeps what all table hold together within the limit: what is queued for those
     /// who read is sent, and if that does not do, whoever holds most is dropped.
     fn bound_memory(&mut self) {
         if self.held <= self.limits.max_memory_bytes {
@@ -324,7 +324,7 @@ impl Peers {
         }
         self.flush_all();
         while self.held > self.limits.max_memory_bytes {
-            let most = self.sessions.iter_mut().max_by_key(|(_, peer)| peer.counted_held);
+            let most = self.table.iter_mut().max_by_key(|(_, peer)| peer.counted_held);
             let Some((id, peer)) = most else { return };
             if peer.session.phase() == Phase::Ending {
                 peer.session.broken(self.now);
@@ -336,14 +336,14 @@ impl Peers {
     }
 
     fn ids(&mut self) -> Vec<u64> {
-        self.sessions.iter_mut().map(|(id, _)| id).collect()
+        self.table.iter_mut().map(|(id, _)| id).collect()
     }
 
     /// Makes room for `len` bytes: if the backlog would pass the limit, what is queued
     /// is sent now; if that does not help, the peer is cut off, so that nobody waits
     /// for it.
     fn make_room(&mut self, id: u64, len: usize) {
-        let Some(peer) = self.sessions.get(id) else { return };
+        let Some(peer) = self.table.get(id) else { return };
         // The master's clients are held back above the limit; what moss itself has to
         // tell it may go on top, but not without end.
         let limit = self.limits.max_backlog_bytes * if peer.was_master { 2 } else { 1 };
@@ -356,10 +356,10 @@ impl Peers {
     }
 
     fn queue(&mut self, to: u64, packet: Outgoing<'_>) {
-        let len = packet.len();
+        let len = packet.encoded_len();
         self.queued += len as u64;
         self.make_room(to, len);
-        let Some(peer) = self.sessions.get_mut(to) else { return };
+        let Some(peer) = self.table.get_mut(to) else { return };
         if peer.session.phase() != Phase::Open {
             return;
         }
@@ -375,7 +375,7 @@ impl Peers {
 
     /// Brings the sums and lists up to date with one session.
     fn account(&mut self, id: u64) {
-        let Some(peer) = self.sessions.get_mut(id) else { return };
+        let Some(peer) = self.table.get_mut(id) else { return };
         peer.recount(&mut self.held);
         if peer.session.phase() != Phase::Ending {
             return;
@@ -394,7 +394,7 @@ impl Peers {
 
     /// A session that is ending is flushed even of nothing: that shuts its stream down.
     fn flush_later(&mut self, id: u64) {
-        if let Some(peer) = self.sessions.get_mut(id)
+        if let Some(peer) = self.table.get_mut(id)
             && !peer.on_unflushed
             && (!peer.session.unsent().is_empty() || peer.session.phase() == Phase::Ending)
         {
@@ -405,7 +405,7 @@ impl Peers {
 
     /// Sends as much as the socket takes.
     fn flush(&mut self, id: u64) {
-        let Some(peer) = self.sessions.get_mut(id) else { return };
+        let Some(peer) = self.table.get_mut(id) else { return };
         if peer.flush(&mut self.spares).is_err() {
             // Nothing that the peer sent may be lost: reading meets the end.
             peer.session.discard_unsent();

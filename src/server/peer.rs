@@ -1,11 +1,11 @@
 //! One connection: its socket, its session, and where it stands in
-//! [`Peers`](crate::peers::Peers)' lists and sums.
+//! [`Peers`](crate::server::peers::Peers)' lists and sums.
 
 use std::io;
 
-use crate::backlog::Spares;
-use crate::session::{Phase, Session};
-use crate::socket::Socket;
+use crate::connection::backlog::Spares;
+use crate::connection::session::{Phase, Session};
+use crate::server::socket::Socket;
 
 /// One connection.
 #[derive(Debug)]

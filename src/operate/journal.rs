@@ -23,7 +23,7 @@ const LINES_A_SECOND: u32 = 100;
 const LINE_BYTES: usize = 2048;
 
 /// Starts logging to stdout.
-pub(crate) fn start(level: LevelFilter) {
+pub fn start(level: LevelFilter) {
     silence_broken_stdout();
     let inner = SimpleLogger::new().with_level(LevelFilter::Off).with_module_level("moss", level);
     log::set_max_level(inner.max_level());

@@ -1,0 +1,6 @@
+//! One connection as bytes in and bytes out: RFC 6455 and deadlines, without a socket.
+
+pub mod backlog;
+mod frames;
+mod input;
+pub mod session;

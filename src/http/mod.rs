@@ -1,0 +1,4 @@
+//! The request that opens each connection, and what it is answered.
+
+pub mod answer;
+pub mod head;
