@@ -148,7 +148,7 @@ fn repository_file(path: &str) -> String {
 
 /// The names that moss knows, from its source.
 fn variables() -> Vec<String> {
-    let source = repository_file("src/environment.rs");
+    let source = repository_file("src/settings/environment.rs");
     let (_, list) = source.split_once("const VARIABLES:").expect("the list of variables");
     let (list, _) = list.split_once("];").expect("its end");
     let names: Vec<_> = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();

@@ -26,7 +26,6 @@ use crate::protocol::relay::Relay;
 use crate::server::listener::Listener;
 use crate::server::peers::Peers;
 use crate::server::pressure::{Pressure, Verdict};
-use crate::server::socket::Received;
 use crate::server::table::FIRST_FREE_TOKEN;
 use crate::settings::config::{Config, HEAD_RESERVE};
 
@@ -127,16 +126,13 @@ impl Server {
         self.accept();
         for id in self.peers.take_ready() {
             self.serve(id, buffer);
-            // Whoever is served next must not meet a master, or a client, that has gone.
-            self.tell_departures();
         }
         self.tick();
         self.tell_departures();
-        self.reap();
         self.peers.flush_all();
-        self.tell_departures();
         self.review_pressure();
         self.tell_departures();
+        self.wake_listener();
         Ok(!self.is_stopped())
     }
 
@@ -172,64 +168,48 @@ impl Server {
 
     /// Receives from one peer and handles what it says, up to its budget.
     fn serve(&mut self, id: u64, buffer: &mut [u8]) {
+        if !self.peers.begin(id) {
+            return;
+        }
         let now = self.peers.now;
         let mut budget = Budget { frames: TURN_FRAMES, bytes: TURN_BYTES };
         // Asked again after each packet: else each newcomer could log in and add a whole
         // receive to the backlog of a master that does not keep up.
         let mut waits = self.must_wait(id);
-        while !waits {
-            let Some(received) = self.receive(id, buffer) else { return };
+        while !waits && !budget.is_spent() {
+            let Some((received, mut input)) = self.peers.receive(id, buffer) else { break };
             budget.spend(0, received as u64);
-            let Some(mut input) = self.peers.take_in(id, &mut buffer[..received]) else { return };
             while !waits && !budget.is_spent() {
-                let Some(peer) = self.peers.get_mut(id) else { return };
-                let Some(event) = peer.session.next(&mut input, &self.config, now) else { break };
+                let config = &self.config;
+                let next =
+                    self.peers.with(id, |peer, _| peer.session.next(&mut input, config, now));
+                let Some(Some(event)) = next else { break };
                 let before = self.peers.queued();
                 self.handle(id, event);
-                self.tell_departures();
                 budget.spend(1, self.peers.queued() - before);
                 waits = self.must_wait(id);
             }
-            let Some(peer) = self.peers.get_mut(id) else { return };
-            peer.session.put_back(input);
-            peer.interrupted = (waits || budget.is_spent()) && peer.session.has_unparsed();
-            self.peers.settle(id);
-            self.tell_departures();
-            if budget.is_spent() {
-                return self.peers.serve_later(id);
-            }
+            self.peers.put_back(id, input, waits || budget.is_spent());
         }
-        self.peers.wait(id);
-    }
-
-    /// The number of bytes that came from a peer, 0 to go on with what an earlier budget
-    /// left; nothing if there is nothing to do.
-    fn receive(&mut self, id: u64, buffer: &mut [u8]) -> Option<usize> {
-        let now = self.peers.now;
-        let peer = self.peers.get_mut(id)?;
-        if peer.interrupted {
-            return Some(0);
+        if waits {
+            self.peers.wait(id);
+        } else {
+            self.peers.finish(id);
         }
-        match peer.socket.receive(buffer) {
-            Received::Bytes(count) => return Some(count),
-            Received::Blocked => return None,
-            Received::End => peer.session.peer_ended(now),
-            Received::Broken => peer.session.broken(now),
-        }
-        self.peers.settle(id);
-        None
     }
 
     fn handle(&mut self, id: u64, event: Event<'_>) {
+        // Nobody must meet a master, or a client, that has gone.
+        self.tell_departures();
         match event {
             Event::Text(text) => self.relay(id, &text),
             // What is no UTF-8 is no packet, and neither is an empty text.
             Event::Binary(payload) => self.relay(id, str::from_utf8(&payload).unwrap_or_default()),
             Event::Upgrade(response) => {
                 if self.peers.open() < self.config.limits.max_connections {
-                    self.peers.open_session(id, &response);
+                    self.peers.with(id, |peer, _| peer.session.open(&response));
                 } else {
-                    self.peers.answer(id, &answer::full_house());
+                    self.answer(id, &answer::full_house());
                 }
             }
             Event::Health => {
@@ -239,10 +219,16 @@ impl Server {
                     clients: self.relay.clients().len(),
                     master: self.relay.master().is_some(),
                 };
-                self.peers.answer(id, &answer::health(&health));
+                self.answer(id, &answer::health(&health));
             }
-            Event::Handled => self.peers.settle(id),
+            Event::Handled => {}
         }
+    }
+
+    /// Sends an HTTP answer, and ends.
+    fn answer(&mut self, id: u64, answer: &[u8]) {
+        let now = self.peers.now;
+        self.peers.with(id, |peer, _| peer.session.answer(answer, now));
     }
 
     fn relay(&mut self, sender: u64, text: &str) {
@@ -271,8 +257,10 @@ impl Server {
         match self.pressure.review(self.master_backlog(), self.peers.now) {
             Verdict::Unchanged => {}
             Verdict::Release(held_back) => {
-                for client in self.relay.clients() {
-                    self.peers.excuse(client, held_back);
+                let now = self.peers.now;
+                let clients: Vec<u64> = self.relay.clients().collect();
+                for client in clients {
+                    self.peers.with(client, |peer, _| peer.session.excuse(held_back, now));
                 }
                 self.peers.release();
             }
@@ -302,8 +290,9 @@ impl Server {
         }
     }
 
-    fn reap(&mut self) {
-        if self.peers.reap() > 0
+    /// Where a connection has ended there is room for another.
+    fn wake_listener(&mut self) {
+        if self.peers.take_ended() > 0
             && let Some(listener) = &mut self.listener
         {
             listener.wake(self.peers.now);

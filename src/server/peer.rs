@@ -1,7 +1,5 @@
-//! One connection: its socket, its session, and where it stands in
-//! [`Peers`](crate::server::peers::Peers)' lists and sums.
-
-use std::io;
+//! One connection: its socket, its session, and where it stands in the lists of
+//! [`Peers`](crate::server::peers::Peers).
 
 use crate::connection::backlog::Spares;
 use crate::connection::session::{Phase, Session};
@@ -12,19 +10,35 @@ use crate::server::socket::Socket;
 pub(crate) struct Peer {
     pub(crate) socket: Socket,
     pub(crate) session: Session,
-    /// The budget ended, or the client had to wait, before the frames did.
+    pub(crate) place: Place,
+    /// Its budget was spent, or it had to wait, before its received frames were handled.
     pub(crate) interrupted: bool,
-    // On which lists it stands, so that it stands there once.
-    pub(crate) on_ready: bool,
-    pub(crate) on_waiting: bool,
-    pub(crate) on_unflushed: bool,
+    /// On the list of those to be flushed.
+    pub(crate) to_flush: bool,
     /// Has been master: what moss itself had to tell it may stand above the limit, and is
     /// still owed to it when another takes over.
     pub(crate) was_master: bool,
-    /// Counts among the open WebSockets.
-    pub(crate) counted_open: bool,
-    /// What counts of it in the sum of all that is held.
-    pub(crate) counted_held: usize,
+}
+
+/// Where a peer stands with regard to being served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It has sent nothing that is not handled.
+    Idle,
+    /// On the ready list.
+    Ready,
+    /// On the list of clients that wait for the master.
+    Waiting,
+    /// Being served.
+    Served,
+}
+
+/// What counts of a peer in the sums over all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) phase: Phase,
+    /// Heap bytes.
+    pub(crate) held: usize,
 }
 
 impl Peer {
@@ -33,39 +47,47 @@ impl Peer {
         Self {
             socket,
             session,
+            place: Place::Idle,
             interrupted: false,
-            on_ready: false,
-            on_waiting: false,
-            on_unflushed: false,
+            to_flush: false,
             was_master: false,
-            counted_open: false,
-            counted_held: 0,
+        }
+    }
+
+    /// What counts of it.
+    pub(crate) fn share(&self) -> Share {
+        Share { phase: self.session.phase(), held: self.session.held() }
+    }
+
+    /// Whether serving it would find something.
+    pub(crate) fn has_input(&self) -> bool {
+        self.interrupted || self.socket.is_readable()
+    }
+
+    /// Whether flushing it would do something. A session that is ending is flushed even
+    /// of nothing: that shuts its stream down.
+    pub(crate) fn has_output(&self) -> bool {
+        if self.session.unsent().is_empty() {
+            self.session.phase() == Phase::Ending && !self.socket.is_shut_down()
+        } else {
+            self.socket.is_writable() || self.socket.is_broken()
         }
     }
 
     /// Sends as much as the socket takes, and shuts it down after the last words.
-    ///
-    /// # Errors
-    /// Nothing can be sent any more.
-    pub(crate) fn flush(&mut self, spares: &mut Spares) -> io::Result<()> {
-        if self.socket.is_broken() {
-            // Queued since the send that failed: it would be waited for in vain.
-            self.session.discard_unsent();
-        }
+    pub(crate) fn flush(&mut self, spares: &mut Spares) {
         while !self.session.unsent().is_empty() && self.socket.is_writable() {
-            let count = self.socket.send(self.session.unsent())?;
+            // An error shows as a broken socket.
+            let count = self.socket.send(self.session.unsent()).unwrap_or(0);
             self.session.advance(count, spares);
+        }
+        if self.socket.is_broken() {
+            // It would be waited for in vain. What the peer sent is still read: the socket
+            // is readable until that meets the end.
+            self.session.discard_unsent();
         }
         if self.session.phase() == Phase::Ending && self.session.unsent().is_empty() {
             self.socket.shut_down();
         }
-        Ok(())
-    }
-
-    /// Brings the sum of what all sessions hold up to date.
-    pub(crate) fn recount(&mut self, sum: &mut usize) {
-        let held = self.session.held();
-        *sum = *sum - self.counted_held + held;
-        self.counted_held = held;
     }
 }

@@ -72,6 +72,11 @@ impl Socket {
         self.broken
     }
 
+    /// Whether moss's side of the stream has ended.
+    pub fn is_shut_down(&self) -> bool {
+        self.shut_down
+    }
+
     /// Receives once.
     pub fn receive(&mut self, buffer: &mut [u8]) -> Received {
         while self.readable {
