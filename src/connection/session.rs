@@ -133,8 +133,7 @@ impl Session {
     /// Takes bytes that were received just now; with none, goes on with earlier ones.
     pub fn take_in<'b>(&mut self, received: &'b mut [u8], now: Instant) -> Input<'b> {
         if !received.is_empty() {
-            self.heard = now;
-            self.pinged = false;
+            self.heard(now);
         }
         Input::new(received, &mut self.unparsed)
     }
@@ -245,9 +244,10 @@ impl Session {
         }
     }
 
-    /// The peer was not listened to for so long: its silence does not count.
-    pub fn excuse(&mut self, silence: Duration, now: Instant) {
-        self.heard = now.min(self.heard + silence);
+    /// The peer gives a sign of life; bytes of it that nobody has received yet are one.
+    pub fn heard(&mut self, now: Instant) {
+        self.heard = now;
+        self.pinged = false;
     }
 
     fn end(&mut self, now: Instant) {

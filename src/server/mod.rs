@@ -9,6 +9,7 @@ mod listener;
 mod peer;
 mod peers;
 mod pressure;
+mod schedule;
 pub mod socket;
 pub mod table;
 
@@ -26,14 +27,9 @@ use crate::protocol::relay::Relay;
 use crate::server::listener::Listener;
 use crate::server::peers::Peers;
 use crate::server::pressure::{Pressure, Verdict};
+use crate::server::schedule::{Budget, LEAST_RECEIVE, Share};
 use crate::server::table::FIRST_FREE_TOKEN;
-use crate::settings::config::{Config, HEAD_RESERVE};
-
-/// Frames that a peer may have handled in one turn.
-const TURN_FRAMES: usize = 1024;
-
-/// Bytes that a peer may send, and cause to be sent, in one turn.
-const TURN_BYTES: u64 = 1 << 20;
+use crate::settings::config::{Config, HEAD_RESERVE, Limits};
 
 /// The receive buffer that all connections share; one receive takes no more.
 const RECEIVE_BYTES: usize = 64 << 10;
@@ -80,9 +76,9 @@ impl Server {
             poll,
             signals,
             listener: Some(listener),
-            peers: Peers::new(config.limits.clone(), now),
+            peers: Peers::new(config.limits.clone(), RECEIVE_BYTES, now),
             relay: Relay::new(&config),
-            pressure: Pressure::new(config.limits.max_backlog_bytes, config.keepalive / 2),
+            pressure: Pressure::new(most_for_master(&config.limits), config.keepalive / 2),
             config,
             started: now,
             next_tick: now,
@@ -124,9 +120,7 @@ impl Server {
             }
         }
         self.accept();
-        for id in self.peers.take_ready() {
-            self.serve(id, buffer);
-        }
+        self.serve_all(buffer);
         self.tick();
         self.tell_departures();
         self.peers.flush_all();
@@ -166,35 +160,66 @@ impl Server {
         }
     }
 
-    /// Receives from one peer and handles what it says, up to its budget.
-    fn serve(&mut self, id: u64, buffer: &mut [u8]) {
-        if !self.peers.begin(id) {
-            return;
+    /// Serves those who are ready, as far as a turn's budgets go: the request heads of new
+    /// connections first, then each peer in its turn.
+    fn serve_all(&mut self, buffer: &mut [u8]) {
+        let share = self.peers.share();
+        let mut budget = Budget::arrivals();
+        while !budget.is_spent() {
+            let Some(id) = self.peers.next_arrival() else { break };
+            self.serve(id, share, &mut budget, buffer);
         }
-        let now = self.peers.now;
-        let mut budget = Budget { frames: TURN_FRAMES, bytes: TURN_BYTES };
+        // Clients of a master that is behind take turns packet by packet, so to say: each
+        // may be passed on as many bytes as one packet may have, and they count twice.
+        let behind = self.master_backlog().is_some_and(|(_, backlog)| backlog > 0);
+        let packet = i32::try_from(2 * self.config.limits.max_packet_bytes).unwrap_or(i32::MAX);
+        let mut budget = Budget::turn();
+        while !budget.is_spent() {
+            let Some(id) = self.peers.next_ready() else { break };
+            let mut share = share;
+            if behind && self.relay.is_client(id) {
+                share.budget.bytes = share.budget.bytes.min(packet);
+            }
+            self.serve(id, share, &mut budget, buffer);
+        }
+    }
+
+    /// Receives from one peer and handles what it says, as far as its share goes.
+    fn serve(&mut self, id: u64, share: Share, budget: &mut Budget, buffer: &mut [u8]) {
         // Asked again after each packet: else each newcomer could log in and add a whole
         // receive to the backlog of a master that does not keep up.
         let mut waits = self.must_wait(id);
-        while !waits && !budget.is_spent() {
-            let Some((received, mut input)) = self.peers.receive(id, buffer) else { break };
-            budget.spend(0, received as u64);
-            while !waits && !budget.is_spent() {
+        if waits {
+            return self.peers.wait(id);
+        }
+        let Some(mut left) = self.peers.begin(id, share.budget) else { return };
+        let now = self.peers.now;
+        let mut spend = |left: &mut Budget, frames: i32, bytes: u64| {
+            left.spend(frames, bytes);
+            budget.spend(frames, bytes);
+        };
+        while !waits && !left.is_spent() {
+            let most = share.receive.min((left.bytes as usize).max(LEAST_RECEIVE));
+            let Some((received, mut input)) = self.peers.receive(id, &mut buffer[..most]) else {
+                break;
+            };
+            while !waits && !left.is_spent() {
                 let config = &self.config;
                 let next =
                     self.peers.with(id, |peer, _| peer.session.next(&mut input, config, now));
                 let Some(Some(event)) = next else { break };
                 let before = self.peers.queued();
                 self.handle(id, event);
-                budget.spend(1, self.peers.queued() - before);
+                spend(&mut left, 1, self.peers.queued() - before);
                 waits = self.must_wait(id);
             }
-            self.peers.put_back(id, input, waits || budget.is_spent());
+            self.peers.put_back(id, input, waits || left.is_spent());
+            spend(&mut left, 1, received as u64);
         }
-        if waits {
-            self.peers.wait(id);
+        if waits && left.bytes > 0 {
+            self.peers.interrupt(id, left);
         } else {
-            self.peers.finish(id);
+            self.peers.finish(id, left);
         }
     }
 
@@ -245,7 +270,14 @@ impl Server {
 
     /// Whether this is a client, and clients have to wait for the master.
     fn must_wait(&mut self, id: u64) -> bool {
-        let master = self.master_backlog();
+        let mut master = self.master_backlog();
+        if let Some((id, backlog)) = master
+            && self.pressure.begins_at(backlog)
+        {
+            // The socket may take what was queued in this turn.
+            self.peers.flush(id);
+            master = self.master_backlog();
+        }
         self.pressure.holds(master, self.peers.now) && self.relay.is_client(id)
     }
 
@@ -256,14 +288,7 @@ impl Server {
     fn review_pressure(&mut self) {
         match self.pressure.review(self.master_backlog(), self.peers.now) {
             Verdict::Unchanged => {}
-            Verdict::Release(held_back) => {
-                let now = self.peers.now;
-                let clients: Vec<u64> = self.relay.clients().collect();
-                for client in clients {
-                    self.peers.with(client, |peer, _| peer.session.excuse(held_back, now));
-                }
-                self.peers.release();
-            }
+            Verdict::Release => self.peers.release(),
             Verdict::Drop(master) => {
                 log::warn!("{master}: the master does not keep up with its clients: dropped");
                 self.peers.cut(master, "reads too slowly");
@@ -277,8 +302,7 @@ impl Server {
             return;
         }
         self.next_tick = now + TICK;
-        let held_back = |id| self.pressure.is_on() && self.relay.is_client(id);
-        self.peers.tick(self.config.keepalive, held_back);
+        self.peers.tick(self.config.keepalive);
     }
 
     fn tell_departures(&mut self) {
@@ -318,20 +342,8 @@ impl Server {
     }
 }
 
-/// What is left for a peer in this turn.
-#[derive(Debug)]
-struct Budget {
-    frames: usize,
-    bytes: u64,
-}
-
-impl Budget {
-    fn spend(&mut self, frames: usize, bytes: u64) {
-        self.frames = self.frames.saturating_sub(frames);
-        self.bytes = self.bytes.saturating_sub(bytes);
-    }
-
-    fn is_spent(&self) -> bool {
-        self.frames == 0 || self.bytes == 0
-    }
+/// Bytes that may be unsent to the master before its clients wait: the limit of one peer,
+/// or what leaves room for one more packet and for all others where there is less memory.
+fn most_for_master(limits: &Limits) -> usize {
+    limits.max_backlog_bytes.min((limits.max_memory_bytes - limits.max_packet_bytes) / 2)
 }

@@ -3,6 +3,7 @@
 
 use crate::connection::backlog::Spares;
 use crate::connection::session::{Phase, Session};
+use crate::server::schedule::Standing;
 use crate::server::socket::Socket;
 
 /// One connection.
@@ -10,7 +11,8 @@ use crate::server::socket::Socket;
 pub(crate) struct Peer {
     pub(crate) socket: Socket,
     pub(crate) session: Session,
-    pub(crate) place: Place,
+    /// Where it stands in the schedule.
+    pub(crate) standing: Standing,
     /// Its budget was spent, or it had to wait, before its received frames were handled.
     pub(crate) interrupted: bool,
     /// On the list of those to be flushed.
@@ -20,22 +22,9 @@ pub(crate) struct Peer {
     pub(crate) was_master: bool,
 }
 
-/// Where a peer stands with regard to being served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// It has sent nothing that is not handled.
-    Idle,
-    /// On the ready list.
-    Ready,
-    /// On the list of clients that wait for the master.
-    Waiting,
-    /// Being served.
-    Served,
-}
-
 /// What counts of a peer in the sums over all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Share {
+pub(crate) struct Snapshot {
     pub(crate) phase: Phase,
     /// Heap bytes.
     pub(crate) held: usize,
@@ -43,20 +32,13 @@ pub(crate) struct Share {
 
 impl Peer {
     /// A connection that was just accepted.
-    pub(crate) fn new(socket: Socket, session: Session) -> Self {
-        Self {
-            socket,
-            session,
-            place: Place::Idle,
-            interrupted: false,
-            to_flush: false,
-            was_master: false,
-        }
+    pub(crate) fn new(socket: Socket, session: Session, standing: Standing) -> Self {
+        Self { socket, session, standing, interrupted: false, to_flush: false, was_master: false }
     }
 
-    /// What counts of it.
-    pub(crate) fn share(&self) -> Share {
-        Share { phase: self.session.phase(), held: self.session.held() }
+    /// What counts of it now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot { phase: self.session.phase(), held: self.session.held() }
     }
 
     /// Whether serving it would find something.

@@ -15,7 +15,8 @@ use crate::connection::backlog::{Opcode, Spares};
 use crate::connection::session::{Input, Phase, Session};
 use crate::protocol::packet::Outgoing;
 use crate::protocol::relay::Delivery;
-use crate::server::peer::{Peer, Place, Share};
+use crate::server::peer::{Peer, Snapshot};
+use crate::server::schedule::{Budget, Place, Schedule, Share, Standing};
 use crate::server::socket::{Received, Socket};
 use crate::server::table::Table;
 use crate::settings::config::Limits;
@@ -27,6 +28,7 @@ pub(crate) struct Peers {
     limits: Limits,
     /// This turn's time.
     pub(crate) now: Instant,
+    schedule: Schedule,
     lists: Lists,
     sums: Sums,
     /// Empty buffers for the next receivers.
@@ -36,10 +38,6 @@ pub(crate) struct Peers {
 /// Ids of peers that something is to be done with. One that is gone is passed over.
 #[derive(Debug, Default)]
 struct Lists {
-    /// To be served in this or the next turn.
-    ready: Vec<u64>,
-    /// Clients that wait for the master, in the order in which they came.
-    waiting: Vec<u64>,
     /// With something to send.
     to_flush: Vec<u64>,
     /// They can receive no more; the relay is to be told.
@@ -60,10 +58,12 @@ struct Sums {
 }
 
 impl Peers {
-    pub(crate) fn new(limits: Limits, now: Instant) -> Self {
+    /// None yet; one call receives at most `largest_receive` bytes.
+    pub(crate) fn new(limits: Limits, largest_receive: usize, now: Instant) -> Self {
         Self {
             table: Table::new(),
             now,
+            schedule: Schedule::new(limits.max_memory_bytes, largest_receive),
             lists: Lists::default(),
             sums: Sums::default(),
             spares: Spares::new(limits.max_memory_bytes),
@@ -96,8 +96,8 @@ impl Peers {
 
     /// Whether the next turn has work already.
     pub(crate) fn has_work(&self) -> bool {
-        let lists = [&self.lists.ready, &self.lists.to_flush, &self.lists.departed];
-        lists.iter().any(|list| !list.is_empty())
+        let lists = [&self.lists.to_flush, &self.lists.departed];
+        self.schedule.has_work() || lists.iter().any(|list| !list.is_empty())
     }
 
     /// The next peer of which the relay has not been told that it left.
@@ -129,18 +129,17 @@ impl Peers {
     /// The door without the bound on all memory, which itself comes in here.
     fn touch<R>(&mut self, id: u64, act: impl FnOnce(&mut Peer, &mut Spares) -> R) -> Option<R> {
         let peer = self.table.get_mut(id)?;
-        let before = peer.share();
+        let before = peer.snapshot();
         let result = act(peer, &mut self.spares);
         bound_backlog(peer, &mut self.spares, self.limits.max_backlog_bytes, self.now);
-        let after = peer.share();
+        let after = peer.snapshot();
         self.sums.held = self.sums.held - before.held + after.held;
         if !peer.to_flush && peer.has_output() {
             peer.to_flush = true;
             self.lists.to_flush.push(id);
         }
-        if peer.place == Place::Idle && peer.has_input() {
-            peer.place = Place::Ready;
-            self.lists.ready.push(id);
+        if peer.standing.place == Place::Idle && peer.has_input() {
+            self.schedule.ready(id, &mut peer.standing, after.phase == Phase::Head);
         }
         if before.phase != after.phase || after.phase == Phase::Ending {
             self.advance(id, before, after);
@@ -149,7 +148,7 @@ impl Peers {
     }
 
     /// What follows when a session moves on in its life.
-    fn advance(&mut self, id: u64, before: Share, after: Share) {
+    fn advance(&mut self, id: u64, before: Snapshot, after: Snapshot) {
         if before.phase != Phase::Open && after.phase == Phase::Open {
             self.sums.open += 1;
         }
@@ -157,10 +156,9 @@ impl Peers {
         if before.phase == Phase::Open && after.phase == Phase::Ending {
             self.sums.open -= 1;
             self.lists.departed.push(id);
-            if peer.place == Place::Waiting {
+            if peer.standing.place == Place::Waiting {
                 // It is not heard any more, but still read: else its end would not be met.
-                peer.place = Place::Ready;
-                self.lists.ready.push(id);
+                self.schedule.ready(id, &mut peer.standing, false);
             }
         }
         if peer.session.is_over(self.now) {
@@ -176,10 +174,11 @@ impl Peers {
     /// closed by dropping it.
     pub(crate) fn accept(&mut self, mut stream: TcpStream, registry: &Registry) {
         let session = Session::new(self.now);
+        let standing = Standing::new(&self.schedule);
         let added = self.table.insert_with(|id| {
             let token = Token(id as usize);
             registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-            std::io::Result::Ok(Peer::new(Socket::new(stream), session))
+            std::io::Result::Ok(Peer::new(Socket::new(stream), session, standing))
         });
         match added {
             Ok(id) => log::debug!("{id}: connected"),
@@ -194,25 +193,32 @@ impl Peers {
         }
     }
 
-    /// Takes the ready list; who is put on it from now on waits for the next turn.
-    pub(crate) fn take_ready(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.lists.ready)
+    /// The share of each peer that is ready now.
+    pub(crate) fn share(&self) -> Share {
+        self.schedule.share()
     }
 
-    /// Begins to serve a peer. False if it is not to be served any more.
-    pub(crate) fn begin(&mut self, id: u64) -> bool {
-        let begin = |peer: &mut Peer, _: &mut Spares| {
-            let ready = peer.place == Place::Ready;
-            if ready {
-                peer.place = Place::Served;
-            }
-            ready
-        };
-        self.with(id, begin) == Some(true)
+    /// The next connection whose request head is to be read.
+    pub(crate) fn next_arrival(&mut self) -> Option<u64> {
+        self.schedule.next_arrival()
     }
 
-    /// Receives from a peer that is being served: bytes to be handled, with their number,
-    /// which is 0 where an earlier budget left some. Nothing if there is nothing to do.
+    /// The next peer that is to be served in this turn.
+    pub(crate) fn next_ready(&mut self) -> Option<u64> {
+        self.schedule.next_ready()
+    }
+
+    /// Begins to serve a peer, and says what it may spend. Nothing if it is not to be
+    /// served now.
+    pub(crate) fn begin(&mut self, id: u64, share: Budget) -> Option<Budget> {
+        let peer = self.table.get_mut(id)?;
+        (peer.standing.place == Place::Ready)
+            .then(|| self.schedule.begin(id, &mut peer.standing, share))?
+    }
+
+    /// Receives at most `most` bytes from a peer that is being served: their number, which
+    /// is 0 where an earlier budget left some, and a walk over them. Nothing if there is
+    /// nothing to do.
     pub(crate) fn receive<'b>(
         &mut self,
         id: u64,
@@ -247,39 +253,42 @@ impl Peers {
         });
     }
 
-    /// Ends the serving of a peer. What it still has to say is for a later turn.
-    pub(crate) fn finish(&mut self, id: u64) {
-        self.with(id, |peer, _| {
-            if peer.place == Place::Served {
-                peer.place = Place::Idle;
-            }
-        });
+    /// Ends the serving of a peer with so much `left`. What it still has to say is for the
+    /// next round.
+    pub(crate) fn finish(&mut self, id: u64, left: Budget) {
+        let Some(peer) = self.table.get_mut(id) else { return };
+        self.schedule.finish(&mut peer.standing, left);
+        self.with(id, |_, _| {});
     }
 
-    /// Ends the serving of a client that has to wait for the master.
-    pub(crate) fn wait(&mut self, id: u64) {
-        if let Some(Place::Served) = self.table.get(id).map(|peer| peer.place) {
-            self.with(id, |peer, _| peer.place = Place::Waiting);
-            self.lists.waiting.push(id);
+    /// Stops serving a client that has to wait for the master; so much is `left` to it.
+    pub(crate) fn interrupt(&mut self, id: u64, left: Budget) {
+        if let Some(peer) = self.table.get_mut(id) {
+            self.schedule.interrupt(id, &mut peer.standing, left);
         }
     }
 
-    /// Puts the clients that waited on the ready list, the longest wait first, and before
-    /// those who had their turn.
+    /// Lets a client that is ready wait for the master.
+    pub(crate) fn wait(&mut self, id: u64) {
+        if let Some(peer) = self.table.get_mut(id)
+            && peer.standing.place == Place::Ready
+        {
+            self.schedule.wait(id, &mut peer.standing);
+        }
+    }
+
+    /// Lets the clients that waited go on, the longest wait first, and before all others.
     pub(crate) fn release(&mut self) {
-        let mut ready = std::mem::take(&mut self.lists.waiting);
-        ready.retain(|&id| {
-            let waiting = |peer: &mut Peer, _: &mut Spares| {
-                let waited = peer.place == Place::Waiting;
-                if waited {
-                    peer.place = Place::Ready;
-                }
-                waited
-            };
-            self.with(id, waiting) == Some(true)
+        let mut waited = self.schedule.take_waiting();
+        waited.retain(|&id| {
+            let Some(peer) = self.table.get_mut(id) else { return false };
+            let waits = peer.standing.place == Place::Waiting;
+            if waits {
+                peer.standing.place = Place::Ready;
+            }
+            waits
         });
-        ready.append(&mut self.lists.ready);
-        self.lists.ready = ready;
+        self.schedule.resume(waited);
     }
 
     /// Hands over what the relay decided.
@@ -335,21 +344,22 @@ impl Peers {
         }
     }
 
-    /// Looks at each connection's deadlines. Clients that are `held_back` are not
-    /// listened to, so their silence means nothing.
-    pub(crate) fn tick(&mut self, keepalive: Duration, held_back: impl Fn(u64) -> bool) {
+    /// Looks at each connection's deadlines.
+    pub(crate) fn tick(&mut self, keepalive: Duration) {
         for id in self.ids() {
             let now = self.now;
             self.with(id, |peer, _| {
-                if peer.session.phase() != Phase::Open || !held_back(id) {
-                    peer.session.tick(keepalive, now);
+                if peer.standing.place != Place::Idle {
+                    // It has said something, which only was not listened to yet.
+                    peer.session.heard(now);
                 }
+                peer.session.tick(keepalive, now);
             });
         }
     }
 
     /// Sends as much as the socket takes.
-    fn flush(&mut self, id: u64) {
+    pub(crate) fn flush(&mut self, id: u64) {
         self.touch(id, |peer, spares| {
             peer.to_flush = false;
             peer.flush(spares);

@@ -26,8 +26,8 @@ struct Pause {
 pub(crate) enum Verdict {
     /// All is as before.
     Unchanged,
-    /// The clients are read again; they had to wait for so long.
-    Release(Duration),
+    /// The clients are read again.
+    Release,
     /// The master had its time: drop it.
     Drop(u64),
 }
@@ -38,9 +38,9 @@ impl Pressure {
         Self { limit, patience, pause: None }
     }
 
-    /// Whether the clients are held back now.
-    pub(crate) fn is_on(&self) -> bool {
-        self.pause.is_some()
+    /// Whether clients begin to wait with so many bytes of backlog at the master.
+    pub(crate) fn begins_at(&self, backlog: usize) -> bool {
+        self.pause.is_none() && backlog > self.limit
     }
 
     /// Whether a client may be read, asked before each time; `master` is the master and
@@ -70,7 +70,7 @@ impl Pressure {
             }
             _ => {
                 self.pause = None;
-                Verdict::Release(waited)
+                Verdict::Release
             }
         }
     }
@@ -100,15 +100,15 @@ mod tests {
         let mut pressure = paused(now);
         assert!(pressure.holds(Some((1, 60)), now));
         assert_eq!(pressure.review(Some((1, 50)), now + SECOND), Verdict::Unchanged);
-        assert_eq!(pressure.review(Some((1, 49)), now + SECOND), Verdict::Release(SECOND));
+        assert_eq!(pressure.review(Some((1, 49)), now + SECOND), Verdict::Release);
         assert!(!pressure.holds(Some((1, 60)), now));
     }
 
     #[test]
     fn new_master_or_none_releases_the_clients() {
         let now = Instant::now();
-        assert_eq!(paused(now).review(Some((2, 1000)), now), Verdict::Release(Duration::ZERO));
-        assert_eq!(paused(now).review(None, now), Verdict::Release(Duration::ZERO));
+        assert_eq!(paused(now).review(Some((2, 1000)), now), Verdict::Release);
+        assert_eq!(paused(now).review(None, now), Verdict::Release);
     }
 
     #[test]
@@ -116,6 +116,6 @@ mod tests {
         let now = Instant::now();
         let mut pressure = paused(now);
         assert_eq!(pressure.review(Some((1, 50)), now + 5 * SECOND), Verdict::Drop(1));
-        assert_eq!(pressure.review(None, now + 5 * SECOND), Verdict::Release(5 * SECOND));
+        assert_eq!(pressure.review(None, now + 5 * SECOND), Verdict::Release);
     }
 }

@@ -72,15 +72,18 @@ fn any_byte_is_a_sign_of_life() {
 }
 
 #[test]
-fn silence_of_one_who_was_not_listened_to_is_excused() {
+fn bytes_that_wait_unread_are_a_sign_of_life() {
     let mut served = Served::open();
     let keepalive = served.config.keepalive;
-    served.now += 3 * keepalive;
-    served.session.excuse(2 * keepalive, served.now);
-    served.wait(Duration::ZERO);
+    for _ in 0..3 {
+        served.now += 3 * keepalive;
+        served.session.heard(served.now);
+        served.wait(Duration::ZERO);
+        assert_eq!(served.sent(), b"");
+    }
+    served.wait(keepalive);
     assert_eq!(served.sent(), unmasked(FIN | PING, b""));
-    served.session.excuse(9 * keepalive, served.now);
-    served.wait(2 * keepalive);
+    served.wait(keepalive);
     assert_eq!(served.close_code(), 1011);
 }
 

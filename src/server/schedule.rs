@@ -1,0 +1,383 @@
+//! Who is served next, and how much of it: turns, rounds and shares.
+//!
+//! Ids and numbers only. A *turn* of the loop has a bound, so that accepting, signals,
+//! deadlines and flushes come in between, however many peers are ready. A *round* is as
+//! many turns as it takes to serve each ready peer once: the more of them there are, the
+//! smaller is the share of each, down to one packet. Who becomes ready in the middle of a
+//! round comes before those who had their share of it.
+//!
+//! A peer that spent more than its share (its last packet was large) owes the rest to the
+//! next rounds, so shares are fair in bytes. One that leaves some of it loses it, but for a
+//! client that had to stop for the master: it goes on with what was left.
+
+use std::collections::VecDeque;
+
+/// Of all ready peers in one turn: some ten milliseconds of tiny frames.
+const TURN: Budget = Budget { frames: 4096, bytes: 4 << 20 };
+
+/// Of the new connections' request heads in one turn, which come before all else.
+const ARRIVALS: Budget = Budget { frames: 1024, bytes: 1 << 20 };
+
+/// Of all ready peers in one round: about what a tenth of a second allows.
+const ROUND: Budget = Budget { frames: 32 << 10, bytes: 32 << 20 };
+
+/// The most that one peer may spend in a round.
+const LARGEST_SHARE: Budget = Budget { frames: 1024, bytes: 1 << 20 };
+
+/// The least that is received at once, in bytes, however many are ready: a packet of
+/// ordinary length.
+pub(crate) const LEAST_RECEIVE: usize = 512;
+
+/// Work that may be done: frames handled or bytes received in one call, each counting as
+/// one; and bytes, both received and caused to be sent. Below zero it is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Budget {
+    pub(crate) frames: i32,
+    pub(crate) bytes: i32,
+}
+
+/// What each ready peer may have in this round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    pub(crate) budget: Budget,
+    /// Bytes to be received at once. What is left of them when a share ends waits in
+    /// memory, so the more peers are ready the fewer it must be.
+    pub(crate) receive: usize,
+}
+
+/// Where a peer stands in the schedule.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    pub(crate) place: Place,
+    /// The round in which it was served last.
+    round: u32,
+    /// Bytes: what was left when it had to stop for the master, or below zero what it owes.
+    credit: i32,
+}
+
+/// Where a peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It has sent nothing that is not handled.
+    Idle,
+    /// To be served.
+    Ready,
+    /// Being served.
+    Served,
+    /// A client that waits for the master.
+    Waiting,
+}
+
+/// The lists of those who have something to say. An id on them may be gone.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    /// Connections without a whole request head.
+    arrivals: VecDeque<u64>,
+    /// Not served in this round yet.
+    ready: VecDeque<u64>,
+    /// They had their share of this round.
+    served: VecDeque<u64>,
+    /// Clients that wait for the master, the longest wait first.
+    waiting: VecDeque<u64>,
+    round: u32,
+    /// Received bytes that all ready peers together may leave unhandled.
+    read_ahead: usize,
+    /// The largest receive.
+    largest_receive: usize,
+}
+
+impl Budget {
+    /// For the ready peers in one turn.
+    pub(crate) fn turn() -> Self {
+        TURN
+    }
+
+    /// For the arrivals in one turn.
+    pub(crate) fn arrivals() -> Self {
+        ARRIVALS
+    }
+
+    /// Spends frames, and bytes.
+    pub(crate) fn spend(&mut self, frames: i32, bytes: u64) {
+        self.frames = self.frames.saturating_sub(frames);
+        self.bytes = self.bytes.saturating_sub(i32::try_from(bytes).unwrap_or(i32::MAX));
+    }
+
+    /// Whether nothing is left of one of the two.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.frames <= 0 || self.bytes <= 0
+    }
+}
+
+impl Standing {
+    /// Of a new connection.
+    pub(crate) fn new(schedule: &Schedule) -> Self {
+        Self { place: Place::Idle, round: schedule.round.wrapping_sub(1), credit: 0 }
+    }
+}
+
+impl Schedule {
+    /// Nobody is ready. What ready peers may leave unhandled is a sixteenth of the `memory`
+    /// bytes that all peers may hold; one call receives at most `largest_receive` bytes.
+    pub(crate) fn new(memory: usize, largest_receive: usize) -> Self {
+        Self {
+            arrivals: VecDeque::new(),
+            ready: VecDeque::new(),
+            served: VecDeque::new(),
+            waiting: VecDeque::new(),
+            round: 0,
+            read_ahead: memory / 16,
+            largest_receive,
+        }
+    }
+
+    /// Whether anybody is to be served.
+    pub(crate) fn has_work(&self) -> bool {
+        !(self.arrivals.is_empty() && self.ready.is_empty() && self.served.is_empty())
+    }
+
+    /// Puts a peer on the list where it belongs; `arrival`: its request head is not whole.
+    pub(crate) fn ready(&mut self, id: u64, standing: &mut Standing, arrival: bool) {
+        standing.place = Place::Ready;
+        if arrival {
+            self.arrivals.push_back(id);
+        } else if standing.round == self.round {
+            self.served.push_back(id);
+        } else {
+            self.ready.push_back(id);
+        }
+    }
+
+    /// The next connection whose request head is to be read.
+    pub(crate) fn next_arrival(&mut self) -> Option<u64> {
+        self.arrivals.pop_front()
+    }
+
+    /// The next peer of this round; with none left the next round begins, in another turn.
+    pub(crate) fn next_ready(&mut self) -> Option<u64> {
+        let next = self.ready.pop_front();
+        if next.is_none() {
+            std::mem::swap(&mut self.ready, &mut self.served);
+            self.round = self.round.wrapping_add(1);
+        }
+        next
+    }
+
+    /// The share of each of those who are ready now.
+    pub(crate) fn share(&self) -> Share {
+        let peers = (self.ready.len() + self.served.len()).max(1);
+        let part = |round: i32, largest: i32| (round / peers.min(1 << 20) as i32).clamp(1, largest);
+        Share {
+            budget: Budget {
+                frames: part(ROUND.frames, LARGEST_SHARE.frames),
+                bytes: part(ROUND.bytes, LARGEST_SHARE.bytes),
+            },
+            receive: (self.read_ahead / peers).clamp(LEAST_RECEIVE, self.largest_receive),
+        }
+    }
+
+    /// Begins to serve a peer: what it may spend. Nothing if it still owes its share, or
+    /// more; then it is passed over in this round.
+    pub(crate) fn begin(
+        &mut self,
+        id: u64,
+        standing: &mut Standing,
+        share: Budget,
+    ) -> Option<Budget> {
+        if standing.credit <= 0 {
+            standing.credit = standing.credit.saturating_add(share.bytes);
+        }
+        standing.round = self.round;
+        if standing.credit <= 0 {
+            self.ready(id, standing, false);
+            return None;
+        }
+        standing.place = Place::Served;
+        Some(Budget { bytes: standing.credit.min(share.bytes), ..share })
+    }
+
+    /// Ends the serving of a peer that has `left` so much.
+    pub(crate) fn finish(&self, standing: &mut Standing, left: Budget) {
+        standing.place = Place::Idle;
+        standing.credit = left.bytes.min(0);
+    }
+
+    /// Stops serving a client that has to wait for the master; it goes on with what is
+    /// `left`.
+    pub(crate) fn interrupt(&mut self, id: u64, standing: &mut Standing, left: Budget) {
+        standing.credit = left.bytes;
+        self.wait(id, standing);
+    }
+
+    /// Lets a client wait for the master.
+    pub(crate) fn wait(&mut self, id: u64, standing: &mut Standing) {
+        standing.place = Place::Waiting;
+        self.waiting.push_back(id);
+    }
+
+    /// Takes those who wait, the longest wait first.
+    pub(crate) fn take_waiting(&mut self) -> VecDeque<u64> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// Puts those who waited before all others, in their order.
+    pub(crate) fn resume(&mut self, mut waited: VecDeque<u64>) {
+        waited.append(&mut self.ready);
+        self.ready = waited;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Peers that always have more to say, each with packets of its own length, before a
+    /// master that takes `room` bytes at a time.
+    struct Flood {
+        schedule: Schedule,
+        peers: Vec<(Standing, u64)>,
+        /// Who was passed on, and bytes, in order.
+        passed: Vec<(usize, u64)>,
+    }
+
+    impl Flood {
+        fn new(lens: &[u64]) -> Self {
+            let mut schedule = Schedule::new(64 << 20, 64 << 10);
+            let mut peers: Vec<_> =
+                lens.iter().map(|&len| (Standing::new(&schedule), len)).collect();
+            for (id, (standing, _)) in peers.iter_mut().enumerate() {
+                schedule.ready(id as u64, standing, false);
+            }
+            Self { schedule, peers, passed: Vec::new() }
+        }
+
+        /// One release: serves until the master has no more room, then lets all wait.
+        fn serve(&mut self, room: u64, share: Budget) {
+            let mut room = room as i64;
+            loop {
+                let Some(id) = self.schedule.next_ready() else {
+                    if self.schedule.ready.is_empty() {
+                        break;
+                    }
+                    continue;
+                };
+                let (standing, len) = &mut self.peers[id as usize];
+                if room <= 0 {
+                    self.schedule.wait(id, standing);
+                    continue;
+                }
+                let Some(mut left) = self.schedule.begin(id, standing, share) else { continue };
+                while room > 0 && !left.is_spent() {
+                    left.spend(1, *len);
+                    room -= *len as i64;
+                    self.passed.push((id as usize, *len));
+                }
+                if room <= 0 && left.bytes > 0 {
+                    self.schedule.interrupt(id, standing, left);
+                } else {
+                    self.schedule.finish(standing, left);
+                    self.schedule.ready(id, standing, false);
+                }
+            }
+            let waited = self.schedule.take_waiting();
+            waited.iter().for_each(|&id| self.peers[id as usize].0.place = Place::Ready);
+            self.schedule.resume(waited);
+        }
+
+        /// The least that each peer got of its fair share in any span of so many bytes, to
+        /// which its largest packet is added.
+        fn least_part(&self, span: u64) -> f64 {
+            let fair = span as f64 / self.peers.len() as f64;
+            let mut least = f64::MAX;
+            let (mut end, mut bytes) = (0, 0);
+            let mut of = vec![0; self.peers.len()];
+            for &(first, len) in &self.passed {
+                while bytes < span {
+                    let Some(&(id, len)) = self.passed.get(end) else { return least };
+                    of[id] += len;
+                    bytes += len;
+                    end += 1;
+                }
+                for (id, (_, packet)) in self.peers.iter().enumerate() {
+                    least = least.min((of[id] + packet) as f64 / fair);
+                }
+                of[first] -= len;
+                bytes -= len;
+            }
+            least
+        }
+    }
+
+    const PACKET: u64 = 256 << 10;
+
+    #[test]
+    fn peers_get_their_part_in_bytes_however_little_the_master_takes() {
+        let share = Budget { frames: i32::MAX, bytes: PACKET as i32 };
+        for lens in [&[1_000; 6][..], &[250_000, 1_000, 1_000, 200, 3_000, 100_000], &[PACKET; 9]] {
+            for room in [1, 5_000, 32 << 10, 160 << 10, 512 << 10, 10 << 20] {
+                let mut flood = Flood::new(lens);
+                while flood.passed.iter().map(|(_, len)| len).sum::<u64>() < 20 * PACKET {
+                    flood.serve(room, share);
+                }
+                let part = flood.least_part(PACKET * lens.len() as u64);
+                assert!(part >= 0.5, "{part} of a fair share; {lens:?}, {room} at a time");
+            }
+        }
+    }
+
+    #[test]
+    fn share_smaller_than_a_packet_is_fair_in_bytes_too() {
+        let share = Budget { frames: i32::MAX, bytes: 20_000 };
+        let mut flood = Flood::new(&[PACKET, 1_000, 1_000, 1_000]);
+        while flood.passed.iter().map(|(_, len)| len).sum::<u64>() < 40 * PACKET {
+            flood.serve(64 << 10, share);
+        }
+        let part = flood.least_part(16 * PACKET);
+        assert!(part >= 0.5, "{part} of a fair share");
+    }
+
+    #[test]
+    fn more_peers_have_smaller_shares_down_to_one_packet() {
+        let mut schedule = Schedule::new(64 << 20, 64 << 10);
+        assert_eq!(schedule.share().budget, LARGEST_SHARE);
+        assert_eq!(schedule.share().receive, 64 << 10);
+        for id in 0..100_000 {
+            let mut standing = Standing::new(&schedule);
+            schedule.ready(id, &mut standing, false);
+        }
+        let share = schedule.share();
+        assert_eq!(share.budget.frames, 1);
+        assert_eq!(share.budget.bytes, ROUND.bytes / 100_000);
+        assert_eq!(share.receive, LEAST_RECEIVE);
+    }
+
+    #[test]
+    fn who_was_not_served_in_this_round_comes_first() {
+        let mut schedule = Schedule::new(64 << 20, 64 << 10);
+        let mut standings = [Standing::new(&schedule); 3];
+        let [first, second, late] = &mut standings;
+        schedule.ready(1, first, false);
+        schedule.ready(2, second, false);
+        assert_eq!(schedule.next_ready(), Some(1));
+        let left = schedule.begin(1, first, LARGEST_SHARE).expect("a share");
+        schedule.finish(first, left);
+        schedule.ready(1, first, false);
+        schedule.ready(3, late, false);
+        let order: Vec<_> = std::iter::from_fn(|| schedule.next_ready()).collect();
+        assert_eq!(order, [2, 3]);
+        assert_eq!(schedule.next_ready(), Some(1));
+    }
+
+    #[test]
+    fn what_is_left_of_a_share_is_lost() {
+        let mut schedule = Schedule::new(64 << 20, 64 << 10);
+        let mut standing = Standing::new(&schedule);
+        let share = Budget { frames: 10, bytes: 1_000 };
+        for _ in 0..3 {
+            let left = schedule.begin(1, &mut standing, share).expect("a share");
+            assert_eq!(left, share);
+            schedule.finish(&mut standing, left);
+            assert_eq!(schedule.next_ready(), None);
+        }
+    }
+}
