@@ -77,7 +77,7 @@ fn passed_on(relay: &mut Relay, sender: u64, text: &str, queue: &mut Vec<u8>) ->
     queue.clear();
     let mut packets = 0;
     relay.handle(sender, text, &mut |delivery| {
-        if let Delivery::Master { packet, .. } | Delivery::Peer { packet, .. } = delivery {
+        if let Delivery::Packet { packet, .. } = delivery {
             packet.write(queue);
             packets += 1;
         }

@@ -2,7 +2,7 @@
 //! forgotten. Connections are numbers; 1 and 2 are mostly masters.
 
 use moss::protocol::packet::Outgoing;
-use moss::protocol::relay::{Delivery, Relay};
+use moss::protocol::relay::{Delivery, Relay, Role};
 use moss::settings::config::{Config, Types};
 
 const LOGIN: &str = r#"{"type":"login"}"#;
@@ -14,6 +14,8 @@ const CONFIRMATION: &str = r#"master 1: {"type":"master-confirmation","payload":
 /// A relay, and what it delivers as lines: how, to whom, what.
 struct Core {
     relay: Relay,
+    /// As it was delivered.
+    master: Option<u64>,
 }
 
 impl Core {
@@ -35,7 +37,7 @@ impl Core {
     fn with(change: impl FnOnce(&mut Types)) -> Self {
         let mut config = Config::new("right", "offer");
         change(&mut config.types);
-        Self { relay: Relay::new(&config) }
+        Self { relay: Relay::new(&config), master: None }
     }
 
     /// Logs these in.
@@ -52,15 +54,32 @@ impl Core {
         self
     }
 
+    /// Handles a packet and then tells everybody what is owed.
     fn handle(&mut self, sender: u64, text: &str) -> Vec<String> {
+        let mut lines = self.handle_alone(sender, text);
+        lines.extend(self.announce(usize::MAX));
+        lines
+    }
+
+    fn handle_alone(&mut self, sender: u64, text: &str) -> Vec<String> {
+        let (relay, master) = (&mut self.relay, &mut self.master);
         let mut lines = Vec::new();
-        self.relay.handle(sender, text, &mut |delivery| lines.push(line(delivery)));
+        relay.handle(sender, text, &mut |delivery| lines.extend(line(delivery, master)));
+        lines
+    }
+
+    fn announce(&mut self, most: usize) -> Vec<String> {
+        let (relay, master) = (&mut self.relay, &mut self.master);
+        let mut lines = Vec::new();
+        relay.announce(most, &mut |delivery| lines.extend(line(delivery, master)));
         lines
     }
 
     fn leave(&mut self, id: u64) -> Vec<String> {
+        let (relay, master) = (&mut self.relay, &mut self.master);
         let mut lines = Vec::new();
-        self.relay.leave(id, &mut |delivery| lines.push(line(delivery)));
+        relay.leave(id, &mut |delivery| lines.extend(line(delivery, master)));
+        lines.extend(self.announce(usize::MAX));
         lines
     }
 
@@ -76,18 +95,27 @@ impl Core {
     }
 }
 
-fn line(delivery: Delivery<'_>) -> String {
+/// What is delivered, as a line; who is master is told by what was delivered before.
+fn line(delivery: Delivery<'_>, master: &mut Option<u64>) -> Option<String> {
     let written = |packet: Outgoing<'_>| {
         let mut text = Vec::new();
         packet.write(&mut text);
         String::from_utf8(text).expect("packets are text")
     };
-    match delivery {
-        Delivery::Peer { to, packet } => format!("peer {to}: {}", written(packet)),
-        Delivery::Master { to, packet } => format!("master {to}: {}", written(packet)),
+    Some(match delivery {
+        Delivery::Role { id, role } => {
+            if role == Role::Master {
+                *master = Some(id);
+            }
+            return None;
+        }
+        Delivery::Packet { to, packet } if *master == Some(to) => {
+            format!("master {to}: {}", written(packet))
+        }
+        Delivery::Packet { to, packet } => format!("peer {to}: {}", written(packet)),
         Delivery::Broadcast { to, packet } => format!("all {to}: {}", written(packet)),
         Delivery::Close { id, reason } => format!("close {id}: {reason}"),
-    }
+    })
 }
 
 fn sorted(mut lines: Vec<String>) -> Vec<String> {
@@ -98,27 +126,96 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
 const NOTHING: [&str; 0] = [];
 
 #[test]
-fn first_master_has_its_offer_sent_to_all_and_is_then_confirmed() {
-    let mut core = Core::new().clients([7, 8]);
-    let lines = core.handle(1, OFFER_A);
+fn first_master_is_confirmed_and_has_its_offer_sent_to_all() {
+    let mut core = Core::new().clients([8, 7]);
     assert_eq!(
-        sorted(lines[..2].to_vec()),
-        [r#"all 7: {"type":"offer","payload":"A"}"#, r#"all 8: {"type":"offer","payload":"A"}"#]
+        core.handle(1, OFFER_A),
+        [
+            CONFIRMATION,
+            r#"all 7: {"type":"offer","payload":"A"}"#,
+            r#"all 8: {"type":"offer","payload":"A"}"#
+        ]
     );
-    assert_eq!(lines[2..], [CONFIRMATION]);
 }
 
 #[test]
-fn takeover_is_told_to_the_old_one_then_the_clients_then_the_new_one() {
+fn offers_are_sent_so_many_at_a_time() {
+    let mut core = Core::new().clients(7..17);
+    assert_eq!(core.handle_alone(1, OFFER_A), [CONFIRMATION]);
+    for told in [3, 3, 3, 1] {
+        assert!(core.relay.has_announcements());
+        assert_eq!(core.announce(3).len(), told);
+    }
+    assert!(!core.relay.has_announcements());
+}
+
+#[test]
+fn client_gets_the_offer_before_anything_else_from_the_new_master() {
+    const OFFER_TO_8: &str = r#"all 8: {"type":"offer","payload":"A"}"#;
+
+    let mut core = Core::new().clients([7, 8]);
+    core.handle_alone(1, OFFER_A);
+    let lines = core.handle_alone(1, r#"{"type":"x","id":"8"}"#);
+    assert_eq!(lines, [OFFER_TO_8, r#"peer 8: {"type":"x","payload":""}"#]);
+    let lines = core.handle_alone(1, r#"{"type":"x","id":"8"}"#);
+    assert_eq!(lines, [r#"peer 8: {"type":"x","payload":""}"#]);
+    assert_eq!(core.announce(9), [r#"all 7: {"type":"offer","payload":"A"}"#]);
+    // Also before the answer to what it sends itself.
+    core.handle_alone(1, OFFER_A);
+    let lines = core.handle_alone(8, r#"{"type":"ping"}"#);
+    assert_eq!(lines, [OFFER_TO_8, r#"peer 8: {"type":"pong","payload":""}"#]);
+}
+
+#[test]
+fn nobody_misses_an_offer_for_the_next_one() {
+    let mut core = Core::new().clients([7]);
+    core.handle_alone(1, OFFER_A);
+    let lines = core.handle(2, OFFER_B);
+    assert_eq!(lines[0], r#"all 7: {"type":"offer","payload":"A"}"#);
+    assert_eq!(lines.last().expect("a line"), r#"all 7: {"type":"offer","payload":"B"}"#);
+}
+
+#[test]
+fn departure_that_is_told_late_comes_before_the_next_offer() {
+    let mut core = Core::with_notices().clients([7, 8]).master();
+    core.relay.leave(1, &mut |delivery| panic!("{delivery:?}"));
+    let lines = core.handle(2, OFFER_B);
+    assert_eq!(lines[0], r#"all 7: {"type":"master-left","payload":""}"#);
+    assert_eq!(lines.last().expect("a line"), r#"all 8: {"type":"offer","payload":"B"}"#);
+}
+
+#[test]
+fn offer_comes_before_the_news_that_its_master_left() {
+    let mut core = Core::with_notices().clients([7]);
+    core.handle_alone(1, OFFER_A);
+    assert_eq!(
+        core.leave(1),
+        [
+            r#"all 7: {"type":"offer","payload":"A"}"#,
+            r#"all 7: {"type":"master-left","payload":""}"#
+        ]
+    );
+}
+
+#[test]
+fn client_that_left_is_told_nothing_any_more() {
+    let mut core = Core::new().clients([7]);
+    core.handle_alone(1, OFFER_A);
+    assert_eq!(core.leave(7), NOTHING);
+    assert!(!core.relay.has_announcements());
+}
+
+#[test]
+fn takeover_is_told_to_the_old_one_then_the_new_one_then_the_clients() {
     let mut core = Core::with_notices().clients([7]).master();
     let lines = core.handle(2, OFFER_B);
     assert!(lines[0].starts_with("peer 1: ") && lines[0].contains(r#""code":"replaced""#));
     assert_eq!(
         lines[1..],
         [
-            r#"all 7: {"type":"offer","payload":"B"}"#,
             r#"master 2: {"type":"master-confirmation","payload":""}"#,
             r#"master 2: {"type":"joined","payload":{"id":"7"}}"#,
+            r#"all 7: {"type":"offer","payload":"B"}"#,
         ]
     );
     assert_eq!(core.relay.master(), Some(2));
@@ -127,7 +224,7 @@ fn takeover_is_told_to_the_old_one_then_the_clients_then_the_new_one() {
 #[test]
 fn renewed_offer_replaces_nobody_and_lists_nobody() {
     let mut core = Core::with_notices().clients([7]).master();
-    assert_eq!(core.handle(1, OFFER_B), [r#"all 7: {"type":"offer","payload":"B"}"#, CONFIRMATION]);
+    assert_eq!(core.handle(1, OFFER_B), [CONFIRMATION, r#"all 7: {"type":"offer","payload":"B"}"#]);
     assert_eq!(core.handle(8, LOGIN)[0], r#"peer 8: {"type":"offer","payload":"B"}"#);
 }
 
@@ -157,9 +254,9 @@ fn client_that_becomes_master_is_a_client_no_more() {
     assert_eq!(
         core.handle(1, OFFER_A),
         [
-            r#"all 7: {"type":"offer","payload":"A"}"#,
             CONFIRMATION,
             r#"master 1: {"type":"joined","payload":{"id":"7"}}"#,
+            r#"all 7: {"type":"offer","payload":"A"}"#,
         ]
     );
     assert!(!core.relay.is_client(1));
@@ -172,7 +269,7 @@ fn client_that_logs_in_before_the_master_waits_for_the_offer() {
     let mut core = Core::new();
     assert_eq!(core.handle(7, LOGIN), NOTHING);
     assert_eq!(core.error(7, r#"{"type":"x"}"#), (7, "no-master".to_owned()));
-    assert_eq!(core.handle(1, OFFER_A)[0], r#"all 7: {"type":"offer","payload":"A"}"#);
+    assert_eq!(core.handle(1, OFFER_A)[1], r#"all 7: {"type":"offer","payload":"A"}"#);
 }
 
 #[test]
@@ -202,7 +299,7 @@ fn offer_leaves_with_its_master_and_the_clients_stay() {
 fn offer_without_sdp_is_an_empty_object() {
     let mut core = Core::new().clients([7]);
     let lines = core.handle(1, r#"{"type":"set-master","payload":{"secret":"right"}}"#);
-    assert_eq!(lines[0], r#"all 7: {"type":"offer","payload":{}}"#);
+    assert_eq!(lines[1], r#"all 7: {"type":"offer","payload":{}}"#);
 }
 
 #[test]
@@ -372,11 +469,11 @@ fn kick_without_its_setting_is_a_packet_like_any() {
 fn roster_lists_each_client_once_behind_the_confirmation() {
     let mut core = Core::with_notices().clients(10..20).clients(10..15);
     let lines = core.handle(1, OFFER_A);
-    assert_eq!(lines[10], CONFIRMATION);
+    assert_eq!(lines[0], CONFIRMATION);
     let roster: Vec<String> = (10..20)
         .map(|id| format!(r#"master 1: {{"type":"joined","payload":{{"id":"{id}"}}}}"#))
         .collect();
-    assert_eq!(sorted(lines[11..].to_vec()), roster);
+    assert_eq!(sorted(lines[1..11].to_vec()), roster);
 }
 
 #[test]
@@ -406,7 +503,7 @@ fn moss_without_errors_is_silent_but_not_blind() {
     for text in ["rubbish", r#"{"type":"x"}"#, r#"{"type":"x","id":"99"}"#, LOGIN] {
         assert_eq!(core.handle(1, text), NOTHING, "{text}");
     }
-    assert_eq!(core.handle(2, OFFER_B)[0], r#"all 7: {"type":"offer","payload":"B"}"#);
+    assert_eq!(core.handle(2, OFFER_B)[1], r#"all 7: {"type":"offer","payload":"B"}"#);
     let lines: Vec<String> = (0..5).flat_map(|_| core.handle(3, WRONG)).collect();
     assert_eq!(lines, ["close 3: too many wrong secrets"]);
 }

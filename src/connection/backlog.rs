@@ -124,6 +124,11 @@ impl Backlog {
         self.bytes.shrink_to_fit();
     }
 
+    /// Gives memory back that holds no bytes.
+    pub fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+    }
+
     /// Walks from the known frame start to the last one that is not after `sent`, or
     /// with `past`, to the first that is not before it.
     fn frame_after_sent(&mut self, past: bool) -> usize {

@@ -43,17 +43,24 @@ const MAX_REASON_BYTES: usize = 123;
 #[derive(Debug)]
 pub struct Session {
     phase: Phase,
-    /// When the phase's own patience ends; not used while open.
-    deadline: Instant,
+    /// When what it does now began: its phase or, while open, the message that it receives.
+    since: Instant,
     /// The last sign of life.
     heard: Instant,
     pinged: bool,
     peer_ended: bool,
-    /// Received and not parsed: the start of a frame, or frames of a spent budget.
-    unparsed: Vec<u8>,
-    /// A fragmented message in the making, with the bytes in it so far.
-    fragments: Option<Box<Fragments>>,
+    /// What it has received and not handled; nothing at rest.
+    partial: Option<Box<Partial>>,
     backlog: Backlog,
+}
+
+/// What is received of a message that is not whole. In a box, as few sessions have it.
+#[derive(Debug, Default)]
+struct Partial {
+    /// The start of a frame, or frames of a spent budget.
+    bytes: Vec<u8>,
+    /// The frames before it, of a message in fragments.
+    fragments: Option<Box<Fragments>>,
 }
 
 /// Where a session is in its life.
@@ -88,12 +95,11 @@ impl Session {
     pub fn new(now: Instant) -> Self {
         Self {
             phase: Phase::Head,
-            deadline: now + HEAD_TIMEOUT,
+            since: now,
             heard: now,
             pinged: false,
             peer_ended: false,
-            unparsed: Vec::new(),
-            fragments: None,
+            partial: None,
             backlog: Backlog::default(),
         }
     }
@@ -121,13 +127,39 @@ impl Session {
 
     /// Heap bytes of the session: backlog, partial frames, fragments.
     pub fn held(&self) -> usize {
-        let fragments = self.fragments.as_ref().map_or(0, |fragments| fragments.held());
-        self.backlog.held() + self.unparsed.capacity() + fragments
+        let partial = self.partial.as_ref().map_or(0, |partial| {
+            size_of::<Partial>() + partial.bytes.capacity() + partial.fragments_held()
+        });
+        self.backlog.held() + partial
     }
 
-    /// Whether [`next`](Self::next) may find something without new bytes.
-    pub fn has_unparsed(&self) -> bool {
-        !self.unparsed.is_empty()
+    /// Heap bytes of what is not sent yet.
+    pub fn backlog_held(&self) -> usize {
+        self.backlog.held()
+    }
+
+    /// Bytes of received frames, and of the one that is not whole.
+    pub fn unparsed(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.bytes.len())
+    }
+
+    /// Heap bytes of a message in fragments that has not ended.
+    pub fn fragments_held(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.fragments_held())
+    }
+
+    /// Since when it does what it does now: since when it is in its phase or, while it is
+    /// open, receives the message that is not whole.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Gives memory back that is not in use.
+    pub fn shrink(&mut self) {
+        self.backlog.shrink();
+        if let Some(partial) = &mut self.partial {
+            partial.bytes.shrink_to_fit();
+        }
     }
 
     /// Takes bytes that were received just now; with none, goes on with earlier ones.
@@ -135,7 +167,15 @@ impl Session {
         if !received.is_empty() {
             self.heard(now);
         }
-        Input::new(received, &mut self.unparsed)
+        match &mut self.partial {
+            Some(partial) => Input::new(received, &mut partial.bytes),
+            None => {
+                if self.phase == Phase::Open {
+                    self.since = now;
+                }
+                Input::new(received, &mut Vec::new())
+            }
+        }
     }
 
     /// The next thing that the bytes say; nothing when they say no more.
@@ -160,13 +200,19 @@ impl Session {
         if self.phase == Phase::Ending {
             return;
         }
-        self.unparsed = input.into_rest();
+        let bytes = input.into_rest();
+        if !bytes.is_empty() {
+            self.partial.get_or_insert_default().bytes = bytes;
+        } else if self.fragments_held() == 0 {
+            self.partial = None;
+        }
     }
 
     /// Becomes a WebSocket by sending the response to its upgrade.
     pub fn open(&mut self, response: &[u8]) {
         self.backlog.push_raw(response);
         self.phase = Phase::Open;
+        self.since = self.heard;
     }
 
     /// Sends an HTTP answer, and ends.
@@ -219,14 +265,16 @@ impl Session {
     /// Whether nothing is left to do or to wait for.
     pub fn is_over(&self, now: Instant) -> bool {
         self.phase == Phase::Ending
-            && (now >= self.deadline || (self.peer_ended && self.unsent().is_empty()))
+            && (now >= self.since + ENDING_TIMEOUT || (self.peer_ended && self.unsent().is_empty()))
     }
 
     /// Looks at the clock; at least once a second. Queues a ping, or ends the session,
     /// when it is time.
     pub fn tick(&mut self, keepalive: Duration, now: Instant) {
         match self.phase {
-            Phase::Head if now >= self.deadline => self.answer(&answer::too_slow(), now),
+            Phase::Head if now >= self.since + HEAD_TIMEOUT => {
+                self.answer(&answer::too_slow(), now)
+            }
             Phase::Open => {
                 let silence = now.saturating_duration_since(self.heard);
                 if silence >= keepalive && !self.pinged {
@@ -253,9 +301,8 @@ impl Session {
     fn end(&mut self, now: Instant) {
         if self.phase != Phase::Ending {
             self.phase = Phase::Ending;
-            self.deadline = now + ENDING_TIMEOUT;
-            self.unparsed = Vec::new();
-            self.fragments = None;
+            self.since = now;
+            self.partial = None;
         }
     }
 
@@ -304,7 +351,8 @@ impl Session {
         }
         let frame = input.take(header.len + payload_len);
         match header.whole {
-            Some((data, mask)) if self.fragments.is_none() => {
+            Some((data, mask)) if self.fragments_held() == 0 => {
+                self.since = now;
                 let payload = &mut frame[header.len..];
                 unmask(payload, mask);
                 let payload = &*payload;
@@ -332,18 +380,25 @@ impl Session {
         max_bytes: usize,
         now: Instant,
     ) -> Event<'i> {
-        let begun = self.fragments.is_some();
-        let mut fragments = self.fragments.take().unwrap_or_else(|| Fragments::new(max_bytes));
-        match fragments.read(frame, payload_len, &mut self.backlog) {
+        let earlier = self.partial.as_mut().and_then(|partial| partial.fragments.take());
+        let begun = earlier.is_some();
+        let mut fragments = earlier.unwrap_or_else(|| Fragments::new(max_bytes));
+        let progress = fragments.read(frame, payload_len, &mut self.backlog);
+        if matches!(progress, Ok(Progress::Fragment))
+            || (begun && matches!(progress, Ok(Progress::Control)))
+        {
+            self.partial.get_or_insert_default().fragments = Some(fragments);
+        } else {
+            self.since = now;
+        }
+        match progress {
             Ok(Progress::Message(Message::Text(text))) => {
                 return Event::Text(text.as_str().to_owned().into());
             }
             Ok(Progress::Message(message)) => {
                 return Event::Binary(message.into_data().to_vec().into());
             }
-            Ok(Progress::Fragment) => self.fragments = Some(fragments),
-            Ok(Progress::Control) if begun => self.fragments = Some(fragments),
-            Ok(Progress::Control) => {}
+            Ok(Progress::Fragment | Progress::Control) => {}
             Ok(Progress::Closed) => self.end(now),
             Err(error) => return self.violation(&error, now),
         }
@@ -358,5 +413,11 @@ impl Session {
             _ => self.close(1002, "protocol error", now),
         }
         Event::Handled
+    }
+}
+
+impl Partial {
+    fn fragments_held(&self) -> usize {
+        self.fragments.as_ref().map_or(0, |fragments| fragments.held())
     }
 }

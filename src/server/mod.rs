@@ -6,6 +6,7 @@
 //! carries packets from one to the others.
 
 mod listener;
+mod memory;
 mod peer;
 mod peers;
 mod pressure;
@@ -36,6 +37,9 @@ const RECEIVE_BYTES: usize = 64 << 10;
 
 /// Connections accepted in one turn.
 const TURN_ACCEPTS: usize = 256;
+
+/// Clients that are told in one turn of a master that came or left.
+const TURN_ANNOUNCEMENTS: usize = 256;
 
 /// How long the peers have to answer the Close when moss stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -76,7 +80,7 @@ impl Server {
             poll,
             signals,
             listener: Some(listener),
-            peers: Peers::new(config.limits.clone(), RECEIVE_BYTES, now),
+            peers: Peers::new(&config.limits, RECEIVE_BYTES, now),
             relay: Relay::new(&config),
             pressure: Pressure::new(most_for_master(&config.limits), config.keepalive / 2),
             config,
@@ -121,6 +125,7 @@ impl Server {
         }
         self.accept();
         self.serve_all(buffer);
+        self.announce();
         self.tick();
         self.tell_departures();
         self.peers.flush_all();
@@ -132,7 +137,7 @@ impl Server {
 
     /// How long the next poll may wait.
     fn time_out(&self, now: Instant) -> Option<Duration> {
-        if self.peers.has_work() {
+        if self.peers.has_work() || self.relay.has_announcements() {
             return Some(Duration::ZERO);
         }
         let tick = (!self.peers.is_empty()).then_some(self.next_tick);
@@ -303,6 +308,15 @@ impl Server {
         }
         self.next_tick = now + TICK;
         self.peers.tick(self.config.keepalive);
+    }
+
+    /// Tells clients of a master that came or left: a few of them, as others have to be
+    /// served meanwhile.
+    fn announce(&mut self) {
+        if self.relay.has_announcements() {
+            self.tell_departures();
+            self.relay.announce(TURN_ANNOUNCEMENTS, &mut |delivery| self.peers.deliver(delivery));
+        }
     }
 
     fn tell_departures(&mut self) {

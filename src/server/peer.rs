@@ -3,6 +3,7 @@
 
 use crate::connection::backlog::Spares;
 use crate::connection::session::{Phase, Session};
+use crate::protocol::relay::Role;
 use crate::server::schedule::Standing;
 use crate::server::socket::Socket;
 
@@ -11,6 +12,8 @@ use crate::server::socket::Socket;
 pub(crate) struct Peer {
     pub(crate) socket: Socket,
     pub(crate) session: Session,
+    /// What it is to the protocol.
+    pub(crate) role: Role,
     /// Where it stands in the schedule.
     pub(crate) standing: Standing,
     /// Its budget was spent, or it had to wait, before its received frames were handled.
@@ -26,19 +29,51 @@ pub(crate) struct Peer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     pub(crate) phase: Phase,
+    pub(crate) role: Role,
     /// Heap bytes.
     pub(crate) held: usize,
+    /// Bytes of a message that is not whole.
+    pub(crate) half: usize,
 }
 
 impl Peer {
     /// A connection that was just accepted.
     pub(crate) fn new(socket: Socket, session: Session, standing: Standing) -> Self {
-        Self { socket, session, standing, interrupted: false, to_flush: false, was_master: false }
+        Self {
+            socket,
+            session,
+            role: Role::Guest,
+            standing,
+            interrupted: false,
+            to_flush: false,
+            was_master: false,
+        }
     }
 
     /// What counts of it now.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        Snapshot { phase: self.session.phase(), held: self.session.held() }
+        Snapshot {
+            phase: self.session.phase(),
+            role: self.role,
+            held: self.session.held(),
+            half: self.half(),
+        }
+    }
+
+    /// Bytes of a message, or a request head, that is not whole; the master's do not count.
+    /// Neither does what waits only because a share was spent: the schedule bounds that.
+    fn half(&self) -> usize {
+        if self.role == Role::Master {
+            return 0;
+        }
+        let unparsed = if self.interrupted { 0 } else { self.session.unparsed() };
+        unparsed + self.session.fragments_held()
+    }
+
+    /// It is this to the protocol from now on.
+    pub(crate) fn take_role(&mut self, role: Role) {
+        self.role = role;
+        self.was_master |= role == Role::Master;
     }
 
     /// Whether serving it would find something.

@@ -14,7 +14,8 @@ use mio::{Interest, Registry, Token};
 use crate::connection::backlog::{Opcode, Spares};
 use crate::connection::session::{Input, Phase, Session};
 use crate::protocol::packet::Outgoing;
-use crate::protocol::relay::Delivery;
+use crate::protocol::relay::{Delivery, Role};
+use crate::server::memory::{self, Bounds, Excess, Memory};
 use crate::server::peer::{Peer, Snapshot};
 use crate::server::schedule::{Budget, Place, Schedule, Share, Standing};
 use crate::server::socket::{Received, Socket};
@@ -25,7 +26,10 @@ use crate::settings::config::Limits;
 #[derive(Debug)]
 pub(crate) struct Peers {
     table: Table<Peer>,
-    limits: Limits,
+    /// Unsent bytes of one peer.
+    max_backlog: usize,
+    bounds: Bounds,
+    memory: Memory,
     /// This turn's time.
     pub(crate) now: Instant,
     schedule: Schedule,
@@ -49,8 +53,6 @@ struct Lists {
 struct Sums {
     /// Open WebSockets.
     open: usize,
-    /// Heap bytes of all sessions.
-    held: usize,
     /// Bytes ever queued, for telling what a packet caused.
     queued: u64,
     /// Connections that ended since somebody asked.
@@ -59,7 +61,7 @@ struct Sums {
 
 impl Peers {
     /// None yet; one call receives at most `largest_receive` bytes.
-    pub(crate) fn new(limits: Limits, largest_receive: usize, now: Instant) -> Self {
+    pub(crate) fn new(limits: &Limits, largest_receive: usize, now: Instant) -> Self {
         Self {
             table: Table::new(),
             now,
@@ -67,7 +69,9 @@ impl Peers {
             lists: Lists::default(),
             sums: Sums::default(),
             spares: Spares::new(limits.max_memory_bytes),
-            limits,
+            max_backlog: limits.max_backlog_bytes,
+            bounds: Bounds::new(limits),
+            memory: Memory::default(),
         }
     }
 
@@ -120,7 +124,7 @@ impl Peers {
         act: impl FnOnce(&mut Peer, &mut Spares) -> R,
     ) -> Option<R> {
         let result = self.touch(id, act)?;
-        if self.sums.held > self.limits.max_memory_bytes {
+        if self.bounds.excess(&self.memory).is_some() {
             self.bound_memory();
         }
         Some(result)
@@ -131,9 +135,9 @@ impl Peers {
         let peer = self.table.get_mut(id)?;
         let before = peer.snapshot();
         let result = act(peer, &mut self.spares);
-        bound_backlog(peer, &mut self.spares, self.limits.max_backlog_bytes, self.now);
+        bound_backlog(peer, &mut self.spares, self.max_backlog, self.now);
         let after = peer.snapshot();
-        self.sums.held = self.sums.held - before.held + after.held;
+        self.memory.replace(before, after);
         if !peer.to_flush && peer.has_output() {
             peer.to_flush = true;
             self.lists.to_flush.push(id);
@@ -164,7 +168,7 @@ impl Peers {
         if peer.session.is_over(self.now) {
             // Dropping the stream closes it and takes it out of the poll.
             self.table.remove(id);
-            self.sums.held -= after.held;
+            self.memory.remove(after);
             self.sums.ended += 1;
             log::debug!("{id}: gone");
         }
@@ -249,7 +253,7 @@ impl Peers {
     pub(crate) fn put_back(&mut self, id: u64, input: Input<'_>, interrupted: bool) {
         self.with(id, |peer, _| {
             peer.session.put_back(input);
-            peer.interrupted = interrupted && peer.session.has_unparsed();
+            peer.interrupted = interrupted && peer.session.unparsed() > 0;
         });
     }
 
@@ -294,22 +298,23 @@ impl Peers {
     /// Hands over what the relay decided.
     pub(crate) fn deliver(&mut self, delivery: Delivery<'_>) {
         match delivery {
-            Delivery::Peer { to, packet } => self.queue(to, packet, false),
-            Delivery::Master { to, packet } => self.queue(to, packet, true),
+            Delivery::Role { id, role } => {
+                self.with(id, |peer, _| peer.take_role(role));
+            }
+            Delivery::Packet { to, packet } => self.queue(to, packet),
             Delivery::Broadcast { to, packet } => {
-                self.queue(to, packet, false);
+                self.queue(to, packet);
                 self.flush(to);
             }
             Delivery::Close { id, reason } => self.close(id, 1008, reason),
         }
     }
 
-    fn queue(&mut self, to: u64, packet: Outgoing<'_>, to_master: bool) {
+    fn queue(&mut self, to: u64, packet: Outgoing<'_>) {
         let len = packet.encoded_len();
         self.sums.queued += len as u64;
         self.with(to, |peer, spares| {
             if peer.session.phase() == Phase::Open {
-                peer.was_master |= to_master;
                 peer.session.lend(spares, peer.was_master);
                 packet.write(peer.session.queue(Opcode::Text, len));
             }
@@ -366,19 +371,44 @@ impl Peers {
         });
     }
 
-    /// Keeps what all sessions hold together within the limit: what is queued for those
-    /// who read is sent, and if that does not do, the largest holder is dropped.
+    /// Keeps what all peers hold within its bounds. Each step takes from somebody, and for
+    /// unsent bytes nobody is asked twice: this ends even if a sum is wrong.
     fn bound_memory(&mut self) {
-        self.flush_all();
-        while self.sums.held > self.limits.max_memory_bytes {
-            let most = self.table.iter_mut().max_by_key(|(_, peer)| peer.session.held());
-            let Some((id, peer)) = most else { return };
-            let now = self.now;
-            if peer.session.phase() == Phase::Ending {
-                self.touch(id, |peer, _| peer.session.broken(now));
-            } else {
-                self.cut(id, "too much is held for it");
+        while let Some(Excess::GuestsHalves | Excess::Halves) = self.bounds.excess(&self.memory) {
+            let Some(id) = memory::oldest_half(&mut self.table) else { break };
+            self.cut(id, "too much is held for it");
+        }
+        for role in [Role::Guest, Role::Client, Role::Master] {
+            self.give_up_unsent(role, |peer, now| {
+                if peer.session.backlog_held() > 0 {
+                    cut(peer, "too much is held for it", now);
+                }
+            });
+            // The frames that they had begun to send may be much still.
+            self.give_up_unsent(role, |peer, now| {
+                if peer.session.phase() == Phase::Ending {
+                    peer.session.broken(now);
+                }
+            });
+        }
+    }
+
+    /// As long as too much is held: sends and gives back what can be, peer by peer, and
+    /// does `more` to those for whom that is not enough.
+    fn give_up_unsent(&mut self, role: Role, more: impl Fn(&mut Peer, Instant)) {
+        if self.bounds.excess(&self.memory).is_none() {
+            return;
+        }
+        let now = self.now;
+        for id in memory::unsent(&mut self.table, role) {
+            self.touch(id, |peer, spares| {
+                peer.flush(spares);
+                peer.session.shrink();
+            });
+            if self.bounds.excess(&self.memory).is_none() {
+                return;
             }
+            self.touch(id, |peer, _| more(peer, now));
         }
     }
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use moss::protocol::packet::{ErrorCode, Outgoing};
-use moss::protocol::relay::Delivery;
+use moss::protocol::relay::{Delivery, Role};
 use moss::settings::config::Types;
 
 /// Who is what.
@@ -14,6 +14,8 @@ pub(crate) struct Model {
     /// The master and its offer.
     pub(crate) master: Option<(u64, String)>,
     pub(crate) clients: BTreeSet<u64>,
+    /// Clients that were not told yet of the master that came, or left.
+    uninformed: BTreeSet<u64>,
     wrong_secrets: BTreeMap<u64, u32>,
 }
 
@@ -33,6 +35,8 @@ pub(crate) enum Action {
         id: Named,
     },
     Leave,
+    /// moss itself tells so many clients what all are told.
+    Announce(usize),
 }
 
 /// The payload of a `set-master`.
@@ -58,8 +62,8 @@ pub(crate) enum Named {
 /// What the relay hands over; packets as they are written.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Told {
-    Peer(u64, String),
-    Master(u64, String),
+    Role(u64, Role),
+    Packet(u64, String),
     Broadcast(u64, String),
     Close(u64, String),
 }
@@ -73,6 +77,7 @@ impl Model {
             types: types.clone(),
             master: None,
             clients: BTreeSet::new(),
+            uninformed: BTreeSet::new(),
             wrong_secrets: BTreeMap::new(),
         }
     }
@@ -83,7 +88,16 @@ impl Model {
 
     /// What has to be sent when `who` does this.
     pub(crate) fn act(&mut self, who: u64, action: &Action) -> Expected {
+        let owed = match action {
+            Action::Leave | Action::Announce(_) => Vec::new(),
+            _ => self.pay(who),
+        };
+        owed.into_iter().chain(self.answer(who, action)).collect()
+    }
+
+    fn answer(&mut self, who: u64, action: &Action) -> Expected {
         match action {
+            Action::Announce(most) => self.announce(*most),
             Action::Rubbish => self.error(who, ErrorCode::InvalidPacket, None),
             Action::Ping => vec![vec![self.to(who, "pong", "\"\"")]],
             Action::Leave => self.leave(who),
@@ -115,9 +129,29 @@ impl Model {
         }
     }
 
+    /// What a client is owed, which goes before anything else.
+    fn pay(&mut self, who: u64) -> Expected {
+        if !self.uninformed.remove(&who) {
+            return Vec::new();
+        }
+        let text = match (&self.master, &self.types.master_left) {
+            (Some((_, offer)), _) => packet(&json(&self.types.offer), offer),
+            (None, kind) => packet(&json(kind.as_ref().expect("a type of what is owed")), "\"\""),
+        };
+        vec![vec![Told::Broadcast(who, text)]]
+    }
+
+    fn announce(&mut self, most: usize) -> Expected {
+        let next: Vec<u64> = self.uninformed.iter().copied().take(most).collect();
+        next.into_iter().flat_map(|who| self.pay(who)).collect()
+    }
+
     fn login(&mut self, who: u64) -> Expected {
         let is_new = self.clients.insert(who);
         let mut expected = Vec::new();
+        if is_new {
+            expected.push(vec![Told::Role(who, Role::Client)]);
+        }
         if let Some((_, offer)) = &self.master {
             expected.push(vec![self.to(who, &self.types.offer, offer)]);
         }
@@ -139,13 +173,17 @@ impl Model {
     }
 
     fn right_secret(&mut self, who: u64, sdp: &str) -> Expected {
+        let mut expected = self.announce(usize::MAX);
         let before = self.master.replace((who, sdp.to_owned())).map(|(id, _)| id);
         self.clients.remove(&who);
-        let mut expected = Vec::new();
+        if before != Some(who) {
+            expected.push(vec![Told::Role(who, Role::Master)]);
+        }
         if let Some(old) = before.filter(|&old| old != who) {
+            expected.push(vec![Told::Role(old, Role::Guest)]);
             expected.extend(self.error(old, ErrorCode::Replaced, None));
         }
-        expected.push(self.broadcast(&self.types.offer, sdp));
+        self.uninformed = self.clients.clone();
         expected.push(vec![self.to(who, "master-confirmation", "\"\"")]);
         if before != Some(who) {
             let clients = self.clients.iter().copied();
@@ -160,7 +198,7 @@ impl Model {
         }
         let Some((master, _)) = self.master else { return Err((ErrorCode::NoMaster, None)) };
         let text = format!(r#"{{"type":{kind_json},"payload":{payload},"id":"{who}"}}"#);
-        Ok(vec![vec![Told::Master(master, text)]])
+        Ok(vec![vec![Told::Packet(master, text)]])
     }
 
     fn master_packet(
@@ -187,19 +225,26 @@ impl Model {
             return Ok(expected);
         }
         assert!(client != who);
-        Ok(vec![vec![Told::Peer(client, packet(kind_json, payload))]])
+        let mut expected = self.pay(client);
+        expected.push(vec![Told::Packet(client, packet(kind_json, payload))]);
+        Ok(expected)
     }
 
     fn leave(&mut self, who: u64) -> Expected {
         self.wrong_secrets.remove(&who);
         if self.clients.remove(&who) {
+            self.uninformed.remove(&who);
             return vec![self.notice(self.types.client_left.as_ref(), [who])];
         }
         if !self.is_master(who) {
             return Vec::new();
         }
+        let expected = self.announce(usize::MAX);
         self.master = None;
-        self.types.master_left.iter().map(|kind| self.broadcast(kind, "\"\"")).collect()
+        if self.types.master_left.is_some() {
+            self.uninformed = self.clients.clone();
+        }
+        expected
     }
 
     fn error(&self, to: u64, code: ErrorCode, about: Option<String>) -> Expected {
@@ -214,14 +259,9 @@ impl Model {
         clients.into_iter().map(told).collect()
     }
 
-    fn broadcast(&self, kind: &str, payload: &str) -> Vec<Told> {
-        let text = packet(&json(kind), payload);
-        self.clients.iter().map(|&to| Told::Broadcast(to, text.clone())).collect()
-    }
-
     fn to(&self, to: u64, kind: &str, payload: &str) -> Told {
         let text = packet(&json(kind), payload);
-        if self.is_master(to) { Told::Master(to, text) } else { Told::Peer(to, text) }
+        Told::Packet(to, text)
     }
 }
 
@@ -232,8 +272,8 @@ impl Told {
     /// Who gets it.
     pub(crate) fn to(&self) -> u64 {
         match self {
-            Self::Peer(to, _) | Self::Master(to, _) | Self::Broadcast(to, _) => *to,
-            Self::Close(id, _) => *id,
+            Self::Packet(to, _) | Self::Broadcast(to, _) => *to,
+            Self::Role(id, _) | Self::Close(id, _) => *id,
         }
     }
 }
@@ -246,8 +286,8 @@ impl From<Delivery<'_>> for Told {
             String::from_utf8(text).expect("packets are text")
         };
         match delivery {
-            Delivery::Peer { to, packet } => Self::Peer(to, written(packet)),
-            Delivery::Master { to, packet } => Self::Master(to, written(packet)),
+            Delivery::Role { id, role } => Self::Role(id, role),
+            Delivery::Packet { to, packet } => Self::Packet(to, written(packet)),
             Delivery::Broadcast { to, packet } => Self::Broadcast(to, written(packet)),
             Delivery::Close { id, reason } => Self::Close(id, reason.to_owned()),
         }

@@ -65,7 +65,7 @@ impl Served {
         let mut said = Vec::new();
         let mut bytes = bytes.to_vec();
         let mut received = &mut bytes[..];
-        while self.take(received, &mut said) == self.budget && self.session.has_unparsed() {
+        while self.take(received, &mut said) == self.budget && (self.session.unparsed() > 0) {
             received = &mut [];
         }
         self.most_held = self.most_held.max(self.session.held());

@@ -60,17 +60,17 @@ impl World {
     fn step(&mut self, dice: &mut impl Iterator<Item = u8>, step: u64) -> Option<()> {
         let who = self.pick_peer(dice.next()?);
         let action = self.pick_action(dice, step)?;
+        let was_client = self.model.clients.contains(&who);
         let expected = self.model.act(who, &action);
         let mut actual = Vec::new();
         let mut sink = |delivery: Delivery<'_>| actual.push(Told::from(delivery));
-        if let Action::Leave = action {
-            self.relay.leave(who, &mut sink);
-        } else {
-            let text = spell(&action, dice.next()?);
-            self.relay.handle(who, &text, &mut sink);
+        match action {
+            Action::Leave => self.relay.leave(who, &mut sink),
+            Action::Announce(most) => self.relay.announce(most, &mut sink),
+            _ => self.relay.handle(who, &spell(&action, dice.next()?), &mut sink),
         }
         for told in &actual {
-            self.check_receiver(who, told);
+            self.check_receiver(who, was_client, told);
         }
         let closed = actual.iter().find(|told| matches!(told, Told::Close(..))).map(Told::to);
         compare(actual, expected, who, &action);
@@ -83,10 +83,10 @@ impl World {
     }
 
     /// The rules that need no model of what happens, only of who is what.
-    fn check_receiver(&self, sender: u64, told: &Told) {
+    fn check_receiver(&self, sender: u64, was_client: bool, told: &Told) {
         let to = told.to();
         assert!(self.here.contains(&to), "{told:?}: to somebody who is not here");
-        let (Told::Peer(_, text) | Told::Master(_, text) | Told::Broadcast(_, text)) = told else {
+        let (Told::Packet(_, text) | Told::Broadcast(_, text)) = told else {
             return;
         };
         let packet: Value = serde_json::from_str(text).unwrap_or_default();
@@ -95,7 +95,9 @@ impl World {
             assert!(self.model.is_master(to), "{told:?}: an id that the receiver should not see");
         }
         let is_guest = !self.model.is_master(to) && !self.model.clients.contains(&to);
-        if is_guest {
+        // What it was owed as a client came before it did what made it none.
+        let is_owed = matches!(told, Told::Broadcast(..)) && to == sender && was_client;
+        if is_guest && !is_owed {
             let is_pong = packet["type"] == "pong";
             let is_error = packet["type"].as_str() == self.config.types.error.as_deref();
             let is_replaced = packet["payload"]["code"] == "replaced";
@@ -140,6 +142,7 @@ impl World {
             7 => Action::SetMaster(Claim::RightSecret { sdp: None }),
             8 => Action::SetMaster(Claim::RightSecret { sdp: Some(payload(dice.next()?, step)) }),
             9 => Action::Leave,
+            10 => Action::Announce(usize::from(dice.next()? % 4)),
             _ => {
                 let die = dice.next()?;
                 let kind = self.pick_type(die);
@@ -221,7 +224,7 @@ fn payload(die: u8, step: u64) -> String {
 /// The packet that means this, with its keys in one order or another.
 fn spell(action: &Action, die: u8) -> String {
     let (kind, payload, id) = match action {
-        Action::Leave => unreachable!("leaving is no packet"),
+        Action::Leave | Action::Announce(_) => unreachable!("this is no packet"),
         Action::Rubbish => return rubbish(die).to_owned(),
         Action::Ping => spelled(die, "ping"),
         Action::Login => spelled(die, "login"),

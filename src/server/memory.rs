@@ -1,0 +1,106 @@
+//! What all peers hold together, and who has to go when it is too much.
+//!
+//! First there are messages that are not whole: those of all but the master have a limit
+//! of their own, and those of guests, who proved nothing, half of it. Above it, the peer
+//! goes that has held its half for longest. Only then are unsent bytes looked at, and
+//! guests pay for them before clients do, and the master last. So a stranger's bytes cost
+//! neither the master nor a client its place.
+
+use std::cmp::Reverse;
+
+use crate::protocol::relay::Role;
+use crate::server::peer::{Peer, Snapshot};
+use crate::server::table::Table;
+use crate::settings::config::Limits;
+
+/// Heap bytes of all peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Memory {
+    held: usize,
+    /// Of it, what guests and clients have sent of messages that are not whole.
+    guests_halves: usize,
+    clients_halves: usize,
+}
+
+/// The most of each.
+#[derive(Debug)]
+pub(crate) struct Bounds {
+    held: usize,
+    /// Room for the largest packet of one guest or client, whatever else is bounded.
+    packet: usize,
+}
+
+/// What is too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// Guests' messages that are not whole.
+    GuestsHalves,
+    /// Guests' and clients' messages that are not whole.
+    Halves,
+    /// All that is held, of which unsent bytes can be given up.
+    Unsent,
+}
+
+impl Memory {
+    /// Counts a peer as it is instead of as it was.
+    pub(crate) fn replace(&mut self, before: Snapshot, after: Snapshot) {
+        self.held = self.held - before.held + after.held;
+        if before.half | after.half > 0 {
+            *self.halves_of(before.role) -= before.half;
+            *self.halves_of(after.role) += after.half;
+        }
+    }
+
+    /// Counts a peer no more.
+    pub(crate) fn remove(&mut self, last: Snapshot) {
+        self.replace(last, Snapshot { held: 0, half: 0, ..last });
+    }
+
+    fn halves_of(&mut self, role: Role) -> &mut usize {
+        match role {
+            Role::Guest => &mut self.guests_halves,
+            Role::Client | Role::Master => &mut self.clients_halves,
+        }
+    }
+}
+
+impl Bounds {
+    /// Those that follow from the limits.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self { held: limits.max_memory_bytes, packet: limits.max_packet_bytes + (64 << 10) }
+    }
+
+    /// What is too much, if anything is: of guests' messages that are not whole an eighth of
+    /// the memory limit, of these and clients' a quarter. As long as memory is left, each of
+    /// the two may be one packet, however low the limit is.
+    pub(crate) fn excess(&self, memory: &Memory) -> Option<Excess> {
+        let full = memory.held > self.held;
+        let packet = if full { 0 } else { self.packet };
+        if memory.guests_halves > packet.max(self.held / 8) {
+            Some(Excess::GuestsHalves)
+        } else if memory.guests_halves + memory.clients_halves > packet.max(self.held / 4) {
+            Some(Excess::Halves)
+        } else {
+            full.then_some(Excess::Unsent)
+        }
+    }
+}
+
+/// The peer that has to go for a message that is not whole: a guest, if there is one, and
+/// of those the one that has held it for longest.
+pub(crate) fn oldest_half(table: &mut Table<Peer>) -> Option<u64> {
+    let halves = table.iter_mut().filter_map(|(id, peer)| {
+        let Snapshot { role, half, .. } = peer.snapshot();
+        (half > 0).then(|| (role, peer.session.since(), Reverse(half), id))
+    });
+    halves.min().map(|(_, _, _, id)| id)
+}
+
+/// The peers of a role that have not sent everything, with most of it first.
+pub(crate) fn unsent(table: &mut Table<Peer>, role: Role) -> Vec<u64> {
+    let peers = table.iter_mut().filter(|(_, peer)| peer.role == role);
+    let mut peers: Vec<_> = peers.map(|(id, peer)| (peer.session.backlog_held(), id)).collect();
+    peers.retain(|&(held, _)| held > 0);
+    peers.sort_unstable_by_key(|&(held, _)| Reverse(held));
+    peers.into_iter().map(|(_, id)| id).collect()
+}
