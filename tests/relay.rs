@@ -2,7 +2,7 @@
 //! forgotten. Connections are numbers; 1 and 2 are mostly masters.
 
 use moss::protocol::packet::Outgoing;
-use moss::protocol::relay::{Delivery, Relay, Role};
+use moss::protocol::relay::{Delivery, Expulsion, Relay, Role};
 use moss::settings::config::{Config, Types};
 
 const LOGIN: &str = r#"{"type":"login"}"#;
@@ -114,7 +114,12 @@ fn line(delivery: Delivery<'_>, master: &mut Option<u64>) -> Option<String> {
         }
         Delivery::Packet { to, packet } => format!("peer {to}: {}", written(packet)),
         Delivery::Broadcast { to, packet } => format!("all {to}: {}", written(packet)),
-        Delivery::Close { id, reason } => format!("close {id}: {reason}"),
+        Delivery::WrongSecret { .. } => return None,
+        Delivery::Close { id, why } => match why {
+            Expulsion::Kicked(reason) => format!("close {id}: {reason}"),
+            Expulsion::WrongSecrets => format!("close {id}: too many wrong secrets"),
+            Expulsion::NoPlace => format!("close {id}: no place"),
+        },
     })
 }
 
@@ -512,4 +517,19 @@ fn moss_without_errors_is_silent_but_not_blind() {
 fn configured_types_are_written_as_json() {
     let mut core = Core::with(|types| types.offer = "of\"f\ner".to_owned()).master();
     assert_eq!(core.handle(7, LOGIN), [r#"peer 7: {"type":"of\"f\ner","payload":"A"}"#]);
+}
+
+#[test]
+fn guest_in_the_masters_place_may_ping_and_claim_but_not_log_in() {
+    let mut core = Core::with_notices().clients([7]).master();
+    core.relay.restrict(3);
+    assert_eq!(core.handle(3, r#"{"type":"ping"}"#), [r#"peer 3: {"type":"pong","payload":""}"#]);
+    assert_eq!(core.error(3, r#"{"type":"x"}"#), (3, "not-logged-in".to_owned()));
+    assert_eq!(core.handle(3, LOGIN), ["close 3: no place"]);
+    core.relay.restrict(2);
+    core.handle(2, OFFER_B);
+    assert_eq!(core.relay.master(), Some(2));
+    // It keeps its place, and may be what it likes from then on.
+    core.handle(1, OFFER_A);
+    assert_eq!(core.handle(2, LOGIN)[0], r#"peer 2: {"type":"offer","payload":"A"}"#);
 }

@@ -1,6 +1,7 @@
 //! One connection as bytes in and bytes out: RFC 6455 and deadlines, without a socket.
 
 pub mod backlog;
+pub mod ending;
 mod frames;
 mod input;
 pub mod session;

@@ -24,9 +24,10 @@ use tungstenite::protocol::frame::coding::Data;
 use tungstenite::{Error, Message};
 
 use crate::connection::backlog::{Backlog, Opcode, Spares};
+use crate::connection::ending::Ending;
 use crate::connection::frames::{Fragments, Header, Progress, unmask};
 pub use crate::connection::input::Input;
-use crate::http::answer;
+use crate::http::answer::Refusal;
 use crate::http::head::{self, Head};
 use crate::settings::config::Config;
 
@@ -43,6 +44,8 @@ const MAX_REASON_BYTES: usize = 123;
 #[derive(Debug)]
 pub struct Session {
     phase: Phase,
+    /// Why it is ending, once it is.
+    ending: Option<Ending>,
     /// When what it does now began: its phase or, while open, the message that it receives.
     since: Instant,
     /// The last sign of life.
@@ -95,6 +98,7 @@ impl Session {
     pub fn new(now: Instant) -> Self {
         Self {
             phase: Phase::Head,
+            ending: None,
             since: now,
             heard: now,
             pinged: false,
@@ -107,6 +111,17 @@ impl Session {
     /// Where the session is in its life.
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Whether the session is not a WebSocket, or ended before it was one.
+    pub fn is_http(&self) -> bool {
+        self.phase == Phase::Head
+            || matches!(self.ending, Some(Ending::Refused(_) | Ending::Answered))
+    }
+
+    /// Why the session is ending, once it is.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending
     }
 
     /// What is to be sent to the peer next.
@@ -216,9 +231,14 @@ impl Session {
     }
 
     /// Sends an HTTP answer, and ends.
-    pub fn answer(&mut self, answer: &[u8], now: Instant) {
+    pub fn answer(&mut self, answer: &[u8], ending: Ending, now: Instant) {
         self.backlog.push_raw(answer);
-        self.end(now);
+        self.end(ending, now);
+    }
+
+    /// Refuses the request that was read last.
+    pub fn refuse(&mut self, refusal: Refusal, now: Instant) {
+        self.answer(&refusal.answer(), Ending::Refused(refusal), now);
     }
 
     /// Queues a frame; the caller appends its `len` bytes of payload to what it is given.
@@ -226,29 +246,38 @@ impl Session {
         self.backlog.push_frame(opcode, len)
     }
 
-    /// Sends what is queued and then a Close (RFC 6455, section 7.1.2), and ends. A
-    /// reason is cut to what fits, on a character boundary.
-    pub fn close(&mut self, code: u16, reason: &str, now: Instant) {
-        if self.phase == Phase::Open {
-            let reason = &reason[..reason.floor_char_boundary(MAX_REASON_BYTES)];
-            let payload = self.backlog.push_frame(Opcode::Close, 2 + reason.len());
-            payload.extend_from_slice(&code.to_be_bytes());
-            payload.extend_from_slice(reason.as_bytes());
-        }
-        self.end(now);
+    /// Sends what is queued and then a Close (RFC 6455, section 7.1.2), and ends.
+    pub fn close(&mut self, ending: Ending, now: Instant) {
+        self.close_saying(ending.text(), ending, now);
+    }
+
+    /// Closes it as the master wants it. A reason is cut to what fits, on a character
+    /// boundary.
+    pub fn kick(&mut self, reason: &str, now: Instant) {
+        self.close_saying(reason, Ending::Kicked, now);
     }
 
     /// Like [`close`](Self::close), but gives up all that has not begun to be sent: the
     /// peer takes it too slowly, and its memory is wanted now.
-    pub fn cut(&mut self, code: u16, reason: &str, now: Instant) {
+    pub fn cut(&mut self, ending: Ending, now: Instant) {
         self.backlog.cut();
-        self.close(code, reason, now);
+        self.close(ending, now);
+    }
+
+    fn close_saying(&mut self, reason: &str, ending: Ending, now: Instant) {
+        if self.phase == Phase::Open {
+            let reason = &reason[..reason.floor_char_boundary(MAX_REASON_BYTES)];
+            let payload = self.backlog.push_frame(Opcode::Close, 2 + reason.len());
+            payload.extend_from_slice(&ending.code().to_be_bytes());
+            payload.extend_from_slice(reason.as_bytes());
+        }
+        self.end(ending, now);
     }
 
     /// The peer has sent its last byte. What is queued is still sent.
     pub fn peer_ended(&mut self, now: Instant) {
         self.peer_ended = true;
-        self.end(now);
+        self.end(Ending::Left, now);
     }
 
     /// Nothing can be sent any more; what the peer sent before is still to be read.
@@ -272,9 +301,7 @@ impl Session {
     /// when it is time.
     pub fn tick(&mut self, keepalive: Duration, now: Instant) {
         match self.phase {
-            Phase::Head if now >= self.since + HEAD_TIMEOUT => {
-                self.answer(&answer::too_slow(), now)
-            }
+            Phase::Head if now >= self.since + HEAD_TIMEOUT => self.refuse(Refusal::Timeout, now),
             Phase::Open => {
                 let silence = now.saturating_duration_since(self.heard);
                 if silence >= keepalive && !self.pinged {
@@ -285,7 +312,7 @@ impl Session {
                     }
                     self.queue(Opcode::Ping, 0);
                 } else if silence >= 2 * keepalive {
-                    self.close(1011, "no sign of life", now);
+                    self.close(Ending::Silent, now);
                 }
             }
             Phase::Head | Phase::Ending => {}
@@ -298,9 +325,10 @@ impl Session {
         self.pinged = false;
     }
 
-    fn end(&mut self, now: Instant) {
+    fn end(&mut self, ending: Ending, now: Instant) {
         if self.phase != Phase::Ending {
             self.phase = Phase::Ending;
+            self.ending = Some(ending);
             self.since = now;
             self.partial = None;
         }
@@ -319,8 +347,8 @@ impl Session {
                 Some(Event::Upgrade(response))
             }
             Head::Health => Some(Event::Health),
-            Head::Answer(answer) => {
-                self.answer(&answer, now);
+            Head::Refused { refusal, answer } => {
+                self.answer(&answer, Ending::Refused(refusal), now);
                 Some(Event::Handled)
             }
         }
@@ -342,7 +370,7 @@ impl Session {
             Ok(len) if len <= max_bytes => len,
             // Told from the header alone: the payload may never come.
             _ => {
-                self.close(1009, "packet too long", now);
+                self.close(Ending::TooLong, now);
                 return Some(Event::Handled);
             }
         };
@@ -362,7 +390,7 @@ impl Session {
                 match str::from_utf8(payload) {
                     Ok(text) => Some(Event::Text(text.into())),
                     Err(_) => {
-                        self.close(1007, "text is not UTF-8", now);
+                        self.close(Ending::NotUtf8, now);
                         Some(Event::Handled)
                     }
                 }
@@ -399,7 +427,7 @@ impl Session {
                 return Event::Binary(message.into_data().to_vec().into());
             }
             Ok(Progress::Fragment | Progress::Control) => {}
-            Ok(Progress::Closed) => self.end(now),
+            Ok(Progress::Closed) => self.end(Ending::Left, now),
             Err(error) => return self.violation(&error, now),
         }
         Event::Handled
@@ -408,9 +436,9 @@ impl Session {
     /// The peer broke a rule of RFC 6455: fail the connection (section 7.1.7).
     fn violation<'i>(&mut self, error: &Error, now: Instant) -> Event<'i> {
         match error {
-            Error::Utf8(_) => self.close(1007, "text is not UTF-8", now),
-            Error::Capacity(_) => self.close(1009, "packet too long", now),
-            _ => self.close(1002, "protocol error", now),
+            Error::Utf8(_) => self.close(Ending::NotUtf8, now),
+            Error::Capacity(_) => self.close(Ending::TooLong, now),
+            _ => self.close(Ending::ProtocolError, now),
         }
         Event::Handled
     }

@@ -2,6 +2,29 @@
 //!
 //! When which of them is given is [`head`](crate::http::head)'s and the server's.
 
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is no request of HTTP/1.0 or 1.1, or no proper upgrade.
+    BadRequest,
+    /// It comes from a page that is not allowed.
+    Origin,
+    /// Nothing is at its path.
+    NotFound,
+    /// Its method is not GET.
+    Method,
+    /// Its head was not finished in time.
+    Timeout,
+    /// It does not ask for a WebSocket of a version that moss speaks.
+    NoUpgrade,
+    /// Too many connections of its address are open.
+    PerAddress,
+    /// Its head is too large.
+    HeadTooLarge,
+    /// As many WebSockets as may be are open.
+    Full,
+}
+
 /// What `/health` tells.
 #[derive(Clone, Copy, Debug)]
 pub struct Health {
@@ -28,28 +51,77 @@ pub fn health(health: &Health) -> Vec<u8> {
     answer("200 OK", "Cache-Control: no-store\r\n", "application/json", &body)
 }
 
-/// The answer to an upgrade when the house is full.
-pub fn full_house() -> Vec<u8> {
-    plain("503 Service Unavailable", "Retry-After: 5\r\n", "moss is full: no more connections.\n")
-}
+impl Refusal {
+    /// The word for it in the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad-request",
+            Self::Origin => "origin",
+            Self::NotFound => "not-found",
+            Self::Method => "method",
+            Self::Timeout => "timeout",
+            Self::NoUpgrade => "no-upgrade",
+            Self::PerAddress => "per-address",
+            Self::HeadTooLarge => "head-too-large",
+            Self::Full => "full",
+        }
+    }
 
-/// The answer to a request head that was not finished in time.
-pub fn too_slow() -> Vec<u8> {
-    plain("408 Request Timeout", "", "The request head took too long.\n")
+    /// The status of its answer (RFC 9110, section 15.5; RFC 6585).
+    pub fn status(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::Origin => 403,
+            Self::NotFound => 404,
+            Self::Method => 405,
+            Self::Timeout => 408,
+            Self::NoUpgrade => 426,
+            Self::PerAddress => 429,
+            Self::HeadTooLarge => 431,
+            Self::Full => 503,
+        }
+    }
+
+    /// The answer, with a sentence of its own.
+    pub fn answer(self) -> Vec<u8> {
+        self.saying(match self {
+            Self::BadRequest => "This is no HTTP/1.1 request.\n",
+            Self::Origin => "Pages from this origin may not connect.\n",
+            Self::NotFound => "Nothing here. The WebSocket is at /.\n",
+            Self::Method => "Only GET is served.\n",
+            Self::Timeout => "The request head took too long.\n",
+            Self::NoUpgrade => "This is moss, a WebRTC signaling server. It speaks WebSocket: connect to ws:// at this address.\n",
+            Self::PerAddress => "Too many connections from this address.\n",
+            Self::HeadTooLarge => "The request head is too large.\n",
+            Self::Full => "moss is full: no more connections.\n",
+        })
+    }
+
+    /// The answer with another sentence.
+    pub(super) fn saying(self, body: &str) -> Vec<u8> {
+        let (reason, headers) = match self {
+            Self::BadRequest => ("Bad Request", ""),
+            Self::Origin => ("Forbidden", ""),
+            Self::NotFound => ("Not Found", ""),
+            Self::Method => ("Method Not Allowed", "Allow: GET\r\n"),
+            Self::Timeout => ("Request Timeout", ""),
+            // The version is said to whom it may concern (RFC 6455, section 4.2.2).
+            Self::NoUpgrade => {
+                ("Upgrade Required", "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")
+            }
+            Self::PerAddress => ("Too Many Requests", "Retry-After: 5\r\n"),
+            Self::HeadTooLarge => ("Request Header Fields Too Large", ""),
+            Self::Full => ("Service Unavailable", "Retry-After: 5\r\n"),
+        };
+        let status = format!("{} {reason}", self.status());
+        answer(&status, headers, "text/plain; charset=utf-8", body)
+    }
 }
 
 /// The answer to HEAD is only the head of the answer (RFC 9110, section 9.3.2).
 pub(super) fn drop_body(answer: &mut Vec<u8>) {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
     answer.truncate(end.map_or(answer.len(), |end| end + 4));
-}
-
-pub(super) fn bad(body: &str) -> Vec<u8> {
-    plain("400 Bad Request", "", body)
-}
-
-pub(super) fn plain(status: &str, headers: &str, body: &str) -> Vec<u8> {
-    answer(status, headers, "text/plain; charset=utf-8", body)
 }
 
 fn answer(status: &str, headers: &str, content_type: &str, body: &str) -> Vec<u8> {

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use httparse::{Request, Status};
 use tungstenite::handshake::derive_accept_key;
 
-use crate::http::answer;
+use crate::http::answer::{self, Refusal};
 use crate::settings::config::AllowedOrigins;
 
 /// The longest request head that is read, in bytes; a longer one is answered 431.
@@ -37,7 +37,12 @@ pub enum Head {
     /// `GET /health`: answer with [`health`](crate::http::answer::health).
     Health,
     /// Anything else: send this answer, whole, and end.
-    Answer(Vec<u8>),
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// The answer.
+        answer: Vec<u8>,
+    },
 }
 
 /// Reads a request head from the first bytes of a connection.
@@ -48,65 +53,61 @@ pub fn read_head(bytes: &[u8], origins: &AllowedOrigins) -> Head {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = Request::new(&mut headers);
     match request.parse(bytes) {
-        Ok(Status::Complete(len)) => judge(&request, len, origins).unwrap_or_else(|mut answer| {
-            if request.method == Some("HEAD") {
-                answer::drop_body(&mut answer);
-            }
-            Head::Answer(answer)
-        }),
+        Ok(Status::Complete(len)) => {
+            judge(&request, len, origins).unwrap_or_else(|(refusal, mut answer)| {
+                if request.method == Some("HEAD") {
+                    answer::drop_body(&mut answer);
+                }
+                Head::Refused { refusal, answer }
+            })
+        }
         Ok(Status::Partial) if bytes.len() < MAX_HEAD_BYTES => Head::Incomplete,
-        Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => Head::Answer(answer::plain(
-            "431 Request Header Fields Too Large",
-            "",
-            "The request head is too large.\n",
-        )),
-        Err(_) => Head::Answer(answer::bad("This is no HTTP/1.1 request.\n")),
+        Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => Refusal::HeadTooLarge.into(),
+        Err(_) => Refusal::BadRequest.into(),
     }
 }
 
-/// The verdict on a whole head; `Err` is the refusing answer.
-fn judge(request: &Request<'_, '_>, len: usize, origins: &AllowedOrigins) -> Result<Head, Vec<u8>> {
+impl From<Refusal> for Head {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { refusal, answer: refusal.answer() }
+    }
+}
+
+/// The verdict on a whole head; `Err` is a refusal with its answer.
+fn judge(
+    request: &Request<'_, '_>,
+    len: usize,
+    origins: &AllowedOrigins,
+) -> Result<Head, (Refusal, Vec<u8>)> {
+    let refuse = |refusal: Refusal| Err((refusal, refusal.answer()));
+    let refuse_saying = |refusal: Refusal, why| Err((refusal, refusal.saying(why)));
     let path = path_of(request.path.unwrap_or_default());
     if path != "/" && path != "/health" {
-        return Err(answer::plain("404 Not Found", "", "Nothing here. The WebSocket is at /.\n"));
+        return refuse(Refusal::NotFound);
     }
     if request.method != Some("GET") {
-        return Err(answer::plain(
-            "405 Method Not Allowed",
-            "Allow: GET\r\n",
-            "Only GET is served.\n",
-        ));
+        return refuse(Refusal::Method);
     }
     if path == "/health" {
         return Ok(Head::Health);
     }
     if !has_token(request, "upgrade", "websocket") || !has_token(request, "connection", "upgrade") {
-        return Err(answer::plain(
-            "426 Upgrade Required",
-            "Upgrade: websocket\r\n",
-            "This is moss, a WebRTC signaling server. It speaks WebSocket: connect to ws:// at this address.\n",
-        ));
+        return refuse(Refusal::NoUpgrade);
     }
     if request.version != Some(1) {
-        return Err(answer::bad("A WebSocket needs HTTP/1.1.\n"));
+        return refuse_saying(Refusal::BadRequest, "A WebSocket needs HTTP/1.1.\n");
     }
     if !values(request, "sec-websocket-version").eq([b"13".as_slice()]) {
-        return Err(answer::plain(
-            "426 Upgrade Required",
-            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-            "Only version 13 of the WebSocket protocol is spoken here.\n",
-        ));
+        let why = "Only version 13 of the WebSocket protocol is spoken here.\n";
+        return refuse_saying(Refusal::NoUpgrade, why);
     }
     let mut keys = values(request, "sec-websocket-key");
     let (Some(key), None) = (keys.next().filter(|key| is_nonce(key)), keys.next()) else {
-        return Err(answer::bad("Sec-WebSocket-Key must be 16 bytes in base64.\n"));
+        let why = "Sec-WebSocket-Key must be 16 bytes in base64.\n";
+        return refuse_saying(Refusal::BadRequest, why);
     };
     if !values(request, "origin").all(|origin| origins.allow(origin)) {
-        return Err(answer::plain(
-            "403 Forbidden",
-            "",
-            "Pages from this origin may not connect.\n",
-        ));
+        return refuse(Refusal::Origin);
     }
     let mut response = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n",
@@ -182,8 +183,9 @@ mod tests {
 
     fn status(text: &str) -> String {
         match head(text) {
-            Head::Answer(bytes) => {
+            Head::Refused { refusal, answer: bytes } => {
                 let text = String::from_utf8(bytes).unwrap();
+                assert!(text.starts_with(&format!("HTTP/1.1 {} ", refusal.status())));
                 let (head, body) = text.split_once("\r\n\r\n").expect("an end of the head");
                 assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
                 assert!(head.contains("\r\nConnection: close"), "{head}");
@@ -284,7 +286,7 @@ mod tests {
 
     #[test]
     fn wrong_version_is_told_the_right_one() {
-        let Head::Answer(bytes) =
+        let Head::Refused { answer: bytes, .. } =
             head(&format!("{UPGRADE}\r\n").replace("Version: 13", "Version: 25"))
         else {
             panic!("no answer");
@@ -306,7 +308,7 @@ mod tests {
             "Origin: https://a.example\r\nOrigin: https://b.example\r\n",
         ] {
             assert!(
-                matches!(verdict(lines), Head::Answer(answer) if answer.starts_with(b"HTTP/1.1 403")),
+                matches!(verdict(lines), Head::Refused { refusal: Refusal::Origin, .. }),
                 "{lines}"
             );
         }

@@ -40,6 +40,8 @@ pub struct Relay {
     /// Clients that have not been told yet that the master left or, if there is one, have
     /// not been sent its offer yet.
     uninformed: BTreeSet<u64>,
+    /// Guests that may not log in: nearly always empty.
+    restricted: BTreeSet<u64>,
     /// Connections that sent wrong secrets, and how many: nearly always empty.
     wrong_secrets: HashMap<u64, u8>,
 }
@@ -80,14 +82,29 @@ pub enum Delivery<'a> {
         /// What it, like all clients, is sent.
         packet: Outgoing<'a>,
     },
-    /// The connection is to be closed with 1008 (RFC 6455, section 7.4.1). The relay
-    /// has forgotten it already.
+    /// The connection sent a wrong secret. It is told so by a packet of its own.
+    WrongSecret {
+        /// Whose connection.
+        id: u64,
+    },
+    /// The connection is to be closed. The relay has forgotten it already.
     Close {
         /// Whose connection.
         id: u64,
-        /// For the Close frame; not yet cut to what fits there.
-        reason: &'a str,
+        /// Why.
+        why: Expulsion<'a>,
     },
+}
+
+/// Why the relay has a connection closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Expulsion<'a> {
+    /// The master wants it, for this reason.
+    Kicked(&'a str),
+    /// It sent [`WRONG_SECRETS`] wrong secrets.
+    WrongSecrets,
+    /// It logged in where only the next master may be, see [`Relay::restrict`].
+    NoPlace,
 }
 
 impl Relay {
@@ -107,6 +124,7 @@ impl Relay {
             master: None,
             clients: HashSet::default(),
             uninformed: BTreeSet::new(),
+            restricted: BTreeSet::new(),
             wrong_secrets: HashMap::new(),
         }
     }
@@ -142,6 +160,12 @@ impl Relay {
         }
     }
 
+    /// Lets a new connection only ping and claim to be master, until it is. If it logs in,
+    /// it is closed: its place is for the next master.
+    pub fn restrict(&mut self, id: u64) {
+        self.restricted.insert(id);
+    }
+
     /// Whether clients are still owed what all of them are told.
     pub fn has_announcements(&self) -> bool {
         !self.uninformed.is_empty()
@@ -174,6 +198,7 @@ impl Relay {
     /// The connection has ended, or can no longer receive.
     pub fn leave(&mut self, id: u64, sink: &mut impl FnMut(Delivery<'_>)) {
         self.wrong_secrets.remove(&id);
+        self.restricted.remove(&id);
         if self.clients.remove(&id) {
             self.uninformed.remove(&id);
             self.tell_master_of(self.types.client_left.as_ref(), id, sink);
@@ -203,6 +228,7 @@ impl Relay {
         self.announce(usize::MAX, sink);
         let before = self.master.replace(Master { id: sender, offer: claim.sdp.to_owned() });
         self.clients.remove(&sender);
+        self.restricted.remove(&sender);
         let renewed = before.as_ref().is_some_and(|master| master.id == sender);
         if !renewed {
             sink(Delivery::Role { id: sender, role: Role::Master });
@@ -226,11 +252,12 @@ impl Relay {
         packet: &Packet<'_>,
         sink: &mut impl FnMut(Delivery<'_>),
     ) {
+        sink(Delivery::WrongSecret { id: sender });
         self.refuse(sender, ErrorCode::WrongSecret, Some(&packet.kind), sink);
         let count = self.wrong_secrets.entry(sender).or_default();
         *count += 1;
         if *count >= WRONG_SECRETS {
-            sink(Delivery::Close { id: sender, reason: "too many wrong secrets" });
+            sink(Delivery::Close { id: sender, why: Expulsion::WrongSecrets });
             self.leave(sender, sink);
         }
     }
@@ -238,6 +265,10 @@ impl Relay {
     fn login(&mut self, sender: u64, packet: &Packet<'_>, sink: &mut impl FnMut(Delivery<'_>)) {
         if self.master() == Some(sender) {
             return self.refuse(sender, ErrorCode::MasterCannotLogin, Some(&packet.kind), sink);
+        }
+        if self.restricted.contains(&sender) {
+            sink(Delivery::Close { id: sender, why: Expulsion::NoPlace });
+            return self.leave(sender, sink);
         }
         let joined = self.clients.insert(sender);
         if joined {
@@ -289,7 +320,7 @@ impl Relay {
         if self.types.kick.as_ref().is_some_and(|kick| kick.name == packet.kind) {
             // A reason of another kind than a string is none; the kick still counts.
             let reason = unquote(packet.payload).unwrap_or(Cow::Borrowed(""));
-            sink(Delivery::Close { id: client, reason: &reason });
+            sink(Delivery::Close { id: client, why: Expulsion::Kicked(&reason) });
             return self.leave(client, sink);
         }
         self.inform(client, sink);

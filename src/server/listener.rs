@@ -6,7 +6,7 @@
 //! by itself.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
@@ -71,12 +71,12 @@ impl Listener {
     }
 
     /// Accepts one connection; nothing if none waits or the listener has to rest.
-    pub(crate) fn accept(&mut self, now: Instant) -> Option<TcpStream> {
+    pub(crate) fn accept(&mut self, now: Instant) -> Option<(TcpStream, IpAddr)> {
         loop {
             match self.socket.accept() {
-                Ok((stream, _)) => {
+                Ok((stream, address)) => {
                     self.rests_until = None;
-                    return Some(stream);
+                    return Some((stream, address.ip().to_canonical()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.pending = false;

@@ -22,10 +22,12 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
+use crate::connection::ending::Ending;
 use crate::connection::session::Event;
-use crate::http::answer::{self, Health};
+use crate::http::answer::{self, Health, Refusal};
 use crate::protocol::relay::Relay;
 use crate::server::listener::Listener;
+use crate::server::peer::Peer;
 use crate::server::peers::Peers;
 use crate::server::pressure::{Pressure, Verdict};
 use crate::server::schedule::{Budget, LEAST_RECEIVE, Share};
@@ -159,7 +161,9 @@ impl Server {
                 return listener.rest(now);
             }
             match listener.accept(now) {
-                Some(stream) => self.peers.accept(stream, self.poll.registry()),
+                Some((stream, address)) => {
+                    self.peers.accept(stream, address, self.poll.registry());
+                }
                 None => return,
             }
         }
@@ -239,7 +243,8 @@ impl Server {
                 if self.peers.open() < self.config.limits.max_connections {
                     self.peers.with(id, |peer, _| peer.session.open(&response));
                 } else {
-                    self.answer(id, &answer::full_house());
+                    let now = self.peers.now;
+                    self.peers.with(id, |peer, _| peer.session.refuse(Refusal::Full, now));
                 }
             }
             Event::Health => {
@@ -249,16 +254,14 @@ impl Server {
                     clients: self.relay.clients().len(),
                     master: self.relay.master().is_some(),
                 };
-                self.answer(id, &answer::health(&health));
+                let (answer, now) = (answer::health(&health), self.peers.now);
+                let answer = |peer: &mut Peer, _: &mut _| {
+                    peer.session.answer(&answer, Ending::Answered, now);
+                };
+                self.peers.with(id, answer);
             }
             Event::Handled => {}
         }
-    }
-
-    /// Sends an HTTP answer, and ends.
-    fn answer(&mut self, id: u64, answer: &[u8]) {
-        let now = self.peers.now;
-        self.peers.with(id, |peer, _| peer.session.answer(answer, now));
     }
 
     fn relay(&mut self, sender: u64, text: &str) {
@@ -269,7 +272,7 @@ impl Server {
             Some(_) => {
                 log::info!("{sender} is master now; clients: {}", self.relay.clients().len());
             }
-            None => log::warn!("{sender}: the master sent too many wrong secrets: dropped"),
+            None => {}
         }
     }
 
@@ -295,8 +298,7 @@ impl Server {
             Verdict::Unchanged => {}
             Verdict::Release => self.peers.release(),
             Verdict::Drop(master) => {
-                log::warn!("{master}: the master does not keep up with its clients: dropped");
-                self.peers.cut(master, "reads too slowly");
+                self.peers.cut(master, Ending::SlowMaster);
             }
         }
     }
@@ -346,7 +348,7 @@ impl Server {
             log::info!("stopping");
             self.stops_at = Some(self.peers.now + STOP_TIMEOUT);
             self.listener = None;
-            self.peers.close_all(1001, "moss is stopping");
+            self.peers.close_all(Ending::Stopping);
         }
         false
     }

@@ -1,6 +1,9 @@
 //! One connection: its socket, its session, and where it stands in the lists of
 //! [`Peers`](crate::server::peers::Peers).
 
+use std::fmt;
+use std::net::IpAddr;
+
 use crate::connection::backlog::Spares;
 use crate::connection::session::{Phase, Session};
 use crate::protocol::relay::Role;
@@ -12,6 +15,8 @@ use crate::server::socket::Socket;
 pub(crate) struct Peer {
     pub(crate) socket: Socket,
     pub(crate) session: Session,
+    /// Whose connection it is.
+    pub(crate) address: IpAddr,
     /// What it is to the protocol.
     pub(crate) role: Role,
     /// Where it stands in the schedule.
@@ -38,10 +43,16 @@ pub(crate) struct Snapshot {
 
 impl Peer {
     /// A connection that was just accepted.
-    pub(crate) fn new(socket: Socket, session: Session, standing: Standing) -> Self {
+    pub(crate) fn new(
+        socket: Socket,
+        session: Session,
+        address: IpAddr,
+        standing: Standing,
+    ) -> Self {
         Self {
             socket,
             session,
+            address,
             role: Role::Guest,
             standing,
             interrupted: false,
@@ -106,5 +117,18 @@ impl Peer {
         if self.session.phase() == Phase::Ending && self.session.unsent().is_empty() {
             self.socket.shut_down();
         }
+    }
+}
+
+/// As the log names it.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let role = match (self.session.is_http(), self.role) {
+            (true, _) => "visitor",
+            (_, Role::Guest) => "guest",
+            (_, Role::Client) => "client",
+            (_, Role::Master) => "master",
+        };
+        write!(f, "{role} at {}", self.address)
     }
 }

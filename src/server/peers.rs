@@ -5,6 +5,7 @@
 //! from what it did. Nobody here decides who gets what: who left is put on a list, for
 //! the server to tell the relay.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
@@ -12,9 +13,10 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use crate::connection::backlog::{Opcode, Spares};
+use crate::connection::ending::Ending;
 use crate::connection::session::{Input, Phase, Session};
 use crate::protocol::packet::Outgoing;
-use crate::protocol::relay::{Delivery, Role};
+use crate::protocol::relay::{Delivery, Expulsion, Role};
 use crate::server::memory::{self, Bounds, Excess, Memory};
 use crate::server::peer::{Peer, Snapshot};
 use crate::server::schedule::{Budget, Place, Schedule, Share, Standing};
@@ -157,6 +159,9 @@ impl Peers {
             self.sums.open += 1;
         }
         let Some(peer) = self.table.get_mut(id) else { return };
+        if before.phase != Phase::Ending && after.phase == Phase::Ending {
+            tell_of_ending(id, peer);
+        }
         if before.phase == Phase::Open && after.phase == Phase::Ending {
             self.sums.open -= 1;
             self.lists.departed.push(id);
@@ -170,22 +175,21 @@ impl Peers {
             self.table.remove(id);
             self.memory.remove(after);
             self.sums.ended += 1;
-            log::debug!("{id}: gone");
         }
     }
 
     /// Adds a connection that was just accepted. One that can't be registered is
     /// closed by dropping it.
-    pub(crate) fn accept(&mut self, mut stream: TcpStream, registry: &Registry) {
+    pub(crate) fn accept(&mut self, mut stream: TcpStream, address: IpAddr, registry: &Registry) {
         let session = Session::new(self.now);
         let standing = Standing::new(&self.schedule);
         let added = self.table.insert_with(|id| {
             let token = Token(id as usize);
             registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-            std::io::Result::Ok(Peer::new(Socket::new(stream), session, standing))
+            std::io::Result::Ok(Peer::new(Socket::new(stream), session, address, standing))
         });
         match added {
-            Ok(id) => log::debug!("{id}: connected"),
+            Ok(id) => log::debug!("{id}, visitor at {address}: connected"),
             Err(error) => log::warn!("a connection can't be polled: {error}"),
         }
     }
@@ -306,7 +310,17 @@ impl Peers {
                 self.queue(to, packet);
                 self.flush(to);
             }
-            Delivery::Close { id, reason } => self.close(id, 1008, reason),
+            Delivery::WrongSecret { id } => {
+                self.with(id, |peer, _| log::warn!("{id}, {peer}: wrong-secret"));
+            }
+            Delivery::Close { id, why } => {
+                let now = self.now;
+                self.with(id, |peer, _| match why {
+                    Expulsion::Kicked(reason) => peer.session.kick(reason, now),
+                    Expulsion::WrongSecrets => peer.session.close(Ending::WrongSecrets, now),
+                    Expulsion::NoPlace => peer.session.close(Ending::Full, now),
+                });
+            }
         }
     }
 
@@ -321,24 +335,17 @@ impl Peers {
         });
     }
 
-    /// Closes a connection after what is queued for it.
-    pub(crate) fn close(&mut self, id: u64, code: u16, reason: &str) {
-        // The reason may be the master's words, which are not for the log.
-        log::debug!("{id}: closed with {code}");
-        let now = self.now;
-        self.with(id, |peer, _| peer.session.close(code, reason, now));
-    }
-
     /// Closes a connection at the cost of what is queued for it.
-    pub(crate) fn cut(&mut self, id: u64, reason: &str) {
+    pub(crate) fn cut(&mut self, id: u64, ending: Ending) {
         let now = self.now;
-        self.touch(id, |peer, _| cut(peer, reason, now));
+        self.touch(id, |peer, _| cut(peer, ending, now));
     }
 
     /// Closes all connections.
-    pub(crate) fn close_all(&mut self, code: u16, reason: &str) {
+    pub(crate) fn close_all(&mut self, ending: Ending) {
+        let now = self.now;
         for id in self.ids() {
-            self.close(id, code, reason);
+            self.with(id, |peer, _| peer.session.close(ending, now));
         }
     }
 
@@ -376,12 +383,12 @@ impl Peers {
     fn bound_memory(&mut self) {
         while let Some(Excess::GuestsHalves | Excess::Halves) = self.bounds.excess(&self.memory) {
             let Some(id) = memory::oldest_half(&mut self.table) else { break };
-            self.cut(id, "too much is held for it");
+            self.cut(id, Ending::Memory);
         }
         for role in [Role::Guest, Role::Client, Role::Master] {
             self.give_up_unsent(role, |peer, now| {
                 if peer.session.backlog_held() > 0 {
-                    cut(peer, "too much is held for it", now);
+                    cut(peer, Ending::Memory, now);
                 }
             });
             // The frames that they had begun to send may be much still.
@@ -426,14 +433,23 @@ fn bound_backlog(peer: &mut Peer, spares: &mut Spares, limit: usize, now: Instan
     if peer.session.unsent().len() > limit {
         peer.flush(spares);
         if peer.session.unsent().len() > limit {
-            cut(peer, "reads too slowly", now);
+            cut(peer, Ending::SlowReader, now);
         }
     }
 }
 
-fn cut(peer: &mut Peer, reason: &str, now: Instant) {
+fn cut(peer: &mut Peer, ending: Ending, now: Instant) {
     if peer.session.phase() != Phase::Ending {
-        log::debug!("dropped: {reason}");
-        peer.session.cut(1013, reason, now);
+        peer.session.cut(ending, now);
+    }
+}
+
+/// One line for each connection that ends, with the word for the reason.
+fn tell_of_ending(id: u64, peer: &Peer) {
+    let Some(ending) = peer.session.ending() else { return };
+    let word = ending.word();
+    match ending.code() {
+        0 => log::log!(ending.level(), "{id}, {peer}: {word}"),
+        code => log::log!(ending.level(), "{id}, {peer}: {word} ({code})"),
     }
 }

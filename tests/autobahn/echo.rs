@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use moss::connection::backlog::{Opcode, Spares};
+use moss::connection::ending::Ending;
 use moss::connection::session::{Event, Phase, Session};
 use moss::server::socket::{Received, Socket};
 use moss::server::table::Table;
@@ -97,7 +98,9 @@ fn receive(peer: &mut Peer, buffer: &mut [u8], config: &Config, now: Instant) {
         while let Some(event) = session.next(&mut input, config, now) {
             match event {
                 Event::Upgrade(response) => session.open(&response),
-                Event::Health => session.answer(b"HTTP/1.1 204 No Content\r\n\r\n", now),
+                Event::Health => {
+                    session.answer(b"HTTP/1.1 204 No Content\r\n\r\n", Ending::Answered, now)
+                }
                 Event::Text(text) => {
                     session.queue(Opcode::Text, text.len()).extend_from_slice(text.as_bytes());
                 }

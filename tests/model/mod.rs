@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use moss::protocol::packet::{ErrorCode, Outgoing};
-use moss::protocol::relay::{Delivery, Role};
+use moss::protocol::relay::{Delivery, Expulsion, Role};
 use moss::settings::config::Types;
 
 /// Who is what.
@@ -16,6 +16,8 @@ pub(crate) struct Model {
     pub(crate) clients: BTreeSet<u64>,
     /// Clients that were not told yet of the master that came, or left.
     uninformed: BTreeSet<u64>,
+    /// Guests that may not log in.
+    restricted: BTreeSet<u64>,
     wrong_secrets: BTreeMap<u64, u32>,
 }
 
@@ -37,6 +39,8 @@ pub(crate) enum Action {
     Leave,
     /// moss itself tells so many clients what all are told.
     Announce(usize),
+    /// moss lets a guest in that may not log in.
+    Restrict,
 }
 
 /// The payload of a `set-master`.
@@ -65,6 +69,7 @@ pub(crate) enum Told {
     Role(u64, Role),
     Packet(u64, String),
     Broadcast(u64, String),
+    WrongSecret(u64),
     Close(u64, String),
 }
 
@@ -78,6 +83,7 @@ impl Model {
             master: None,
             clients: BTreeSet::new(),
             uninformed: BTreeSet::new(),
+            restricted: BTreeSet::new(),
             wrong_secrets: BTreeMap::new(),
         }
     }
@@ -89,7 +95,7 @@ impl Model {
     /// What has to be sent when `who` does this.
     pub(crate) fn act(&mut self, who: u64, action: &Action) -> Expected {
         let owed = match action {
-            Action::Leave | Action::Announce(_) => Vec::new(),
+            Action::Leave | Action::Announce(_) | Action::Restrict => Vec::new(),
             _ => self.pay(who),
         };
         owed.into_iter().chain(self.answer(who, action)).collect()
@@ -98,6 +104,10 @@ impl Model {
     fn answer(&mut self, who: u64, action: &Action) -> Expected {
         match action {
             Action::Announce(most) => self.announce(*most),
+            Action::Restrict => {
+                self.restricted.insert(who);
+                Vec::new()
+            }
             Action::Rubbish => self.error(who, ErrorCode::InvalidPacket, None),
             Action::Ping => vec![vec![self.to(who, "pong", "\"\"")]],
             Action::Leave => self.leave(who),
@@ -147,6 +157,11 @@ impl Model {
     }
 
     fn login(&mut self, who: u64) -> Expected {
+        if self.restricted.contains(&who) {
+            let mut expected = vec![vec![Told::Close(who, "no place".to_owned())]];
+            expected.extend(self.leave(who));
+            return expected;
+        }
         let is_new = self.clients.insert(who);
         let mut expected = Vec::new();
         if is_new {
@@ -162,7 +177,8 @@ impl Model {
     }
 
     fn wrong_secret(&mut self, who: u64) -> Expected {
-        let mut expected = self.error(who, ErrorCode::WrongSecret, None);
+        let mut expected = vec![vec![Told::WrongSecret(who)]];
+        expected.extend(self.error(who, ErrorCode::WrongSecret, None));
         let count = self.wrong_secrets.entry(who).or_default();
         *count += 1;
         if *count == 5 {
@@ -176,6 +192,7 @@ impl Model {
         let mut expected = self.announce(usize::MAX);
         let before = self.master.replace((who, sdp.to_owned())).map(|(id, _)| id);
         self.clients.remove(&who);
+        self.restricted.remove(&who);
         if before != Some(who) {
             expected.push(vec![Told::Role(who, Role::Master)]);
         }
@@ -232,6 +249,7 @@ impl Model {
 
     fn leave(&mut self, who: u64) -> Expected {
         self.wrong_secrets.remove(&who);
+        self.restricted.remove(&who);
         if self.clients.remove(&who) {
             self.uninformed.remove(&who);
             return vec![self.notice(self.types.client_left.as_ref(), [who])];
@@ -273,7 +291,7 @@ impl Told {
     pub(crate) fn to(&self) -> u64 {
         match self {
             Self::Packet(to, _) | Self::Broadcast(to, _) => *to,
-            Self::Role(id, _) | Self::Close(id, _) => *id,
+            Self::Role(id, _) | Self::Close(id, _) | Self::WrongSecret(id) => *id,
         }
     }
 }
@@ -289,7 +307,15 @@ impl From<Delivery<'_>> for Told {
             Delivery::Role { id, role } => Self::Role(id, role),
             Delivery::Packet { to, packet } => Self::Packet(to, written(packet)),
             Delivery::Broadcast { to, packet } => Self::Broadcast(to, written(packet)),
-            Delivery::Close { id, reason } => Self::Close(id, reason.to_owned()),
+            Delivery::WrongSecret { id } => Self::WrongSecret(id),
+            Delivery::Close { id, why } => {
+                let why = match why {
+                    Expulsion::Kicked(reason) => reason,
+                    Expulsion::WrongSecrets => "too many wrong secrets",
+                    Expulsion::NoPlace => "no place",
+                };
+                Self::Close(id, why.to_owned())
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use moss::connection::backlog::Spares;
 fn close_reason_is_cut_on_a_character_boundary() {
     let mut served = Served::open();
     // 41 characters of three bytes are just 123; one more byte in front cuts the last.
-    served.session.close(1008, &format!("x{}", "€".repeat(50)), served.now);
+    served.session.kick(&format!("x{}", "€".repeat(50)), served.now);
     let sent = served.sent();
     assert_eq!(&sent[4..], format!("x{}", "€".repeat(40)).as_bytes());
     assert_eq!(usize::from(sent[1]), 2 + 121);
@@ -17,9 +17,10 @@ fn close_reason_is_cut_on_a_character_boundary() {
 fn close_comes_after_what_was_queued_and_only_once() {
     let mut served = Served::open();
     served.session.queue(Opcode::Text, 2).extend(b"{}");
-    served.session.close(1001, "", served.now);
-    served.session.close(1008, "", served.now);
-    assert_eq!(served.sent(), b"\x81\x02{}\x88\x02\x03\xe9");
+    served.session.close(Ending::Stopping, served.now);
+    served.session.close(Ending::WrongSecrets, served.now);
+    assert_eq!(served.sent(), b"\x81\x02{}\x88\x12\x03\xe9moss is stopping");
+    assert_eq!(served.session.ending(), Some(Ending::Stopping));
 }
 
 #[test]
@@ -29,8 +30,8 @@ fn cut_keeps_the_frame_that_has_begun() {
         served.session.queue(Opcode::Text, 3).extend(payload);
     }
     served.session.advance(1, &mut Spares::default());
-    served.session.cut(1013, "", served.now);
-    assert_eq!(served.sent(), b"\x03one\x88\x02\x03\xf5");
+    served.session.cut(Ending::SlowReader, served.now);
+    assert_eq!(served.sent(), b"\x03one\x88\x12\x03\xf5reads too slowly");
 }
 
 #[test]
@@ -104,7 +105,7 @@ fn request_head_has_ten_seconds_however_it_drips() {
 #[test]
 fn ending_waits_five_seconds_for_the_peer() {
     let mut served = Served::open();
-    served.session.close(1001, "", served.now);
+    served.session.close(Ending::Stopping, served.now);
     served.sent();
     assert!(!served.session.is_over(served.now + ENDING_TIMEOUT - Duration::from_millis(1)));
     assert!(served.session.is_over(served.now + ENDING_TIMEOUT));
@@ -113,12 +114,12 @@ fn ending_waits_five_seconds_for_the_peer() {
 #[test]
 fn ending_is_prolonged_by_nothing() {
     let mut served = Served::open();
-    served.session.close(1001, "", served.now);
+    served.session.close(Ending::Stopping, served.now);
     served.sent();
     for _ in 0..5 {
         served.wait(Duration::from_secs(1));
         assert_eq!(served.receive(&frame(FIN | PING, b"")), []);
-        served.session.close(1008, "", served.now);
+        served.session.close(Ending::WrongSecrets, served.now);
     }
     assert_eq!(served.sent(), b"");
     assert!(served.session.is_over(served.now));
@@ -157,7 +158,7 @@ fn http_answer_ends_what_is_no_websocket() {
 fn connection_without_a_websocket_gets_no_close_frame() {
     let mut served = Served::new();
     served.receive(&UPGRADE[..20]);
-    served.session.close(1001, "moss is stopping", served.now);
+    served.session.close(Ending::Stopping, served.now);
     assert_eq!(served.sent(), b"");
     assert_eq!(served.session.phase(), Phase::Ending);
 }

@@ -10,6 +10,7 @@ mod rules;
 use std::time::{Duration, Instant};
 
 use moss::connection::backlog::{Opcode, Spares};
+use moss::connection::ending::Ending;
 use moss::connection::session::{ENDING_TIMEOUT, Event, HEAD_TIMEOUT, Phase, Session};
 use moss::settings::config::Config;
 

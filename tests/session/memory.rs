@@ -46,7 +46,7 @@ fn session_that_is_closed_lets_go_of_what_it_received() {
     served.receive(&frame(TEXT, &[b'x'; 100_000]));
     served.receive(&frame(FIN, &[b'x'; 100_000])[..50_000]);
     assert!(served.session.held() >= 150_000);
-    served.session.close(1001, "", served.now);
+    served.session.close(Ending::Stopping, served.now);
     served.sent();
     assert_eq!(served.session.held(), 0);
 }
@@ -147,7 +147,7 @@ fn peer_that_is_cut_off_keeps_only_the_frame_that_has_begun() {
         served.session.queue(Opcode::Text, 10_000).extend([b'x'; 10_000]);
     }
     served.session.advance(1, &mut Spares::default());
-    served.session.cut(1013, "reads too slowly", served.now);
+    served.session.cut(Ending::SlowReader, served.now);
     // The Close behind it doubles the buffer.
     assert!(served.session.held() <= 2 * 10_000 + SLACK, "{}", served.session.held());
 }

@@ -105,7 +105,7 @@ fn peer_reads_whole_frames_in_order_whenever_it_is_cut_off() {
             sent.extend_from_slice(&served.session.unsent()[..count]);
             served.session.advance(count, &mut Spares::default());
         }
-        served.session.cut(1013, "reads too slowly", served.now);
+        served.session.cut(Ending::SlowReader, served.now);
         sent.extend(served.sent());
         let mut frames = frames(&sent);
         assert_eq!(frames.pop(), Some((FIN | CLOSE, &b"\x03\xf5reads too slowly"[..])));

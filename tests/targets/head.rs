@@ -24,7 +24,7 @@ pub(crate) fn check(data: &[u8]) {
             Head::Incomplete => assert!(data.len() < MAX_HEAD_BYTES),
             Head::Upgrade { len, response } => check_upgrade(&data[..len], &origins, &response),
             Head::Health => assert!(request_line(data).starts_with(b"GET ")),
-            Head::Answer(answer) => check_answer(data, &answer),
+            Head::Refused { answer, .. } => check_answer(data, &answer),
         }
     }
 }

@@ -58,8 +58,13 @@ impl World {
 
     /// Somebody does something; nothing if the dice are at their end.
     fn step(&mut self, dice: &mut impl Iterator<Item = u8>, step: u64) -> Option<()> {
+        let known = self.here.len();
         let who = self.pick_peer(dice.next()?);
-        let action = self.pick_action(dice, step)?;
+        let action = match self.pick_action(dice, step)? {
+            // Only somebody new is let in like that.
+            Action::Restrict if self.here.len() == known => Action::Ping,
+            action => action,
+        };
         let was_client = self.model.clients.contains(&who);
         let expected = self.model.act(who, &action);
         let mut actual = Vec::new();
@@ -67,6 +72,7 @@ impl World {
         match action {
             Action::Leave => self.relay.leave(who, &mut sink),
             Action::Announce(most) => self.relay.announce(most, &mut sink),
+            Action::Restrict => self.relay.restrict(who),
             _ => self.relay.handle(who, &spell(&action, dice.next()?), &mut sink),
         }
         for told in &actual {
@@ -143,6 +149,7 @@ impl World {
             8 => Action::SetMaster(Claim::RightSecret { sdp: Some(payload(dice.next()?, step)) }),
             9 => Action::Leave,
             10 => Action::Announce(usize::from(dice.next()? % 4)),
+            11 => Action::Restrict,
             _ => {
                 let die = dice.next()?;
                 let kind = self.pick_type(die);
@@ -224,7 +231,9 @@ fn payload(die: u8, step: u64) -> String {
 /// The packet that means this, with its keys in one order or another.
 fn spell(action: &Action, die: u8) -> String {
     let (kind, payload, id) = match action {
-        Action::Leave | Action::Announce(_) => unreachable!("this is no packet"),
+        Action::Leave | Action::Announce(_) | Action::Restrict => {
+            unreachable!("this is no packet")
+        }
         Action::Rubbish => return rubbish(die).to_owned(),
         Action::Ping => spelled(die, "ping"),
         Action::Login => spelled(die, "login"),

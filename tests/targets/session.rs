@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::time::Instant;
 
 use moss::connection::backlog::Spares;
+use moss::connection::ending::Ending;
 use moss::connection::session::{Event, Phase, Session};
 use moss::settings::config::Config;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
@@ -69,7 +70,7 @@ fn run(stream: &[u8], sizes: &[usize], budget: usize) -> Outcome {
                 let event = owned(event);
                 match &event {
                     Event::Upgrade(response) => session.open(response),
-                    Event::Health => session.answer(b"health", now),
+                    Event::Health => session.answer(b"health", Ending::Answered, now),
                     _ => {}
                 }
                 outcome.said.push(event);

@@ -1,0 +1,105 @@
+//! Why connections end. Each reason has one word, the same in the log and in the docs.
+
+use log::Level;
+
+use crate::http::answer::Refusal;
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The peer ended it, by a Close or without one.
+    Left,
+    /// A request was answered as it wanted.
+    Answered,
+    /// A request was refused.
+    Refused(Refusal),
+    /// moss is stopping.
+    Stopping,
+    /// The peer broke a rule of RFC 6455.
+    ProtocolError,
+    /// The peer sent text that is no UTF-8.
+    NotUtf8,
+    /// The peer sent a message over the packet limit.
+    TooLong,
+    /// The master closed it.
+    Kicked,
+    /// The peer sent too many wrong secrets.
+    WrongSecrets,
+    /// The peer gave no sign of life.
+    Silent,
+    /// The peer read too slowly.
+    SlowReader,
+    /// The master did not keep up with its clients.
+    SlowMaster,
+    /// Too much was held for the peer, and the memory was wanted.
+    Memory,
+    /// The peer had a place that is for the next master only.
+    Full,
+}
+
+impl Ending {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Answered => "answered",
+            Self::Refused(refusal) => refusal.word(),
+            Self::Stopping => "stopping",
+            Self::ProtocolError => "protocol-error",
+            Self::NotUtf8 => "not-utf8",
+            Self::TooLong => "too-long",
+            Self::Kicked => "kicked",
+            Self::WrongSecrets => "wrong-secrets",
+            Self::Silent => "silent",
+            Self::SlowReader => "slow-reader",
+            Self::SlowMaster => "slow-master",
+            Self::Memory => "memory",
+            Self::Full => "full",
+        }
+    }
+
+    /// The code of the Close frame (RFC 6455, section 7.4.1) or the status of the HTTP
+    /// answer by which moss ends the connection; 0 where it is not moss that ends it.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Left => 0,
+            Self::Answered => 200,
+            Self::Refused(refusal) => refusal.status(),
+            Self::Stopping => 1001,
+            Self::ProtocolError => 1002,
+            Self::NotUtf8 => 1007,
+            Self::Kicked | Self::WrongSecrets => 1008,
+            Self::TooLong => 1009,
+            Self::Silent => 1011,
+            Self::SlowReader | Self::SlowMaster | Self::Memory | Self::Full => 1013,
+        }
+    }
+
+    /// What the Close frame says to people.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Left | Self::Answered | Self::Refused(_) | Self::Kicked => "",
+            Self::Stopping => "moss is stopping",
+            Self::ProtocolError => "protocol error",
+            Self::NotUtf8 => "text is not UTF-8",
+            Self::TooLong => "packet too long",
+            Self::WrongSecrets => "too many wrong secrets",
+            Self::Silent => "no sign of life",
+            Self::SlowReader | Self::SlowMaster => "reads too slowly",
+            Self::Memory => "too much is held for it",
+            Self::Full => "moss is full",
+        }
+    }
+
+    /// How loud the log tells of it: what an operator should look into is a warning, what
+    /// people do of their own accord is for those who look closely.
+    pub fn level(self) -> Level {
+        match self {
+            Self::Left | Self::Answered | Self::Stopping => Level::Debug,
+            Self::Refused(Refusal::NotFound | Refusal::Method | Refusal::NoUpgrade) => Level::Debug,
+            Self::WrongSecrets | Self::SlowMaster | Self::Memory | Self::Full => Level::Warn,
+            Self::Refused(Refusal::Full) => Level::Warn,
+            _ => Level::Info,
+        }
+    }
+}
