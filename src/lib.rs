@@ -30,16 +30,22 @@
 //! | | [`relay`](protocol::relay) | who is master, who is logged in, the offer; *(sender, packet) → deliveries* |
 //! | `http` | [`head`](http::head) | request head → upgrade or answer |
 //! | | [`answer`](http::answer) | the answers, as bytes |
-//! | `connection` | [`session`](connection::session) | one connection's life: bytes in, packets out, and back; deadlines |
+//! | `connection` | [`ending`](connection::ending) | why connections end, in one word each |
+//! | | [`session`](connection::session) | one connection's life: bytes in, packets out, and back; deadlines |
 //! | | `input` | received bytes while they are parsed |
 //! | | `frames` | the short way for plain frames, and tungstenite's for all others |
 //! | | [`backlog`](connection::backlog) | what one connection has not sent yet |
 //! | `server` | [`server`] | the poll loop, signals, the clock |
+//! | | `entrance` | who may come in: accepting, upgrading, and what a full house does |
+//! | | `candidates` | the places that a full house keeps for the next master |
+//! | | `listener` | the listening socket, and its rest when there is no room |
 //! | | [`socket`](server::socket) | one non-blocking TCP stream and its readiness |
 //! | | [`table`](server::table) | the slab, its ids and tokens |
-//! | | `peer`, `peers` | one session with its socket; all of them: queueing, flushing, limits on bytes |
+//! | | `peer` | one session with its socket |
+//! | | `peers` | all of them, behind one door; how they are served, and sent to |
+//! | | `schedule` | who is served next, and how much: turns, rounds, shares |
+//! | | `memory` | what all hold, and who has to go when it is too much |
 //! | | `pressure` | when clients wait for a master that does not keep up |
-//! | | `listener` | accepting, and resting when there is no room |
 //! | `operate` | [`journal`](operate::journal) | the log |
 //! | | [`probe`](operate::probe) | the question of `moss health` |
 //!

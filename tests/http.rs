@@ -374,13 +374,14 @@ fn program_without_origin_may_connect() {
 
 #[test]
 fn full_house_asks_to_come_again() {
-    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "2")]);
+    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "3")]);
+    let _master = moss.master("1");
     let mut guest = moss.guest();
     let other = moss.guest();
     let answer = ask(&moss, format!("{UPGRADE}\r\n"));
     assert_eq!(answer.status, "503");
     assert!(answer.header("Retry-After").is_some_and(|value| value.parse::<u32>().is_ok()));
-    assert_eq!(health(&moss)["connections"], 2);
+    assert_eq!(health(&moss)["connections"], 3);
     guest.expect_nothing();
     other.close();
     moss.guest().expect_nothing();

@@ -35,6 +35,8 @@ pub enum Ending {
     Memory,
     /// The peer had a place that is for the next master only.
     Full,
+    /// Its request was not read, or its answer not taken, when others wanted its place.
+    Displaced,
 }
 
 impl Ending {
@@ -55,6 +57,7 @@ impl Ending {
             Self::SlowMaster => "slow-master",
             Self::Memory => "memory",
             Self::Full => "full",
+            Self::Displaced => "displaced",
         }
     }
 
@@ -62,7 +65,7 @@ impl Ending {
     /// answer by which moss ends the connection; 0 where it is not moss that ends it.
     pub fn code(self) -> u16 {
         match self {
-            Self::Left => 0,
+            Self::Left | Self::Displaced => 0,
             Self::Answered => 200,
             Self::Refused(refusal) => refusal.status(),
             Self::Stopping => 1001,
@@ -78,7 +81,7 @@ impl Ending {
     /// What the Close frame says to people.
     pub fn text(self) -> &'static str {
         match self {
-            Self::Left | Self::Answered | Self::Refused(_) | Self::Kicked => "",
+            Self::Left | Self::Answered | Self::Refused(_) | Self::Displaced | Self::Kicked => "",
             Self::Stopping => "moss is stopping",
             Self::ProtocolError => "protocol error",
             Self::NotUtf8 => "text is not UTF-8",

@@ -116,7 +116,10 @@ impl Session {
     /// Whether the session is not a WebSocket, or ended before it was one.
     pub fn is_http(&self) -> bool {
         self.phase == Phase::Head
-            || matches!(self.ending, Some(Ending::Refused(_) | Ending::Answered))
+            || matches!(
+                self.ending,
+                Some(Ending::Refused(_) | Ending::Answered | Ending::Displaced)
+            )
     }
 
     /// Why the session is ending, once it is.
@@ -283,6 +286,17 @@ impl Session {
     /// Nothing can be sent any more; what the peer sent before is still to be read.
     pub fn discard_unsent(&mut self) {
         self.backlog = Backlog::default();
+    }
+
+    /// Ends the connection without another word.
+    pub fn drop_now(&mut self, ending: Ending, now: Instant) {
+        self.end(ending, now);
+        self.broken(now);
+    }
+
+    /// Whether the peer was pinged and has not given a sign of life since.
+    pub fn is_unanswered(&self) -> bool {
+        self.pinged
     }
 
     /// The connection is broken, both ways.

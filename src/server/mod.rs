@@ -5,6 +5,8 @@
 //! down), and decides who is read. It alone holds both the relay and the connections, and
 //! carries packets from one to the others.
 
+mod candidates;
+mod entrance;
 mod listener;
 mod memory;
 mod peer;
@@ -24,21 +26,19 @@ use signal_hook_mio::v1_0::Signals;
 
 use crate::connection::ending::Ending;
 use crate::connection::session::Event;
-use crate::http::answer::{self, Health, Refusal};
+use crate::http::answer::{self, Health};
 use crate::protocol::relay::Relay;
+use crate::server::candidates::Candidates;
 use crate::server::listener::Listener;
 use crate::server::peer::Peer;
 use crate::server::peers::Peers;
 use crate::server::pressure::{Pressure, Verdict};
 use crate::server::schedule::{Budget, LEAST_RECEIVE, Share};
 use crate::server::table::FIRST_FREE_TOKEN;
-use crate::settings::config::{Config, HEAD_RESERVE, Limits};
+use crate::settings::config::{Config, Limits};
 
 /// The receive buffer that all connections share; one receive takes no more.
 const RECEIVE_BYTES: usize = 64 << 10;
-
-/// Connections accepted in one turn.
-const TURN_ACCEPTS: usize = 256;
 
 /// Clients that are told in one turn of a master that came or left.
 const TURN_ANNOUNCEMENTS: usize = 256;
@@ -61,6 +61,7 @@ pub struct Server {
     peers: Peers,
     relay: Relay,
     pressure: Pressure,
+    candidates: Candidates,
     config: Config,
     started: Instant,
     next_tick: Instant,
@@ -84,6 +85,7 @@ impl Server {
             listener: Some(listener),
             peers: Peers::new(&config.limits, RECEIVE_BYTES, now),
             relay: Relay::new(&config),
+            candidates: Candidates::default(),
             pressure: Pressure::new(most_for_master(&config.limits), config.keepalive / 2),
             config,
             started: now,
@@ -148,25 +150,6 @@ impl Server {
         let next = times.into_iter().flatten().min()?;
         // The kernel counts milliseconds, and mio rounds up: never too early.
         Some(next.saturating_duration_since(now))
-    }
-
-    fn accept(&mut self) {
-        let now = self.peers.now;
-        let Some(listener) = self.listener.as_mut().filter(|listener| listener.is_ready(now))
-        else {
-            return;
-        };
-        for _ in 0..TURN_ACCEPTS {
-            if self.peers.len() >= self.config.limits.max_connections + HEAD_RESERVE {
-                return listener.rest(now);
-            }
-            match listener.accept(now) {
-                Some((stream, address)) => {
-                    self.peers.accept(stream, address, self.poll.registry());
-                }
-                None => return,
-            }
-        }
     }
 
     /// Serves those who are ready, as far as a turn's budgets go: the request heads of new
@@ -239,14 +222,7 @@ impl Server {
             Event::Text(text) => self.relay(id, &text),
             // What is no UTF-8 is no packet, and neither is an empty text.
             Event::Binary(payload) => self.relay(id, str::from_utf8(&payload).unwrap_or_default()),
-            Event::Upgrade(response) => {
-                if self.peers.open() < self.config.limits.max_connections {
-                    self.peers.with(id, |peer, _| peer.session.open(&response));
-                } else {
-                    let now = self.peers.now;
-                    self.peers.with(id, |peer, _| peer.session.refuse(Refusal::Full, now));
-                }
-            }
+            Event::Upgrade(response) => self.upgrade(id, &response),
             Event::Health => {
                 let health = Health {
                     uptime_seconds: (self.peers.now - self.started).as_secs(),
@@ -270,6 +246,7 @@ impl Server {
         match self.relay.master() {
             master if master == before => {}
             Some(_) => {
+                self.candidates.remove(sender);
                 log::info!("{sender} is master now; clients: {}", self.relay.clients().len());
             }
             None => {}
@@ -310,6 +287,9 @@ impl Server {
         }
         self.next_tick = now + TICK;
         self.peers.tick(self.config.keepalive);
+        while let Some(id) = self.candidates.expire(now) {
+            self.peers.close(id, Ending::Full);
+        }
     }
 
     /// Tells clients of a master that came or left: a few of them, as others have to be
@@ -323,19 +303,11 @@ impl Server {
 
     fn tell_departures(&mut self) {
         while let Some(gone) = self.peers.next_departed() {
+            self.candidates.remove(gone);
             if self.relay.master() == Some(gone) {
                 log::info!("{gone}: the master has left");
             }
             self.relay.leave(gone, &mut |delivery| self.peers.deliver(delivery));
-        }
-    }
-
-    /// Where a connection has ended there is room for another.
-    fn wake_listener(&mut self) {
-        if self.peers.take_ended() > 0
-            && let Some(listener) = &mut self.listener
-        {
-            listener.wake(self.peers.now);
         }
     }
 

@@ -87,6 +87,15 @@ impl Peer {
         self.was_master |= role == Role::Master;
     }
 
+    /// Whether it is no WebSocket yet, or was told its last words and only has to hang up.
+    pub(crate) fn is_on_its_way(&self) -> bool {
+        match self.session.phase() {
+            Phase::Head => true,
+            Phase::Open => false,
+            Phase::Ending => self.session.is_http() || self.session.unsent().is_empty(),
+        }
+    }
+
     /// Whether serving it would find something.
     pub(crate) fn has_input(&self) -> bool {
         self.interrupted || self.socket.is_readable()

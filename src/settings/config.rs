@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-/// Descriptors that moss keeps for itself and for answering in a full house:
-/// standard streams, poll, listener, signal pipe, and [`HEAD_RESERVE`] sockets.
+/// Descriptors that moss keeps for itself and for a full house: standard streams, poll,
+/// listener, signal pipe, and [`HEAD_RESERVE`] and [`MASTER_PLACES`] sockets.
 pub const DESCRIPTOR_RESERVE: usize = 32;
 
-/// Connections beyond [`Limits::max_connections`] whose request head is still read,
-/// so that a full house answers 503 and `/health` instead of hanging.
-pub const HEAD_RESERVE: usize = 16;
+/// Connections beyond [`Limits::max_connections`] that may become master while there is
+/// none, or none that answers.
+pub const MASTER_PLACES: usize = 8;
+
+/// Connections beyond these whose request head is still read, so that a full house answers 503 and `/health` instead of hanging.
+pub const HEAD_RESERVE: usize = 12;
 
 /// Types with a fixed meaning; no configured type may be one of them.
 pub const RESERVED_TYPES: [&str; 5] =

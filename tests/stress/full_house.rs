@@ -9,7 +9,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::process::{cpu_time, descriptors, is_asleep};
 use crate::sockets::{REQUEST, health};
-use crate::support::{Moss, Setup};
+use crate::support::{Client, Moss, Setup};
 
 /// CPU time in a second of full house; a busy loop would take all of it.
 const IDLE_CPU: Duration = Duration::from_millis(250);
@@ -40,13 +40,14 @@ fn assert_idle(moss: &Moss) {
 
 #[test]
 fn full_house_says_so_and_lets_the_next_in_when_one_leaves() {
-    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "4")]);
+    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "5")]);
+    let _master = moss.master("1");
     let mut guests: Vec<_> = (0..4).map(|_| moss.guest()).collect();
     for _ in 0..20 {
         let answer = answer(&moss);
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert!(answer.contains("\r\nRetry-After: "), "{answer}");
-        assert_eq!(health(&moss)["connections"], 4);
+        assert_eq!(health(&moss)["connections"], 5);
     }
     for guest in &mut guests {
         guest.expect_nothing();
@@ -58,7 +59,8 @@ fn full_house_says_so_and_lets_the_next_in_when_one_leaves() {
 
 #[test]
 fn silent_connections_beside_a_full_house_leave_it_answering() {
-    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "4")]);
+    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "5")]);
+    let _master = moss.master("1");
     let _guests: Vec<_> = (0..4).map(|_| moss.guest()).collect();
     // Within the reserve for heads.
     let _silent: Vec<_> = (0..10).map(|_| moss.connect()).collect();
@@ -103,14 +105,90 @@ fn descriptors_that_run_out_are_waited_for() {
     assert!(lines < 100, "{lines} lines of log");
 }
 
+/// As many as there are places for the next master.
+const PLACES: usize = 8;
+
+/// As many connections as beside these are read in a full house.
+const RESERVE: usize = 12;
+
 #[test]
-fn house_that_was_full_of_silence_is_open_again() {
-    // As many as connections and reserve together, and never a byte from any of them.
-    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "1")]);
-    let silent: Vec<_> = (0..17).map(|_| moss.connect()).collect();
-    // Nobody leaves: the time for a request head, and that for an ending, make room.
+fn silence_does_not_keep_the_house_shut() {
+    // Every place there is, and never a byte from any of them.
+    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "1"), ("MOSS_LOG", "debug")]);
+    let silent: Vec<_> = (0..1 + PLACES + RESERVE + 30).map(|_| moss.connect()).collect();
     moss.guest().expect_nothing();
+    assert!(moss.log().contains(": displaced"), "{}", moss.log());
+    assert!(!moss.log().contains(": timeout"), "before anybody's time is over");
     drop(silent);
+}
+
+#[test]
+fn full_house_lets_a_master_in() {
+    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "3")]);
+    let mut clients: Vec<_> = (0..3).map(|_| moss.client()).collect();
+    let mut master = moss.master("1");
+    for client in &mut clients {
+        client.expect(r#"{"type":"connection-offer","payload":1}"#);
+        client.introduce(&mut master);
+    }
+    // It keeps its place, and with it the house is full for all others.
+    assert!(answer(&moss).starts_with("HTTP/1.1 503 "));
+    master.close();
+    moss.master("2").expect_nothing();
+}
+
+#[test]
+fn guest_in_the_masters_place_may_not_log_in() {
+    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "1")]);
+    let mut first = moss.guest();
+    let mut candidate = moss.guest();
+    candidate.expect_nothing();
+    candidate.send(r#"{"type":"x"}"#);
+    candidate.expect_error("not-logged-in");
+    candidate.send(r#"{"type":"login"}"#);
+    candidate.expect_close(1013);
+    first.expect_nothing();
+}
+
+#[test]
+fn guest_in_the_masters_place_has_ten_seconds() {
+    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "1")]);
+    let mut first = moss.guest();
+    let mut candidate = moss.guest();
+    candidate.expect_close(1013);
+    first.expect_nothing();
+}
+
+#[test]
+fn silent_strangers_do_not_keep_the_master_out() {
+    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "1")]);
+    let _client = moss.client();
+    let mut strangers: Vec<_> = (0..PLACES).map(|_| moss.guest()).collect();
+    // The oldest has to go once it is over a second old; a master tries again till then.
+    let mut master = loop {
+        match Client::try_open(moss.connect()) {
+            Ok(guest) => break guest,
+            Err(status) => assert!(status.starts_with("HTTP/1.1 503 "), "{status}"),
+        }
+    };
+    master.set_master("1");
+    strangers.remove(0).expect_close(1013);
+    strangers[0].expect_nothing();
+}
+
+#[test]
+fn master_that_does_not_answer_leaves_its_place_to_another() {
+    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "1"), ("MOSS_KEEPALIVE_SECONDS", "2")]);
+    let _silent = moss.master("1");
+    // Pinged after two seconds, dropped after four; in between another is let in.
+    let mut next = loop {
+        match Client::try_open(moss.connect()) {
+            Ok(guest) => break guest,
+            Err(status) => assert!(status.starts_with("HTTP/1.1 503 "), "{status}"),
+        }
+    };
+    next.set_master("2");
+    assert!(!moss.log().contains(": silent"), "it was still there");
 }
 
 fn set_descriptor_limit(moss: &Moss, limit: u64) {

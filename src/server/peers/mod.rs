@@ -5,6 +5,9 @@
 //! from what it did. Nobody here decides who gets what: who left is put on a list, for
 //! the server to tell the relay.
 
+mod sending;
+mod serving;
+
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -12,17 +15,18 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use crate::connection::backlog::{Opcode, Spares};
+use crate::connection::backlog::Spares;
 use crate::connection::ending::Ending;
-use crate::connection::session::{Input, Phase, Session};
-use crate::protocol::packet::Outgoing;
-use crate::protocol::relay::{Delivery, Expulsion, Role};
-use crate::server::memory::{self, Bounds, Excess, Memory};
+use crate::connection::session::{Phase, Session};
+use crate::server::memory::{Bounds, Memory};
 use crate::server::peer::{Peer, Snapshot};
-use crate::server::schedule::{Budget, Place, Schedule, Share, Standing};
-use crate::server::socket::{Received, Socket};
+use crate::server::schedule::{Place, Schedule, Standing};
+use crate::server::socket::Socket;
 use crate::server::table::Table;
 use crate::settings::config::Limits;
+
+/// How long a connection may be on its way in or out when others want its place.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// All connections.
 #[derive(Debug)]
@@ -93,6 +97,11 @@ impl Peers {
     /// Bytes queued since the start.
     pub(crate) fn queued(&self) -> u64 {
         self.sums.queued
+    }
+
+    /// Whether a peer was pinged and has not answered yet.
+    pub(crate) fn is_unanswered(&self, id: u64) -> bool {
+        self.table.get(id).is_some_and(|peer| peer.session.is_unanswered())
     }
 
     /// Unsent bytes of one peer.
@@ -201,158 +210,38 @@ impl Peers {
         }
     }
 
-    /// The share of each peer that is ready now.
-    pub(crate) fn share(&self) -> Share {
-        self.schedule.share()
-    }
-
-    /// The next connection whose request head is to be read.
-    pub(crate) fn next_arrival(&mut self) -> Option<u64> {
-        self.schedule.next_arrival()
-    }
-
-    /// The next peer that is to be served in this turn.
-    pub(crate) fn next_ready(&mut self) -> Option<u64> {
-        self.schedule.next_ready()
-    }
-
-    /// Begins to serve a peer, and says what it may spend. Nothing if it is not to be
-    /// served now.
-    pub(crate) fn begin(&mut self, id: u64, share: Budget) -> Option<Budget> {
-        let peer = self.table.get_mut(id)?;
-        (peer.standing.place == Place::Ready)
-            .then(|| self.schedule.begin(id, &mut peer.standing, share))?
-    }
-
-    /// Receives at most `most` bytes from a peer that is being served: their number, which
-    /// is 0 where an earlier budget left some, and a walk over them. Nothing if there is
-    /// nothing to do.
-    pub(crate) fn receive<'b>(
-        &mut self,
-        id: u64,
-        buffer: &'b mut [u8],
-    ) -> Option<(usize, Input<'b>)> {
-        let now = self.now;
-        self.with(id, |peer, _| {
-            let count = match peer.interrupted {
-                true => 0,
-                false => match peer.socket.receive(buffer) {
-                    Received::Bytes(count) => count,
-                    Received::Blocked => return None,
-                    Received::End => {
-                        peer.session.peer_ended(now);
-                        return None;
-                    }
-                    Received::Broken => {
-                        peer.session.broken(now);
-                        return None;
-                    }
-                },
-            };
-            Some((count, peer.session.take_in(&mut buffer[..count], now)))
-        })?
-    }
-
-    /// Ends the handling of received bytes; it was `interrupted` if more could be said.
-    pub(crate) fn put_back(&mut self, id: u64, input: Input<'_>, interrupted: bool) {
-        self.with(id, |peer, _| {
-            peer.session.put_back(input);
-            peer.interrupted = interrupted && peer.session.unparsed() > 0;
-        });
-    }
-
-    /// Ends the serving of a peer with so much `left`. What it still has to say is for the
-    /// next round.
-    pub(crate) fn finish(&mut self, id: u64, left: Budget) {
-        let Some(peer) = self.table.get_mut(id) else { return };
-        self.schedule.finish(&mut peer.standing, left);
-        self.with(id, |_, _| {});
-    }
-
-    /// Stops serving a client that has to wait for the master; so much is `left` to it.
-    pub(crate) fn interrupt(&mut self, id: u64, left: Budget) {
-        if let Some(peer) = self.table.get_mut(id) {
-            self.schedule.interrupt(id, &mut peer.standing, left);
-        }
-    }
-
-    /// Lets a client that is ready wait for the master.
-    pub(crate) fn wait(&mut self, id: u64) {
-        if let Some(peer) = self.table.get_mut(id)
-            && peer.standing.place == Place::Ready
-        {
-            self.schedule.wait(id, &mut peer.standing);
-        }
-    }
-
-    /// Lets the clients that waited go on, the longest wait first, and before all others.
-    pub(crate) fn release(&mut self) {
-        let mut waited = self.schedule.take_waiting();
-        waited.retain(|&id| {
-            let Some(peer) = self.table.get_mut(id) else { return false };
-            let waits = peer.standing.place == Place::Waiting;
-            if waits {
-                peer.standing.place = Place::Ready;
-            }
-            waits
-        });
-        self.schedule.resume(waited);
-    }
-
-    /// Hands over what the relay decided.
-    pub(crate) fn deliver(&mut self, delivery: Delivery<'_>) {
-        match delivery {
-            Delivery::Role { id, role } => {
-                self.with(id, |peer, _| peer.take_role(role));
-            }
-            Delivery::Packet { to, packet } => self.queue(to, packet),
-            Delivery::Broadcast { to, packet } => {
-                self.queue(to, packet);
-                self.flush(to);
-            }
-            Delivery::WrongSecret { id } => {
-                self.with(id, |peer, _| log::warn!("{id}, {peer}: wrong-secret"));
-            }
-            Delivery::Close { id, why } => {
-                let now = self.now;
-                self.with(id, |peer, _| match why {
-                    Expulsion::Kicked(reason) => peer.session.kick(reason, now),
-                    Expulsion::WrongSecrets => peer.session.close(Ending::WrongSecrets, now),
-                    Expulsion::NoPlace => peer.session.close(Ending::Full, now),
-                });
-            }
-        }
-    }
-
-    fn queue(&mut self, to: u64, packet: Outgoing<'_>) {
-        let len = packet.encoded_len();
-        self.sums.queued += len as u64;
-        self.with(to, |peer, spares| {
-            if peer.session.phase() == Phase::Open {
-                peer.session.lend(spares, peer.was_master);
-                packet.write(peer.session.queue(Opcode::Text, len));
-            }
-        });
-    }
-
     /// Closes a connection at the cost of what is queued for it.
     pub(crate) fn cut(&mut self, id: u64, ending: Ending) {
         let now = self.now;
         self.touch(id, |peer, _| cut(peer, ending, now));
     }
 
-    /// Closes all connections.
-    pub(crate) fn close_all(&mut self, ending: Ending) {
+    /// Closes a connection after what is queued for it.
+    pub(crate) fn close(&mut self, id: u64, ending: Ending) {
         let now = self.now;
-        for id in self.ids() {
-            self.with(id, |peer, _| peer.session.close(ending, now));
-        }
+        self.with(id, |peer, _| peer.session.close(ending, now));
     }
 
-    /// Sends what was queued in this turn, each peer's once.
-    pub(crate) fn flush_all(&mut self) {
-        for id in std::mem::take(&mut self.lists.to_flush) {
-            self.flush(id);
+    /// Drops those that have been on their way in or out for over a second, at most `most`,
+    /// the longest first: others want their places. Says how many.
+    pub(crate) fn displace(&mut self, most: usize) -> usize {
+        let now = self.now;
+        let visitors = self.table.iter_mut().filter(|(_, peer)| {
+            peer.is_on_its_way() && now.saturating_duration_since(peer.session.since()) > GRACE
+        });
+        let mut visitors: Vec<_> = visitors.map(|(id, peer)| (peer.session.since(), id)).collect();
+        visitors.sort_unstable();
+        visitors.truncate(most);
+        for &(_, id) in &visitors {
+            self.with(id, |peer, _| peer.session.drop_now(Ending::Displaced, now));
+        }
+        visitors.len()
+    }
+
+    /// Closes all connections.
+    pub(crate) fn close_all(&mut self, ending: Ending) {
+        for id in self.ids() {
+            self.close(id, ending);
         }
     }
 
@@ -367,55 +256,6 @@ impl Peers {
                 }
                 peer.session.tick(keepalive, now);
             });
-        }
-    }
-
-    /// Sends as much as the socket takes.
-    pub(crate) fn flush(&mut self, id: u64) {
-        self.touch(id, |peer, spares| {
-            peer.to_flush = false;
-            peer.flush(spares);
-        });
-    }
-
-    /// Keeps what all peers hold within its bounds. Each step takes from somebody, and for
-    /// unsent bytes nobody is asked twice: this ends even if a sum is wrong.
-    fn bound_memory(&mut self) {
-        while let Some(Excess::GuestsHalves | Excess::Halves) = self.bounds.excess(&self.memory) {
-            let Some(id) = memory::oldest_half(&mut self.table) else { break };
-            self.cut(id, Ending::Memory);
-        }
-        for role in [Role::Guest, Role::Client, Role::Master] {
-            self.give_up_unsent(role, |peer, now| {
-                if peer.session.backlog_held() > 0 {
-                    cut(peer, Ending::Memory, now);
-                }
-            });
-            // The frames that they had begun to send may be much still.
-            self.give_up_unsent(role, |peer, now| {
-                if peer.session.phase() == Phase::Ending {
-                    peer.session.broken(now);
-                }
-            });
-        }
-    }
-
-    /// As long as too much is held: sends and gives back what can be, peer by peer, and
-    /// does `more` to those for whom that is not enough.
-    fn give_up_unsent(&mut self, role: Role, more: impl Fn(&mut Peer, Instant)) {
-        if self.bounds.excess(&self.memory).is_none() {
-            return;
-        }
-        let now = self.now;
-        for id in memory::unsent(&mut self.table, role) {
-            self.touch(id, |peer, spares| {
-                peer.flush(spares);
-                peer.session.shrink();
-            });
-            if self.bounds.excess(&self.memory).is_none() {
-                return;
-            }
-            self.touch(id, |peer, _| more(peer, now));
         }
     }
 

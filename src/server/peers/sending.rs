@@ -1,0 +1,106 @@
+//! How peers are sent to: queueing, flushing, and what is given up for memory.
+
+use std::time::Instant;
+
+use super::{Peers, cut};
+use crate::connection::backlog::Opcode;
+use crate::connection::ending::Ending;
+use crate::connection::session::Phase;
+use crate::protocol::packet::Outgoing;
+use crate::protocol::relay::{Delivery, Expulsion, Role};
+use crate::server::memory::{self, Excess};
+use crate::server::peer::Peer;
+
+impl Peers {
+    /// Hands over what the relay decided.
+    pub(crate) fn deliver(&mut self, delivery: Delivery<'_>) {
+        match delivery {
+            Delivery::Role { id, role } => {
+                self.with(id, |peer, _| peer.take_role(role));
+            }
+            Delivery::Packet { to, packet } => self.queue(to, packet),
+            Delivery::Broadcast { to, packet } => {
+                self.queue(to, packet);
+                self.flush(to);
+            }
+            Delivery::WrongSecret { id } => {
+                self.with(id, |peer, _| log::warn!("{id}, {peer}: wrong-secret"));
+            }
+            Delivery::Close { id, why } => {
+                let now = self.now;
+                self.with(id, |peer, _| match why {
+                    Expulsion::Kicked(reason) => peer.session.kick(reason, now),
+                    Expulsion::WrongSecrets => peer.session.close(Ending::WrongSecrets, now),
+                    Expulsion::NoPlace => peer.session.close(Ending::Full, now),
+                });
+            }
+        }
+    }
+
+    fn queue(&mut self, to: u64, packet: Outgoing<'_>) {
+        let len = packet.encoded_len();
+        self.sums.queued += len as u64;
+        self.with(to, |peer, spares| {
+            if peer.session.phase() == Phase::Open {
+                peer.session.lend(spares, peer.was_master);
+                packet.write(peer.session.queue(Opcode::Text, len));
+            }
+        });
+    }
+
+    /// Sends what was queued in this turn, each peer's once.
+    pub(crate) fn flush_all(&mut self) {
+        for id in std::mem::take(&mut self.lists.to_flush) {
+            self.flush(id);
+        }
+    }
+
+    /// Sends as much as the socket takes.
+    pub(crate) fn flush(&mut self, id: u64) {
+        self.touch(id, |peer, spares| {
+            peer.to_flush = false;
+            peer.flush(spares);
+        });
+    }
+
+    /// Keeps what all peers hold within its bounds. Each step takes from somebody, and for
+    /// unsent bytes nobody is asked twice: this ends even if a sum is wrong.
+    pub(super) fn bound_memory(&mut self) {
+        while let Some(Excess::GuestsHalves | Excess::Halves) = self.bounds.excess(&self.memory) {
+            let Some(id) = memory::oldest_half(&mut self.table) else { break };
+            self.cut(id, Ending::Memory);
+        }
+        for role in [Role::Guest, Role::Client, Role::Master] {
+            self.give_up_unsent(role, |peer, now| {
+                if peer.session.backlog_held() > 0 {
+                    cut(peer, Ending::Memory, now);
+                }
+            });
+            // The frames that they had begun to send may be much still.
+            self.give_up_unsent(role, |peer, now| {
+                if peer.session.phase() == Phase::Ending {
+                    peer.session.broken(now);
+                }
+            });
+        }
+    }
+
+    /// As long as too much is held: sends and gives back what can be, peer by peer, and
+    /// does `more` to those for whom that is not enough.
+    fn give_up_unsent(&mut self, role: Role, more: impl Fn(&mut Peer, Instant)) {
+        if self.bounds.excess(&self.memory).is_none() {
+            return;
+        }
+        let now = self.now;
+        for id in memory::unsent(&mut self.table, role) {
+            self.touch(id, |peer, spares| {
+                peer.flush(spares);
+                peer.session.shrink();
+            });
+            if self.bounds.excess(&self.memory).is_none() {
+                return;
+            }
+            self.touch(id, |peer, _| more(peer, now));
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! How peers are served: from the schedule, by shares, and back to it.
+
+use super::Peers;
+use crate::connection::session::Input;
+use crate::server::schedule::{Budget, Place, Share};
+use crate::server::socket::Received;
+
+impl Peers {
+    /// The share of each peer that is ready now.
+    pub(crate) fn share(&self) -> Share {
+        self.schedule.share()
+    }
+
+    /// The next connection whose request head is to be read.
+    pub(crate) fn next_arrival(&mut self) -> Option<u64> {
+        self.schedule.next_arrival()
+    }
+
+    /// The next peer that is to be served in this turn.
+    pub(crate) fn next_ready(&mut self) -> Option<u64> {
+        self.schedule.next_ready()
+    }
+
+    /// Begins to serve a peer, and says what it may spend. Nothing if it is not to be
+    /// served now.
+    pub(crate) fn begin(&mut self, id: u64, share: Budget) -> Option<Budget> {
+        let peer = self.table.get_mut(id)?;
+        (peer.standing.place == Place::Ready)
+            .then(|| self.schedule.begin(id, &mut peer.standing, share))?
+    }
+
+    /// Receives at most `most` bytes from a peer that is being served: their number, which
+    /// is 0 where an earlier budget left some, and a walk over them. Nothing if there is
+    /// nothing to do.
+    pub(crate) fn receive<'b>(
+        &mut self,
+        id: u64,
+        buffer: &'b mut [u8],
+    ) -> Option<(usize, Input<'b>)> {
+        let now = self.now;
+        self.with(id, |peer, _| {
+            let count = match peer.interrupted {
+                true => 0,
+                false => match peer.socket.receive(buffer) {
+                    Received::Bytes(count) => count,
+                    Received::Blocked => return None,
+                    Received::End => {
+                        peer.session.peer_ended(now);
+                        return None;
+                    }
+                    Received::Broken => {
+                        peer.session.broken(now);
+                        return None;
+                    }
+                },
+            };
+            Some((count, peer.session.take_in(&mut buffer[..count], now)))
+        })?
+    }
+
+    /// Ends the handling of received bytes; it was `interrupted` if more could be said.
+    pub(crate) fn put_back(&mut self, id: u64, input: Input<'_>, interrupted: bool) {
+        self.with(id, |peer, _| {
+            peer.session.put_back(input);
+            peer.interrupted = interrupted && peer.session.unparsed() > 0;
+        });
+    }
+
+    /// Ends the serving of a peer with so much `left`. What it still has to say is for the
+    /// next round.
+    pub(crate) fn finish(&mut self, id: u64, left: Budget) {
+        let Some(peer) = self.table.get_mut(id) else { return };
+        self.schedule.finish(&mut peer.standing, left);
+        self.with(id, |_, _| {});
+    }
+
+    /// Stops serving a client that has to wait for the master; so much is `left` to it.
+    pub(crate) fn interrupt(&mut self, id: u64, left: Budget) {
+        if let Some(peer) = self.table.get_mut(id) {
+            self.schedule.interrupt(id, &mut peer.standing, left);
+        }
+    }
+
+    /// Lets a client that is ready wait for the master.
+    pub(crate) fn wait(&mut self, id: u64) {
+        if let Some(peer) = self.table.get_mut(id)
+            && peer.standing.place == Place::Ready
+        {
+            self.schedule.wait(id, &mut peer.standing);
+        }
+    }
+
+    /// Lets the clients that waited go on, the longest wait first, and before all others.
+    pub(crate) fn release(&mut self) {
+        let mut waited = self.schedule.take_waiting();
+        waited.retain(|&id| {
+            let Some(peer) = self.table.get_mut(id) else { return false };
+            let waits = peer.standing.place == Place::Waiting;
+            if waits {
+                peer.standing.place = Place::Ready;
+            }
+            waits
+        });
+        self.schedule.resume(waited);
+    }
+}
