@@ -29,6 +29,7 @@
 //! | | `envelope` | a quick look for an ordinary packet's parts; speed alone |
 //! | | [`relay`](protocol::relay) | who is master, who is logged in, the offer; *(sender, packet) → deliveries* |
 //! | `http` | [`head`](http::head) | request head → upgrade or answer |
+//! | | `origin` | which web pages may connect |
 //! | | [`answer`](http::answer) | the answers, as bytes |
 //! | `connection` | [`ending`](connection::ending) | why connections end, in one word each |
 //! | | [`session`](connection::session) | one connection's life: bytes in, packets out, and back; deadlines |

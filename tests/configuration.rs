@@ -23,7 +23,17 @@ const WRONG: [(&str, &[&str]); 15] = [
     ("MOSS_KICK_TYPE", &RESERVED),
     (
         "MOSS_ALLOWED_ORIGINS",
-        &["example.org", "https://a.example/", "https://a.example,", "*,https://a.example", "://x"],
+        &[
+            "example.org",
+            "https://a.example/",
+            "https://a.example,",
+            "*,https://a.example",
+            "://x",
+            "*,self",
+            "self,",
+            "Self",
+            "self https://a.example",
+        ],
     ),
     ("MOSS_MAX_CONNECTIONS", &["0", "-1", "x", "1048513", "many"]),
     ("MOSS_MAX_PACKET_BYTES", &["0", "127", "-1", "x", "256k", "99999999999999999999"]),
@@ -318,9 +328,11 @@ fn any_page_may_log_in_only_with_a_warning() {
         let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", origins)]);
         assert!(moss.wait_for_log(warning).contains("WARN"));
     }
-    let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", "https://a.example")]);
-    moss.wait_for_log("limits: ");
-    assert!(!moss.log().contains(warning));
+    for origins in ["https://a.example", "self", " self ,https://a.example", "self,self"] {
+        let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", origins)]);
+        moss.wait_for_log("limits: ");
+        assert!(!moss.log().contains(warning), "{origins}");
+    }
 }
 
 #[test]

@@ -372,6 +372,91 @@ fn program_without_origin_may_connect() {
     upgrade(&moss, &format!("{UPGRADE}\r\n"));
 }
 
+/// The same request for another host, from a page.
+fn from_page(origin: &str, host: &str) -> String {
+    let request = UPGRADE.replace("Host: box\r\n", host);
+    format!("{request}Origin: {origin}\r\n\r\n")
+}
+
+#[test]
+fn own_pages_may_connect() {
+    let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", "self")]);
+    let address = moss.address();
+    upgrade(&moss, &from_page(&format!("http://{address}"), &format!("Host: {address}\r\n")));
+    for (origin, host) in [
+        ("http://box:8080", "Host: box:8080\r\n"),
+        ("https://box", "Host: BOX\r\n"),
+        ("https://box", "Host: box:443\r\n"),
+        ("http://box", "Host: box:80\r\n"),
+        ("http://[::1]:8080", "Host: [::1]:8080\r\n"),
+    ] {
+        upgrade(&moss, &from_page(origin, host));
+    }
+}
+
+#[test]
+fn pages_from_elsewhere_are_not_own() {
+    let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", "self")]);
+    for (origin, host) in [
+        ("http://box:8080", "Host: box\r\n"),
+        ("http://box", "Host: box:443\r\n"),
+        ("https://box:8443", "Host: box:8080\r\n"),
+        ("https://evil.example", "Host: box\r\n"),
+        ("null", "Host: box\r\n"),
+        ("null", "Host: null\r\n"),
+        ("", "Host: \r\n"),
+        ("ws://box", "Host: box\r\n"),
+        ("*", "Host: *\r\n"),
+    ] {
+        assert_eq!(ask(&moss, from_page(origin, host)).status, "403", "{origin} {host:?}");
+    }
+}
+
+#[test]
+fn page_is_not_own_unless_the_host_is_certain() {
+    let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", "self")]);
+    for host in ["", "Host:\r\n", "Host: box\r\nHost: box\r\n", "Host: box\r\nHost: other\r\n"] {
+        assert_eq!(ask(&moss, from_page("http://box", host)).status, "403", "{host:?}");
+    }
+    for host in ["user@box", "box:", "box:x", "box:65536", "::1", "[::1", "b%6fx", "box/", "a,b"] {
+        let request = from_page(&format!("http://{host}"), &format!("Host: {host}\r\n"));
+        assert_eq!(ask(&moss, request).status, "403", "{host}");
+    }
+}
+
+#[test]
+fn authority_of_the_target_counts_instead_of_the_host() {
+    let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", "self")]);
+    let request = from_page("http://box", "Host: other\r\n");
+    upgrade(&moss, &request.replace("GET /", "GET http://box/"));
+    let request = from_page("http://box", "Host: box\r\n");
+    assert_eq!(ask(&moss, request.replace("GET /", "GET http://other/")).status, "403");
+}
+
+#[test]
+fn own_pages_and_named_ones_may_connect_together() {
+    let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", "https://a.example, self ,null")]);
+    for origin in ["https://a.example", "null", "http://box"] {
+        upgrade(&moss, &from_page(origin, "Host: box\r\n"));
+    }
+    // Named pages need no Host.
+    upgrade(&moss, &from_page("https://a.example", ""));
+    assert_eq!(ask(&moss, from_page("http://other", "Host: box\r\n")).status, "403");
+}
+
+#[test]
+fn program_without_origin_may_connect_where_only_own_pages_may() {
+    let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", "self")]);
+    upgrade(&moss, &format!("{UPGRADE}\r\n"));
+    upgrade(&moss, &format!("{UPGRADE}\r\n").replace("Host: box\r\n", ""));
+}
+
+#[test]
+fn own_page_is_forbidden_unless_self_is_named() {
+    let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", "https://a.example")]);
+    assert_eq!(ask(&moss, from_page("http://box", "Host: box\r\n")).status, "403");
+}
+
 #[test]
 fn full_house_asks_to_come_again() {
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "3")]);

@@ -14,6 +14,7 @@ use httparse::{Request, Status};
 use tungstenite::handshake::derive_accept_key;
 
 use crate::http::answer::{self, Refusal};
+use crate::http::origin;
 use crate::settings::config::AllowedOrigins;
 
 /// The longest request head that is read, in bytes; a longer one is answered 431.
@@ -81,7 +82,7 @@ fn judge(
 ) -> Result<Head, (Refusal, Vec<u8>)> {
     let refuse = |refusal: Refusal| Err((refusal, refusal.answer()));
     let refuse_saying = |refusal: Refusal, why| Err((refusal, refusal.saying(why)));
-    let path = path_of(request.path.unwrap_or_default());
+    let (authority, path) = split_target(request.path.unwrap_or_default());
     if path != "/" && path != "/health" {
         return refuse(Refusal::NotFound);
     }
@@ -101,12 +102,14 @@ fn judge(
         let why = "Only version 13 of the WebSocket protocol is spoken here.\n";
         return refuse_saying(Refusal::NoUpgrade, why);
     }
-    let mut keys = values(request, "sec-websocket-key");
-    let (Some(key), None) = (keys.next().filter(|key| is_nonce(key)), keys.next()) else {
+    let Some(key) = only(values(request, "sec-websocket-key")).filter(|key| is_nonce(key)) else {
         let why = "Sec-WebSocket-Key must be 16 bytes in base64.\n";
         return refuse_saying(Refusal::BadRequest, why);
     };
-    if !values(request, "origin").all(|origin| origins.allow(origin)) {
+    // A target in absolute form overrides Host (RFC 9112, section 3.2.2). No page is let in
+    // by that trick: browsers send this form to proxies only.
+    let host = authority.map(str::as_bytes).or_else(|| only(values(request, "host")));
+    if !values(request, "origin").all(|origin| origin::may_connect(origin, host, origins)) {
         return refuse(Refusal::Origin);
     }
     let mut response = format!(
@@ -121,18 +124,19 @@ fn judge(
     Ok(Head::Upgrade { len, response: response.into_bytes() })
 }
 
-/// The path of a request target: the query goes, and so does the authority of the
-/// absolute form that proxies use (RFC 9112, section 3.2.2).
-fn path_of(target: &str) -> &str {
-    let target = match target.split_once("://") {
+/// The path of a request target, without the query; and the authority, if the target has
+/// the absolute form that proxies use (RFC 9112, section 3.2.2).
+fn split_target(target: &str) -> (Option<&str>, &str) {
+    let (authority, rest) = match target.split_once("://") {
         Some((_, rest)) if !target.starts_with('/') => {
-            rest.find(['/', '?']).map_or("/", |at| &rest[at..])
+            let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            (Some(authority), rest)
         }
-        _ => target,
+        _ => (None, target),
     };
-    match target.split('?').next() {
-        Some("") | None => "/",
-        Some(path) => path,
+    match rest.split('?').next() {
+        Some("") | None => (authority, "/"),
+        Some(path) => (authority, path),
     }
 }
 
@@ -143,6 +147,11 @@ fn values<'r>(request: &'r Request<'_, '_>, name: &str) -> impl Iterator<Item = 
         .iter()
         .filter(move |header| header.name.eq_ignore_ascii_case(name))
         .map(|header| header.value.trim_ascii())
+}
+
+/// The value of a header that may be there once only.
+fn only<T>(mut values: impl Iterator<Item = T>) -> Option<T> {
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// The elements of a comma-separated header, over all its lines (RFC 9110, section 5.3).
@@ -296,7 +305,7 @@ mod tests {
 
     #[test]
     fn origin_must_be_on_the_list() {
-        let only = AllowedOrigins::Only(vec!["https://a.example".to_owned()]);
+        let only = AllowedOrigins::Only { named: vec!["https://a.example".to_owned()], own: false };
         let verdict = |lines: &str| read_head(format!("{UPGRADE}{lines}\r\n").as_bytes(), &only);
         assert!(matches!(verdict(""), Head::Upgrade { .. }));
         assert!(matches!(verdict("Origin: https://a.example\r\n"), Head::Upgrade { .. }));
@@ -312,5 +321,43 @@ mod tests {
                 "{lines}"
             );
         }
+    }
+
+    /// Whether a page of `http://box` is let in by `self`.
+    fn is_own(text: &str) -> bool {
+        let own = AllowedOrigins::Only { named: Vec::new(), own: true };
+        let text = format!("{text}Origin: http://box\r\n\r\n");
+        match read_head(text.as_bytes(), &own) {
+            Head::Upgrade { .. } => true,
+            Head::Refused { refusal: Refusal::Origin, .. } => false,
+            other => panic!("neither let in nor forbidden: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn own_page_needs_exactly_one_host() {
+        assert!(is_own(UPGRADE));
+        for lines in ["", "Host:\r\n", "Host: box\r\nhost: box\r\n", "Host: box\r\nHost: other\r\n"]
+        {
+            assert!(!is_own(&UPGRADE.replace("Host: box\r\n", lines)), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn authority_of_the_target_overrides_the_host() {
+        let with = |target: &str, host: &str| {
+            let text = UPGRADE.replacen("GET /", &format!("GET {target}"), 1);
+            is_own(&text.replace("Host: box\r\n", host))
+        };
+        for target in ["http://box/", "http://BOX:80?x", "http://box"] {
+            for host in ["Host: box\r\n", "Host: other\r\n", "", "Host: a\r\nHost: b\r\n"] {
+                assert!(with(target, host), "{target} {host:?}");
+            }
+        }
+        for target in ["http://other/", "http:///", "http://user@box/", "http://box:x/"] {
+            assert!(!with(target, "Host: box\r\n"), "{target}");
+        }
+        // A query is no authority, whatever stands in it.
+        assert!(!with("/?x=http://box/", "Host: other\r\n"));
     }
 }

@@ -83,8 +83,13 @@ pub struct Limits {
 pub enum AllowedOrigins {
     /// Any page.
     Any,
-    /// These only, compared exactly.
-    Only(Vec<String>),
+    /// These only.
+    Only {
+        /// Origins, compared exactly.
+        named: Vec<String>,
+        /// `self`: also pages whose Origin has the host and port that the request is for.
+        own: bool,
+    },
 }
 
 /// The master's secret. Its `Debug` shows no byte of it.
@@ -115,16 +120,6 @@ impl Config {
             keepalive: Duration::from_secs(30),
             log: LevelFilter::Info,
             warnings: Vec::new(),
-        }
-    }
-}
-
-impl AllowedOrigins {
-    /// Whether a page of this origin may connect.
-    pub fn allow(&self, origin: &[u8]) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Only(origins) => origins.iter().any(|allowed| allowed.as_bytes() == origin),
         }
     }
 }

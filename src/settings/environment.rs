@@ -314,24 +314,31 @@ impl Variables {
         if list.trim() == "*" {
             return Ok(AllowedOrigins::Any);
         }
-        let origins: Vec<String> = list.split(',').map(|origin| origin.trim().to_owned()).collect();
+        let (own, named): (Vec<_>, Vec<_>) =
+            list.split(',').map(str::trim).partition(|&origin| origin == "self");
         // A browser's Origin is "scheme://host[:port]": anything else never matches.
-        let matchable = |origin: &String| {
+        let matchable = |origin: &str| {
             origin == "null"
                 || origin.split_once("://").is_some_and(|(scheme, host)| {
-                    !scheme.is_empty() && !host.is_empty() && !host.contains('/')
+                    !scheme.is_empty()
+                        && !host.is_empty()
+                        && !host.contains('/')
+                        && !origin.contains(char::is_whitespace)
                 })
         };
-        if let Some(origin) = origins.iter().find(|origin| !matchable(origin)) {
+        if let Some(origin) = named.iter().find(|origin| !matchable(origin)) {
             return Err(problem(
                 NAME,
                 format!(
                     "{origin:?} is no origin; give * alone, or a comma-separated list such as \
-                     https://example.org,http://box.local:3000 (no path, no final slash)"
+                     self,https://example.org,http://box.local:3000 (no path, no final slash)"
                 ),
             ));
         }
-        Ok(AllowedOrigins::Only(origins))
+        Ok(AllowedOrigins::Only {
+            named: named.into_iter().map(str::to_owned).collect(),
+            own: !own.is_empty(),
+        })
     }
 
     fn limits(&self, descriptors: u64) -> Result<Limits, ConfigError> {

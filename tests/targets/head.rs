@@ -1,6 +1,8 @@
 //! Fuzz target: request heads. The verdict does not depend on the pieces in which the
-//! head comes; an upgrade is only granted to what RFC 6455, section 4.2.1, asks for;
-//! whatever is answered is well-formed HTTP.
+//! head comes; an upgrade is only granted to what RFC 6455, section 4.2.1, asks for, and
+//! to pages that may connect; whatever is answered is well-formed HTTP.
+
+use std::net::Ipv6Addr;
 
 use httparse::{EMPTY_HEADER, Response, Status};
 use moss::http::head::{Head, MAX_HEAD_BYTES, read_head};
@@ -17,14 +19,15 @@ const ORIGIN: &str = "https://a.example";
 
 /// Panics if moss treats the head in `data` otherwise than it should.
 pub(crate) fn check(data: &[u8]) {
-    for origins in [AllowedOrigins::Any, AllowedOrigins::Only(vec![ORIGIN.to_owned()])] {
+    let only = |own| AllowedOrigins::Only { named: vec![ORIGIN.to_owned()], own };
+    for origins in [AllowedOrigins::Any, only(false), only(true)] {
         let verdict = read_head(data, &origins);
         check_prefixes(data, &origins, &verdict);
         match verdict {
             Head::Incomplete => assert!(data.len() < MAX_HEAD_BYTES),
             Head::Upgrade { len, response } => check_upgrade(&data[..len], &origins, &response),
             Head::Health => assert!(request_line(data).starts_with(b"GET ")),
-            Head::Refused { answer, .. } => check_answer(data, &answer),
+            Head::Refused { answer, .. } => check_answer(data, &origins, &answer),
         }
     }
 }
@@ -46,7 +49,7 @@ fn check_upgrade(head: &[u8], origins: &AllowedOrigins, response: &[u8]) {
     assert!(tokens(head, "upgrade").any(|token| token.eq_ignore_ascii_case(b"websocket")));
     assert!(tokens(head, "connection").any(|token| token.eq_ignore_ascii_case(b"upgrade")));
     assert_eq!(values(head, "sec-websocket-version").collect::<Vec<_>>(), [b"13"]);
-    assert!(values(head, "origin").all(|origin| origins.allow(origin)));
+    assert!(may_connect(head, origins), "a page that may not connect");
     let [key] = values(head, "sec-websocket-key").collect::<Vec<_>>()[..] else {
         panic!("not one key");
     };
@@ -71,18 +74,67 @@ fn check_upgrade(head: &[u8], origins: &AllowedOrigins, response: &[u8]) {
     assert_eq!(headers, expected);
 }
 
-fn check_answer(request: &[u8], answer: &[u8]) {
+fn check_answer(request: &[u8], origins: &AllowedOrigins, answer: &[u8]) {
     let text = str::from_utf8(answer).expect("text");
     let (head, body) = text.split_once("\r\n\r\n").expect("an end of the head");
     let mut headers = [EMPTY_HEADER; 8];
     let (code, headers) = parse(answer, &mut headers, head.len() + 4);
     assert!([400, 403, 404, 405, 426, 431].contains(&code), "{code}");
+    assert!(code != 403 || !may_connect(request, origins), "a page that may connect");
     let value = |name| headers.iter().find(|header| header.0 == name).map(|header| header.1);
     // The answer to HEAD tells a length, and has no body (RFC 9110, section 9.3.2).
     if !body.is_empty() || !request_line(request).starts_with(b"HEAD ") {
         assert_eq!(value("Content-Length"), Some(body.len().to_string().as_str()));
     }
     assert_eq!(value("Connection"), Some("close"));
+}
+
+/// Whether the pages that the head names may connect.
+fn may_connect(head: &[u8], origins: &AllowedOrigins) -> bool {
+    let AllowedOrigins::Only { own, .. } = origins else { return true };
+    values(head, "origin").all(|origin| {
+        origin == ORIGIN.as_bytes() || *own && is_own(origin, host(head)).unwrap_or(false)
+    })
+}
+
+/// The authority that the request is for, empty if it is not certain.
+fn host(head: &[u8]) -> &[u8] {
+    let target = request_line(head).split(|&byte| byte == b' ').nth(1).unwrap_or_default();
+    let scheme = target.windows(3).position(|window| window == b"://");
+    match (scheme, &values(head, "host").collect::<Vec<_>>()[..]) {
+        (Some(at), _) if !target.starts_with(b"/") => {
+            target[at + 3..].split(|byte| b"/?".contains(byte)).next().unwrap_or_default()
+        }
+        (_, [host]) => host,
+        _ => b"",
+    }
+}
+
+/// Whether both, written out in full, are the same.
+fn is_own(origin: &[u8], host: &[u8]) -> Option<bool> {
+    let (scheme, page) = str::from_utf8(origin).ok()?.split_once("://")?;
+    let port = match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => return None,
+    };
+    Some(in_full(page, port)? == in_full(str::from_utf8(host).ok()?, port)?)
+}
+
+/// The host in lower case and the port, read from the end, where moss reads from the front.
+fn in_full(authority: &str, default_port: u16) -> Option<(String, u16)> {
+    let rest = authority.trim_end_matches(|sign: char| sign.is_ascii_digit());
+    let (host, port) = match rest.strip_suffix(':') {
+        Some(host) => (host, authority[rest.len()..].parse().ok()?),
+        None => (authority, default_port),
+    };
+    let is_host = match host.split_once(']') {
+        Some((address, "")) => address.strip_prefix('[')?.parse::<Ipv6Addr>().is_ok(),
+        _ => {
+            host.split(['.', '-', '_']).all(|part| part.chars().all(|c| c.is_ascii_alphanumeric()))
+        }
+    };
+    (is_host && !host.is_empty()).then(|| (host.to_ascii_lowercase(), port))
 }
 
 /// The status and header lines of a response whose head is `len` bytes long.
@@ -99,11 +151,16 @@ fn parse<'b>(
 }
 
 fn request_line(head: &[u8]) -> &[u8] {
-    lines(head).find(|line| !line.is_empty()).unwrap_or_default()
+    lines(head).next().unwrap_or_default()
 }
 
-fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
-    head.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+/// The lines up to the empty one that ends the head; empty ones may also come before it.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes
+        .split(|&byte| byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .skip_while(|line| line.is_empty())
+        .take_while(|line| !line.is_empty())
 }
 
 fn values<'h>(head: &'h [u8], name: &str) -> impl Iterator<Item = &'h [u8]> {
