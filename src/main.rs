@@ -101,8 +101,11 @@ fn serve() -> ExitCode {
         "clients and the master connect to ws://{}/",
         SocketAddr::new(lan_address(address.ip()), address.port())
     );
+    let per_address = limits
+        .max_connections_per_address
+        .map_or_else(String::new, |most| format!(" ({most} an address)"));
     log::info!(
-        "limits: {} connections, {} bytes a packet, {} of backlog a peer, {} in all; keepalive {keepalive} s",
+        "limits: {} connections{per_address}, {} bytes a packet, {} of backlog a peer, {} in all; keepalive {keepalive} s",
         limits.max_connections,
         limits.max_packet_bytes,
         limits.max_backlog_bytes,

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use support::{Client, Moss, SECRET, Setup};
 
 /// Every variable whose value can be wrong by itself, with such values.
-const WRONG: [(&str, &[&str]); 15] = [
+const WRONG: [(&str, &[&str]); 16] = [
     ("MOSS_CONNECTION_SECRET_FILE", &["secret.txt", "no/such/file", "."]),
     ("MOSS_CONNECTION_OFFER_TYPE", &RESERVED),
     ("MOSS_HOSTNAME", &["300.1.2.3", "no such host", "[::1", "127.0.0.1:80", "two\nlines"]),
@@ -36,6 +36,7 @@ const WRONG: [(&str, &[&str]); 15] = [
         ],
     ),
     ("MOSS_MAX_CONNECTIONS", &["0", "-1", "x", "1048513", "many"]),
+    ("MOSS_MAX_CONNECTIONS_PER_ADDRESS", &["0", "-1", "x", "1048513", "off", "1.5"]),
     ("MOSS_MAX_PACKET_BYTES", &["0", "127", "-1", "x", "256k", "99999999999999999999"]),
     ("MOSS_MAX_BACKLOG_BYTES", &["0", "x", "1 MiB", "327679"]),
     ("MOSS_MAX_MEMORY_BYTES", &["0", "x", "64M", "1048575"]),
@@ -347,6 +348,26 @@ fn limits_are_the_ones_that_were_set() {
     moss.wait_for_log(
         "limits: 7 connections, 1000 bytes a packet, 66536 of backlog a peer, 66536 in all; keepalive 86400 s",
     );
+}
+
+#[test]
+fn connections_of_an_address_take_their_bounds() {
+    // The most is more than this machine allows in all, which is no contradiction.
+    for most in ["1", "1048512"] {
+        let moss = Moss::with(&[
+            ("MOSS_MAX_CONNECTIONS", "7"),
+            ("MOSS_MAX_CONNECTIONS_PER_ADDRESS", most),
+        ]);
+        moss.wait_for_log(&format!("limits: 7 connections ({most} an address), "));
+    }
+}
+
+#[test]
+fn connections_of_an_address_are_not_limited_unless_that_is_set() {
+    for setup in [Setup::new(), Setup::new().set("MOSS_MAX_CONNECTIONS_PER_ADDRESS", "")] {
+        let moss = setup.set("MOSS_MAX_CONNECTIONS", "7").start();
+        moss.wait_for_log("limits: 7 connections, ");
+    }
 }
 
 #[test]

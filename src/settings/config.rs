@@ -69,6 +69,8 @@ pub struct Types {
 pub struct Limits {
     /// WebSocket connections at a time.
     pub max_connections: usize,
+    /// Open connections, whatever their phase, of one IPv4 address or one IPv6 /64.
+    pub max_connections_per_address: Option<usize>,
     /// Bytes of one packet; a longer one closes its connection with 1009.
     pub max_packet_bytes: usize,
     /// Unsent bytes held for one peer.
@@ -113,6 +115,7 @@ impl Config {
             allowed_origins: AllowedOrigins::Any,
             limits: Limits {
                 max_connections: 16_384,
+                max_connections_per_address: None,
                 max_packet_bytes: 262_144,
                 max_backlog_bytes: 1_048_576,
                 max_memory_bytes: 67_108_864,

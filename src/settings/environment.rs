@@ -26,7 +26,7 @@ use crate::settings::hosts;
 const MOST_CONNECTIONS: u64 = (1 << 20) - 64;
 
 /// Every variable that moss reads; any other `MOSS_…` name is a typing mistake.
-const VARIABLES: [&str; 17] = [
+const VARIABLES: [&str; 18] = [
     "MOSS_CONNECTION_SECRET",
     "MOSS_CONNECTION_SECRET_FILE",
     "MOSS_CONNECTION_OFFER_TYPE",
@@ -39,6 +39,7 @@ const VARIABLES: [&str; 17] = [
     "MOSS_KICK_TYPE",
     "MOSS_ALLOWED_ORIGINS",
     "MOSS_MAX_CONNECTIONS",
+    "MOSS_MAX_CONNECTIONS_PER_ADDRESS",
     "MOSS_MAX_PACKET_BYTES",
     "MOSS_MAX_BACKLOG_BYTES",
     "MOSS_MAX_MEMORY_BYTES",
@@ -343,6 +344,7 @@ impl Variables {
 
     fn limits(&self, descriptors: u64) -> Result<Limits, ConfigError> {
         const CONNECTIONS: &str = "MOSS_MAX_CONNECTIONS";
+        const PER_ADDRESS: &str = "MOSS_MAX_CONNECTIONS_PER_ADDRESS";
         const LARGEST: u64 = 1 << 30;
         const HEADROOM: u64 = 64 << 10;
         let spare =
@@ -357,6 +359,11 @@ impl Variables {
                 ),
             ));
         }
+        // More than may come in all is no contradiction: it limits nothing.
+        let per_address = match self.get(PER_ADDRESS) {
+            Some(_) => Some(self.number(PER_ADDRESS, 1, 1..=MOST_CONNECTIONS)?),
+            None => None,
+        };
         // A control frame may have 125 bytes (RFC 6455, section 5.5) and is under this
         // limit too.
         let packet = self.number("MOSS_MAX_PACKET_BYTES", 262_144, 128..=LARGEST - HEADROOM)?;
@@ -376,6 +383,7 @@ impl Variables {
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         Ok(Limits {
             max_connections: size(max_connections),
+            max_connections_per_address: per_address.map(size),
             max_packet_bytes: size(packet),
             max_backlog_bytes: size(backlog),
             max_memory_bytes: size(memory),
