@@ -38,6 +38,7 @@
 //! | | [`backlog`](connection::backlog) | what one connection has not sent yet |
 //! | `server` | [`server`] | the poll loop, signals, the clock |
 //! | | `entrance` | who may come in: accepting, upgrading, and what a full house does |
+//! | | `addresses` | how many connections each address has |
 //! | | `candidates` | the places that a full house keeps for the next master |
 //! | | `listener` | the listening socket, and its rest when there is no room |
 //! | | [`socket`](server::socket) | one non-blocking TCP stream and its readiness |

@@ -42,6 +42,7 @@ pub fn ask(listen: SocketAddr) -> Result<String, String> {
     match talk.upgrade(address).and_then(|status| talk.ping(status)) {
         Ok(101) => Ok(format!("moss at {address} is well")),
         Ok(503) => Ok(format!("moss at {address} is well, and full")),
+        Ok(429) => Ok(format!("moss at {address} is well, and has enough from this address")),
         Ok(status) => Err(format!("moss at {address} does not answer: HTTP status {status}")),
         Err(error) => Err(format!("moss at {address} does not answer: {error}")),
     }

@@ -5,6 +5,7 @@
 //! down), and decides who is read. It alone holds both the relay and the connections, and
 //! carries packets from one to the others.
 
+mod addresses;
 mod candidates;
 mod entrance;
 mod listener;

@@ -3,13 +3,13 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::process::{cpu_time, descriptors, is_asleep};
-use crate::sockets::{REQUEST, health};
-use crate::support::{Client, Moss, Setup};
+use crate::sockets::{REQUEST, health, narrow_from};
+use crate::support::{Client, Moss, PATIENCE, Setup};
 
 /// CPU time in a second of full house; a busy loop would take all of it.
 const IDLE_CPU: Duration = Duration::from_millis(250);
@@ -105,6 +105,19 @@ fn descriptors_that_run_out_are_waited_for() {
     assert!(lines < 100, "{lines} lines of log");
 }
 
+/// Comes again until it is let in; before that, each answer has this status.
+#[track_caller]
+fn first_let_in(moss: &Moss, status: &str) -> Client {
+    let start = Instant::now();
+    loop {
+        match Client::try_open(moss.connect()) {
+            Ok(guest) => return guest,
+            Err(answer) => assert!(answer.contains(status), "{answer}"),
+        }
+        assert!(start.elapsed() < PATIENCE, "never let in");
+    }
+}
+
 /// As many as there are places for the next master.
 const PLACES: usize = 8;
 
@@ -165,12 +178,7 @@ fn silent_strangers_do_not_keep_the_master_out() {
     let _client = moss.client();
     let mut strangers: Vec<_> = (0..PLACES).map(|_| moss.guest()).collect();
     // The oldest has to go once it is over a second old; a master tries again till then.
-    let mut master = loop {
-        match Client::try_open(moss.connect()) {
-            Ok(guest) => break guest,
-            Err(status) => assert!(status.starts_with("HTTP/1.1 503 "), "{status}"),
-        }
-    };
+    let mut master = first_let_in(&moss, " 503 ");
     master.set_master("1");
     strangers.remove(0).expect_close(1013);
     strangers[0].expect_nothing();
@@ -181,12 +189,7 @@ fn master_that_does_not_answer_leaves_its_place_to_another() {
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "1"), ("MOSS_KEEPALIVE_SECONDS", "2")]);
     let _silent = moss.master("1");
     // Pinged after two seconds, dropped after four; in between another is let in.
-    let mut next = loop {
-        match Client::try_open(moss.connect()) {
-            Ok(guest) => break guest,
-            Err(status) => assert!(status.starts_with("HTTP/1.1 503 "), "{status}"),
-        }
-    };
+    let mut next = first_let_in(&moss, " 503 ");
     next.set_master("2");
     assert!(!moss.log().contains(": silent"), "it was still there");
 }
@@ -195,4 +198,37 @@ fn set_descriptor_limit(moss: &Moss, limit: u64) {
     let pid = Pid::from_raw(i32::try_from(moss.pid()).expect("a pid"));
     prlimit(pid, Resource::Nofile, Rlimit { current: Some(limit), maximum: Some(1_000) })
         .expect("another limit");
+}
+
+#[test]
+fn address_has_so_many_connections_and_no_more() {
+    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS_PER_ADDRESS", "3")]);
+    let mut guests: Vec<_> = (0..2).map(|_| moss.guest()).collect();
+    // A request that is not finished counts as well.
+    let silent = moss.connect();
+    for _ in 0..20 {
+        // Told at once, whatever it wants.
+        let mut stream = moss.connect();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("a whole answer");
+        assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+        assert!(answer.contains("\r\nRetry-After: "), "{answer}");
+    }
+    Client::open(narrow_from([127, 0, 0, 2], moss.address())).expect_nothing();
+    guests.pop().expect("a guest").close();
+    // It counts until both sides have hung up.
+    guests.push(first_let_in(&moss, " 429 "));
+    guests.iter_mut().for_each(Client::expect_nothing);
+    drop(silent);
+}
+
+#[test]
+fn flood_of_one_address_does_not_take_the_places_of_others() {
+    let moss =
+        Moss::with(&[("MOSS_MAX_CONNECTIONS", "4"), ("MOSS_MAX_CONNECTIONS_PER_ADDRESS", "2")]);
+    // Never read, never closed: each would take a place until it is given up.
+    let flood: Vec<_> = (0..200).map(|_| moss.connect()).collect();
+    let socket = narrow_from([127, 0, 0, 2], moss.address());
+    Client::open(socket).expect_nothing();
+    drop(flood);
 }

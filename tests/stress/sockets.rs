@@ -6,7 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
+use rustix::fd::OwnedFd;
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
 
 use crate::support::{Client, Moss, PATIENCE, SECRET, TEXT};
 
@@ -20,7 +21,20 @@ pub(crate) const REQUEST: &str = "GET / HTTP/1.1\r\nHost: moss\r\nUpgrade: webso
 
 /// A connection whose kernel keeps next to nothing for it in either direction.
 pub(crate) fn narrow(address: SocketAddr) -> TcpStream {
+    connect_narrow(
+        socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket"),
+        address,
+    )
+}
+
+/// The same from another address of this machine.
+pub(crate) fn narrow_from(from: [u8; 4], address: SocketAddr) -> TcpStream {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    bind(&socket, &SocketAddr::from((from, 0))).expect("an address of this machine");
+    connect_narrow(socket, address)
+}
+
+fn connect_narrow(socket: OwnedFd, address: SocketAddr) -> TcpStream {
     // Before it connects: the window's scale is agreed on then.
     sockopt::set_socket_recv_buffer_size(&socket, SMALL).expect("a small buffer");
     sockopt::set_socket_send_buffer_size(&socket, SMALL).expect("a small buffer");

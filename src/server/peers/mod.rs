@@ -18,6 +18,8 @@ use mio::{Interest, Registry, Token};
 use crate::connection::backlog::Spares;
 use crate::connection::ending::Ending;
 use crate::connection::session::{Phase, Session};
+use crate::http::answer::Refusal;
+use crate::server::addresses::{Addresses, Entered};
 use crate::server::memory::{Bounds, Memory};
 use crate::server::peer::{Peer, Snapshot};
 use crate::server::schedule::{Place, Schedule, Standing};
@@ -32,6 +34,7 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Peers {
     table: Table<Peer>,
+    addresses: Addresses,
     /// Unsent bytes of one peer.
     max_backlog: usize,
     bounds: Bounds,
@@ -70,6 +73,7 @@ impl Peers {
     pub(crate) fn new(limits: &Limits, largest_receive: usize, now: Instant) -> Self {
         Self {
             table: Table::new(),
+            addresses: Addresses::new(limits.max_connections_per_address),
             now,
             schedule: Schedule::new(limits.max_memory_bytes, largest_receive),
             lists: Lists::default(),
@@ -181,15 +185,21 @@ impl Peers {
         }
         if peer.session.is_over(self.now) {
             // Dropping the stream closes it and takes it out of the poll.
+            self.addresses.leave(peer.address);
             self.table.remove(id);
             self.memory.remove(after);
             self.sums.ended += 1;
         }
     }
 
-    /// Adds a connection that was just accepted. One that can't be registered is
-    /// closed by dropping it.
+    /// Adds a connection that was just accepted, or refuses it where its address has too
+    /// many. One that can't be registered is closed by dropping it.
     pub(crate) fn accept(&mut self, mut stream: TcpStream, address: IpAddr, registry: &Registry) {
+        let entered = self.addresses.enter(address);
+        if entered == Entered::FarOver {
+            log::debug!("visitor at {address}: per-address, dropped");
+            return self.addresses.leave(address);
+        }
         let session = Session::new(self.now);
         let standing = Standing::new(&self.schedule);
         let added = self.table.insert_with(|id| {
@@ -198,8 +208,17 @@ impl Peers {
             std::io::Result::Ok(Peer::new(Socket::new(stream), session, address, standing))
         });
         match added {
-            Ok(id) => log::debug!("{id}, visitor at {address}: connected"),
-            Err(error) => log::warn!("a connection can't be polled: {error}"),
+            Ok(id) => {
+                log::debug!("{id}, visitor at {address}: connected");
+                if entered == Entered::Over {
+                    let now = self.now;
+                    self.with(id, |peer, _| peer.session.refuse(Refusal::PerAddress, now));
+                }
+            }
+            Err(error) => {
+                self.addresses.leave(address);
+                log::warn!("a connection can't be polled: {error}");
+            }
         }
     }
 

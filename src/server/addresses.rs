@@ -1,0 +1,192 @@
+//! How many connections each address has, for `MOSS_MAX_CONNECTIONS_PER_ADDRESS`.
+//!
+//! An IPv4 address counts by itself. An IPv6 address counts with its /64: that is what
+//! one subscriber, often one device, is given, and it may use any address in it. An IPv4
+//! address that a dual-stack socket shows as `::ffff:a.b.c.d` is that IPv4 address.
+//!
+//! The caller keeps one invariant: each [`Addresses::enter`] has one
+//! [`Addresses::leave`] of the same address, whatever the former said. So there are never
+//! more entries than connections.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// How many connections over the limit one address has answered at a time; more of them
+/// are a flood, which must not take the places of others.
+const MOST_ANSWERED: usize = 8;
+
+/// How a connection stands to the limit of its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entered {
+    /// It is within the limit.
+    Within,
+    /// It is over the limit, and is told so.
+    Over,
+    /// It is so far over the limit that it is dropped without a word.
+    FarOver,
+}
+
+/// The open connections of each address, as far as they are limited.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    /// Without a limit nothing is counted.
+    limit: Option<usize>,
+    /// The standard library's hasher: peers choose their IPv6 addresses, and must not be
+    /// able to choose ones that collide.
+    open: HashMap<IpAddr, usize>,
+}
+
+impl Addresses {
+    /// No connections yet, and at most `limit` of one address.
+    pub(crate) fn new(limit: Option<usize>) -> Self {
+        Self { limit, open: HashMap::new() }
+    }
+
+    /// Counts a connection, and says how it stands to the limit of its address.
+    ///
+    /// One over the limit counts too until it leaves: its answer takes a place as any
+    /// other connection does, and nobody has to remember who was counted.
+    pub(crate) fn enter(&mut self, ip: IpAddr) -> Entered {
+        let Some(limit) = self.limit else { return Entered::Within };
+        let open = self.open.entry(key(ip)).or_default();
+        *open += 1;
+        match *open {
+            open if open <= limit => Entered::Within,
+            open if open <= limit + MOST_ANSWERED => Entered::Over,
+            _ => Entered::FarOver,
+        }
+    }
+
+    /// A connection that had entered has ended.
+    pub(crate) fn leave(&mut self, ip: IpAddr) {
+        if self.limit.is_none() {
+            return;
+        }
+        // Gone with its last connection: else every address that ever came would stay.
+        if let Entry::Occupied(mut open) = self.open.entry(key(ip)) {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
+    }
+}
+
+/// What is counted as one.
+fn key(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+        ip @ IpAddr::V4(_) => ip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// Whether connections of these addresses count together.
+    fn are_one(one: &str, other: &str) -> bool {
+        let mut addresses = Addresses::new(Some(1));
+        assert_eq!(addresses.enter(ip(one)), Entered::Within);
+        addresses.enter(ip(other)) == Entered::Over
+    }
+
+    #[test]
+    fn as_many_as_the_limit_are_within_it() {
+        for limit in [1, 2, 7] {
+            let mut addresses = Addresses::new(Some(limit));
+            for _ in 0..limit {
+                assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Within);
+            }
+            assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Over);
+            assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Over);
+        }
+    }
+
+    #[test]
+    fn who_leaves_makes_room() {
+        let mut addresses = Addresses::new(Some(2));
+        assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Within);
+        assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Within);
+        addresses.leave(ip("192.0.2.1"));
+        assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Within);
+        assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Over);
+    }
+
+    #[test]
+    fn one_over_the_limit_counts_until_it_leaves() {
+        let mut addresses = Addresses::new(Some(1));
+        assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Within);
+        assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Over);
+        // The first one leaves, and the one that is refused is still there.
+        addresses.leave(ip("192.0.2.1"));
+        assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Over);
+        addresses.leave(ip("192.0.2.1"));
+        addresses.leave(ip("192.0.2.1"));
+        assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Within);
+    }
+
+    #[test]
+    fn addresses_do_not_share_a_limit() {
+        assert!(!are_one("192.0.2.1", "192.0.2.2"));
+        assert!(!are_one("192.0.2.1", "::1"));
+        // The same bits in another family.
+        assert!(!are_one("192.0.2.1", "c000:201::"));
+        let mut addresses = Addresses::new(Some(1));
+        assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Within);
+        addresses.leave(ip("192.0.2.2"));
+        assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Over);
+    }
+
+    #[test]
+    fn ipv6_counts_by_its_64_bits_of_network() {
+        assert!(are_one("2001:db8:1:2::1", "2001:db8:1:2::2"));
+        assert!(are_one("2001:db8:1:2::", "2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert!(!are_one("2001:db8:1:2::1", "2001:db8:1:3::1"));
+        assert!(!are_one("2001:db8:1:2::1", "3001:db8:1:2::1"));
+        let mut addresses = Addresses::new(Some(1));
+        assert_eq!(addresses.enter(ip("2001:db8::1")), Entered::Within);
+        addresses.leave(ip("2001:db8::2"));
+        assert_eq!(addresses.enter(ip("2001:db8::3")), Entered::Within);
+    }
+
+    #[test]
+    fn ipv4_in_ipv6_is_ipv4() {
+        assert!(are_one("::ffff:192.0.2.1", "192.0.2.1"));
+        assert!(are_one("192.0.2.1", "::ffff:192.0.2.1"));
+        // All of them have one /64.
+        assert!(!are_one("::ffff:192.0.2.1", "::ffff:192.0.2.2"));
+        assert!(!are_one("::ffff:192.0.2.1", "::1"));
+    }
+
+    #[test]
+    fn addresses_without_connections_are_forgotten() {
+        let mut addresses = Addresses::new(Some(1));
+        for low in 0..=255 {
+            addresses.enter([192, 0, 2, low].into());
+            addresses.enter([192, 0, 2, low].into());
+        }
+        assert_eq!(addresses.open.len(), 256);
+        for low in 0..=255 {
+            addresses.leave([192, 0, 2, low].into());
+            addresses.leave([192, 0, 2, low].into());
+        }
+        assert!(addresses.open.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_counted_without_a_limit() {
+        let mut addresses = Addresses::new(None);
+        for _ in 0..1000 {
+            assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Within);
+        }
+        assert_eq!(addresses.open.capacity(), 0);
+        addresses.leave(ip("192.0.2.1"));
+        assert_eq!(addresses.open.capacity(), 0);
+    }
+}
