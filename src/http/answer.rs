@@ -146,4 +146,18 @@ mod tests {
         assert_eq!(value["clients"], 1);
         assert_eq!(value["master"], true);
     }
+
+    #[test]
+    fn those_who_find_no_place_are_asked_to_come_again() {
+        for (refusal, status) in [
+            (Refusal::PerAddress, "429 Too Many Requests"),
+            (Refusal::Full, "503 Service Unavailable"),
+        ] {
+            let text = String::from_utf8(refusal.answer()).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{head}");
+            assert!(head.contains("\r\nRetry-After: 5\r\n"), "{head}");
+            assert!(body.ends_with(".\n"), "{body}");
+        }
+    }
 }
