@@ -52,6 +52,13 @@ pub struct Claim<'a> {
     pub secret: Cow<'a, str>,
 }
 
+/// What a client proves itself by, where it has to: the payload of `login`.
+#[derive(Debug)]
+pub struct Login<'a> {
+    /// What the sender takes for the secret, unescaped.
+    pub secret: Cow<'a, str>,
+}
+
 /// What moss can't do, as it tells the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
@@ -59,7 +66,7 @@ pub enum ErrorCode {
     InvalidPacket,
     /// The payload of `set-master` is no object with a `secret` string.
     InvalidSetMaster,
-    /// The secret does not match.
+    /// The secret does not match, or a `login` that needs one has none.
     WrongSecret,
     /// A guest sent a packet that would be passed on.
     NotLoggedIn,
@@ -145,6 +152,17 @@ impl<'a> Claim<'a> {
     pub fn parse(payload: &'a str) -> Result<Self, Invalid> {
         let claim: RawClaim<'a> = parse_object(payload)?;
         Ok(Self { sdp: claim.sdp.map_or("{}", RawValue::get), secret: claim.secret })
+    }
+}
+
+impl<'a> Login<'a> {
+    /// Reads the payload of a `login`.
+    ///
+    /// # Errors
+    /// [`Invalid`] unless it is an object with a `secret` string.
+    pub fn parse(payload: &'a str) -> Result<Self, Invalid> {
+        let login: RawLogin<'a> = parse_object(payload)?;
+        Ok(Self { secret: login.secret })
     }
 }
 
@@ -235,6 +253,12 @@ struct RawEnvelope<'a> {
 struct RawClaim<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     sdp: Option<&'a RawValue>,
+    #[serde(borrow)]
+    secret: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct RawLogin<'a> {
     #[serde(borrow)]
     secret: Cow<'a, str>,
 }

@@ -19,10 +19,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use subtle::ConstantTimeEq;
-
 use crate::protocol::packet::{
-    Claim, EMPTY_PAYLOAD, ErrorCode, Outgoing, Packet, parse_id, unquote,
+    Claim, EMPTY_PAYLOAD, ErrorCode, Login, Outgoing, Packet, parse_id, unquote,
 };
 use crate::settings::config::{Config, Secret};
 
@@ -34,6 +32,8 @@ pub const WRONG_SECRETS: u8 = 5;
 #[derive(Debug)]
 pub struct Relay {
     secret: Secret,
+    /// What a client has to know.
+    login_secret: Option<Secret>,
     types: Types,
     master: Option<Master>,
     clients: HashSet<u64, BuildHasherDefault<IdHasher>>,
@@ -113,6 +113,7 @@ impl Relay {
         let types = &config.types;
         Self {
             secret: config.secret.clone(),
+            login_secret: config.login_secret.clone(),
             types: Types {
                 offer: Type::new(&types.offer),
                 error: types.error.as_deref().map(Type::new),
@@ -221,7 +222,7 @@ impl Relay {
         let Ok(claim) = Claim::parse(packet.payload) else {
             return self.refuse(sender, ErrorCode::InvalidSetMaster, Some(&packet.kind), sink);
         };
-        if !bool::from(claim.secret.as_bytes().ct_eq(self.secret.as_bytes())) {
+        if !self.secret.is(&claim.secret) {
             return self.wrong_secret(sender, packet, sink);
         }
         // Nobody misses the news before.
@@ -269,6 +270,11 @@ impl Relay {
         if self.restricted.contains(&sender) {
             sink(Delivery::Close { id: sender, why: Expulsion::NoPlace });
             return self.leave(sender, sink);
+        }
+        if let Some(secret) = &self.login_secret
+            && !Login::parse(packet.payload).is_ok_and(|login| secret.is(&login.secret))
+        {
+            return self.wrong_secret(sender, packet, sink);
         }
         let joined = self.clients.insert(sender);
         if joined {

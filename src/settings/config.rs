@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use log::LevelFilter;
+use subtle::ConstantTimeEq;
 
 /// Descriptors that moss keeps for itself and for a full house: standard streams, poll,
 /// listener, signal pipe, and [`HEAD_RESERVE`] and [`MASTER_PLACES`] sockets.
@@ -31,6 +32,8 @@ pub const RESERVED_TYPES: [&str; 5] =
 pub struct Config {
     /// What proves a master.
     pub secret: Secret,
+    /// What a client has to know to log in, if anything.
+    pub login_secret: Option<Secret>,
     /// The configurable packet types.
     pub types: Types,
     /// Where to listen. Port 0 picks a free port.
@@ -94,15 +97,16 @@ pub enum AllowedOrigins {
     },
 }
 
-/// The master's secret. Its `Debug` shows no byte of it.
+/// The master's or the clients' secret. Its `Debug` shows no byte of it.
 #[derive(Clone)]
-pub struct Secret(pub(crate) String);
+pub struct Secret(String);
 
 impl Config {
     /// A configuration with every default, listening on a free loopback port.
     pub fn new(secret: &str, offer_type: &str) -> Self {
         Self {
-            secret: Secret(secret.to_owned()),
+            secret: Secret::new(secret),
+            login_secret: None,
             types: Types {
                 offer: offer_type.to_owned(),
                 error: Some("moss-error".to_owned()),
@@ -128,9 +132,14 @@ impl Config {
 }
 
 impl Secret {
-    /// The secret's bytes, for the one comparison that needs them.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
+    /// A secret.
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// Whether this is it; compared in constant time.
+    pub fn is(&self, guess: &str) -> bool {
+        guess.as_bytes().ct_eq(self.0.as_bytes()).into()
     }
 }
 

@@ -26,10 +26,12 @@ use crate::settings::hosts;
 const MOST_CONNECTIONS: u64 = (1 << 20) - 64;
 
 /// Every variable that moss reads; any other `MOSS_…` name is a typing mistake.
-const VARIABLES: [&str; 18] = [
+const VARIABLES: [&str; 20] = [
     "MOSS_CONNECTION_SECRET",
     "MOSS_CONNECTION_SECRET_FILE",
     "MOSS_CONNECTION_OFFER_TYPE",
+    "MOSS_LOGIN_SECRET",
+    "MOSS_LOGIN_SECRET_FILE",
     "MOSS_HOSTNAME",
     "MOSS_PORT",
     "MOSS_ERROR_TYPE",
@@ -142,7 +144,18 @@ impl Variables {
             .filter(|name| !VARIABLES.contains(&name.as_str()))
             .map(|name| format!("{name} is not a variable of moss: a typing mistake?"))
             .collect();
-        let secret = self.secret()?;
+        const SECRET: &str = "MOSS_CONNECTION_SECRET";
+        const LOGIN_SECRET: &str = "MOSS_LOGIN_SECRET";
+        let secret = self.secret(SECRET, "MOSS_CONNECTION_SECRET_FILE")?.ok_or_else(|| {
+            let right =
+                "give a long random text (or a file with it, by MOSS_CONNECTION_SECRET_FILE)";
+            problem(SECRET, format!("is not set; {right}"))
+        })?;
+        let login_secret = self.secret(LOGIN_SECRET, "MOSS_LOGIN_SECRET_FILE")?;
+        if login_secret.as_ref() == Some(&secret) {
+            let why = "is the connection secret, so every client could be master; give another";
+            return Err(problem(LOGIN_SECRET, why));
+        }
         if secret.chars().count() < 16 {
             warnings.push(
                 "the connection secret is under 16 characters: whoever guesses it is master"
@@ -171,7 +184,8 @@ impl Variables {
             );
         }
         Ok(Config {
-            secret: Secret(secret),
+            secret: Secret::new(&secret),
+            login_secret: login_secret.as_deref().map(Secret::new),
             types,
             listen,
             allowed_origins,
@@ -214,36 +228,24 @@ impl Variables {
         }
     }
 
-    fn secret(&self) -> Result<String, ConfigError> {
-        const NAME: &str = "MOSS_CONNECTION_SECRET";
-        const FILE: &str = "MOSS_CONNECTION_SECRET_FILE";
-        match (self.get(NAME), self.get(FILE)) {
+    /// A secret, given by one variable or by the file that the other one names.
+    fn secret(&self, name: &str, file: &str) -> Result<Option<String>, ConfigError> {
+        let (value, path) = match (self.get(name), self.get(file)) {
             (Some(_), Some(_)) => {
-                Err(problem(FILE, format!("is set and so is {NAME}; set one of them")))
+                return Err(problem(file, format!("is set and so is {name}; set one of them")));
             }
-            (Some(secret), None) => Ok(secret.to_owned()),
-            (None, Some(path)) => {
-                let text = std::fs::read_to_string(path).map_err(|error| {
-                    problem(
-                        FILE,
-                        format!("{path:?} can't be read ({error}); name a readable text file"),
-                    )
-                })?;
-                let line = text.strip_suffix('\n').unwrap_or(&text);
-                let secret = line.strip_suffix('\r').unwrap_or(line);
-                if secret.is_empty() {
-                    return Err(problem(
-                        FILE,
-                        format!("{path:?} is empty; put the secret into it"),
-                    ));
-                }
-                Ok(secret.to_owned())
-            }
-            (None, None) => Err(problem(
-                NAME,
-                format!("is not set; give a long random text (or a file with it, by {FILE})"),
-            )),
+            (value, None) => return Ok(value.map(str::to_owned)),
+            (None, Some(path)) => (std::fs::read_to_string(path), path),
+        };
+        let text = value.map_err(|error| {
+            problem(file, format!("{path:?} can't be read ({error}); name a readable text file"))
+        })?;
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let secret = line.strip_suffix('\r').unwrap_or(line);
+        if secret.is_empty() {
+            return Err(problem(file, format!("{path:?} is empty; put the secret into it")));
         }
+        Ok(Some(secret.to_owned()))
     }
 
     fn types(&self) -> Result<Types, ConfigError> {

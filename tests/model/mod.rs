@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use moss::protocol::packet::{ErrorCode, Outgoing};
 use moss::protocol::relay::{Delivery, Expulsion, Role};
-use moss::settings::config::Types;
+use moss::settings::config::{Config, Types};
 
 /// Who is what.
 pub(crate) struct Model {
     types: Types,
+    login_needs_secret: bool,
     /// The master and its offer.
     pub(crate) master: Option<(u64, String)>,
     pub(crate) clients: BTreeSet<u64>,
@@ -26,7 +27,7 @@ pub(crate) struct Model {
 pub(crate) enum Action {
     Rubbish,
     Ping,
-    Login,
+    Login(Proof),
     SetMaster(Claim),
     /// A packet of any other type.
     Other {
@@ -41,6 +42,13 @@ pub(crate) enum Action {
     Announce(usize),
     /// moss lets a guest in that may not log in.
     Restrict,
+}
+
+/// The payload of a `login`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    RightSecret,
+    Anything,
 }
 
 /// The payload of a `set-master`.
@@ -77,9 +85,10 @@ pub(crate) enum Told {
 pub(crate) type Expected = Vec<Vec<Told>>;
 
 impl Model {
-    pub(crate) fn new(types: &Types) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
-            types: types.clone(),
+            types: config.types.clone(),
+            login_needs_secret: config.login_secret.is_some(),
             master: None,
             clients: BTreeSet::new(),
             uninformed: BTreeSet::new(),
@@ -111,10 +120,10 @@ impl Model {
             Action::Rubbish => self.error(who, ErrorCode::InvalidPacket, None),
             Action::Ping => vec![vec![self.to(who, "pong", "\"\"")]],
             Action::Leave => self.leave(who),
-            Action::Login if self.is_master(who) => {
+            Action::Login(_) if self.is_master(who) => {
                 self.error(who, ErrorCode::MasterCannotLogin, None)
             }
-            Action::Login => self.login(who),
+            Action::Login(proof) => self.login(who, proof),
             Action::SetMaster(Claim::NoObject) => {
                 self.error(who, ErrorCode::InvalidSetMaster, None)
             }
@@ -156,11 +165,14 @@ impl Model {
         next.into_iter().flat_map(|who| self.pay(who)).collect()
     }
 
-    fn login(&mut self, who: u64) -> Expected {
+    fn login(&mut self, who: u64, proof: &Proof) -> Expected {
         if self.restricted.contains(&who) {
             let mut expected = vec![vec![Told::Close(who, "no place".to_owned())]];
             expected.extend(self.leave(who));
             return expected;
+        }
+        if self.login_needs_secret && *proof != Proof::RightSecret {
+            return self.wrong_secret(who);
         }
         let is_new = self.clients.insert(who);
         let mut expected = Vec::new();

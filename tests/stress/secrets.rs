@@ -15,6 +15,7 @@ fn log_at_trace_has_neither_secret_nor_guess_nor_payload() {
         .unset("MOSS_CONNECTION_SECRET")
         .set("MOSS_CONNECTION_SECRET_FILE", "secret")
         .file("secret", format!("{secret}\n"))
+        .set("MOSS_LOGIN_SECRET", format!("{CANARY}-code"))
         .set("MOSS_LOG", "trace")
         .set("MOSS_KICK_TYPE", "kick")
         .set("MOSS_CLIENT_JOINED_TYPE", "client-joined")
@@ -28,7 +29,9 @@ fn log_at_trace_has_neither_secret_nor_guess_nor_payload() {
     master.send(&claim(&secret));
     master.expect(r#"{"type":"master-confirmation","payload":""}"#);
     let mut client = moss.guest();
-    client.send(r#"{"type":"login"}"#);
+    client.send(&format!(r#"{{"type":"login","payload":{{"secret":"{CANARY}-guess"}}}}"#));
+    client.expect_error("wrong-secret");
+    client.send(&format!(r#"{{"type":"login","payload":{{"secret":"{CANARY}-code"}}}}"#));
     client.expect(&format!(r#"{{"type":"{OFFER}","payload":"{CANARY}-sdp"}}"#));
     let joined = master.json();
     let id = joined["payload"]["id"].as_str().expect("an id").to_owned();

@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 
 use moss::protocol::relay::{Delivery, Relay};
-use moss::settings::config::Config;
+use moss::settings::config::{Config, Secret};
 use serde_json::Value;
 
-use crate::model::{Action, Claim, Expected, Model, Named, Told};
+use crate::model::{Action, Claim, Expected, Model, Named, Proof, Told};
 
 const SECRET: &str = "right \u{e9} secret";
+const LOGIN_SECRET: &str = "login \u{1f511}";
 
 /// Connections at a time.
 const MOST_PEERS: usize = 6;
@@ -46,13 +47,14 @@ impl World {
         config.types.client_left = named(2, "left");
         config.types.master_left = named(3, "master\nleft");
         config.types.kick = named(4, "kick");
+        config.login_secret = named(5, LOGIN_SECRET).as_deref().map(Secret::new);
         Some(Self {
             relay: Relay::new(&config),
-            model: Model::new(&config.types),
+            model: Model::new(&config),
             config,
             here: Vec::new(),
             gone: Vec::new(),
-            next_id: if bits >> 5 == 0 { 0 } else { u64::MAX >> (bits >> 5) },
+            next_id: if bits >> 6 == 0 { 0 } else { u64::MAX >> (bits >> 6) },
         })
     }
 
@@ -142,7 +144,8 @@ impl World {
         Some(match dice.next()? % 16 {
             0 => Action::Rubbish,
             1 => Action::Ping,
-            2..=4 => Action::Login,
+            2..=3 => Action::Login(Proof::RightSecret),
+            4 => Action::Login(Proof::Anything),
             5 => Action::SetMaster(Claim::NoObject),
             6 => Action::SetMaster(Claim::WrongSecret),
             7 => Action::SetMaster(Claim::RightSecret { sdp: None }),
@@ -236,7 +239,15 @@ fn spell(action: &Action, die: u8) -> String {
         }
         Action::Rubbish => return rubbish(die).to_owned(),
         Action::Ping => spelled(die, "ping"),
-        Action::Login => spelled(die, "login"),
+        Action::Login(Proof::Anything) => {
+            let (kind, _, id) = spelled(die, "login");
+            (kind, wrong_proof(die).map(str::to_owned), id)
+        }
+        Action::Login(Proof::RightSecret) => {
+            let (kind, _, id) = spelled(die, "login");
+            let secret = if die & 1 == 0 { plain(LOGIN_SECRET) } else { escaped(LOGIN_SECRET) };
+            (kind, Some(format!("{{\"more\":[1],\"secret\": {secret}}}")), id)
+        }
         Action::SetMaster(claim) => (plain("set-master"), Some(spell_claim(claim, die)), None),
         Action::Other { kind_json, payload, id, .. } => {
             (kind_json.clone(), Some(payload.clone()), spell_id(id))
@@ -259,6 +270,20 @@ fn spell(action: &Action, die: u8) -> String {
 fn spelled(die: u8, kind: &str) -> (String, Option<String>, Option<String>) {
     let kind = if die & 0x80 == 0 { plain(kind) } else { escaped(kind) };
     (kind, (die & 0x40 == 0).then(|| "[{}]".to_owned()), (die & 0x20 == 0).then(|| "5".to_owned()))
+}
+
+/// The payload of a login that proves nothing.
+fn wrong_proof(die: u8) -> Option<&'static str> {
+    [
+        None,
+        Some("null"),
+        Some("[\"login \u{1f511}\"]"),
+        Some("\"login \u{1f511}\""),
+        Some("{}"),
+        Some("{\"secret\":\"\"}"),
+        Some("{\"secret\":\"right \u{e9} secret\"}"),
+        Some("{\"secret\":[\"login \u{1f511}\"]}"),
+    ][usize::from(die) % 8]
 }
 
 fn spell_claim(claim: &Claim, die: u8) -> String {
