@@ -24,6 +24,7 @@
 //! |---|---|---|
 //! | `settings` | [`config`](settings::config) | every setting, as a value |
 //! | | [`environment`](settings::environment) | where the settings come from: environment and `.env`, read once |
+//! | | `dotenv` | the text of a `.env` file |
 //! | | `hosts` | names for the address to listen on |
 //! | `protocol` | [`packet`](protocol::packet) | the JSON envelope: parse, encode, error codes |
 //! | | `envelope` | a quick look for an ordinary packet's parts; speed alone |

@@ -107,7 +107,15 @@ fn line_that_can_not_be_read_is_not_quoted() {
 /// dotenvy expands `$NAME`; a secret must not silently become another one.
 #[test]
 fn dollar_is_not_expanded() {
-    for value in ["a$HOME-and-more", "\"a $HOME and more\"", "a'b'$HOME", "a${HOME}b"] {
+    for value in [
+        "a$HOME-and-more",
+        "\"a $HOME and more\"",
+        "a'b'$HOME",
+        "a${HOME}b",
+        r"it\'s$HOME",
+        r#""a\"'$HOME'""#,
+        r#""a\\HOME""#,
+    ] {
         let stderr = refusal(format!("{ENOUGH}\nMOSS_CONNECTION_SECRET={value}\n"));
         assert!(stderr.contains(".env, line 6:"), "{value}: {stderr}");
         assert!(!stderr.contains("HOME"), "{value}: {stderr}");
@@ -119,6 +127,13 @@ fn dollar_is_not_expanded() {
         r#"{"type":"set-master","payload":{"secret":"$HOME-only-the-tests-know-it","sdp":1}}"#,
     );
     master.expect(r#"{"type":"master-confirmation","payload":""}"#);
+}
+
+/// Editors on Windows begin a file with one.
+#[test]
+fn byte_order_mark_is_skipped() {
+    let moss = Setup::empty().file(".env", format!("\u{feff}{ENOUGH}")).start();
+    moss.guest().expect_nothing();
 }
 
 #[test]

@@ -20,7 +20,7 @@ use log::LevelFilter;
 use crate::settings::config::{
     AllowedOrigins, Config, DESCRIPTOR_RESERVE, Limits, RESERVED_TYPES, Secret, Types,
 };
-use crate::settings::hosts;
+use crate::settings::{dotenv, hosts};
 
 /// The slab's index has 20 bits; the topmost slots are left for moss's own tokens.
 const MOST_CONNECTIONS: u64 = (1 << 20) - 64;
@@ -93,25 +93,9 @@ impl Variables {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(problem(".env", format!("can't be read: {error}"))),
         };
-        // Line by line, as Docker reads it: no value goes over several. The lines are not
-        // quoted in errors, since one may hold the secret.
-        for (at, line) in text.lines().enumerate() {
-            let wrong = |why| problem(&format!(".env, line {}", at + 1), why);
-            match dotenvy::Iter::new(line.as_bytes()).next() {
-                None => {}
-                Some(Ok(_)) if expands(line) => {
-                    return Err(wrong(
-                        "has a $, which would be expanded; leave it out, or quote the value with '...'",
-                    ));
-                }
-                Some(Ok((name, value))) => self.add(name, value),
-                Some(Err(_)) => {
-                    return Err(wrong(
-                        "is not NAME=value; quote a value with spaces, or remove the line",
-                    ));
-                }
-            }
-        }
+        let variables = dotenv::read(&text)
+            .map_err(|wrong| problem(&format!(".env, line {}", wrong.line), wrong.why))?;
+        variables.into_iter().for_each(|(name, value)| self.add(name, value));
         Ok(())
     }
 
@@ -402,20 +386,6 @@ impl Variables {
             )
         })
     }
-}
-
-/// Whether dotenvy would put a variable's value somewhere into this line. Docker would
-/// not, so a secret would silently be another one there.
-fn expands(line: &str) -> bool {
-    let mut quote = None;
-    line.chars().any(|char| {
-        match char {
-            '\'' | '"' if quote.is_none() => quote = Some(char),
-            _ if quote == Some(char) => quote = None,
-            _ => {}
-        }
-        char == '$' && quote != Some('\'')
-    })
 }
 
 fn problem(subject: &str, problem: impl Into<String>) -> ConfigError {

@@ -1,5 +1,6 @@
 //! Every setting, and where it comes from.
 
 pub mod config;
+mod dotenv;
 pub mod environment;
 mod hosts;
