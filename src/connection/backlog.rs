@@ -65,6 +65,17 @@ impl Backlog {
         &self.bytes[self.sent..]
     }
 
+    /// Bytes that are not sent yet.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Whether all is sent.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Heap bytes in use.
     pub fn held(&self) -> usize {
         self.bytes.capacity()

@@ -49,6 +49,15 @@ impl<'b> Input<'b> {
         }
     }
 
+    /// Whether all was taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        let len = match &self.bytes {
+            Received::Shared(bytes) => bytes.len(),
+            Received::Own(bytes) => bytes.len(),
+        };
+        self.at == len
+    }
+
     /// Forgets what was not taken.
     pub(crate) fn clear(&mut self) {
         self.at = self.bytes().len();

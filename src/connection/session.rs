@@ -145,10 +145,26 @@ impl Session {
 
     /// Heap bytes of the session: backlog, partial frames, fragments.
     pub fn held(&self) -> usize {
-        let partial = self.partial.as_ref().map_or(0, |partial| {
+        self.backlog_held() + self.partial_held()
+    }
+
+    /// Bytes that are not sent yet.
+    #[inline]
+    pub fn backlog_len(&self) -> usize {
+        self.backlog.len()
+    }
+
+    /// Whether it has received what is not handled yet.
+    #[inline]
+    pub fn has_partial(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    /// Heap bytes of what it has received and not handled.
+    pub fn partial_held(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| {
             size_of::<Partial>() + partial.bytes.capacity() + partial.fragments_held()
-        });
-        self.backlog.held() + partial
+        })
     }
 
     /// Heap bytes of what is not sent yet.

@@ -184,7 +184,7 @@ impl Relay {
 
     /// Tells a client what it is owed, before it is told anything else.
     fn inform(&mut self, client: u64, sink: &mut impl FnMut(Delivery<'_>)) {
-        if !self.uninformed.remove(&client) {
+        if self.uninformed.is_empty() || !self.uninformed.remove(&client) {
             return;
         }
         let (kind, payload) = match (&self.master, &self.types.master_left) {

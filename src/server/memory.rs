@@ -42,7 +42,13 @@ pub(crate) enum Excess {
 }
 
 impl Memory {
+    /// Heap bytes of all peers.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
     /// Counts a peer as it is instead of as it was.
+    #[inline]
     pub(crate) fn replace(&mut self, before: Snapshot, after: Snapshot) {
         self.held = self.held - before.held + after.held;
         if before.half | after.half > 0 {
@@ -68,6 +74,12 @@ impl Bounds {
     /// Those that follow from the limits.
     pub(crate) fn new(limits: &Limits) -> Self {
         Self { held: limits.max_memory_bytes, packet: limits.max_packet_bytes + (64 << 10) }
+    }
+
+    /// Whether nothing is too much: the quick answer, right for nearly every packet.
+    #[inline]
+    pub(crate) fn are_kept(&self, memory: &Memory) -> bool {
+        memory.held <= self.held && memory.guests_halves + memory.clients_halves <= self.packet
     }
 
     /// What is too much, if anything is: of guests' messages that are not whole an eighth of

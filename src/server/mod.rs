@@ -165,7 +165,7 @@ impl Server {
         // Clients of a master that is behind take turns packet by packet, so to say: each
         // may be passed on as many bytes as one packet may have, and they count twice.
         let behind = self.master_backlog().is_some_and(|(_, backlog)| backlog > 0);
-        let packet = i32::try_from(2 * self.config.limits.max_packet_bytes).unwrap_or(i32::MAX);
+        let packet = 2 * self.config.limits.max_packet_bytes as i64;
         let mut budget = Budget::turn();
         while !budget.is_spent() {
             let Some(id) = self.peers.next_ready() else { break };
@@ -185,35 +185,36 @@ impl Server {
         if waits {
             return self.peers.wait(id);
         }
-        let Some(mut left) = self.peers.begin(id, share.budget) else { return };
+        let Some(whole) = self.peers.begin(id, share.budget) else { return };
+        let mut left = whole;
         let now = self.peers.now;
-        let mut spend = |left: &mut Budget, frames: i32, bytes: u64| {
-            left.spend(frames, bytes);
-            budget.spend(frames, bytes);
-        };
-        while !waits && !left.is_spent() {
+        loop {
             let most = share.receive.min((left.bytes as usize).max(LEAST_RECEIVE));
             let Some((received, mut input)) = self.peers.receive(id, &mut buffer[..most]) else {
+                self.peers.finish(id, left);
                 break;
             };
-            while !waits && !left.is_spent() {
+            while !waits && !left.is_spent() && !input.is_empty() {
                 let config = &self.config;
                 let next =
                     self.peers.with(id, |peer, _| peer.session.next(&mut input, config, now));
                 let Some(Some(event)) = next else { break };
                 let before = self.peers.queued();
                 self.handle(id, event);
-                spend(&mut left, 1, self.peers.queued() - before);
+                left.spend(1, self.peers.queued() - before);
                 waits = self.must_wait(id);
             }
-            self.peers.put_back(id, input, waits || left.is_spent());
-            spend(&mut left, 1, received as u64);
+            left.spend(1, received as u64);
+            if waits && left.bytes > 0 {
+                self.peers.interrupt(id, input, left);
+                break;
+            }
+            if !self.peers.put_back(id, input, left, waits || left.is_spent()) {
+                break;
+            }
         }
-        if waits && left.bytes > 0 {
-            self.peers.interrupt(id, left);
-        } else {
-            self.peers.finish(id, left);
-        }
+        budget.frames -= whole.frames - left.frames;
+        budget.bytes -= whole.bytes - left.bytes;
     }
 
     fn handle(&mut self, id: u64, event: Event<'_>) {
@@ -256,14 +257,17 @@ impl Server {
 
     /// Whether this is a client, and clients have to wait for the master.
     fn must_wait(&mut self, id: u64) -> bool {
-        let mut master = self.master_backlog();
-        if let Some((id, backlog)) = master
+        // What all peers hold is a quick bound on what the master's backlog is.
+        if !self.pressure.is_on() && !self.pressure.begins_at(self.peers.held()) {
+            return false;
+        }
+        if let Some((id, backlog)) = self.master_backlog()
             && self.pressure.begins_at(backlog)
         {
             // The socket may take what was queued in this turn.
             self.peers.flush(id);
-            master = self.master_backlog();
         }
+        let master = self.master_backlog();
         self.pressure.holds(master, self.peers.now) && self.relay.is_client(id)
     }
 

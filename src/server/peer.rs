@@ -62,23 +62,25 @@ impl Peer {
     }
 
     /// What counts of it now.
+    #[inline]
     pub(crate) fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            phase: self.session.phase(),
-            role: self.role,
-            held: self.session.held(),
-            half: self.half(),
-        }
+        let backlog = self.session.backlog_held();
+        let (partial, half) = if self.session.has_partial() { self.partial_held() } else { (0, 0) };
+        Snapshot { phase: self.session.phase(), role: self.role, held: backlog + partial, half }
     }
 
-    /// Bytes of a message, or a request head, that is not whole; the master's do not count.
-    /// Neither does what waits only because a share was spent: the schedule bounds that.
-    fn half(&self) -> usize {
-        if self.role == Role::Master {
-            return 0;
-        }
-        let unparsed = if self.interrupted { 0 } else { self.session.unparsed() };
-        unparsed + self.session.fragments_held()
+    /// Heap bytes of what it sent of a message, or a request head, that is not whole; and how
+    /// much of that counts against the bounds for it. The master's does not. Neither does what
+    /// waits only because a share was spent: the schedule bounds that.
+    #[cold]
+    fn partial_held(&self) -> (usize, usize) {
+        let fragments = self.session.fragments_held();
+        let half = match (self.role, self.interrupted) {
+            (Role::Master, _) => 0,
+            (_, true) => fragments,
+            (_, false) => fragments + self.session.unparsed(),
+        };
+        (self.session.partial_held(), half)
     }
 
     /// It is this to the protocol from now on.
@@ -97,14 +99,16 @@ impl Peer {
     }
 
     /// Whether serving it would find something.
+    #[inline]
     pub(crate) fn has_input(&self) -> bool {
         self.interrupted || self.socket.is_readable()
     }
 
     /// Whether flushing it would do something. A session that is ending is flushed even
     /// of nothing: that shuts its stream down.
+    #[inline]
     pub(crate) fn has_output(&self) -> bool {
-        if self.session.unsent().is_empty() {
+        if self.session.backlog_len() == 0 {
             self.session.phase() == Phase::Ending && !self.socket.is_shut_down()
         } else {
             self.socket.is_writable() || self.socket.is_broken()

@@ -38,9 +38,14 @@ impl Pressure {
         Self { limit, patience, pause: None }
     }
 
+    /// Whether the clients are held back now.
+    pub(crate) fn is_on(&self) -> bool {
+        self.pause.is_some()
+    }
+
     /// Whether clients begin to wait with so many bytes of backlog at the master.
     pub(crate) fn begins_at(&self, backlog: usize) -> bool {
-        self.pause.is_none() && backlog > self.limit
+        backlog > self.limit && self.pause.is_none()
     }
 
     /// Whether a client may be read, asked before each time; `master` is the master and

@@ -32,8 +32,8 @@ pub(crate) const LEAST_RECEIVE: usize = 512;
 /// one; and bytes, both received and caused to be sent. Below zero it is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Budget {
-    pub(crate) frames: i32,
-    pub(crate) bytes: i32,
+    pub(crate) frames: i64,
+    pub(crate) bytes: i64,
 }
 
 /// What each ready peer may have in this round.
@@ -98,9 +98,9 @@ impl Budget {
     }
 
     /// Spends frames, and bytes.
-    pub(crate) fn spend(&mut self, frames: i32, bytes: u64) {
-        self.frames = self.frames.saturating_sub(frames);
-        self.bytes = self.bytes.saturating_sub(i32::try_from(bytes).unwrap_or(i32::MAX));
+    pub(crate) fn spend(&mut self, frames: i64, bytes: u64) {
+        self.frames -= frames;
+        self.bytes -= bytes as i64;
     }
 
     /// Whether nothing is left of one of the two.
@@ -113,6 +113,12 @@ impl Standing {
     /// Of a new connection.
     pub(crate) fn new(schedule: &Schedule) -> Self {
         Self { place: Place::Idle, round: schedule.round.wrapping_sub(1), credit: 0 }
+    }
+
+    /// The peer was served, and has `left` so much.
+    pub(crate) fn finish(&mut self, left: Budget) {
+        self.place = Place::Idle;
+        self.credit = credit(left.bytes.min(0));
     }
 }
 
@@ -166,7 +172,7 @@ impl Schedule {
     /// The share of each of those who are ready now.
     pub(crate) fn share(&self) -> Share {
         let peers = (self.ready.len() + self.served.len()).max(1);
-        let part = |round: i32, largest: i32| (round / peers.min(1 << 20) as i32).clamp(1, largest);
+        let part = |round: i64, largest: i64| (round / peers as i64).clamp(1, largest);
         Share {
             budget: Budget {
                 frames: part(ROUND.frames, LARGEST_SHARE.frames),
@@ -185,7 +191,7 @@ impl Schedule {
         share: Budget,
     ) -> Option<Budget> {
         if standing.credit <= 0 {
-            standing.credit = standing.credit.saturating_add(share.bytes);
+            standing.credit = credit(i64::from(standing.credit) + share.bytes);
         }
         standing.round = self.round;
         if standing.credit <= 0 {
@@ -193,19 +199,13 @@ impl Schedule {
             return None;
         }
         standing.place = Place::Served;
-        Some(Budget { bytes: standing.credit.min(share.bytes), ..share })
-    }
-
-    /// Ends the serving of a peer that has `left` so much.
-    pub(crate) fn finish(&self, standing: &mut Standing, left: Budget) {
-        standing.place = Place::Idle;
-        standing.credit = left.bytes.min(0);
+        Some(Budget { bytes: share.bytes.min(standing.credit.into()), ..share })
     }
 
     /// Stops serving a client that has to wait for the master; it goes on with what is
     /// `left`.
     pub(crate) fn interrupt(&mut self, id: u64, standing: &mut Standing, left: Budget) {
-        standing.credit = left.bytes;
+        standing.credit = credit(left.bytes);
         self.wait(id, standing);
     }
 
@@ -225,6 +225,11 @@ impl Schedule {
         waited.append(&mut self.ready);
         self.ready = waited;
     }
+}
+
+/// As much of it as a peer needs room for; a debt of more than two gigabytes is forgiven.
+fn credit(bytes: i64) -> i32 {
+    bytes.clamp(i32::MIN.into(), i32::MAX.into()) as i32
 }
 
 #[cfg(test)]
@@ -275,7 +280,7 @@ mod tests {
                 if room <= 0 && left.bytes > 0 {
                     self.schedule.interrupt(id, standing, left);
                 } else {
-                    self.schedule.finish(standing, left);
+                    standing.finish(left);
                     self.schedule.ready(id, standing, false);
                 }
             }
@@ -312,7 +317,7 @@ mod tests {
 
     #[test]
     fn peers_get_their_part_in_bytes_however_little_the_master_takes() {
-        let share = Budget { frames: i32::MAX, bytes: PACKET as i32 };
+        let share = Budget { frames: i64::MAX, bytes: PACKET as i64 };
         for lens in [&[1_000; 6][..], &[250_000, 1_000, 1_000, 200, 3_000, 100_000], &[PACKET; 9]] {
             for room in [1, 5_000, 32 << 10, 160 << 10, 512 << 10, 10 << 20] {
                 let mut flood = Flood::new(lens);
@@ -327,7 +332,7 @@ mod tests {
 
     #[test]
     fn share_smaller_than_a_packet_is_fair_in_bytes_too() {
-        let share = Budget { frames: i32::MAX, bytes: 20_000 };
+        let share = Budget { frames: i64::MAX, bytes: 20_000 };
         let mut flood = Flood::new(&[PACKET, 1_000, 1_000, 1_000]);
         while flood.passed.iter().map(|(_, len)| len).sum::<u64>() < 40 * PACKET {
             flood.serve(64 << 10, share);
@@ -360,7 +365,7 @@ mod tests {
         schedule.ready(2, second, false);
         assert_eq!(schedule.next_ready(), Some(1));
         let left = schedule.begin(1, first, LARGEST_SHARE).expect("a share");
-        schedule.finish(first, left);
+        first.finish(left);
         schedule.ready(1, first, false);
         schedule.ready(3, late, false);
         let order: Vec<_> = std::iter::from_fn(|| schedule.next_ready()).collect();
@@ -376,7 +381,7 @@ mod tests {
         for _ in 0..3 {
             let left = schedule.begin(1, &mut standing, share).expect("a share");
             assert_eq!(left, share);
-            schedule.finish(&mut standing, left);
+            standing.finish(left);
             assert_eq!(schedule.next_ready(), None);
         }
     }

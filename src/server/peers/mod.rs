@@ -98,6 +98,11 @@ impl Peers {
         self.sums.open
     }
 
+    /// Heap bytes of all sessions.
+    pub(crate) fn held(&self) -> usize {
+        self.memory.held()
+    }
+
     /// Bytes queued since the start.
     pub(crate) fn queued(&self) -> u64 {
         self.sums.queued
@@ -110,7 +115,7 @@ impl Peers {
 
     /// Unsent bytes of one peer.
     pub(crate) fn backlog(&self, id: u64) -> usize {
-        self.table.get(id).map_or(0, |peer| peer.session.unsent().len())
+        self.table.get(id).map_or(0, |peer| peer.session.backlog_len())
     }
 
     /// Whether the next turn has work already.
@@ -139,18 +144,21 @@ impl Peers {
         act: impl FnOnce(&mut Peer, &mut Spares) -> R,
     ) -> Option<R> {
         let result = self.touch(id, act)?;
-        if self.bounds.excess(&self.memory).is_some() {
+        if !self.bounds.are_kept(&self.memory) {
             self.bound_memory();
         }
         Some(result)
     }
 
     /// The door without the bound on all memory, which itself comes in here.
+    #[inline]
     fn touch<R>(&mut self, id: u64, act: impl FnOnce(&mut Peer, &mut Spares) -> R) -> Option<R> {
         let peer = self.table.get_mut(id)?;
         let before = peer.snapshot();
         let result = act(peer, &mut self.spares);
-        bound_backlog(peer, &mut self.spares, self.max_backlog, self.now);
+        if peer.session.backlog_len() > self.max_backlog {
+            bound_backlog(peer, &mut self.spares, self.max_backlog, self.now);
+        }
         let after = peer.snapshot();
         self.memory.replace(before, after);
         if !peer.to_flush && peer.has_output() {
@@ -167,6 +175,7 @@ impl Peers {
     }
 
     /// What follows when a session moves on in its life.
+    #[cold]
     fn advance(&mut self, id: u64, before: Snapshot, after: Snapshot) {
         if before.phase != Phase::Open && after.phase == Phase::Open {
             self.sums.open += 1;
@@ -285,13 +294,14 @@ impl Peers {
 
 /// Keeps a peer's backlog within `limit` bytes: above it, what is queued is sent now; if
 /// that does not help, the peer is dropped, so that nobody waits for it.
+#[cold]
 fn bound_backlog(peer: &mut Peer, spares: &mut Spares, limit: usize, now: Instant) {
     // The master's clients are held back above the limit; what moss itself has to tell it
     // may go on top, but not without end.
     let limit = if peer.was_master { 2 * limit } else { limit };
-    if peer.session.unsent().len() > limit {
+    if peer.session.backlog_len() > limit {
         peer.flush(spares);
-        if peer.session.unsent().len() > limit {
+        if peer.session.backlog_len() > limit {
             cut(peer, Ending::SlowReader, now);
         }
     }

@@ -65,6 +65,7 @@ impl Peers {
 
     /// Keeps what all peers hold within its bounds. Each step takes from somebody, and for
     /// unsent bytes nobody is asked twice: this ends even if a sum is wrong.
+    #[cold]
     pub(super) fn bound_memory(&mut self) {
         while let Some(Excess::GuestsHalves | Excess::Halves) = self.bounds.excess(&self.memory) {
             let Some(id) = memory::oldest_half(&mut self.table) else { break };

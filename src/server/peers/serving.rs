@@ -58,24 +58,32 @@ impl Peers {
         })?
     }
 
-    /// Ends the handling of received bytes; it was `interrupted` if more could be said.
-    pub(crate) fn put_back(&mut self, id: u64, input: Input<'_>, interrupted: bool) {
-        self.with(id, |peer, _| {
+    /// Ends the handling of received bytes, with so much `left` of the peer's share. True
+    /// if there is more to receive; else, or if it was told to `stop`, it was served.
+    pub(crate) fn put_back(&mut self, id: u64, input: Input<'_>, left: Budget, stop: bool) -> bool {
+        let more = self.with(id, |peer, _| {
             peer.session.put_back(input);
-            peer.interrupted = interrupted && peer.session.unparsed() > 0;
+            peer.interrupted = stop && peer.session.unparsed() > 0;
+            let more = !stop && peer.has_input();
+            if !more {
+                peer.standing.finish(left);
+            }
+            more
         });
+        more.unwrap_or(false)
     }
 
-    /// Ends the serving of a peer with so much `left`. What it still has to say is for the
-    /// next round.
+    /// Ends the serving of a peer from which nothing was received.
     pub(crate) fn finish(&mut self, id: u64, left: Budget) {
-        let Some(peer) = self.table.get_mut(id) else { return };
-        self.schedule.finish(&mut peer.standing, left);
-        self.with(id, |_, _| {});
+        self.with(id, |peer, _| peer.standing.finish(left));
     }
 
     /// Stops serving a client that has to wait for the master; so much is `left` to it.
-    pub(crate) fn interrupt(&mut self, id: u64, left: Budget) {
+    pub(crate) fn interrupt(&mut self, id: u64, input: Input<'_>, left: Budget) {
+        self.with(id, |peer, _| {
+            peer.session.put_back(input);
+            peer.interrupted = peer.session.unparsed() > 0;
+        });
         if let Some(peer) = self.table.get_mut(id) {
             self.schedule.interrupt(id, &mut peer.standing, left);
         }
