@@ -49,6 +49,11 @@ impl<'b> Input<'b> {
         }
     }
 
+    /// How many bytes were taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.at
+    }
+
     /// Whether all was taken.
     pub(crate) fn is_empty(&self) -> bool {
         let len = match &self.bytes {

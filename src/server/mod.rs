@@ -44,6 +44,14 @@ const RECEIVE_BYTES: usize = 64 << 10;
 /// Clients that are told in one turn of a master that came or left.
 const TURN_ANNOUNCEMENTS: usize = 256;
 
+/// Clients of a slow master take turns at its bytes: a share is this part of the packet
+/// limit. It is far less than what the kernel shows of a flood at once (some 64 KiB, and
+/// then nothing for a moment), or those whose kernel shows less would fall behind.
+const SLOW_PART: i64 = 16;
+
+/// Such a share is not smaller, in bytes: a short packet, as it comes and as it goes.
+const LEAST_SLOW_SHARE: i64 = 64;
+
 /// How long the peers have to answer the Close when moss stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -162,16 +170,15 @@ impl Server {
             let Some(id) = self.peers.next_arrival() else { break };
             self.serve(id, share, &mut budget, buffer);
         }
-        // Clients of a master that is behind take turns packet by packet, so to say: each
-        // may be passed on as many bytes as one packet may have, and they count twice.
-        let behind = self.master_backlog().is_some_and(|(_, backlog)| backlog > 0);
-        let packet = 2 * self.config.limits.max_packet_bytes as i64;
+        let slow = self.pressure.is_recent(self.peers.now);
+        let packet = self.config.limits.max_packet_bytes as i64;
+        let small = (packet / SLOW_PART).max(LEAST_SLOW_SHARE);
         let mut budget = Budget::turn();
         while !budget.is_spent() {
             let Some(id) = self.peers.next_ready() else { break };
             let mut share = share;
-            if behind && self.relay.is_client(id) {
-                share.budget.bytes = share.budget.bytes.min(packet);
+            if slow && self.relay.is_client(id) {
+                share.budget.bytes = share.budget.bytes.min(small);
             }
             self.serve(id, share, &mut budget, buffer);
         }
@@ -190,21 +197,25 @@ impl Server {
         let now = self.peers.now;
         loop {
             let most = share.receive.min((left.bytes as usize).max(LEAST_RECEIVE));
-            let Some((received, mut input)) = self.peers.receive(id, &mut buffer[..most]) else {
+            let Some(mut input) = self.peers.receive(id, &mut buffer[..most]) else {
                 self.peers.finish(id, left);
                 break;
             };
             while !waits && !left.is_spent() && !input.is_empty() {
+                let before = input.taken();
                 let config = &self.config;
                 let next =
                     self.peers.with(id, |peer, _| peer.session.next(&mut input, config, now));
                 let Some(Some(event)) = next else { break };
-                let before = self.peers.queued();
+                let queued = self.peers.queued();
                 self.handle(id, event);
-                left.spend(1, self.peers.queued() - before);
+                // Bytes count when they are handled: all at once when they were received, small
+                // shares would never be met.
+                let handled = input.taken() - before;
+                left.spend(1, handled as u64 + self.peers.queued() - queued);
                 waits = self.must_wait(id);
             }
-            left.spend(1, received as u64);
+            left.spend(1, 0);
             if waits && left.bytes > 0 {
                 self.peers.interrupt(id, input, left);
                 break;

@@ -13,7 +13,13 @@ pub(crate) struct Pressure {
     limit: usize,
     patience: Duration,
     pause: Option<Pause>,
+    /// When the last pause ended.
+    ended: Option<Instant>,
 }
+
+/// A master that was behind so short a while ago still counts as slow. Between two pauses
+/// the kernel takes a megabyte at a time, and nothing of that shows in moss's backlog.
+const MEMORY: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
 struct Pause {
@@ -35,7 +41,7 @@ pub(crate) enum Verdict {
 impl Pressure {
     /// Clients wait above `limit` bytes and for at most `patience`.
     pub(crate) fn new(limit: usize, patience: Duration) -> Self {
-        Self { limit, patience, pause: None }
+        Self { limit, patience, pause: None, ended: None }
     }
 
     /// Whether the clients are held back now.
@@ -62,6 +68,12 @@ impl Pressure {
         self.pause.is_some()
     }
 
+    /// Whether clients wait, or did a short while ago.
+    pub(crate) fn is_recent(&self, now: Instant) -> bool {
+        let recent = |ended| now.saturating_duration_since(ended) < MEMORY;
+        self.pause.is_some() || self.ended.is_some_and(recent)
+    }
+
     /// Decides at the end of a turn.
     pub(crate) fn review(&mut self, master: Option<(u64, usize)>, now: Instant) -> Verdict {
         let Some(pause) = self.pause else { return Verdict::Unchanged };
@@ -75,6 +87,7 @@ impl Pressure {
             }
             _ => {
                 self.pause = None;
+                self.ended = Some(now);
                 Verdict::Release
             }
         }
@@ -107,6 +120,16 @@ mod tests {
         assert_eq!(pressure.review(Some((1, 50)), now + SECOND), Verdict::Unchanged);
         assert_eq!(pressure.review(Some((1, 49)), now + SECOND), Verdict::Release);
         assert!(!pressure.holds(Some((1, 60)), now));
+    }
+
+    #[test]
+    fn pause_is_remembered_for_a_while() {
+        let now = Instant::now();
+        let mut pressure = paused(now);
+        assert!(pressure.is_recent(now + 4 * SECOND));
+        assert_eq!(pressure.review(Some((1, 49)), now + 4 * SECOND), Verdict::Release);
+        assert!(pressure.is_recent(now + 4 * SECOND));
+        assert!(!pressure.is_recent(now + 5 * SECOND));
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! Nobody waits for those who send most. What is counted is what moss does first, not
 //! how long it takes: moss is stopped while everybody's packets are put before it.
 
+use std::collections::HashMap;
+use std::fs;
 use std::io::{ErrorKind, Write};
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::flood::{Arrivals, Flood, wait_until_stuck};
-use crate::process::stop;
+use crate::process::{is_asleep, stop};
 use crate::sockets::narrow_master;
 use crate::support::{Client, Moss, TEXT, frame};
 
@@ -94,6 +98,168 @@ fn clients_that_wait_for_the_master_take_turns() {
     }
     println!("{} packets of the flood came before", arrivals.count());
     assert!(arrivals.count() < BEFORE, "{} packets of the flood came before", arrivals.count());
+}
+
+/// A client whose packets the kernel always has plenty of. No thread of its own sends
+/// them: one that gets no CPU time, or holds its socket's lock, would not flood.
+struct Fountain {
+    client: Client,
+    packets: Vec<u8>,
+    at: usize,
+}
+
+impl Fountain {
+    /// A client with packets of about `len` bytes.
+    fn new(client: Client, len: usize) -> Self {
+        let packet = format!(r#"{{"type":"n","payload":"{}"}}"#, "x".repeat(len - 25));
+        let packet = frame(TEXT, packet.as_bytes());
+        let packets = packet.repeat(1 + (64 << 10) / packet.len());
+        client.stream().set_nonblocking(true).expect("an open connection");
+        Self { client, packets, at: 0 }
+    }
+
+    /// Writes until the kernel takes no more, and tells whether it took any.
+    fn top_up(&mut self) -> bool {
+        for round in 0.. {
+            match self.client.stream().write(&self.packets[self.at..]) {
+                Ok(count) => self.at = (self.at + count) % self.packets.len(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return round > 0,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        unreachable!("the kernel takes no end of packets")
+    }
+
+    /// Fills all, until nobody gets rid of anything any more, and moss sleeps.
+    fn fill(fountains: &mut [Self], moss: &Moss) {
+        let mut still = 0;
+        while still < 50 {
+            let any = fountains.iter_mut().fold(false, |any, fountain| fountain.top_up() | any);
+            still = if any || !is_asleep(moss) { 0 } else { still + 1 };
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// Lets clients flood a master that reads slowly, each with packets of its own length, and
+/// fails unless each gets half of its fair share of the bytes, less one packet, in every
+/// span in which the master takes so many times the `packet` limit as there are clients.
+#[track_caller]
+fn expect_fair_shares(variables: &[(&str, &str)], packet: usize, lens: &[usize]) {
+    /// Bytes that the master takes in a go, and the pause after them.
+    const SIP: usize = 16 << 10;
+    const PAUSE: Duration = Duration::from_millis(1);
+
+    let moss = Moss::with(variables);
+    let mut master = narrow_master(&moss, "1");
+    let mut ids = HashMap::new();
+    let mut fountains: Vec<_> = (lens.iter().enumerate())
+        .map(|(index, &len)| {
+            let (client, id) = moss.client_of(&mut master);
+            ids.insert(id, index);
+            Fountain::new(client, len)
+        })
+        .collect();
+    Fountain::fill(&mut fountains, &moss);
+
+    let span = packet * lens.len();
+    // What had left for the master before all flooded tells nothing.
+    let mut skip = most_in_kernel() + (2 << 20);
+    let mut left = (6 * span).max(2 << 20);
+    let mut sip = 0;
+    let mut arrivals = Vec::new();
+    while left > 0 {
+        let packet = master.receive();
+        sip += packet.len();
+        if sip >= SIP {
+            sip = 0;
+            fountains.iter_mut().for_each(|fountain| _ = fountain.top_up());
+            thread::sleep(PAUSE);
+        }
+        if skip > 0 {
+            skip = skip.saturating_sub(packet.len());
+            continue;
+        }
+        left = left.saturating_sub(packet.len());
+        let (_, id) = packet.rsplit_once(r#"","id":""#).expect("an id");
+        arrivals.push((ids[id.trim_end_matches(r#""}"#)], packet.len()));
+    }
+    for spans in [1, 2, 4] {
+        let (part, who) = least_part(&arrivals, lens.len(), spans * span);
+        println!("{variables:?}: of {spans} spans at least {part:.2} of a fair share");
+        assert!(part >= 0.5, "{who} of {lens:?} got {part} of its fair share");
+    }
+}
+
+/// The least part of its fair share, and one packet more, that any of so many clients got
+/// in any span of so many bytes; and which client that was.
+fn least_part(arrivals: &[(usize, usize)], clients: usize, span: usize) -> (f64, usize) {
+    let mut largest = vec![0; clients];
+    for &(client, len) in arrivals {
+        largest[client] = len.max(largest[client]);
+    }
+    let fair = span as f64 / clients as f64;
+    let mut least = (f64::MAX, 0);
+    let (mut end, mut bytes) = (0, 0);
+    let mut of = vec![0; clients];
+    for &(first, len) in arrivals {
+        while bytes < span {
+            let Some(&(client, len)) = arrivals.get(end) else { return least };
+            of[client] += len;
+            bytes += len;
+            end += 1;
+        }
+        for client in 0..clients {
+            let part = (of[client] + largest[client]) as f64 / fair;
+            if part < least.0 {
+                least = (part, client);
+            }
+        }
+        of[first] -= len;
+        bytes -= len;
+    }
+    least
+}
+
+/// Bytes that the kernel holds at most of what was sent and not received yet.
+fn most_in_kernel() -> usize {
+    let sizes = fs::read_to_string("/proc/sys/net/ipv4/tcp_wmem").expect("a setting");
+    sizes.split_whitespace().last().and_then(|most| most.parse().ok()).expect("three numbers")
+}
+
+const PACKET: usize = 256 << 10;
+
+#[test]
+fn clients_of_a_slow_master_get_fair_shares_in_bytes() {
+    expect_fair_shares(&[], PACKET, &[1_000; 6]);
+}
+
+#[test]
+fn shares_are_fair_at_a_small_backlog() {
+    expect_fair_shares(&[("MOSS_MAX_BACKLOG_BYTES", "327680")], PACKET, &[1_000; 6]);
+}
+
+#[test]
+fn shares_are_fair_at_the_least_memory() {
+    let least = [("MOSS_MAX_BACKLOG_BYTES", "327680"), ("MOSS_MAX_MEMORY_BYTES", "327680")];
+    expect_fair_shares(&least, PACKET, &[1_000; 6]);
+}
+
+#[test]
+fn shares_are_fair_at_the_least_packet() {
+    let least = [
+        ("MOSS_MAX_PACKET_BYTES", "128"),
+        ("MOSS_MAX_BACKLOG_BYTES", "65664"),
+        ("MOSS_MAX_MEMORY_BYTES", "65664"),
+    ];
+    expect_fair_shares(&least, 128, &[40; 6]);
+}
+
+#[test]
+fn large_packets_do_not_take_the_shares_of_small_ones() {
+    let mut lens = [1_000; 20];
+    lens[0] = 250_000;
+    expect_fair_shares(&[], PACKET, &lens);
 }
 
 /// The last packet of a greedy peer comes behind what others sent after it, if what its

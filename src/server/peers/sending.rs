@@ -50,8 +50,13 @@ impl Peers {
 
     /// Sends what was queued in this turn, each peer's once.
     pub(crate) fn flush_all(&mut self) {
-        for id in std::mem::take(&mut self.lists.to_flush) {
+        let mut list = std::mem::take(&mut self.lists.to_flush);
+        for id in list.drain(..) {
             self.flush(id);
+        }
+        // Its memory is for the next turn's, unless that has begun.
+        if self.lists.to_flush.is_empty() {
+            self.lists.to_flush = list;
         }
     }
 

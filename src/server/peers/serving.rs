@@ -29,14 +29,9 @@ impl Peers {
             .then(|| self.schedule.begin(id, &mut peer.standing, share))?
     }
 
-    /// Receives at most `most` bytes from a peer that is being served: their number, which
-    /// is 0 where an earlier budget left some, and a walk over them. Nothing if there is
-    /// nothing to do.
-    pub(crate) fn receive<'b>(
-        &mut self,
-        id: u64,
-        buffer: &'b mut [u8],
-    ) -> Option<(usize, Input<'b>)> {
+    /// Receives from a peer that is being served, or goes on with what an earlier share
+    /// left: a walk over the bytes. Nothing if there is nothing to do.
+    pub(crate) fn receive<'b>(&mut self, id: u64, buffer: &'b mut [u8]) -> Option<Input<'b>> {
         let now = self.now;
         self.with(id, |peer, _| {
             let count = match peer.interrupted {
@@ -54,7 +49,7 @@ impl Peers {
                     }
                 },
             };
-            Some((count, peer.session.take_in(&mut buffer[..count], now)))
+            Some(peer.session.take_in(&mut buffer[..count], now))
         })?
     }
 
