@@ -10,6 +10,7 @@ mod support;
 
 mod back_pressure;
 mod conformance;
+mod crowd;
 mod cut_off;
 mod deadlines;
 mod departures;
@@ -18,8 +19,8 @@ mod flood;
 mod full_house;
 mod journal;
 mod memory;
-
 mod process;
+mod rounds;
 mod secrets;
 mod slow_clients;
 mod sockets;
