@@ -24,3 +24,4 @@ mod rounds;
 mod secrets;
 mod slow_clients;
 mod sockets;
+mod takeover;

@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 
+use crate::crowd::alone;
 use crate::process::{MIB, Memory};
 use crate::sockets::{
     REQUEST, claim, expect_last_close, health, narrow, narrow_guest, narrow_master,
@@ -232,6 +233,7 @@ fn takeovers_among_ten_thousand_clients() {
     /// The offer's two kilobytes for each would be 20 MB.
     const GROWTH: usize = 2 * MIB;
 
+    let _alone = alone();
     let moss = Moss::start();
     let mut request = REQUEST.as_bytes().to_vec();
     request.extend(frame(TEXT, br#"{"type":"login"}"#));

@@ -1,0 +1,158 @@
+//! A takeover among thousands stops nobody, and no client hears the new master before it
+//! has that one's offer.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use crate::crowd::{alone, crowd, drain, guests};
+use crate::process::stop;
+use crate::sockets::{claim, wait_for_clients};
+use crate::support::{Client, Moss, TEXT, frame};
+
+/// The last of the clients, who are told last.
+const LAST: usize = 100;
+
+/// A master, and a crowd of clients, in the order of their ids.
+struct House {
+    moss: Moss,
+    /// It owns the place until somebody takes it.
+    master: Client,
+    clients: Vec<TcpStream>,
+    /// The ids of the last of them.
+    last: Vec<String>,
+}
+
+impl House {
+    fn open(variables: &[(&str, &str)], wanted: usize) -> Self {
+        let moss = Moss::with(variables);
+        let mut master = moss.master("0");
+        let mut clients = guests(&moss, crowd(wanted));
+        for client in &mut clients {
+            client.write_all(&frame(TEXT, br#"{"type":"login"}"#)).expect("moss reads");
+        }
+        wait_for_clients(&moss, clients.len());
+        let last = clients.len() - LAST..;
+        let last = clients[last].iter_mut().map(|client| {
+            client.write_all(&frame(TEXT, br#"{"type":"hello"}"#)).expect("moss reads");
+            master.json()["id"].as_str().expect("an id").to_owned()
+        });
+        let last = last.collect();
+        let offer = packet("connection-offer", "0");
+        for client in &mut clients {
+            client.set_nonblocking(false).expect("an open connection");
+            expect(client, &offer);
+        }
+        Self { moss, master, clients, last }
+    }
+}
+
+/// A packet without an id as moss sends it, in its frame.
+fn packet(kind: &str, payload: &str) -> Vec<u8> {
+    let text = format!(r#"{{"type":"{kind}","payload":{payload}}}"#);
+    let mut bytes = match text.len() {
+        len @ 0..=125 => vec![TEXT, len as u8],
+        len => vec![TEXT, 126, (len >> 8) as u8, len as u8],
+    };
+    bytes.extend_from_slice(text.as_bytes());
+    bytes
+}
+
+/// The next bytes must be these.
+#[track_caller]
+fn expect(client: &mut TcpStream, bytes: &[u8]) {
+    let mut found = vec![0; bytes.len()];
+    client.read_exact(&mut found).expect("as many bytes");
+    assert!(found == bytes, "{:?}", String::from_utf8_lossy(&found));
+}
+
+fn offer() -> String {
+    format!("\"{}\"", "o".repeat(2_000))
+}
+
+/// A new master whose first packets, to those who are told last, come in one go with its
+/// claim.
+fn expect_offer_first(variables: &[(&str, &str)], wanted: usize) {
+    let _alone = alone();
+    let House { moss, mut clients, last, .. } = House::open(variables, wanted);
+    let mut next = moss.guest();
+    let mut bytes = frame(TEXT, claim(&offer()).as_bytes());
+    for id in last.iter().rev() {
+        bytes.extend(frame(TEXT, format!(r#"{{"type":"x","payload":1,"id":"{id}"}}"#).as_bytes()));
+    }
+    next.sender().send_raw(&bytes);
+    next.expect(r#"{"type":"master-confirmation","payload":""}"#);
+    let (offer, packet) = (packet("connection-offer", &offer()), packet("x", "1"));
+    let others = clients.len() - LAST;
+    for (index, client) in clients.iter_mut().enumerate() {
+        expect(client, &offer);
+        if index >= others {
+            expect(client, &packet);
+        }
+    }
+    next.expect_nothing();
+    for client in &clients {
+        client.set_nonblocking(true).expect("an open connection");
+        assert_eq!(drain(client), 0, "each is told once");
+    }
+}
+
+#[test]
+fn offer_comes_before_the_first_packet_of_a_new_master() {
+    expect_offer_first(&[], 10_000);
+}
+
+#[test]
+fn offer_comes_first_at_the_least_memory_too() {
+    let least = [("MOSS_MAX_BACKLOG_BYTES", "327680"), ("MOSS_MAX_MEMORY_BYTES", "327680")];
+    expect_offer_first(&least, 2_000);
+}
+
+#[test]
+fn others_are_served_while_a_new_master_is_announced() {
+    /// Moss may be quicker than the test is to stop it.
+    const TRIES: usize = 20;
+
+    let _alone = alone();
+    let House { moss, mut master, mut clients, .. } = House::open(&[], 10_000);
+    let mut guest = moss.guest();
+    let bytes = packet("connection-offer", &offer());
+    let mut between = false;
+    for _ in 0..TRIES {
+        stop(&moss);
+        master.send(&claim(&offer()));
+        guest.send(r#"{"type":"ping"}"#);
+        let mut visitor = moss.connect();
+        visitor.write_all(b"GET /health HTTP/1.1\r\n\r\n").expect("the kernel takes it");
+        let start = Instant::now();
+        moss.signal(Signal::CONT);
+        guest.expect(r#"{"type":"pong","payload":""}"#);
+        let mut answer = String::new();
+        visitor.read_to_string(&mut answer).expect("a whole answer");
+        let time = start.elapsed();
+        stop(&moss);
+        let told = |client: &mut TcpStream| {
+            client.set_nonblocking(true).expect("an open connection");
+            let told = drain(client) == bytes.len();
+            client.set_nonblocking(false).expect("an open connection");
+            told
+        };
+        let told: Vec<_> = clients.iter_mut().map(told).collect();
+        moss.signal(Signal::CONT);
+        for (client, _) in clients.iter_mut().zip(&told).filter(|(_, told)| !**told) {
+            expect(client, &bytes);
+        }
+        println!("all are told after {:?}", start.elapsed());
+        let count = told.iter().filter(|told| **told).count();
+        println!("{count} were told when others were answered, after {time:?}");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        master.expect(r#"{"type":"master-confirmation","payload":""}"#);
+        between = count < clients.len();
+        if between {
+            break;
+        }
+    }
+    assert!(between, "all were told before anybody else was answered");
+}
