@@ -1,37 +1,10 @@
-//! Crowds of connections, as large as the limit on open files lets them be.
+//! Crowds of connections of which nothing but the streams are kept.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::sockets::REQUEST;
 use crate::support::Moss;
-
-/// Descriptors for all that is not in the crowd, other tests included.
-const OTHERS: u64 = 300;
-
-static ALONE: Mutex<()> = Mutex::new(());
-
-/// One crowd at a time: all tests share one limit.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How many of so many connections may be opened; says so if that is fewer.
-pub(crate) fn crowd(wanted: usize) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    // Without a maximum there still is a current one.
-    let most = limit.maximum.or(limit.current).unwrap_or(u64::MAX);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum })
-        .expect("the soft limit may be raised");
-    let fits = usize::try_from(most.saturating_sub(OTHERS)).unwrap_or(usize::MAX);
-    if fits < wanted {
-        println!("{fits} connections instead of {wanted}: {most} files may be open");
-    }
-    wanted.min(fits)
-}
 
 /// Guests of which nothing but the stream is kept.
 pub(crate) fn guests(moss: &Moss, count: usize) -> Vec<TcpStream> {

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::process::{cpu_time, descriptors, is_asleep};
 use crate::sockets::{REQUEST, health, narrow_from};
-use crate::support::{Client, Moss, PATIENCE, Setup};
+use crate::support::{Client, Moss, PATIENCE, Setup, crowd};
 
 /// CPU time in a second of full house; a busy loop would take all of it.
 const IDLE_CPU: Duration = Duration::from_millis(250);
@@ -70,9 +70,10 @@ fn silent_connections_beside_a_full_house_leave_it_answering() {
 
 #[test]
 fn descriptor_limit_of_64_is_survived() {
+    let crowd = crowd(200);
     let moss = Setup::new().before("ulimit -n 64").start();
     let mut guest = moss.guest();
-    let silent: Vec<_> = (0..200).map(|_| moss.connect()).collect();
+    let silent: Vec<_> = (0..crowd.size).map(|_| moss.connect()).collect();
     guest.expect_nothing();
     assert!(descriptors(&moss) <= 64);
     assert_idle(&moss);
@@ -83,12 +84,13 @@ fn descriptor_limit_of_64_is_survived() {
 
 #[test]
 fn descriptors_that_run_out_are_waited_for() {
+    let crowd = crowd(200);
     let moss = Moss::start();
     let mut guest = moss.guest();
     // Taken from a running moss, which knows nothing of it: accept fails with EMFILE.
     let limit = 1 + descriptors(&moss) as u64 + 3;
     set_descriptor_limit(&moss, limit);
-    let waiting: Vec<TcpStream> = (0..200).map(|_| moss.connect()).collect();
+    let waiting: Vec<TcpStream> = (0..crowd.size).map(|_| moss.connect()).collect();
     moss.wait_for_log("no new connections");
     assert_idle(&moss);
     guest.expect_nothing();

@@ -4,13 +4,12 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use crate::crowd::alone;
 use crate::process::{MIB, Memory};
 use crate::sockets::{
     REQUEST, claim, expect_last_close, health, narrow, narrow_guest, narrow_master,
     wait_for_clients, wait_for_connections,
 };
-use crate::support::{Client, Moss, TEXT, frame};
+use crate::support::{Client, Moss, TEXT, crowd, frame};
 
 const PING: u8 = 0x89;
 const PING_PACKET: &[u8] = br#"{"type":"ping"}"#;
@@ -121,22 +120,22 @@ fn empty_continuations_cost_nothing() {
 
 #[test]
 fn length_field_alone_reserves_no_memory() {
-    const CONNECTIONS: usize = 1_000;
     /// A session's own few hundred bytes, and the allocator's.
-    const GROWTH: usize = CONNECTIONS * 2048;
+    const GROWTH_EACH: usize = 2048;
 
+    let crowd = crowd(1_000);
     let moss = Moss::start();
     let memory = Memory::watch(&moss);
     // A header that announces as much as a packet may have, and one byte of it.
     let mut half = vec![TEXT, 0x80 | 127];
     half.extend(262_144_u64.to_be_bytes());
     half.extend([0, 0, 0, 0, b'x']);
-    let mut guests: Vec<_> = (0..CONNECTIONS).map(|_| moss.guest()).collect();
+    let mut guests: Vec<_> = (0..crowd.size).map(|_| moss.guest()).collect();
     for guest in &mut guests {
         guest.sender().send_raw(&half);
     }
     moss.guest().expect_nothing();
-    memory.assert_peak_below(GROWTH);
+    memory.assert_peak_below(crowd.size * GROWTH_EACH);
     // More than a packet may have is refused without waiting for it.
     for len in [262_145, u64::from(u32::MAX), u64::MAX >> 1, u64::MAX] {
         let mut guest = moss.guest();
@@ -153,11 +152,11 @@ fn half_packets_of_many_peers_stay_below_the_limit_of_all() {
     const LIMIT: usize = 8 * MIB;
     /// Buffers that grow and go leave holes in the heap.
     const GROWTH: usize = 2 * LIMIT;
-    const CONNECTIONS: usize = 200;
 
+    let crowd = crowd(200);
     let moss = Moss::with(&[("MOSS_MAX_MEMORY_BYTES", &LIMIT.to_string())]);
     let mut master = moss.master("1");
-    let mut guests: Vec<_> = (0..CONNECTIONS).map(|_| moss.guest()).collect();
+    let mut guests: Vec<_> = (0..crowd.size).map(|_| moss.guest()).collect();
     let memory = Memory::watch(&moss);
     let half = &frame(TEXT, &vec![b' '; 250_000])[..240_000];
     for guest in &mut guests {
@@ -176,14 +175,14 @@ fn offers_that_hundreds_fetch_and_never_read() {
     /// Buffers that grow and go leave holes in the heap, as large as the buffers. It is no
     /// more with 1,200 clients; without the limit, 300 would hold 300 MiB.
     const GROWTH: usize = 3 * LIMIT;
-    const CLIENTS: usize = 300;
 
+    let crowd = crowd(300);
     let moss = Moss::with(&[("MOSS_MAX_MEMORY_BYTES", &LIMIT.to_string())]);
     let mut master = moss.master(&format!("\"{}\"", "o".repeat(200_000)));
     let mut request = REQUEST.as_bytes().to_vec();
     request.extend(frame(TEXT, br#"{"type":"login"}"#).repeat(20));
     let memory = Memory::watch(&moss);
-    let clients: Vec<TcpStream> = (0..CLIENTS)
+    let clients: Vec<TcpStream> = (0..crowd.size)
         .map(|_| {
             let mut client = narrow(moss.address());
             client.write_all(&request).expect("moss reads");
@@ -229,23 +228,23 @@ fn takeovers_among_clients_that_do_not_read() {
 
 #[test]
 fn takeovers_among_ten_thousand_clients() {
-    const CLIENTS: usize = 10_000;
-    /// The offer's two kilobytes for each would be 20 MB.
+    /// The offers of all together, 2 kB for each, would be ten times as much.
     const GROWTH: usize = 2 * MIB;
 
-    let _alone = alone();
+    let crowd = crowd(10_000);
     let moss = Moss::start();
     let mut request = REQUEST.as_bytes().to_vec();
     request.extend(frame(TEXT, br#"{"type":"login"}"#));
-    let clients: Vec<TcpStream> = (0..CLIENTS)
+    let clients: Vec<TcpStream> = (0..crowd.size)
         .map(|_| {
             let mut stream = moss.connect();
             stream.write_all(&request).expect("moss reads");
             stream
         })
         .collect();
-    wait_for_clients(&moss, CLIENTS);
-    let offer = format!("\"{}\"", "o".repeat(2_000));
+    wait_for_clients(&moss, crowd.size);
+    // A smaller crowd gets a larger one: the sum must not fit what is allowed.
+    let offer = format!("\"{}\"", "o".repeat(10 * GROWTH / crowd.size));
     let mut masters = [moss.guest(), moss.guest()];
     masters[0].set_master("0");
     let memory = Memory::watch(&moss);
@@ -256,7 +255,7 @@ fn takeovers_among_ten_thousand_clients() {
         }
     }
     memory.assert_peak_below(GROWTH);
-    for stream in clients.into_iter().step_by(1_000) {
+    for stream in clients.into_iter().step_by(crowd.size / 10) {
         let mut client = Client::upgraded(stream).expect("an upgrade");
         client.expect(r#"{"type":"connection-offer","payload":0}"#);
         for _ in 0..6 {

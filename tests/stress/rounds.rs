@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::crowd::{alone, crowd, drain, guests};
+use crate::crowd::{drain, guests};
 use crate::process::stop;
 use crate::sockets::{REQUEST, health};
-use crate::support::{Client, Moss, frame};
+use crate::support::{Client, Moss, crowd, frame};
 
 const PING: u8 = 0x89;
 
@@ -69,11 +69,11 @@ fn expect_service(wanted: usize, each: usize) {
     const VISITORS: usize = 20;
     const VISIT: usize = 20_000;
 
-    let _alone = alone();
+    let crowd = crowd(wanted);
     let moss = Moss::start();
     let mut master = moss.master("1");
     let (mut client, id) = moss.client_of(&mut master);
-    let mut siege = Siege::lay(&moss, crowd(wanted), each);
+    let mut siege = Siege::lay(&moss, crowd.size, each);
     client.send(r#"{"type":"x"}"#);
     let mut newcomer = moss.connect();
     newcomer.write_all(REQUEST.as_bytes()).expect("the kernel takes it");
@@ -109,10 +109,10 @@ fn newcomers_and_clients_do_not_wait_for_fifteen_thousand_that_flood() {
 
 #[test]
 fn stopping_does_not_wait_for_a_crowd_that_floods() {
-    let _alone = alone();
+    let crowd = crowd(1_500);
     let mut moss = Moss::start();
     let mut master = moss.master("1");
-    let mut siege = Siege::lay(&moss, crowd(1_500), 8_192);
+    let mut siege = Siege::lay(&moss, crowd.size, 8_192);
     moss.signal(Signal::CONT);
     master.expect_nothing();
     let start = Instant::now();

@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::crowd::{alone, crowd, drain, guests};
+use crate::crowd::{drain, guests};
 use crate::process::stop;
 use crate::sockets::{claim, wait_for_clients};
-use crate::support::{Client, Moss, TEXT, frame};
+use crate::support::{Client, Crowd, Moss, TEXT, crowd, frame};
 
 /// The last of the clients, who are told last.
 const LAST: usize = 100;
@@ -23,13 +23,16 @@ struct House {
     clients: Vec<TcpStream>,
     /// The ids of the last of them.
     last: Vec<String>,
+    /// No other crowd comes meanwhile.
+    _crowd: Crowd,
 }
 
 impl House {
     fn open(variables: &[(&str, &str)], wanted: usize) -> Self {
+        let crowd = crowd(wanted);
         let moss = Moss::with(variables);
         let mut master = moss.master("0");
-        let mut clients = guests(&moss, crowd(wanted));
+        let mut clients = guests(&moss, crowd.size);
         for client in &mut clients {
             client.write_all(&frame(TEXT, br#"{"type":"login"}"#)).expect("moss reads");
         }
@@ -45,7 +48,7 @@ impl House {
             client.set_nonblocking(false).expect("an open connection");
             expect(client, &offer);
         }
-        Self { moss, master, clients, last }
+        Self { moss, master, clients, last, _crowd: crowd }
     }
 }
 
@@ -75,8 +78,7 @@ fn offer() -> String {
 /// A new master whose first packets, to those who are told last, come in one go with its
 /// claim.
 fn expect_offer_first(variables: &[(&str, &str)], wanted: usize) {
-    let _alone = alone();
-    let House { moss, mut clients, last, .. } = House::open(variables, wanted);
+    let House { moss, mut clients, last, _crowd, .. } = House::open(variables, wanted);
     let mut next = moss.guest();
     let mut bytes = frame(TEXT, claim(&offer()).as_bytes());
     for id in last.iter().rev() {
@@ -115,8 +117,7 @@ fn others_are_served_while_a_new_master_is_announced() {
     /// Moss may be quicker than the test is to stop it.
     const TRIES: usize = 20;
 
-    let _alone = alone();
-    let House { moss, mut master, mut clients, .. } = House::open(&[], 10_000);
+    let House { moss, mut master, mut clients, _crowd, .. } = House::open(&[], 10_000);
     let mut guest = moss.guest();
     let bytes = packet("connection-offer", &offer());
     let mut between = false;

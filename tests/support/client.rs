@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -26,12 +27,16 @@ const REQUEST: &str = "GET / HTTP/1.1\r\nHost: moss\r\nUpgrade: websocket\r\nCon
 
 /// An open WebSocket.
 pub struct Client {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Receiver>,
     sender: Sender,
 }
 
 /// The sending half, so that a test can send in one thread and receive in another.
-pub struct Sender(TcpStream);
+pub struct Sender(Arc<TcpStream>);
+
+/// The receiving half. Not a second handle of the kernel's: that would be one more
+/// descriptor for each peer of a crowd.
+struct Receiver(Arc<TcpStream>);
 
 /// A frame as it came.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,8 +70,9 @@ impl Client {
 
     /// Takes over a connection on which an upgrade was requested.
     pub fn upgraded(stream: TcpStream) -> Result<Self, String> {
-        let sender = Sender(stream.try_clone().expect("a second handle"));
-        let mut client = Self { reader: BufReader::new(stream), sender };
+        let sender = Sender(Arc::new(stream));
+        let reader = BufReader::new(Receiver(Arc::clone(&sender.0)));
+        let mut client = Self { reader, sender };
         let status = client.line();
         if !status.starts_with("HTTP/1.1 101 ") {
             return Err(status);
@@ -93,7 +99,7 @@ impl Client {
 
     /// Another handle of the sending half.
     pub fn second_sender(&self) -> Sender {
-        Sender(self.sender.0.try_clone().expect("a second handle"))
+        Sender(Arc::clone(&self.sender.0))
     }
 
     /// Sends a text message.
@@ -254,7 +260,13 @@ impl Sender {
 
     /// Sends bytes as they are.
     pub fn send_raw(&mut self, bytes: &[u8]) {
-        self.0.write_all(bytes).expect("moss reads");
+        (&*self.0).write_all(bytes).expect("moss reads");
+    }
+}
+
+impl Read for Receiver {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        (&*self.0).read(buffer)
     }
 }
 
