@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::process::Output;
 
-use support::{Moss, Setup};
+use support::{Moss, Setup, skipped};
 
 /// Without a single variable, so that nothing but the arguments counts.
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -113,8 +113,7 @@ fn health_asks_this_machine_when_any_address_is_listened_on() {
 #[test]
 fn health_asks_this_machine_by_version_6_too() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
-        eprintln!("SKIPPED: this system has no IPv6");
-        return;
+        return skipped("health_asks_this_machine_by_version_6_too", "no IPv6");
     }
     let moss = Moss::with(&[("MOSS_HOSTNAME", "::")]);
     assert_eq!(health("::", moss.address().port()).0, Some(0));

@@ -5,7 +5,7 @@ mod support;
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStringExt;
 
-use support::{Client, Moss, SECRET, Setup};
+use support::{Client, Moss, SECRET, Setup, skipped};
 
 /// Every variable whose value can be wrong by itself, with such values.
 const WRONG: [(&str, &[&str]); 16] = [
@@ -264,8 +264,7 @@ fn hostname_is_a_name_or_an_address() {
 #[test]
 fn hostname_may_be_of_version_6() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
-        eprintln!("SKIPPED: this system has no IPv6");
-        return;
+        return skipped("hostname_may_be_of_version_6", "no IPv6");
     }
     for name in ["::1", "[::1]"] {
         let moss = Moss::with(&[("MOSS_HOSTNAME", name)]);

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use support::{Client, Moss, PATIENCE, Setup, TEXT, frame};
+use support::{Client, Moss, PATIENCE, Setup, TEXT, frame, skipped};
 
 /// Each kind of peer, closed as moss stops. They end at once, so moss need not wait.
 fn assert_stops(moss: &mut Moss, signal: impl FnOnce(&Moss)) {
@@ -38,8 +38,7 @@ fn sigterm_stops_moss_as_pid_1_too() {
     let unshare = ["unshare", "--pid", "--fork", "--kill-child"];
     let allowed = std::process::Command::new(unshare[0]).args(&unshare[1..]).arg("true").output();
     if !allowed.as_ref().is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: this system lets nobody here be PID 1: {allowed:?}");
-        return;
+        return skipped("sigterm_stops_moss_as_pid_1_too", "nobody here may be PID 1");
     }
     let mut moss = Setup::new().within(&unshare).start();
     let parent = moss.pid();

@@ -13,7 +13,7 @@ use rustix::fd::AsFd;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::sockets::{wait_for_clients, wait_for_packet};
-use crate::support::{Client, Setup, connect};
+use crate::support::{Client, Setup, connect, skipped};
 
 /// Where moss is, and where the peer is (RFC 5737: addresses that are nobody's).
 const HERE: &str = "192.0.2.1";
@@ -82,8 +82,8 @@ fn on<T: Send>(host: &str, work: impl FnOnce() -> T + Send) -> T {
 #[test]
 fn peers_whose_host_is_cut_off_are_dropped() {
     let Some(hosts) = Hosts::new() else {
-        println!("no network namespaces here: not root, or no iproute2");
-        return;
+        let why = "no network namespaces: not root, or no iproute2";
+        return skipped("peers_whose_host_is_cut_off_are_dropped", why);
     };
     let setup = Setup::new()
         .set("MOSS_HOSTNAME", "0.0.0.0")

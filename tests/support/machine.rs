@@ -1,5 +1,6 @@
-//! What a machine may lack: descriptors for a crowd.
+//! What a machine may lack: descriptors for a crowd, and rights or network for a test.
 
+use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -32,4 +33,11 @@ pub fn crowd(wanted: usize) -> Crowd {
         println!("{fit} connections instead of {wanted}: see ulimit -Hn");
     }
     Crowd { size: wanted.min(fit), _turn: turn }
+}
+
+/// Says that a test shows nothing on this machine. `eprintln!` would say it to nobody:
+/// what a test that passes prints is thrown away.
+pub fn skipped(test: &str, why: &str) {
+    let line = format!("SKIPPED {test}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).expect("a place to say so");
 }

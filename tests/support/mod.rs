@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 pub use client::{Client, Frame, Sender, TEXT, connect, frame};
-pub use machine::{Crowd, crowd};
+pub use machine::{Crowd, crowd, skipped};
 
 /// How long anything may take before its test fails. Only a hang takes so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
