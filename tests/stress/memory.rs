@@ -3,6 +3,8 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use crate::process::{MIB, Memory};
 use crate::sockets::{
@@ -13,6 +15,11 @@ use crate::support::{Client, Moss, TEXT, crowd, frame};
 
 const PING: u8 = 0x89;
 const PING_PACKET: &[u8] = br#"{"type":"ping"}"#;
+
+/// What a client is sent of this offer.
+fn offer_packet(offer: &str) -> String {
+    format!(r#"{{"type":"connection-offer","payload":{offer}}}"#)
+}
 
 /// Sends `total` bytes of these frames on a connection that is never read, and then
 /// reads up to the Close: the peer was dropped, and told so.
@@ -175,23 +182,41 @@ fn offers_that_hundreds_fetch_and_never_read() {
     /// Buffers that grow and go leave holes in the heap, as large as the buffers. It is no
     /// more with 1,200 clients; without the limit, 300 would hold 300 MiB.
     const GROWTH: usize = 3 * LIMIT;
+    const LOGIN: &str = r#"{"type":"login"}"#;
 
     let crowd = crowd(300);
     let moss = Moss::with(&[("MOSS_MAX_MEMORY_BYTES", &LIMIT.to_string())]);
-    let mut master = moss.master(&format!("\"{}\"", "o".repeat(200_000)));
+    let offer = format!("\"{}\"", "o".repeat(200_000));
+    let mut master = moss.master(&offer);
+    let (mut reader, id) = moss.client_of(&mut master);
     let mut request = REQUEST.as_bytes().to_vec();
-    request.extend(frame(TEXT, br#"{"type":"login"}"#).repeat(20));
+    request.extend(frame(TEXT, LOGIN.as_bytes()).repeat(20));
     let memory = Memory::watch(&moss);
-    let clients: Vec<TcpStream> = (0..crowd.size)
-        .map(|_| {
+    let all_are_here = AtomicBool::new(false);
+    let clients: Vec<TcpStream> = thread::scope(|scope| {
+        // One that reads fetches offers meanwhile, and some more.
+        scope.spawn(|| {
+            let mut more = 20;
+            while more > 0 {
+                more -= usize::from(all_are_here.load(Ordering::Relaxed));
+                reader.send(LOGIN);
+                reader.expect(&offer_packet(&offer));
+            }
+        });
+        let connect = |_| {
             let mut client = narrow(moss.address());
             client.write_all(&request).expect("moss reads");
             client
-        })
-        .collect();
+        };
+        let clients = (0..crowd.size).map(connect).collect();
+        all_are_here.store(true, Ordering::Relaxed);
+        clients
+    });
     moss.guest().expect_nothing();
-    master.expect_nothing();
     memory.assert_peak_below(GROWTH);
+    // Who reads does not pay for those who do not.
+    reader.expect_nothing();
+    assert_eq!(reader.introduce(&mut master), id);
     drop(clients);
 }
 
@@ -204,25 +229,31 @@ fn takeovers_among_clients_that_do_not_read() {
     const TAKEOVERS: usize = 24;
 
     let moss = Moss::with(&[("MOSS_MAX_MEMORY_BYTES", &LIMIT.to_string())]);
-    let clients: Vec<Client> = (0..CLIENTS)
-        .map(|_| {
-            let mut client = narrow_guest(&moss);
-            client.send(r#"{"type":"login"}"#);
-            client.expect_nothing();
-            client
-        })
-        .collect();
+    let silent = || {
+        let mut client = narrow_guest(&moss);
+        client.send(r#"{"type":"login"}"#);
+        client.expect_nothing();
+        client
+    };
+    let mut clients: Vec<Client> = (0..CLIENTS / 2).map(|_| silent()).collect();
+    let mut reader = moss.client();
+    clients.extend((0..CLIENTS / 2).map(|_| silent()));
     let mut masters = [moss.guest(), moss.guest()];
     let offer = format!("\"{}\"", "o".repeat(250_000));
     masters[0].set_master(&offer);
+    reader.expect(&offer_packet(&offer));
     let memory = Memory::watch(&moss);
     for _ in 0..TAKEOVERS / 2 {
         for master in &mut masters {
             master.send(&claim(&offer));
             while !master.receive().contains("master-confirmation") {}
+            reader.expect(&offer_packet(&offer));
         }
     }
     memory.assert_peak_below(GROWTH);
+    // Who reads does not pay for those who do not.
+    reader.expect_nothing();
+    reader.introduce(&mut masters[1]);
     drop(clients);
 }
 
@@ -259,7 +290,7 @@ fn takeovers_among_ten_thousand_clients() {
         let mut client = Client::upgraded(stream).expect("an upgrade");
         client.expect(r#"{"type":"connection-offer","payload":0}"#);
         for _ in 0..6 {
-            client.expect(&format!(r#"{{"type":"connection-offer","payload":{offer}}}"#));
+            client.expect(&offer_packet(&offer));
         }
     }
 }
