@@ -104,36 +104,95 @@ fn line_that_can_not_be_read_is_not_quoted() {
     }
 }
 
-/// dotenvy expands `$NAME`; a secret must not silently become another one.
-#[test]
-fn dollar_is_not_expanded() {
-    for value in [
-        "a$HOME-and-more",
-        "\"a $HOME and more\"",
-        "a'b'$HOME",
-        "a${HOME}b",
-        r"it\'s$HOME",
-        r#""a\"'$HOME'""#,
-        r#""a\\HOME""#,
-    ] {
-        let stderr = refusal(format!("{ENOUGH}\nMOSS_CONNECTION_SECRET={value}\n"));
-        assert!(stderr.contains(".env, line 6:"), "{value}: {stderr}");
-        assert!(!stderr.contains("HOME"), "{value}: {stderr}");
-    }
-    let text = ENOUGH.replace("=only", "='$HOME-only").replace("know-it", "know-it'");
+/// moss must be there for a master with this secret once `.env` holds it in this form.
+#[track_caller]
+fn assert_secret(written: &str, secret: &str) {
+    let text = ENOUGH.replace("MOSS_CONNECTION_SECRET=only-the-tests-know-it", written);
     let moss = Setup::empty().file(".env", text).start();
     let mut master = moss.guest();
-    master.send(
-        r#"{"type":"set-master","payload":{"secret":"$HOME-only-the-tests-know-it","sdp":1}}"#,
-    );
+    let payload = serde_json::json!({ "secret": secret, "sdp": 1 });
+    master.send(&format!(r#"{{"type":"set-master","payload":{payload}}}"#));
     master.expect(r#"{"type":"master-confirmation","payload":""}"#);
 }
 
-/// Editors on Windows begin a file with one.
+/// dotenvy expands `$NAME` and drops a `\`: a secret must not silently become another one.
 #[test]
-fn byte_order_mark_is_skipped() {
-    let moss = Setup::empty().file(".env", format!("\u{feff}{ENOUGH}")).start();
-    moss.guest().expect_nothing();
+fn dollar_and_backslash_are_refused() {
+    for value in [
+        "a$HOME-and-more",
+        "a${HOME}b",
+        "a$",
+        "\"a $HOME and more\"",
+        "a\\b",
+        "a\\ b",
+        "\"a\\nb\"",
+        "it\\'s$HOME",
+        "\"a\\\"'$HOME'\"",
+    ] {
+        for name in ["MOSS_CONNECTION_SECRET=", "MOSS_CONNECTION_SECRET = ", "export OTHER="] {
+            let stderr = refusal(format!("{ENOUGH}\n{name}{value}\n"));
+            assert!(stderr.contains(".env, line 6: has a $ or a \\"), "{name}{value}: {stderr}");
+            assert!(stderr.contains("quote the whole value with '...'"), "{stderr}");
+            assert!(!stderr.contains("HOME"), "{name}{value}: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn dollar_and_backslash_need_single_quotes_around_the_whole_value() {
+    for value in [
+        "a'$b'",
+        "'a'$b",
+        "'a'\\''$b'",
+        "'a' '$b'",
+        "'a''$b'",
+        "'$a'#b",
+        "\"'$a'\"",
+        "'$a",
+        "'a' # $b",
+        "a # $b",
+    ] {
+        let stderr = refusal(format!("{ENOUGH}OTHER={value}\n"));
+        assert!(stderr.contains(".env, line 5: has a $ or a \\"), "{value}: {stderr}");
+    }
+}
+
+#[test]
+fn value_in_single_quotes_is_taken_as_it_is() {
+    let secret = r#"$HOME \$ \n ${x} \\ "quoted" # = \"#;
+    for written in [
+        format!("MOSS_CONNECTION_SECRET='{secret}'"),
+        format!("MOSS_CONNECTION_SECRET = '{secret}'"),
+        format!("  export MOSS_CONNECTION_SECRET='{secret}' # it's quoted"),
+        format!("MOSS_CONNECTION_SECRET='{secret}' \t"),
+        format!("MOSS_CONNECTION_SECRET='{secret}'\r"),
+    ] {
+        assert_secret(&written, secret);
+    }
+}
+
+#[test]
+fn comment_line_may_have_dollars_and_backslashes() {
+    let text = "# A=$HOME\n  # it\\'s$HOME\n#'$a\\\n";
+    Setup::empty()
+        .file(".env", format!("{text}{ENOUGH}{text}"))
+        .start()
+        .master("1")
+        .expect_nothing();
+}
+
+#[test]
+fn space_at_the_end_of_a_line_is_nothing() {
+    let text = ENOUGH.replace('\n', " \n \n\t\n");
+    Setup::empty().file(".env", text).start().master("1").expect_nothing();
+}
+
+#[test]
+fn byte_order_mark_at_the_start_is_skipped() {
+    Setup::empty().file(".env", format!("\u{feff}{ENOUGH}")).start().master("1").expect_nothing();
+    // Nowhere else, and no line is skipped with it.
+    assert!(refusal(format!("{ENOUGH}\u{feff}A=b\n")).contains(".env, line 5:"));
+    assert!(refusal(format!("\u{feff}A=$b\n{ENOUGH}")).contains(".env, line 1:"));
 }
 
 #[test]

@@ -1,117 +1,118 @@
-//! The text of a `.env` file → its variables.
+//! `.env` → names and values, line by line as Docker reads it: no value goes over
+//! several lines.
 //!
-//! Line by line, as Docker reads it: no value goes over several. dotenvy reads each line;
-//! what it would expand or unescape, which Docker would not, is refused, as a secret would
-//! silently be another one there.
+//! dotenvy knows the syntax, but it expands `$NAME` and unescapes `\`, which Docker does
+//! not: a secret would silently be another one there. Both are refused outside of a value
+//! wholly in single quotes, and such a value never reaches dotenvy. Nothing here touches
+//! a file or the environment, and no error quotes a line: it may hold the secret.
 
-/// A line that can't be used. It is not quoted, since it may hold a secret.
+const AMBIGUOUS: &str = "has a $ or a \\ that is not in single quotes; leave it out, or \
+    quote the whole value with '...'";
+const UNREADABLE: &str = "is not NAME=value; quote a value with spaces, or remove the line";
+
+/// A line that can't be used.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
+pub(super) struct BadLine {
     /// Counted from 1.
-    pub(super) line: usize,
+    pub(super) number: usize,
     /// What is wrong, and what would be right.
     pub(super) why: &'static str,
 }
 
-/// Every variable with its value, in order.
-pub(super) fn read(text: &str) -> Result<Vec<(String, String)>, Wrong> {
-    // Editors on Windows begin a file with a byte order mark.
+/// The assignments in a file's text, in its order.
+///
+/// # Errors
+/// The first line that can't be used.
+pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, BadLine> {
+    // The byte order mark with which Windows saves a text.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut variables = Vec::new();
-    for (at, line) in text.lines().enumerate() {
-        let wrong = |why| Wrong { line: at + 1, why };
-        match dotenvy::Iter::new(line.as_bytes()).next() {
-            None => {}
-            Some(Ok(_)) if !is_literal(line) => {
-                return Err(wrong(
-                    "has a $ or a \\, which could mean something else; \
-                     leave it out, or put the whole value into '...'",
-                ));
-            }
-            Some(Ok(variable)) => variables.push(variable),
-            Some(Err(_)) => {
-                return Err(wrong(
-                    "is not NAME=value; quote a value with spaces, or remove the line",
-                ));
-            }
-        }
-    }
-    Ok(variables)
+    text.lines()
+        .enumerate()
+        // dotenvy takes space before the end of its text for an unfinished line.
+        .map(|(at, line)| (at, line.trim()))
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(at, line)| assignment(line).map_err(|why| BadLine { number: at + 1, why }))
+        .collect()
 }
 
-/// Whether a line has no `$` and no `\` but inside a value that is wholly in single quotes,
-/// where both are what they are.
-fn is_literal(line: &str) -> bool {
-    let (_, value) = line.split_once('=').unwrap_or_default();
-    let quoted = value.trim_start().strip_prefix('\'').and_then(|rest| rest.split_once('\''));
-    let exposed = match quoted {
-        Some((_, rest)) if rest.is_empty() || rest.starts_with([' ', '\t']) => rest,
-        _ => value,
+fn assignment(line: &str) -> Result<(String, String), &'static str> {
+    let (plain, quoted) = match single_quoted(line) {
+        // dotenvy would not take '\' for a whole value.
+        Some((name, value, comment)) => (format!("{name}=''{comment}"), Some(value)),
+        None => (line.to_owned(), None),
     };
-    !exposed.contains(['$', '\\'])
+    // Behind a # too: Docker knows no comment there.
+    if plain.contains(['$', '\\']) {
+        return Err(AMBIGUOUS);
+    }
+    match dotenvy::Iter::new(plain.as_bytes()).next() {
+        Some(Ok((name, value))) => Ok((name, quoted.map_or(value, str::to_owned))),
+        _ => Err(UNREADABLE),
+    }
+}
+
+/// Takes a line apart whose value is wholly in single quotes: what is before the `=`, the
+/// value, and the comment behind it with the space between.
+fn single_quoted(line: &str) -> Option<(&str, &str, &str)> {
+    let (name, rest) = line.split_once('=')?;
+    let (value, rest) = rest.trim_start().strip_prefix('\'')?.split_once('\'')?;
+    let comment = rest.trim_start_matches([' ', '\t']);
+    let whole = rest.is_empty() || comment.starts_with('#') && comment != rest;
+    whole.then_some((name, value, rest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn value(line: &str) -> Option<String> {
-        read(line).ok().map(|variables| variables.into_iter().map(|(_, value)| value).collect())
+    #[track_caller]
+    fn assert_value(line: &str, value: &str) {
+        assert_eq!(parse(line), Ok(vec![("A".to_owned(), value.to_owned())]), "{line}");
+    }
+
+    #[track_caller]
+    fn assert_refused(line: &str, why: &'static str) {
+        let text = format!("# comment\n\n{line}\nB=c\n");
+        assert_eq!(parse(&text), Err(BadLine { number: 3, why }), "{line}");
     }
 
     #[test]
-    fn dollar_and_backslash_are_themselves_in_single_quotes() {
-        for inner in ["$HOME", "a\\b", "${A}$", "\\$\\\"", "# $1"] {
-            for line in [
-                format!("A='{inner}'"),
-                format!(" export A = '{inner}'"),
-                format!("A='{inner}' # why"),
-                format!("A='{inner}'\t#why"),
-            ] {
-                assert_eq!(value(&line).as_deref(), Some(inner), "{line}");
-            }
+    fn characters_in_single_quotes_are_the_value() {
+        assert_value(r"A='$b\c'", r"$b\c");
+        assert_value(r"A='\'", r"\");
+        assert_value(r"A='\' # it's one", r"\");
+        assert_value(r#" export A = '"${B}" # = \n' "#, r#""${B}" # = \n"#);
+        assert_value("A=''", "");
+    }
+
+    #[test]
+    fn value_partly_in_single_quotes_is_not_wholly_in_them() {
+        for line in [r"A=a'$b'", "A='$a'b", "A='$a'#", "A='$a''b'", "A='$a' 'b'", r"A='a\'b'"] {
+            assert_refused(line, AMBIGUOUS);
         }
     }
 
     #[test]
-    fn dollar_and_backslash_are_refused_elsewhere() {
-        for line in [
-            "A=$HOME",
-            "A=a$",
-            "A=a\\$HOME",
-            "A=it\\'s$HOME",
-            "A=\"a\\\"'$HOME'\"",
-            "A=\"'$HOME'\"",
-            "A='a'$HOME",
-            "A='a'$HOME'b'",
-            "A=a'$HOME'",
-            "A=\"$HOME\"",
-            "A=\"a\\nb\"",
-            "A=a\\ b",
-            "A='a' 'b$HOME'",
-            "A='a' # $HOME",
-            "A='a$HOME",
-        ] {
-            assert_eq!(value(line), None, "{line}");
+    fn dollar_or_backslash_is_refused_anywhere_else() {
+        for line in [r"A=\", "A=$", "A=\"$b\"", "$A=b", "A='b' # $c", r"A=it\'s$HOME", "A=='$b'"] {
+            assert_refused(line, AMBIGUOUS);
         }
     }
 
     #[test]
-    fn comments_may_hold_anything() {
-        assert_eq!(value("# it\\'s $HOME\n  # $\n\nA=1").as_deref(), Some("1"));
+    fn other_values_are_as_dotenvy_reads_them() {
+        assert_value("A=b#c", "b#c");
+        assert_value("A=b # c", "b");
+        assert_value("A='b'\"c\"d", "bcd");
+        assert_value("A=\"it's\"", "it's");
+        assert_value("A=", "");
+        assert_value("A= # b", "");
     }
 
     #[test]
-    fn byte_order_mark_is_skipped() {
-        assert_eq!(value("\u{feff}A=1\r\nB=2\r\n").as_deref(), Some("12"));
-        assert_eq!(value("\u{feff}# a comment\nA=1").as_deref(), Some("1"));
-        assert_eq!(value("A=1\n\u{feff}B=2"), None);
-    }
-
-    #[test]
-    fn line_that_is_wrong_is_named() {
-        let wrong = read("A=1\n\nB=$A\n").unwrap_err();
-        assert_eq!(wrong.line, 3);
-        assert!(!wrong.why.contains("$A"));
+    fn line_that_is_no_assignment_is_refused() {
+        for line in ["A", "A b=c", "=b", "A'='b'", "A=b c", "A='b", "A='b' c", "\u{feff}A=b"] {
+            assert_refused(line, UNREADABLE);
+        }
     }
 }

@@ -93,8 +93,8 @@ impl Variables {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(problem(".env", format!("can't be read: {error}"))),
         };
-        let variables = dotenv::read(&text)
-            .map_err(|wrong| problem(&format!(".env, line {}", wrong.line), wrong.why))?;
+        let variables = dotenv::parse(&text)
+            .map_err(|bad| problem(&format!(".env, line {}", bad.number), bad.why))?;
         variables.into_iter().for_each(|(name, value)| self.add(name, value));
         Ok(())
     }
