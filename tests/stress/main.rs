@@ -25,3 +25,4 @@ mod secrets;
 mod slow_clients;
 mod sockets;
 mod takeover;
+mod victims;
