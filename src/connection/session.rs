@@ -202,7 +202,12 @@ impl Session {
             self.heard(now);
         }
         match &mut self.partial {
-            Some(partial) => Input::new(received, &mut partial.bytes),
+            Some(partial) => {
+                if self.phase == Phase::Open {
+                    partial.make_room(received.len());
+                }
+                Input::new(received, &mut partial.bytes)
+            }
             None => {
                 if self.phase == Phase::Open {
                     self.since = now;
@@ -475,6 +480,19 @@ impl Session {
 }
 
 impl Partial {
+    /// Makes room for so many bytes. The buffer doubles, but not beyond the end of its
+    /// frame: a packet would count for up to twice its length, and not fit the least
+    /// memory that may be configured.
+    fn make_room(&mut self, more: usize) {
+        let needed = self.bytes.len() + more;
+        let Ok(Some(header)) = Header::parse(&self.bytes) else { return };
+        let frame = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
+        let frame = frame.saturating_add(header.len);
+        if self.bytes.capacity() < needed && frame < 2 * self.bytes.capacity() {
+            self.bytes.reserve_exact(needed.max(frame) - self.bytes.len());
+        }
+    }
+
     fn fragments_held(&self) -> usize {
         self.fragments.as_ref().map_or(0, |fragments| fragments.held())
     }

@@ -124,6 +124,11 @@ fn client_that_held_half_a_packet_for_longest_goes() {
     expect_hoarders_to_pay(&[], 90, 90 - 70);
 }
 
+#[test]
+fn it_goes_at_the_least_memory_too() {
+    expect_hoarders_to_pay(LEAST, 4, 3);
+}
+
 /// A slow client of the master: packets to it fill the kernel, and moss's memory.
 struct Slow {
     client: Client,
