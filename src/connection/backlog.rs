@@ -121,11 +121,16 @@ impl Backlog {
         if self.sent == self.bytes.len() {
             spares.take(mem::take(self).bytes);
         } else if self.sent > MOST_SENT && self.sent > self.bytes.len() / 2 {
-            let cut = self.frame_after_sent(false);
-            self.bytes.drain(..cut);
-            self.sent -= cut;
-            self.frame = 0;
+            self.clear_sent();
         }
+    }
+
+    /// Clears away the sent bytes in front of the unsent ones, up to a frame's start.
+    fn clear_sent(&mut self) {
+        let cut = self.frame_after_sent(false);
+        self.bytes.drain(..cut);
+        self.sent -= cut;
+        self.frame -= cut;
     }
 
     /// Gives up every frame that has not begun to be sent.
@@ -135,8 +140,9 @@ impl Backlog {
         self.bytes.shrink_to_fit();
     }
 
-    /// Gives memory back that holds no bytes.
+    /// Gives memory back that holds nothing unsent.
     pub fn shrink(&mut self) {
+        self.clear_sent();
         self.bytes.shrink_to_fit();
     }
 
@@ -257,6 +263,28 @@ mod tests {
         assert!(backlog.unsent().len() < 1_004);
         backlog.advance(backlog.unsent().len(), &mut Spares::default());
         assert_eq!(backlog.held(), 0);
+    }
+
+    #[test]
+    fn shrinking_gives_back_what_holds_nothing_unsent() {
+        let mut backlog = backlog_of(&[1_000; 50]);
+        let all = backlog.unsent().to_vec();
+        backlog.advance(45_000, &mut Spares::default());
+        assert!(backlog.held() >= 50_000);
+        backlog.shrink();
+        assert_eq!(backlog.unsent(), &all[45_000..]);
+        assert!(backlog.held() <= 5_200 + 1_004, "{}", backlog.held());
+        // Where frames begin is still known.
+        backlog.cut();
+        assert!(backlog.unsent().len() < 1_004);
+
+        let mut backlog = Backlog::default();
+        backlog.push_raw(b"HTTP/1.1 101 X\r\n\r\n");
+        backlog.advance(5, &mut Spares::default());
+        backlog.shrink();
+        backlog.push_frame(Opcode::Text, 3).extend(b"abc");
+        backlog.cut();
+        assert_eq!(backlog.unsent(), b"1.1 101 X\r\n\r\n");
     }
 
     #[test]
