@@ -1,0 +1,125 @@
+"""A cable between two network namespaces, as bad as you like.
+
+    link.py DEVICE NAMESPACE NAMESPACE DELAY LOSS OVERTAKING SEED
+
+makes a TUN device of that name in either namespace and carries IPv4 packets between the two:
+each takes DELAY seconds; a share LOSS of them never arrives; a share OVERTAKING takes half
+the time, so that it passes those before it. One SEED gives one row of such decisions.
+
+It takes a word a line, and answers each by a line of JSON when it is done:
+
+    pull    nothing gets through any more, nor does what is under way; neither end is told
+    plug    it is whole again
+    count   the answer has how many packets were carried, lost by chance, and overtook
+
+It says `{}` once when the devices are there, and ends with its standard input.
+
+Kernels can do this themselves (netem), but many are built without it. A device with no
+offloads (IFF_VNET_HDR) gets packets of 1,500 bytes with whole checksums, as a wire does.
+"""
+
+import fcntl
+import heapq
+import json
+import os
+import random
+import selectors
+import struct
+import sys
+import time
+
+from namespaces import inside
+
+# linux/if_tun.h: which device it shall be, whether it takes IP packets, and no header of its own.
+TUNSETIFF = 0x400454CA
+IFF_TUN = 0x0001
+IFF_NO_PI = 0x1000
+
+
+class Link:
+    """Packets under way between two devices."""
+
+    def __init__(self, ends, delay, loss, overtaking, seed):
+        self.ends = ends
+        self.delay, self.loss, self.overtaking = delay, loss, overtaking
+        self.chance = random.Random(seed)
+        self.pulled = False
+        # When it is due; a number, for those due at once; the packet and where it goes.
+        self.under_way = []
+        self.counts = {"carried": 0, "lost": 0, "overtook": 0}
+        self.taken = 0
+
+    def take(self, end):
+        """Takes all that one end has sent."""
+        other = self.ends[end == self.ends[0]]
+        while packet := receive(end):
+            # A packet's fate hangs on its place in the row alone, not on what became of others.
+            is_lost = self.chance.random() < self.loss
+            overtakes = self.chance.random() < self.overtaking
+            if packet[0] >> 4 != 4 or self.pulled:
+                continue
+            if is_lost:
+                self.counts["lost"] += 1
+                continue
+            due = time.monotonic() + (self.delay / 2 if overtakes else self.delay)
+            self.counts["overtook"] += overtakes
+            self.taken += 1
+            heapq.heappush(self.under_way, (due, self.taken, packet, other))
+
+    def deliver(self):
+        """Hands over what is due, and returns the seconds until the next packet is."""
+        while self.under_way:
+            wait = self.under_way[0][0] - time.monotonic()
+            if wait > 0:
+                return wait
+            _, _, packet, end = heapq.heappop(self.under_way)
+            self.counts["carried"] += 1
+            try:
+                os.write(end, packet)
+            except OSError:
+                pass  # The device is down: nobody is there.
+        return None
+
+    def obey(self, word):
+        if word == "pull":
+            self.pulled = True
+            self.under_way.clear()
+        elif word == "plug":
+            self.pulled = False
+        print(json.dumps(self.counts if word == "count" else {}), flush=True)
+
+
+def receive(end):
+    try:
+        return os.read(end, 65536)
+    except OSError:
+        return None  # Nothing there, or the device is down.
+
+
+def device(name, namespace):
+    with inside(namespace):
+        end = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    fcntl.ioctl(end, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+    return end
+
+
+def main():
+    name, here, there, delay, loss, overtaking, seed = sys.argv[1:]
+    ends = [device(name, here), device(name, there)]
+    link = Link(ends, float(delay), float(loss), float(overtaking), int(seed))
+    waiting = selectors.DefaultSelector()
+    for end in ends:
+        waiting.register(end, selectors.EVENT_READ)
+    waiting.register(sys.stdin, selectors.EVENT_READ)
+    print("{}", flush=True)
+    while True:
+        for key, _ in waiting.select(link.deliver()):
+            if key.fileobj is not sys.stdin:
+                link.take(key.fd)
+            elif word := sys.stdin.readline().strip():
+                link.obey(word)
+            else:
+                return
+
+
+main()
