@@ -4,6 +4,7 @@
  * modules) or with `import "./moss.js"`; either way it defines `Moss`:
  *
  *     const moss = new Moss("192.168.1.5");                      // a client
+ *     const moss = new Moss(address, { loginSecret });           // where clients need one
  *     const moss = new Moss(address, { secret, offer: {…} });    // the master
  *     moss.addEventListener("packet", ({ detail: { type, payload, id } }) => …);
  *     moss.addEventListener("status", ({ detail: { state, message } }) => …);
@@ -18,7 +19,8 @@
  * - `waiting`: the connection failed or was lost; `message` says why. The next try
  *   comes by itself, later each time and not in the instant of everybody else's.
  * - `stopped`: by `stop()`, or because trying again would not help: the secret
- *   is wrong, another master took over, moss sent this page away.
+ *   is wrong, another master took over, moss sent this page away. `code` is moss's word
+ *   for it: `wrong-secret` tells a client that it needs a secret, or another one.
  *
  * `packet` is what the other side sent. On the master's side `id` is the client that
  * sent it; without one it is moss itself that speaks (of a client that joined or left).
@@ -47,8 +49,8 @@ globalThis.Moss = class Moss extends EventTarget {
   #heard; // Anything, since the last ping.
 
   /** Throws a TypeError if `address` cannot be made into a WebSocket address. */
-  constructor(address, { secret, offer = {}, errorType = "moss-error" } = {}) {
-    Object.assign(super(), { address: Moss.address(address), secret, offer, errorType });
+  constructor(address, { secret, loginSecret, offer = {}, errorType = "moss-error" } = {}) {
+    Object.assign(super(), { address: Moss.address(address), secret, loginSecret, offer, errorType });
   }
 
   /** What people type as a WebSocket address: "box" is ws://box:8080/, a full URL stays. */
@@ -67,10 +69,10 @@ globalThis.Moss = class Moss extends EventTarget {
     this.#connect();
   }
 
-  stop(message = "Not connected.") {
+  stop(message = "Not connected.", code = undefined) {
     this.#drop();
     this.#socket = undefined;
-    this.#tell("status", { state: "stopped", message });
+    this.#tell("status", { state: "stopped", message, code });
   }
 
   /** False if there is no connection now; packets are not kept for later. */
@@ -112,7 +114,7 @@ globalThis.Moss = class Moss extends EventTarget {
         this.send("ping");
       }, Moss.PING_EVERY);
       if (this.secret !== undefined) return this.send("set-master", { sdp: this.offer, secret: this.secret });
-      this.send("login");
+      this.send("login", this.loginSecret === undefined ? "" : { secret: this.loginSecret });
       this.#tell("status", { state: "ready", message: "Logged in." });
     };
   }
@@ -124,7 +126,10 @@ globalThis.Moss = class Moss extends EventTarget {
     if (moss && type === "master-confirmation") return this.#tell("status", { state: "ready", message: "Master." });
     if (!moss || type !== this.errorType) return this.#tell("packet", { type, payload, id });
     this.#tell("problem", payload);
-    if (Moss.#FATAL[payload.code]) this.stop(Moss.#FATAL[payload.code]);
+    const { code } = payload;
+    if (code === "wrong-secret" && this.secret === undefined)
+      return this.stop(this.loginSecret === undefined ? "This moss asks for a code." : "That code is wrong.", code);
+    if (Moss.#FATAL[code]) this.stop(Moss.#FATAL[code], code);
   }
 
   /** A browser hides why a WebSocket was refused. /health tells "not there" from "not let in". */

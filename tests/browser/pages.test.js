@@ -268,3 +268,29 @@ test("no packet of a client passes for moss's own voice", async (t) => {
   assert.equal(await master.locator("#status").textContent(), "Master");
   assert.equal(await master.locator('#clients li[data-id="1"]').count(), 0);
 });
+
+test("a moss that asks for a code: the field shows then, and a right code opens the line", async (t) => {
+  const moss = await mossFor(t, { MOSS_LOGIN_SECRET: "4 7 1 1" });
+  const master = await openMaster(browser, page("master.html"), moss.address);
+  await isMaster(master);
+  const phone = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2 };
+  const client = await openTab(browser, page("client.html"), phone);
+  assert.equal(await client.locator("#code").isVisible(), false, "nobody is asked for what most don't need");
+  await client.fill("#address", moss.address);
+  await client.click("#button");
+  await notice(client, /asks for a code/);
+  await until("the field", () => client.locator("#code").isVisible());
+  await picture(client, "client-phone-code");
+  for (const wrong of ["4711", "4 7 1 2"]) {
+    await client.fill("#code", wrong);
+    await client.click("#button");
+    await notice(client, /code is wrong/);
+  }
+  await client.fill("#code", "4 7 1 1");
+  await client.click("#button");
+  await lineIsOpen(client);
+  await client.reload();
+  await lineIsOpen(client);
+  // Nobody came back by itself with what was refused.
+  assert.equal(moss.log().match(/: wrong-secret$/gm).length, 3, moss.log());
+});
