@@ -140,9 +140,12 @@ impl Backlog {
         self.bytes.shrink_to_fit();
     }
 
-    /// Gives memory back that holds nothing unsent.
+    /// Gives memory back that holds nothing unsent, as far as that is much: to move what is
+    /// left leaves a hole in the heap.
     pub fn shrink(&mut self) {
-        self.clear_sent();
+        if self.sent > self.len() {
+            self.clear_sent();
+        }
         self.bytes.shrink_to_fit();
     }
 

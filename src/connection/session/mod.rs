@@ -1,0 +1,388 @@
+//! One connection's life: request head → open WebSocket → ending.
+//!
+//! Bytes in, packets out; packets in, unsent bytes out. No TCP, no poll, no clock (time
+//! is a parameter), no idea of what a packet means: a test or a fuzzer runs it without a
+//! socket.
+//!
+//! Received bytes stay where they were received, in a buffer that all connections
+//! share: an [`Input`] walks over them and yields each packet in place. Only what is
+//! left of a frame that is not whole yet moves into the session. So a session at rest
+//! owns no heap.
+//!
+//! RFC 6455 is tungstenite's: a frame that is not simply one whole message (control
+//! frames, fragments, and whatever breaks a rule) goes to a tungstenite context that
+//! exists for just so long. It is only ever given whole frames, so nothing hides in its
+//! buffers, and its answers go straight into the backlog. Any error of it is final.
+//!
+//! The caller keeps this order: [`Session::take_in`], [`Session::next`] until it has
+//! had enough, [`Session::put_back`].
+
+mod reading;
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use crate::connection::backlog::{Backlog, Opcode, Spares};
+use crate::connection::ending::Ending;
+use crate::connection::frames::{Fragments, Header};
+pub use crate::connection::input::Input;
+use crate::http::answer::Refusal;
+use crate::settings::config::Config;
+
+/// From accept to a finished request head, whatever the peer drips.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// From the last thing that moss says to the peer's end of the connection.
+pub const ENDING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest reason that a Close frame holds (RFC 6455, section 5.5), in bytes.
+const MAX_REASON_BYTES: usize = 123;
+
+/// A connection without its socket.
+#[derive(Debug)]
+pub struct Session {
+    phase: Phase,
+    /// Why it is ending, once it is.
+    ending: Option<Ending>,
+    /// When what it does now began: its phase or, while open, the message that it receives.
+    since: Instant,
+    /// The last sign of life.
+    heard: Instant,
+    pinged: bool,
+    peer_ended: bool,
+    /// What it has received and not handled; nothing at rest.
+    partial: Option<Box<Partial>>,
+    backlog: Backlog,
+}
+
+/// What is received of a message that is not whole. In a box, as few sessions have it.
+#[derive(Debug, Default)]
+struct Partial {
+    /// The start of a frame, or frames of a spent budget.
+    bytes: Vec<u8>,
+    /// The frames before it, of a message in fragments.
+    fragments: Option<Box<Fragments>>,
+}
+
+/// Where a session is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its request head is being read.
+    Head,
+    /// It is a WebSocket.
+    Open,
+    /// Its last words are queued; what it receives is thrown away.
+    Ending,
+}
+
+/// What the received bytes say.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'i> {
+    /// A proper upgrade with its response: call [`Session::open`] with it, or refuse it
+    /// by [`Session::answer`].
+    Upgrade(Vec<u8>),
+    /// `GET /health`: call [`Session::answer`].
+    Health,
+    /// A text message.
+    Text(Cow<'i, str>),
+    /// A binary message.
+    Binary(Cow<'i, [u8]>),
+    /// Handled by the session itself, a refused request included; counts against the budget.
+    Handled,
+}
+
+impl Session {
+    /// A connection that was just accepted.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            phase: Phase::Head,
+            ending: None,
+            since: now,
+            heard: now,
+            pinged: false,
+            peer_ended: false,
+            partial: None,
+            backlog: Backlog::default(),
+        }
+    }
+
+    /// Where the session is in its life.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether the session is not a WebSocket, or ended before it was one.
+    pub fn is_http(&self) -> bool {
+        self.phase == Phase::Head
+            || matches!(
+                self.ending,
+                Some(Ending::Refused(_) | Ending::Answered | Ending::Displaced)
+            )
+    }
+
+    /// Why the session is ending, once it is.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// What is to be sent to the peer next.
+    pub fn unsent(&self) -> &[u8] {
+        self.backlog.unsent()
+    }
+
+    /// Gives the session an empty buffer to queue into, unless it has one; a large one if
+    /// `much` is to be expected.
+    pub fn lend(&mut self, spares: &mut Spares, much: bool) {
+        self.backlog.lend(spares, much);
+    }
+
+    /// `count` of the unsent bytes were sent; a buffer that is empty now is given back.
+    pub fn advance(&mut self, count: usize, spares: &mut Spares) {
+        self.backlog.advance(count, spares);
+    }
+
+    /// Heap bytes of the session: backlog, partial frames, fragments.
+    pub fn held(&self) -> usize {
+        self.backlog_held() + self.partial_held()
+    }
+
+    /// Bytes that are not sent yet.
+    #[inline]
+    pub fn backlog_len(&self) -> usize {
+        self.backlog.len()
+    }
+
+    /// Whether it has received what is not handled yet.
+    #[inline]
+    pub fn has_partial(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    /// Heap bytes of what it has received and not handled.
+    pub fn partial_held(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| {
+            size_of::<Partial>() + partial.bytes.capacity() + partial.fragments_held()
+        })
+    }
+
+    /// Heap bytes of what is not sent yet.
+    pub fn backlog_held(&self) -> usize {
+        self.backlog.held()
+    }
+
+    /// Bytes of received frames, and of the one that is not whole.
+    pub fn unparsed(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.bytes.len())
+    }
+
+    /// Heap bytes of a message in fragments that has not ended.
+    pub fn fragments_held(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.fragments_held())
+    }
+
+    /// Since when it does what it does now: since when it is in its phase or, while it is
+    /// open, receives the message that is not whole.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Gives memory back that is not in use.
+    pub fn shrink(&mut self) {
+        self.backlog.shrink();
+        if let Some(partial) = &mut self.partial {
+            partial.bytes.shrink_to_fit();
+        }
+    }
+
+    /// Takes bytes that were received just now; with none, goes on with earlier ones.
+    pub fn take_in<'b>(&mut self, received: &'b mut [u8], now: Instant) -> Input<'b> {
+        if !received.is_empty() {
+            self.heard(now);
+        }
+        match &mut self.partial {
+            Some(partial) => {
+                if self.phase == Phase::Open {
+                    partial.make_room(received.len());
+                }
+                Input::new(received, &mut partial.bytes)
+            }
+            None => {
+                if self.phase == Phase::Open {
+                    self.since = now;
+                }
+                Input::new(received, &mut Vec::new())
+            }
+        }
+    }
+
+    /// The next thing that the bytes say; nothing when they say no more.
+    pub fn next<'i>(
+        &mut self,
+        input: &'i mut Input<'_>,
+        config: &Config,
+        now: Instant,
+    ) -> Option<Event<'i>> {
+        match self.phase {
+            Phase::Head => self.next_head(input, config, now),
+            Phase::Open => self.next_frame(input, config.limits.max_packet_bytes, now),
+            Phase::Ending => {
+                input.clear();
+                None
+            }
+        }
+    }
+
+    /// Keeps what was not parsed for later.
+    pub fn put_back(&mut self, input: Input<'_>) {
+        if self.phase == Phase::Ending {
+            return;
+        }
+        let bytes = input.into_rest();
+        if !bytes.is_empty() {
+            self.partial.get_or_insert_default().bytes = bytes;
+        } else if self.fragments_held() == 0 {
+            self.partial = None;
+        }
+    }
+
+    /// Becomes a WebSocket by sending the response to its upgrade.
+    pub fn open(&mut self, response: &[u8]) {
+        self.backlog.push_raw(response);
+        self.phase = Phase::Open;
+        self.since = self.heard;
+    }
+
+    /// Sends an HTTP answer, and ends.
+    pub fn answer(&mut self, answer: &[u8], ending: Ending, now: Instant) {
+        self.backlog.push_raw(answer);
+        self.end(ending, now);
+    }
+
+    /// Refuses the request that was read last.
+    pub fn refuse(&mut self, refusal: Refusal, now: Instant) {
+        self.answer(&refusal.answer(), Ending::Refused(refusal), now);
+    }
+
+    /// Queues a frame; the caller appends its `len` bytes of payload to what it is given.
+    pub fn queue(&mut self, opcode: Opcode, len: usize) -> &mut Vec<u8> {
+        self.backlog.push_frame(opcode, len)
+    }
+
+    /// Sends what is queued and then a Close (RFC 6455, section 7.1.2), and ends.
+    pub fn close(&mut self, ending: Ending, now: Instant) {
+        self.close_saying(ending.text(), ending, now);
+    }
+
+    /// Closes it as the master wants it. A reason is cut to what fits, on a character
+    /// boundary.
+    pub fn kick(&mut self, reason: &str, now: Instant) {
+        self.close_saying(reason, Ending::Kicked, now);
+    }
+
+    /// Like [`close`](Self::close), but gives up all that has not begun to be sent: the
+    /// peer takes it too slowly, and its memory is wanted now.
+    pub fn cut(&mut self, ending: Ending, now: Instant) {
+        self.backlog.cut();
+        self.close(ending, now);
+    }
+
+    fn close_saying(&mut self, reason: &str, ending: Ending, now: Instant) {
+        if self.phase == Phase::Open {
+            let reason = &reason[..reason.floor_char_boundary(MAX_REASON_BYTES)];
+            let payload = self.backlog.push_frame(Opcode::Close, 2 + reason.len());
+            payload.extend_from_slice(&ending.code().to_be_bytes());
+            payload.extend_from_slice(reason.as_bytes());
+        }
+        self.end(ending, now);
+    }
+
+    /// The peer has sent its last byte. What is queued is still sent.
+    pub fn peer_ended(&mut self, now: Instant) {
+        self.peer_ended = true;
+        self.end(Ending::Left, now);
+    }
+
+    /// Nothing can be sent any more; what the peer sent before is still to be read.
+    pub fn discard_unsent(&mut self) {
+        self.backlog = Backlog::default();
+    }
+
+    /// Ends the connection without another word.
+    pub fn drop_now(&mut self, ending: Ending, now: Instant) {
+        self.end(ending, now);
+        self.broken(now);
+    }
+
+    /// Whether the peer was pinged and has not given a sign of life since.
+    pub fn is_unanswered(&self) -> bool {
+        self.pinged
+    }
+
+    /// The connection is broken, both ways.
+    pub fn broken(&mut self, now: Instant) {
+        self.discard_unsent();
+        self.peer_ended(now);
+    }
+
+    /// Whether nothing is left to do or to wait for.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.phase == Phase::Ending
+            && (now >= self.since + ENDING_TIMEOUT || (self.peer_ended && self.unsent().is_empty()))
+    }
+
+    /// Looks at the clock; at least once a second. Queues a ping, or ends the session,
+    /// when it is time.
+    pub fn tick(&mut self, keepalive: Duration, now: Instant) {
+        match self.phase {
+            Phase::Head if now >= self.since + HEAD_TIMEOUT => self.refuse(Refusal::Timeout, now),
+            Phase::Open => {
+                let silence = now.saturating_duration_since(self.heard);
+                if silence >= keepalive && !self.pinged {
+                    self.pinged = true;
+                    if silence >= 2 * keepalive {
+                        // moss itself stood still (stopped, frozen): it must ask first.
+                        self.heard += silence - keepalive;
+                    }
+                    self.queue(Opcode::Ping, 0);
+                } else if silence >= 2 * keepalive {
+                    self.close(Ending::Silent, now);
+                }
+            }
+            Phase::Head | Phase::Ending => {}
+        }
+    }
+
+    /// The peer gives a sign of life; bytes of it that nobody has received yet are one.
+    pub fn heard(&mut self, now: Instant) {
+        self.heard = now;
+        self.pinged = false;
+    }
+
+    fn end(&mut self, ending: Ending, now: Instant) {
+        if self.phase != Phase::Ending {
+            self.phase = Phase::Ending;
+            self.ending = Some(ending);
+            self.since = now;
+            self.partial = None;
+        }
+    }
+}
+
+impl Partial {
+    /// Makes room for so many bytes. The buffer doubles, but not beyond the end of its
+    /// frame: a packet would count for up to twice its length, and not fit the least
+    /// memory that may be configured.
+    fn make_room(&mut self, more: usize) {
+        let needed = self.bytes.len() + more;
+        let Ok(Some(header)) = Header::parse(&self.bytes) else { return };
+        let frame = usize::try_from(header.payload_len).unwrap_or(usize::MAX);
+        let frame = frame.saturating_add(header.len);
+        if self.bytes.capacity() < needed && frame < 2 * self.bytes.capacity() {
+            self.bytes.reserve_exact(needed.max(frame) - self.bytes.len());
+        }
+    }
+
+    fn fragments_held(&self) -> usize {
+        self.fragments.as_ref().map_or(0, |fragments| fragments.held())
+    }
+}
