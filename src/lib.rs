@@ -29,6 +29,7 @@
 //! | `protocol` | [`packet`](protocol::packet) | the JSON envelope: parse, encode, error codes |
 //! | | `envelope` | a quick look for an ordinary packet's parts; speed alone |
 //! | | [`relay`](protocol::relay) | who is master, who is logged in, the offer; *(sender, packet) → deliveries* |
+//! | | [`delivery`](protocol::delivery) | what it decides |
 //! | `http` | [`head`](http::head) | request head → upgrade or answer |
 //! | | `origin` | which web pages may connect |
 //! | | [`answer`](http::answer) | the answers, as bytes |

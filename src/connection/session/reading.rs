@@ -1,0 +1,126 @@
+//! What received bytes say: a request head, then frames.
+
+use std::time::Instant;
+
+use tungstenite::protocol::frame::coding::Data;
+use tungstenite::{Error, Message};
+
+use super::{Event, Session};
+use crate::connection::ending::Ending;
+use crate::connection::frames::{Fragments, Header, Progress, unmask};
+use crate::connection::input::Input;
+use crate::http::head::{self, Head};
+use crate::settings::config::Config;
+
+impl Session {
+    /// The next thing that a request head says.
+    pub(super) fn next_head<'i>(
+        &mut self,
+        input: &mut Input<'_>,
+        config: &Config,
+        now: Instant,
+    ) -> Option<Event<'i>> {
+        match head::read_head(input.rest(), &config.allowed_origins) {
+            Head::Incomplete => None,
+            Head::Upgrade { len, response } => {
+                input.take(len);
+                Some(Event::Upgrade(response))
+            }
+            Head::Health => Some(Event::Health),
+            Head::Refused { refusal, answer } => {
+                self.answer(&answer, Ending::Refused(refusal), now);
+                Some(Event::Handled)
+            }
+        }
+    }
+
+    /// The next thing that a frame says.
+    pub(super) fn next_frame<'i>(
+        &mut self,
+        input: &'i mut Input<'_>,
+        max_bytes: usize,
+        now: Instant,
+    ) -> Option<Event<'i>> {
+        let rest = input.rest();
+        let header = match Header::parse(rest) {
+            Ok(Some(header)) => header,
+            Ok(None) => return None,
+            Err(error) => return Some(self.violation(&error, now)),
+        };
+        let payload_len = match usize::try_from(header.payload_len) {
+            Ok(len) if len <= max_bytes => len,
+            // Told from the header alone: the payload may never come.
+            _ => {
+                self.close(Ending::TooLong, now);
+                return Some(Event::Handled);
+            }
+        };
+        if rest.len() - header.len < payload_len {
+            return None;
+        }
+        let frame = input.take(header.len + payload_len);
+        match header.whole {
+            Some((data, mask)) if self.fragments_held() == 0 => {
+                self.since = now;
+                let payload = &mut frame[header.len..];
+                unmask(payload, mask);
+                let payload = &*payload;
+                if data == Data::Binary {
+                    return Some(Event::Binary(payload.into()));
+                }
+                match str::from_utf8(payload) {
+                    Ok(text) => Some(Event::Text(text.into())),
+                    Err(_) => {
+                        self.close(Ending::NotUtf8, now);
+                        Some(Event::Handled)
+                    }
+                }
+            }
+            // Control frames, fragments, and whatever breaks a rule.
+            _ => Some(self.other_frame(frame, payload_len, max_bytes, now)),
+        }
+    }
+
+    /// Has tungstenite read a frame.
+    fn other_frame<'i>(
+        &mut self,
+        frame: &[u8],
+        payload_len: usize,
+        max_bytes: usize,
+        now: Instant,
+    ) -> Event<'i> {
+        let earlier = self.partial.as_mut().and_then(|partial| partial.fragments.take());
+        let begun = earlier.is_some();
+        let mut fragments = earlier.unwrap_or_else(|| Fragments::new(max_bytes));
+        let progress = fragments.read(frame, payload_len, &mut self.backlog);
+        if matches!(progress, Ok(Progress::Fragment))
+            || (begun && matches!(progress, Ok(Progress::Control)))
+        {
+            self.partial.get_or_insert_default().fragments = Some(fragments);
+        } else {
+            self.since = now;
+        }
+        match progress {
+            Ok(Progress::Message(Message::Text(text))) => {
+                return Event::Text(text.as_str().to_owned().into());
+            }
+            Ok(Progress::Message(message)) => {
+                return Event::Binary(message.into_data().to_vec().into());
+            }
+            Ok(Progress::Fragment | Progress::Control) => {}
+            Ok(Progress::Closed) => self.end(Ending::Left, now),
+            Err(error) => return self.violation(&error, now),
+        }
+        Event::Handled
+    }
+
+    /// The peer broke a rule of RFC 6455: fail the connection (section 7.1.7).
+    fn violation<'i>(&mut self, error: &Error, now: Instant) -> Event<'i> {
+        match error {
+            Error::Utf8(_) => self.close(Ending::NotUtf8, now),
+            Error::Capacity(_) => self.close(Ending::TooLong, now),
+            _ => self.close(Ending::ProtocolError, now),
+        }
+        Event::Handled
+    }
+}
