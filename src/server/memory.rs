@@ -57,6 +57,12 @@ impl Memory {
         }
     }
 
+    /// Counts a peer that was not counted.
+    #[cfg(debug_assertions)]
+    pub(crate) fn add(&mut self, first: Snapshot) {
+        self.replace(Snapshot { held: 0, half: 0, ..first }, first);
+    }
+
     /// Counts a peer no more.
     pub(crate) fn remove(&mut self, last: Snapshot) {
         self.replace(last, Snapshot { held: 0, half: 0, ..last });
@@ -100,8 +106,8 @@ impl Bounds {
 
 /// The peer that has to go for a message that is not whole: a guest, if there is one, and
 /// of those the one that has held it for longest.
-pub(crate) fn oldest_half(table: &mut Table<Peer>) -> Option<u64> {
-    let halves = table.iter_mut().filter_map(|(id, peer)| {
+pub(crate) fn oldest_half(table: &Table<Peer>) -> Option<u64> {
+    let halves = table.iter().filter_map(|(id, peer)| {
         let Snapshot { role, half, .. } = peer.snapshot();
         (half > 0).then(|| (role, peer.session.since(), Reverse(half), id))
     });
@@ -109,8 +115,8 @@ pub(crate) fn oldest_half(table: &mut Table<Peer>) -> Option<u64> {
 }
 
 /// The peers of a role that have not sent everything, with most of it first.
-pub(crate) fn unsent(table: &mut Table<Peer>, role: Role) -> Vec<u64> {
-    let peers = table.iter_mut().filter(|(_, peer)| peer.role == role);
+pub(crate) fn unsent(table: &Table<Peer>, role: Role) -> Vec<u64> {
+    let peers = table.iter().filter(|(_, peer)| peer.role == role);
     let mut peers: Vec<_> = peers.map(|(id, peer)| (peer.session.backlog_held(), id)).collect();
     peers.retain(|&(held, _)| held > 0);
     peers.sort_unstable_by_key(|&(held, _)| Reverse(held));

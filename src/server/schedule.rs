@@ -10,6 +10,8 @@
 //! next rounds, so shares are fair in bytes. One that leaves some of it loses it, but for a
 //! client that had to stop for the master: it goes on with what was left.
 
+#[cfg(debug_assertions)]
+use std::collections::HashSet;
 use std::collections::VecDeque;
 
 /// Of all ready peers in one turn: some ten milliseconds of tiny frames.
@@ -213,6 +215,13 @@ impl Schedule {
     pub(crate) fn wait(&mut self, id: u64, standing: &mut Standing) {
         standing.place = Place::Waiting;
         self.waiting.push_back(id);
+    }
+
+    /// Who is to be served, and who waits for the master.
+    #[cfg(debug_assertions)]
+    pub(crate) fn listed(&self) -> (HashSet<u64>, HashSet<u64>) {
+        let ready = [&self.arrivals, &self.ready, &self.served];
+        (ready.into_iter().flatten().copied().collect(), self.waiting.iter().copied().collect())
     }
 
     /// Takes those who wait, the longest wait first.

@@ -93,6 +93,11 @@ impl<T> Table<T> {
     }
 
     /// Every connection with its id.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+        self.slab.iter().map(|(_, entry)| (entry.id, &entry.value))
+    }
+
+    /// Every connection with its id.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut T)> {
         self.slab.iter_mut().map(|(_, entry)| (entry.id, &mut entry.value))
     }

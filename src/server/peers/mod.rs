@@ -5,6 +5,8 @@
 //! from what it did. Nobody here decides who gets what: who left is put on a list, for
 //! the server to tell the relay.
 
+#[cfg(debug_assertions)]
+mod check;
 mod sending;
 mod serving;
 
@@ -254,7 +256,7 @@ impl Peers {
     /// the longest first: others want their places. Says how many.
     pub(crate) fn displace(&mut self, most: usize) -> usize {
         let now = self.now;
-        let visitors = self.table.iter_mut().filter(|(_, peer)| {
+        let visitors = self.table.iter().filter(|(_, peer)| {
             peer.is_on_its_way() && now.saturating_duration_since(peer.session.since()) > GRACE
         });
         let mut visitors: Vec<_> = visitors.map(|(id, peer)| (peer.session.since(), id)).collect();
@@ -275,6 +277,8 @@ impl Peers {
 
     /// Looks at each connection's deadlines.
     pub(crate) fn tick(&mut self, keepalive: Duration) {
+        #[cfg(debug_assertions)]
+        self.check();
         for id in self.ids() {
             let now = self.now;
             self.with(id, |peer, _| {
@@ -287,8 +291,8 @@ impl Peers {
         }
     }
 
-    fn ids(&mut self) -> Vec<u64> {
-        self.table.iter_mut().map(|(id, _)| id).collect()
+    fn ids(&self) -> Vec<u64> {
+        self.table.iter().map(|(id, _)| id).collect()
     }
 }
 

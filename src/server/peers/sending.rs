@@ -73,7 +73,7 @@ impl Peers {
     #[cold]
     pub(super) fn bound_memory(&mut self) {
         while let Some(Excess::GuestsHalves | Excess::Halves) = self.bounds.excess(&self.memory) {
-            let Some(id) = memory::oldest_half(&mut self.table) else { break };
+            let Some(id) = memory::oldest_half(&self.table) else { break };
             self.cut(id, Ending::Memory);
         }
         for role in [Role::Guest, Role::Client, Role::Master] {
@@ -98,7 +98,7 @@ impl Peers {
             return;
         }
         let now = self.now;
-        for id in memory::unsent(&mut self.table, role) {
+        for id in memory::unsent(&self.table, role) {
             self.touch(id, |peer, spares| {
                 peer.flush(spares);
                 peer.session.shrink();

@@ -1,0 +1,33 @@
+//! Debug builds compare the sums and lists with what they stand for, so that every test
+//! over sockets checks them too.
+
+use std::collections::HashSet;
+
+use super::Peers;
+use crate::connection::session::Phase;
+use crate::server::memory::Memory;
+use crate::server::schedule::Place;
+
+impl Peers {
+    /// Panics if a sum is wrong, or a peer does not stand where it belongs.
+    pub(super) fn check(&self) {
+        let mut memory = Memory::default();
+        let mut open = 0;
+        let to_flush: HashSet<u64> = self.lists.to_flush.iter().copied().collect();
+        let (ready, waiting) = self.schedule.listed();
+        for (id, peer) in self.table.iter() {
+            memory.add(peer.snapshot());
+            open += usize::from(peer.session.phase() == Phase::Open);
+            assert!(!peer.has_output() || peer.to_flush, "{id}, {peer}: nobody flushes it");
+            assert!(!peer.to_flush || to_flush.contains(&id), "{id}, {peer}: not to be flushed");
+            match peer.standing.place {
+                Place::Idle => assert!(!peer.has_input(), "{id}, {peer}: nobody serves it"),
+                Place::Ready => assert!(ready.contains(&id), "{id}, {peer}: not ready"),
+                Place::Waiting => assert!(waiting.contains(&id), "{id}, {peer}: waits nowhere"),
+                Place::Served => panic!("{id}, {peer}: served between two turns' jobs"),
+            }
+        }
+        assert_eq!(memory, self.memory, "what all peers hold");
+        assert_eq!(open, self.sums.open, "open WebSockets");
+    }
+}
