@@ -17,8 +17,8 @@ impl Server {
             return;
         };
         let places = self.config.limits.max_connections + MASTER_PLACES + HEAD_RESERVE;
-        for accepted in 0..TURN_ACCEPTS {
-            if self.peers.len() >= places && self.peers.displace(TURN_ACCEPTS - accepted) == 0 {
+        for _ in 0..TURN_ACCEPTS {
+            if self.peers.len() >= places && !self.peers.displace() {
                 return listener.rest(now);
             }
             match listener.accept(now) {

@@ -31,7 +31,6 @@ use crate::http::answer::{self, Health};
 use crate::protocol::relay::Relay;
 use crate::server::candidates::Candidates;
 use crate::server::listener::Listener;
-use crate::server::peer::Peer;
 use crate::server::peers::Peers;
 use crate::server::pressure::{Pressure, Verdict};
 use crate::server::schedule::{Budget, LEAST_RECEIVE, Share};
@@ -124,7 +123,7 @@ impl Server {
 
     /// One turn of the loop. False if it was the last.
     fn turn(&mut self, events: &mut Events, buffer: &mut [u8]) -> io::Result<bool> {
-        match self.poll.poll(events, self.time_out(Instant::now())) {
+        match self.poll.poll(events, self.time_out()) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => self.peers.now = Instant::now(),
         }
@@ -148,8 +147,10 @@ impl Server {
         Ok(!self.is_stopped())
     }
 
-    /// How long the next poll may wait.
-    fn time_out(&self, now: Instant) -> Option<Duration> {
+    /// How long the next poll may wait. Counted from this turn's time: no deadline is so
+    /// fine that the length of a turn would matter, and the clock is asked once a turn.
+    fn time_out(&self) -> Option<Duration> {
+        let now = self.peers.now;
         if self.peers.has_work() || self.relay.has_announcements() {
             return Some(Duration::ZERO);
         }
@@ -244,10 +245,7 @@ impl Server {
                     master: self.relay.master().is_some(),
                 };
                 let (answer, now) = (answer::health(&health), self.peers.now);
-                let answer = |peer: &mut Peer, _: &mut _| {
-                    peer.session.answer(&answer, Ending::Answered, now);
-                };
-                self.peers.with(id, answer);
+                self.peers.with(id, |peer, _| peer.session.answer(&answer, Ending::Answered, now));
             }
             Event::Handled => {}
         }
@@ -256,13 +254,9 @@ impl Server {
     fn relay(&mut self, sender: u64, text: &str) {
         let before = self.relay.master();
         self.relay.handle(sender, text, &mut |delivery| self.peers.deliver(delivery));
-        match self.relay.master() {
-            master if master == before => {}
-            Some(_) => {
-                self.candidates.remove(sender);
-                log::info!("{sender} is master now; clients: {}", self.relay.clients().len());
-            }
-            None => {}
+        if self.relay.master() != before && self.relay.master().is_some() {
+            self.candidates.remove(sender);
+            log::info!("{sender} is master now; clients: {}", self.relay.clients().len());
         }
     }
 
@@ -290,9 +284,7 @@ impl Server {
         match self.pressure.review(self.master_backlog(), self.peers.now) {
             Verdict::Unchanged => {}
             Verdict::Release => self.peers.release(),
-            Verdict::Drop(master) => {
-                self.peers.cut(master, Ending::SlowMaster);
-            }
+            Verdict::Drop(master) => self.peers.cut(master, Ending::SlowMaster),
         }
     }
 

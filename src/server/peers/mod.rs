@@ -252,20 +252,18 @@ impl Peers {
         self.with(id, |peer, _| peer.session.close(ending, now));
     }
 
-    /// Drops those that have been on their way in or out for over a second, at most `most`,
-    /// the longest first: others want their places. Says how many.
-    pub(crate) fn displace(&mut self, most: usize) -> usize {
+    /// Drops the one that has been on its way in or out for longest, if that is over a
+    /// second: another wants its place. False if there is none.
+    pub(crate) fn displace(&mut self) -> bool {
         let now = self.now;
-        let visitors = self.table.iter().filter(|(_, peer)| {
-            peer.is_on_its_way() && now.saturating_duration_since(peer.session.since()) > GRACE
-        });
-        let mut visitors: Vec<_> = visitors.map(|(id, peer)| (peer.session.since(), id)).collect();
-        visitors.sort_unstable();
-        visitors.truncate(most);
-        for &(_, id) in &visitors {
-            self.with(id, |peer, _| peer.session.drop_now(Ending::Displaced, now));
+        let visitors = self.table.iter().filter(|(_, peer)| peer.is_on_its_way());
+        let oldest = visitors.map(|(id, peer)| (peer.session.since(), id)).min();
+        let Some((since, id)) = oldest else { return false };
+        if now.saturating_duration_since(since) <= GRACE {
+            return false;
         }
-        visitors.len()
+        self.with(id, |peer, _| peer.session.drop_now(Ending::Displaced, now));
+        true
     }
 
     /// Closes all connections.
