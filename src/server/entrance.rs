@@ -31,6 +31,7 @@ impl Server {
     }
 
     /// Lets a WebSocket in, or refuses it in a full house. A full house must let a master in.
+    #[cold]
     pub(super) fn upgrade(&mut self, id: u64, response: &[u8]) {
         let now = self.peers.now;
         let limit = self.config.limits.max_connections;

@@ -237,26 +237,33 @@ impl Server {
             // What is no UTF-8 is no packet, and neither is an empty text.
             Event::Binary(payload) => self.relay(id, str::from_utf8(&payload).unwrap_or_default()),
             Event::Upgrade(response) => self.upgrade(id, &response),
-            Event::Health => {
-                let health = Health {
-                    uptime_seconds: (self.peers.now - self.started).as_secs(),
-                    connections: self.peers.open(),
-                    clients: self.relay.clients().len(),
-                    master: self.relay.master().is_some(),
-                };
-                let (answer, now) = (answer::health(&health), self.peers.now);
-                self.peers.with(id, |peer, _| peer.session.answer(&answer, Ending::Answered, now));
-            }
+            Event::Health => self.tell_health(id),
             Event::Handled => {}
         }
+    }
+
+    #[cold]
+    fn tell_health(&mut self, id: u64) {
+        let health = Health {
+            uptime_seconds: (self.peers.now - self.started).as_secs(),
+            connections: self.peers.open(),
+            clients: self.relay.clients().len(),
+            master: self.relay.master().is_some(),
+        };
+        let (answer, now) = (answer::health(&health), self.peers.now);
+        self.peers.with(id, |peer, _| peer.session.answer(&answer, Ending::Answered, now));
     }
 
     fn relay(&mut self, sender: u64, text: &str) {
         let before = self.relay.master();
         self.relay.handle(sender, text, &mut |delivery| self.peers.deliver(delivery));
-        if self.relay.master() != before && self.relay.master().is_some() {
-            self.candidates.remove(sender);
-            log::info!("{sender} is master now; clients: {}", self.relay.clients().len());
+        match self.relay.master() {
+            master if master == before => {}
+            None => {}
+            Some(master) => {
+                self.candidates.remove(master);
+                log::info!("{master} is master now; clients: {}", self.relay.clients().len());
+            }
         }
     }
 
