@@ -41,8 +41,8 @@ pub struct Relay {
     /// Clients that have not been told yet that the master left or, if there is one, have
     /// not been sent its offer yet.
     uninformed: BTreeSet<u64>,
-    /// Guests that may not log in: nearly always empty.
-    restricted: BTreeSet<u64>,
+    /// Guests that may not log in: nearly always none, and a few at most.
+    restricted: Vec<u64>,
     /// Connections that sent wrong secrets, and how many: nearly always empty.
     wrong_secrets: HashMap<u64, u8>,
 }
@@ -65,7 +65,7 @@ impl Relay {
             master: None,
             clients: HashSet::default(),
             uninformed: BTreeSet::new(),
-            restricted: BTreeSet::new(),
+            restricted: Vec::new(),
             wrong_secrets: HashMap::new(),
         }
     }
@@ -104,7 +104,7 @@ impl Relay {
     /// Lets a new connection only ping and claim to be master, until it is. If it logs in,
     /// it is closed: its place is for the next master.
     pub fn restrict(&mut self, id: u64) {
-        self.restricted.insert(id);
+        self.restricted.push(id);
     }
 
     /// Whether clients are still owed what all of them are told.
@@ -139,7 +139,7 @@ impl Relay {
     /// The connection has ended, or can no longer receive.
     pub fn leave(&mut self, id: u64, sink: &mut impl FnMut(Delivery<'_>)) {
         self.wrong_secrets.remove(&id);
-        self.restricted.remove(&id);
+        self.restricted.retain(|&restricted| restricted != id);
         if self.clients.remove(&id) {
             self.uninformed.remove(&id);
             self.tell_master_of(self.types.client_left.as_ref(), id, sink);
@@ -169,7 +169,7 @@ impl Relay {
         self.announce(usize::MAX, sink);
         let before = self.master.replace(Master { id: sender, offer: claim.sdp.to_owned() });
         self.clients.remove(&sender);
-        self.restricted.remove(&sender);
+        self.restricted.retain(|&restricted| restricted != sender);
         let renewed = before.as_ref().is_some_and(|master| master.id == sender);
         if !renewed {
             sink(Delivery::Role { id: sender, role: Role::Master });

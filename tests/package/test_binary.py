@@ -22,8 +22,8 @@ def test_is_static(binary):
     assert "interpreter" not in described
 
 
-def test_takes_at_most_one_and_a_half_megabytes(binary):
-    assert binary.stat().st_size <= 1_500_000
+def test_takes_at_most_one_and_a_half_mebibytes(binary):
+    assert binary.stat().st_size <= 3 << 19
 
 
 def test_serves_an_empty_read_only_root_without_privileges(empty_root):
