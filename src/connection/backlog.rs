@@ -67,13 +67,8 @@ impl Backlog {
 
     /// Bytes that are not sent yet.
     #[inline]
-    pub fn len(&self) -> usize {
+    pub fn unsent_len(&self) -> usize {
         self.bytes.len() - self.sent
-    }
-
-    /// Whether all is sent.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Heap bytes in use.
@@ -143,7 +138,7 @@ impl Backlog {
     /// Gives memory back that holds nothing unsent, as far as that is much: to move what is
     /// left leaves a hole in the heap.
     pub fn shrink(&mut self) {
-        if self.sent > self.len() {
+        if self.sent > self.unsent_len() {
             self.clear_sent();
         }
         self.bytes.shrink_to_fit();
@@ -239,6 +234,14 @@ mod tests {
             backlog.advance(sent, &mut Spares::default());
             backlog.cut();
             assert_eq!(backlog.unsent().len(), left, "after {sent}");
+        }
+        // Each spelling of a length, with another frame behind it.
+        for (len, header) in [(125, 2), (126, 4), (65_535, 4), (65_536, 10), (70_003, 10)] {
+            let mut backlog = backlog_of(&[len, 9]);
+            backlog.advance(1, &mut Spares::default());
+            backlog.cut();
+            assert_eq!(backlog.unsent().len(), header + len - 1, "{len}");
+            assert_eq!(backlog.unsent_len(), header + len - 1);
         }
     }
 

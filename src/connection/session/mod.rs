@@ -149,7 +149,7 @@ impl Session {
     /// Bytes that are not sent yet.
     #[inline]
     pub fn backlog_len(&self) -> usize {
-        self.backlog.len()
+        self.backlog.unsent_len()
     }
 
     /// Whether it has received what is not handled yet.
