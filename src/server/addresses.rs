@@ -109,6 +109,15 @@ mod tests {
     }
 
     #[test]
+    fn so_many_over_the_limit_are_told_and_no_more() {
+        let mut addresses = Addresses::new(Some(2));
+        let entered: Vec<_> = (0..12).map(|_| addresses.enter(ip("192.0.2.1"))).collect();
+        assert_eq!(entered[..2], [Entered::Within; 2]);
+        assert_eq!(entered[2..10], [Entered::Over; MOST_ANSWERED]);
+        assert_eq!(entered[10..], [Entered::FarOver; 2]);
+    }
+
+    #[test]
     fn who_leaves_makes_room() {
         let mut addresses = Addresses::new(Some(2));
         assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Within);

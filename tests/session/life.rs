@@ -162,3 +162,24 @@ fn connection_without_a_websocket_gets_no_close_frame() {
     assert_eq!(served.sent(), b"");
     assert_eq!(served.session.phase(), Phase::Ending);
 }
+
+#[test]
+fn connection_is_http_until_it_is_a_websocket() {
+    let mut served = Served::new();
+    assert!(served.session.is_http());
+    served.session.refuse(Refusal::Full, served.now);
+    assert!(served.session.is_http());
+    let mut served = Served::open();
+    assert!(!served.session.is_http());
+    served.session.close(Ending::Stopping, served.now);
+    assert!(!served.session.is_http());
+}
+
+#[test]
+fn first_reason_for_an_ending_counts() {
+    let mut served = Served::open();
+    assert_eq!(served.session.ending(), None);
+    served.session.close(Ending::Silent, served.now);
+    served.session.peer_ended(served.now);
+    assert_eq!(served.session.ending(), Some(Ending::Silent));
+}

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use moss::connection::backlog::{Opcode, Spares};
 use moss::connection::ending::Ending;
 use moss::connection::session::{ENDING_TIMEOUT, Event, HEAD_TIMEOUT, Phase, Session};
+use moss::http::answer::Refusal;
 use moss::settings::config::Config;
 
 const UPGRADE: &[u8] =
