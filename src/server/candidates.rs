@@ -79,6 +79,7 @@ mod tests {
         candidates.add(1, now);
         candidates.add(2, now);
         candidates.add(3, now + MILLISECOND);
+        assert_eq!(candidates.len(), 3);
         candidates.remove(1);
         assert_eq!(candidates.expire(now + PATIENCE - MILLISECOND), None);
         assert_eq!(candidates.expire(now + PATIENCE), Some(2));

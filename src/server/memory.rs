@@ -122,3 +122,84 @@ pub(crate) fn unsent(table: &Table<Peer>, role: Role) -> Vec<u64> {
     peers.sort_unstable_by_key(|&(held, _)| Reverse(held));
     peers.into_iter().map(|(_, id)| id).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::session::Phase;
+
+    const KIB: usize = 1 << 10;
+
+    fn peer(role: Role, held: usize, half: usize) -> Snapshot {
+        Snapshot { phase: Phase::Open, role, held, half }
+    }
+
+    /// What these hold together; each held nothing at first.
+    fn memory(peers: &[Snapshot]) -> Memory {
+        let mut memory = Memory::default();
+        for &peer in peers {
+            memory.replace(Snapshot { held: 0, half: 0, ..peer }, peer);
+        }
+        memory
+    }
+
+    /// Bounds of 8 MiB, with packets of 64 KiB: a mebibyte for guests' halves, two for all.
+    fn bounds() -> Bounds {
+        Bounds { held: 8192 * KIB, packet: 128 * KIB }
+    }
+
+    #[test]
+    fn each_is_counted_as_it_is_now() {
+        let mut sums = memory(&[peer(Role::Guest, 30, 10), peer(Role::Client, 7, 5)]);
+        assert_eq!(sums, Memory { held: 37, guests_halves: 10, clients_halves: 5 });
+        assert_eq!(sums.held(), 37);
+        // A guest logs in with its half packet, and grows.
+        sums.replace(peer(Role::Guest, 30, 10), peer(Role::Client, 40, 12));
+        assert_eq!(sums, Memory { held: 47, guests_halves: 0, clients_halves: 17 });
+        sums.replace(peer(Role::Client, 40, 12), peer(Role::Client, 4, 0));
+        sums.remove(peer(Role::Client, 7, 5));
+        assert_eq!(sums, Memory { held: 4, guests_halves: 0, clients_halves: 0 });
+    }
+
+    #[test]
+    fn guests_halves_have_an_eighth_and_all_a_quarter() {
+        let excess = |guests: usize, clients: usize| {
+            let peers = [
+                peer(Role::Guest, guests * KIB, guests * KIB),
+                peer(Role::Client, clients * KIB, clients * KIB),
+            ];
+            let (bounds, memory) = (bounds(), memory(&peers));
+            let excess = bounds.excess(&memory);
+            // The quick answer never hides an excess.
+            assert!(excess.is_none() || !bounds.are_kept(&memory));
+            excess
+        };
+        assert_eq!(excess(1024, 1024), None);
+        assert_eq!(excess(1025, 0), Some(Excess::GuestsHalves));
+        assert_eq!(excess(1024, 1025), Some(Excess::Halves));
+        assert_eq!(excess(0, 2048), None);
+        assert_eq!(excess(0, 2049), Some(Excess::Halves));
+    }
+
+    #[test]
+    fn unsent_bytes_are_the_last_thing_looked_at() {
+        let unsent = peer(Role::Master, 8192 * KIB, 0);
+        assert_eq!(bounds().excess(&memory(&[unsent])), None);
+        assert!(bounds().are_kept(&memory(&[unsent])));
+        let more = [unsent, peer(Role::Client, 1, 0)];
+        assert_eq!(bounds().excess(&memory(&more)), Some(Excess::Unsent));
+        assert!(!bounds().are_kept(&memory(&more)));
+    }
+
+    #[test]
+    fn one_packet_fits_as_long_as_memory_is_left() {
+        let bounds = Bounds { held: 200 * KIB, packet: 128 * KIB };
+        let half = peer(Role::Guest, 128 * KIB, 128 * KIB);
+        assert_eq!(bounds.excess(&memory(&[half])), None);
+        assert!(bounds.are_kept(&memory(&[half])));
+        let full = [half, peer(Role::Master, 73 * KIB, 0)];
+        assert_eq!(bounds.excess(&memory(&full)), Some(Excess::GuestsHalves));
+        let longer = peer(Role::Client, 129 * KIB, 129 * KIB);
+        assert_eq!(bounds.excess(&memory(&[longer])), Some(Excess::Halves));
+    }
+}
