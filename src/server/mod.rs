@@ -137,9 +137,9 @@ impl Server {
         }
         self.accept();
         self.serve_all(buffer);
-        self.announce();
         self.tick();
         self.tell_departures();
+        self.announce();
         self.peers.flush_all();
         self.review_pressure();
         self.tell_departures();
@@ -310,10 +310,7 @@ impl Server {
     /// Tells clients of a master that came or left: a few of them, as others have to be
     /// served meanwhile.
     fn announce(&mut self) {
-        if self.relay.has_announcements() {
-            self.tell_departures();
-            self.relay.announce(TURN_ANNOUNCEMENTS, &mut |delivery| self.peers.deliver(delivery));
-        }
+        self.relay.announce(TURN_ANNOUNCEMENTS, &mut |delivery| self.peers.deliver(delivery));
     }
 
     fn tell_departures(&mut self) {
