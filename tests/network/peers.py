@@ -21,7 +21,7 @@ SECRET = "only-the-tests-know-it"
 MOSS = "203.0.113.1"
 
 # A limit for a hang: far more than anything takes on a busy machine.
-PATIENCE = 90
+PATIENCE = 240
 
 # What nobody waits for who is near. A fault that lets peers wait for one another makes them
 # wait as long as a cable is pulled, or for a keepalive.
