@@ -16,6 +16,9 @@
 //!
 //!           └────────────── peers ──────────────┘
 //!           └───────────────────────── server ─────────────────────────────┘
+//!  ═══════════════════════════════ world ═══════════════════════════════════
+//!      bytes, new connections, what is ready, signals, the time: asked of
+//!     system (mio)  in the program  │  a simulated network  in a test
 //! ```
 //!
 //! Each folder is a room, and knows only those above it:
@@ -38,12 +41,14 @@
 //! | | `input` | received bytes while they are parsed |
 //! | | `frames` | the short way for plain frames, and tungstenite's for all others |
 //! | | [`backlog`](connection::backlog) | what one connection has not sent yet |
-//! | `server` | [`server`] | the poll loop, signals, the clock |
+//! | `server` | [`world`](server::world) | the seam: what the server asks of the world around it, as a trait |
+//! | | [`system`](server::system) | the world that moss runs in: poll, sockets, signals, clock |
+//! | | [`server`] | the loop: the list of a turn's jobs, and stopping |
 //! | | `entrance` | who may come in: accepting, upgrading, and what a full house does |
 //! | | `addresses` | how many connections each address has |
 //! | | `candidates` | the places that a full house keeps for the next master |
-//! | | `listener` | the listening socket, and its rest when there is no room |
-//! | | [`socket`](server::socket) | one non-blocking TCP stream and its readiness |
+//! | | `listener` | when to accept, and the rest when there is no room |
+//! | | [`socket`](server::socket) | one non-blocking stream and its readiness |
 //! | | [`table`](server::table) | the slab, its ids and tokens |
 //! | | `peer` | one session with its socket |
 //! | | `peers` | all of them, behind one door; how they are served, and sent to |
@@ -53,11 +58,11 @@
 //! | `operate` | [`journal`](operate::journal) | the log |
 //! | | [`probe`](operate::probe) | the question of `moss health` |
 //!
-//! `protocol` and `connection` do not know each other. Only `server` names mio.
+//! `protocol` and `connection` do not know each other. Only [`server::system`] names mio.
 //!
 //! To see how a packet is treated, start at [`protocol::relay::Relay::handle`]; how a
 //! connection is, at [`connection::session::Session`]; in which order things happen, at
-//! `Server::turn`.
+//! [`server::Server::turn`].
 
 pub mod connection;
 pub mod http;

@@ -3,12 +3,13 @@
 use super::Server;
 use crate::connection::ending::Ending;
 use crate::http::answer::Refusal;
+use crate::server::world::World;
 use crate::settings::config::{HEAD_RESERVE, MASTER_PLACES};
 
 /// Connections accepted in one turn.
 const TURN_ACCEPTS: usize = 256;
 
-impl Server {
+impl<W: World> Server<W> {
     /// Accepts those who wait, as far as a turn's budget and the places go.
     pub(super) fn accept(&mut self) {
         let now = self.peers.now;
@@ -21,10 +22,8 @@ impl Server {
             if self.peers.len() >= places && !self.peers.displace() {
                 return listener.rest(now);
             }
-            match listener.accept(now) {
-                Some((stream, address)) => {
-                    self.peers.accept(stream, address, self.poll.registry());
-                }
+            match listener.accept(&mut self.world, now) {
+                Some((stream, address)) => self.peers.accept(stream, address, &mut self.world),
                 None => return,
             }
         }

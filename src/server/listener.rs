@@ -1,55 +1,28 @@
-//! The listening socket, and when it rests.
+//! When to accept: that connections wait, and when the listening socket rests.
 //!
-//! An edge-triggered listener says once that connections wait, so what was not accepted
-//! is remembered. When there is no room or no descriptor it rests, without spinning, and
-//! is tried again when a session ends or after a short while: it would not be reported
-//! by itself.
+//! The socket itself is the world's. It says by an edge, once, that connections wait, so
+//! what was not accepted is remembered. When there is no room or no descriptor it rests,
+//! without spinning, and is tried again when a session ends or after a short while: it
+//! would not be reported by itself.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream};
-use mio::{Interest, Registry, Token};
+use crate::server::world::World;
 
 /// How long a listener without room rests at most.
 const REST: Duration = Duration::from_millis(100);
 
-/// Connections that the kernel completes ahead of us: enough for a whole house that
-/// reconnects at once (the kernel caps it by `net.core.somaxconn`).
-const QUEUE: i32 = 4096;
-
-/// The listening socket.
-#[derive(Debug)]
+/// What is known of the listening socket.
+#[derive(Debug, Default)]
 pub(crate) struct Listener {
-    socket: TcpListener,
     /// Connections may wait.
     pending: bool,
     rests_until: Option<Instant>,
 }
 
 impl Listener {
-    /// Listens, with what every accepted connection inherits: no delay of small packets.
-    ///
-    /// # Errors
-    /// The address can't be listened on.
-    pub(crate) fn bind(address: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
-        let mut socket = TcpListener::bind(address)?;
-        rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
-        // A second call only deepens the queue.
-        rustix::net::listen(&socket, QUEUE)?;
-        registry.register(&mut socket, token, Interest::READABLE)?;
-        Ok(Self { socket, pending: false, rests_until: None })
-    }
-
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// The kernel does not tell.
-    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
-    }
-
     /// An event said that connections wait.
     pub(crate) fn note(&mut self) {
         self.pending = true;
@@ -71,12 +44,16 @@ impl Listener {
     }
 
     /// Accepts one connection; nothing if none waits or the listener has to rest.
-    pub(crate) fn accept(&mut self, now: Instant) -> Option<(TcpStream, IpAddr)> {
+    pub(crate) fn accept<W: World>(
+        &mut self,
+        world: &mut W,
+        now: Instant,
+    ) -> Option<(W::Stream, IpAddr)> {
         loop {
-            match self.socket.accept() {
+            match world.accept() {
                 Ok((stream, address)) => {
                     self.rests_until = None;
-                    return Some((stream, address.ip().to_canonical()));
+                    return Some((stream, address.to_canonical()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.pending = false;

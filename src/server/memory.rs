@@ -11,6 +11,7 @@ use std::cmp::Reverse;
 use crate::protocol::relay::Role;
 use crate::server::peer::{Peer, Snapshot};
 use crate::server::table::Table;
+use crate::server::world::World;
 use crate::settings::config::Limits;
 
 /// Heap bytes of all peers.
@@ -106,7 +107,7 @@ impl Bounds {
 
 /// The peer that has to go for a message that is not whole: a guest, if there is one, and
 /// of those the one that has held it for longest.
-pub(crate) fn oldest_half(table: &Table<Peer>) -> Option<u64> {
+pub(crate) fn oldest_half<W: World>(table: &Table<Peer<W>>) -> Option<u64> {
     let halves = table.iter().filter_map(|(id, peer)| {
         let Snapshot { role, half, .. } = peer.snapshot();
         (half > 0).then(|| (role, peer.session.since(), Reverse(half), id))
@@ -115,7 +116,7 @@ pub(crate) fn oldest_half(table: &Table<Peer>) -> Option<u64> {
 }
 
 /// The peers of a role that have not sent everything, with most of it first.
-pub(crate) fn unsent(table: &Table<Peer>, role: Role) -> Vec<u64> {
+pub(crate) fn unsent<W: World>(table: &Table<Peer<W>>, role: Role) -> Vec<u64> {
     let peers = table.iter().filter(|(_, peer)| peer.role == role);
     let mut peers: Vec<_> = peers.map(|(id, peer)| (peer.session.backlog_held(), id)).collect();
     peers.retain(|&(held, _)| held > 0);

@@ -1,9 +1,12 @@
 //! The poll loop: everything that happens, happens in a turn of it.
 //!
-//! `Server::turn` reads as the list of a turn's jobs, in their order. This file owns
-//! the poll, the signals and the clock (`now` is asked for after each poll and handed
-//! down), and decides who is read. It alone holds both the relay and the connections, and
-//! carries packets from one to the others.
+//! [`Server::turn`] reads as the list of a turn's jobs, in their order. This file decides
+//! who is read, and says what time it is (`now` is asked for after each wait and handed
+//! down). It alone holds both the relay and the connections, and carries packets from one
+//! to the others.
+//!
+//! All that the server asks of what is around it goes through one trait, [`World`].
+//! [`system`] is the world that moss runs in; a test may bring a simulated one.
 
 mod addresses;
 mod candidates;
@@ -15,15 +18,13 @@ mod peers;
 mod pressure;
 mod schedule;
 pub mod socket;
+pub mod system;
 pub mod table;
+pub mod world;
 
-use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-
-use mio::{Events, Interest, Poll, Token};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook_mio::v1_0::Signals;
+use std::{io, mem};
 
 use crate::connection::ending::Ending;
 use crate::connection::session::Event;
@@ -34,7 +35,8 @@ use crate::server::listener::Listener;
 use crate::server::peers::Peers;
 use crate::server::pressure::{Pressure, Verdict};
 use crate::server::schedule::{Budget, LEAST_RECEIVE, Share};
-use crate::server::table::FIRST_FREE_TOKEN;
+use crate::server::system::System;
+use crate::server::world::{Ready, World};
 use crate::settings::config::{Config, Limits};
 
 /// The receive buffer that all connections share; one receive takes no more.
@@ -57,16 +59,12 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Deadlines have a grain of a second.
 const TICK: Duration = Duration::from_secs(1);
 
-const LISTENER: Token = Token(FIRST_FREE_TOKEN);
-const SIGNALS: Token = Token(FIRST_FREE_TOKEN + 1);
-
 /// A moss that listens.
-pub struct Server {
-    poll: Poll,
-    signals: Signals,
+pub struct Server<W: World> {
+    world: W,
     /// Gone once moss is stopping.
     listener: Option<Listener>,
-    peers: Peers,
+    peers: Peers<W>,
     relay: Relay,
     pressure: Pressure,
     candidates: Candidates,
@@ -74,32 +72,18 @@ pub struct Server {
     started: Instant,
     next_tick: Instant,
     stops_at: Option<Instant>,
+    /// [`RECEIVE_BYTES`] long, and empty while somebody is served.
+    buffer: Vec<u8>,
 }
 
-impl Server {
+impl Server<System> {
     /// Listens, and catches SIGTERM and SIGINT from now on.
     ///
     /// # Errors
     /// The address can't be listened on, or the system gives no poll or no signals.
     pub fn bind(config: Config) -> io::Result<Self> {
-        let poll = Poll::new()?;
-        let mut signals = Signals::new([SIGTERM, SIGINT])?;
-        poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
-        let listener = Listener::bind(config.listen, poll.registry(), LISTENER)?;
-        let now = Instant::now();
-        Ok(Self {
-            poll,
-            signals,
-            listener: Some(listener),
-            peers: Peers::new(&config.limits, RECEIVE_BYTES, now),
-            relay: Relay::new(&config),
-            candidates: Candidates::default(),
-            pressure: Pressure::new(most_for_master(&config.limits), config.keepalive / 2),
-            config,
-            started: now,
-            next_tick: now,
-            stops_at: None,
-        })
+        let system = System::bind(config.listen)?;
+        Ok(Self::new(config, system))
     }
 
     /// Where moss listens.
@@ -107,36 +91,63 @@ impl Server {
     /// # Errors
     /// The kernel does not tell, or moss is stopping.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.as_ref().ok_or(io::ErrorKind::NotConnected)?.address()
+        self.world.address()
+    }
+}
+
+impl<W: World> Server<W> {
+    /// A moss in a world that listens already; where, is the world's concern:
+    /// [`Config::listen`] is not looked at.
+    pub fn new(config: Config, mut world: W) -> Self {
+        let now = world.now();
+        Self {
+            listener: Some(Listener::default()),
+            peers: Peers::new(&config.limits, world.random(), RECEIVE_BYTES, now),
+            relay: Relay::new(&config),
+            candidates: Candidates::default(),
+            pressure: Pressure::new(most_for_master(&config.limits), config.keepalive / 2),
+            world,
+            config,
+            started: now,
+            next_tick: now,
+            stops_at: None,
+            buffer: vec![0; RECEIVE_BYTES],
+        }
     }
 
     /// Serves until a signal ends it.
     ///
     /// # Errors
-    /// The poll itself fails; no peer can bring that about.
+    /// The wait itself fails; no peer can bring that about.
     pub fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(1024);
-        let mut buffer = vec![0; RECEIVE_BYTES];
-        while self.turn(&mut events, &mut buffer)? {}
+        while self.turn()? {}
         Ok(())
     }
 
-    /// One turn of the loop. False if it was the last.
-    fn turn(&mut self, events: &mut Events, buffer: &mut [u8]) -> io::Result<bool> {
-        match self.poll.poll(events, self.time_out()) {
+    /// One turn of the loop: waits, and does all that is to be done then. False if it was
+    /// the last.
+    ///
+    /// # Errors
+    /// The wait itself fails; no peer can bring that about.
+    pub fn turn(&mut self) -> io::Result<bool> {
+        match self.world.wait(self.time_out()) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => self.peers.now = Instant::now(),
+            _ => self.peers.now = self.world.now(),
         }
-        for event in &*events {
-            match event.token() {
-                LISTENER => self.listener.iter_mut().for_each(Listener::note),
-                SIGNALS if self.stop_again() => return Ok(false),
-                SIGNALS => {}
-                _ => self.peers.note(event),
-            }
+        let mut signal = false;
+        self.world.ready(|ready| match ready {
+            Ready::Listener => self.listener.iter_mut().for_each(Listener::note),
+            Ready::Signal => signal = true,
+            Ready::Stream { token, readiness } => self.peers.note(token, readiness),
+        });
+        if signal && self.stop_again() {
+            return Ok(false);
         }
         self.accept();
-        self.serve_all(buffer);
+        // Taken out, as what it holds is handled by all of `self`.
+        let mut buffer = mem::take(&mut self.buffer);
+        self.serve_all(&mut buffer);
+        self.buffer = buffer;
         self.tick();
         self.tell_departures();
         self.announce();
@@ -147,7 +158,12 @@ impl Server {
         Ok(!self.is_stopped())
     }
 
-    /// How long the next poll may wait. Counted from this turn's time: no deadline is so
+    /// Heap bytes that all sessions hold; `MOSS_MAX_MEMORY_BYTES` bounds them.
+    pub fn held(&self) -> usize {
+        self.peers.held()
+    }
+
+    /// How long the next wait may be. Counted from this turn's time: no deadline is so
     /// fine that the length of a turn would matter, and the clock is asked once a turn.
     fn time_out(&self) -> Option<Duration> {
         let now = self.peers.now;
@@ -158,7 +174,6 @@ impl Server {
         let accept = self.listener.as_ref().and_then(|listener| listener.next_try(now));
         let times = [tick, accept, self.pressure.deadline(), self.stops_at];
         let next = times.into_iter().flatten().min()?;
-        // The kernel counts milliseconds, and mio rounds up: never too early.
         Some(next.saturating_duration_since(now))
     }
 
@@ -325,13 +340,14 @@ impl Server {
 
     /// A signal came. True if it is the second one.
     fn stop_again(&mut self) -> bool {
-        for _ in self.signals.pending() {
+        for _ in 0..self.world.signals() {
             if self.stops_at.is_some() {
                 return true;
             }
             log::info!("stopping");
             self.stops_at = Some(self.peers.now + STOP_TIMEOUT);
             self.listener = None;
+            self.world.stop_listening();
             self.peers.close_all(Ending::Stopping);
         }
         false

@@ -9,11 +9,12 @@ use crate::connection::session::{Phase, Session};
 use crate::protocol::relay::Role;
 use crate::server::schedule::Standing;
 use crate::server::socket::Socket;
+use crate::server::world::World;
 
 /// One connection.
 #[derive(Debug)]
-pub(crate) struct Peer {
-    pub(crate) socket: Socket,
+pub(crate) struct Peer<W: World> {
+    pub(crate) socket: Socket<W>,
     pub(crate) session: Session,
     /// Whose connection it is.
     pub(crate) address: IpAddr,
@@ -41,10 +42,10 @@ pub(crate) struct Snapshot {
     pub(crate) half: usize,
 }
 
-impl Peer {
+impl<W: World> Peer<W> {
     /// A connection that was just accepted.
     pub(crate) fn new(
-        socket: Socket,
+        socket: Socket<W>,
         session: Session,
         address: IpAddr,
         standing: Standing,
@@ -134,7 +135,7 @@ impl Peer {
 }
 
 /// As the log names it.
-impl fmt::Display for Peer {
+impl<W: World> fmt::Display for Peer<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let role = match (self.session.is_http(), self.role) {
             (true, _) => "visitor",

@@ -1,19 +1,17 @@
 //! One non-blocking TCP stream, and what its readiness means.
 //!
-//! mio reports edges: a stream is reported again only after it has been drained (or
+//! Readiness comes as edges: a stream is reported again only after it has been drained (or
 //! filled). So what was reported is remembered here until a system call shows that it
 //! is over. Neither `receive` nor `send` ever makes a call that must fail.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::Shutdown;
 
-use mio::event::Event;
-use mio::net::TcpStream;
+use crate::server::world::{Readiness, World};
 
 /// A TCP stream with its readiness.
 #[derive(Debug)]
-pub struct Socket {
-    stream: TcpStream,
+pub struct Socket<W: World> {
+    stream: W::Stream,
     readable: bool,
     writable: bool,
     /// The peer may have ended: a short read is no proof of a drained stream then.
@@ -36,9 +34,9 @@ pub enum Received {
     Broken,
 }
 
-impl Socket {
+impl<W: World> Socket<W> {
     /// A stream that is registered for reading and writing. A fresh one can be written.
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: W::Stream) -> Self {
         Self {
             stream,
             readable: false,
@@ -51,10 +49,10 @@ impl Socket {
 
     /// Remembers what an event says. Its flags are hints: an error or an end is only
     /// believed when a read meets it, after all the bytes before it.
-    pub fn note(&mut self, event: &Event) {
-        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-        self.writable |= !self.broken && (event.is_writable() || event.is_write_closed());
-        self.ending |= event.is_read_closed() || event.is_error();
+    pub fn note(&mut self, event: Readiness) {
+        self.readable |= event.readable || event.read_closed || event.error;
+        self.writable |= !self.broken && (event.writable || event.write_closed);
+        self.ending |= event.read_closed || event.error;
     }
 
     /// Whether [`receive`](Self::receive) may find something.
@@ -137,7 +135,7 @@ impl Socket {
         if !self.shut_down {
             self.shut_down = true;
             // It fails only where the peer has gone first.
-            let _ = self.stream.shutdown(Shutdown::Write);
+            let _ = W::shut_down(&self.stream);
         }
     }
 }

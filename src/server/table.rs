@@ -6,10 +6,8 @@
 //! or a packet from the network may still carry the id of a connection that is gone:
 //! every look-up compares all 64 bits and finds nothing.
 //!
-//! The serial starts at a random number, so that ids differ from those of the last
-//! start of moss too, and an answer that comes too late reaches nobody.
-
-use std::hash::{BuildHasher, Hasher, RandomState};
+//! The serial starts at a number that the caller took at random, so that ids differ from
+//! those of the last start of moss too, and an answer that comes too late reaches nobody.
 
 use slab::Slab;
 
@@ -35,11 +33,9 @@ struct Entry<T> {
 }
 
 impl<T> Table<T> {
-    /// No connections, and ids that start anywhere.
-    pub fn new() -> Self {
-        // The standard library seeds its hash maps at random: randomness enough for
-        // "unlike last time", without a dependency.
-        Self { slab: Slab::new(), serial: RandomState::new().build_hasher().finish() }
+    /// No connections yet; the first one's id has this `serial`.
+    pub fn new(serial: u64) -> Self {
+        Self { slab: Slab::new(), serial }
     }
 
     /// The number of connections.
@@ -103,12 +99,6 @@ impl<T> Table<T> {
     }
 }
 
-impl<T> Default for Table<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 fn slot(id: u64) -> usize {
     (id & ((1 << SLOT_BITS) - 1)) as usize
 }
@@ -123,7 +113,7 @@ mod tests {
 
     #[test]
     fn reused_slot_gets_another_id() {
-        let mut table = Table::new();
+        let mut table = Table::new(7);
         let first = insert(&mut table, 'a');
         assert_eq!(table.remove(first), Some('a'));
         let second = insert(&mut table, 'b');
@@ -137,16 +127,15 @@ mod tests {
     }
 
     #[test]
-    fn two_starts_give_different_ids() {
-        let first = insert(&mut Table::new(), 'a');
-        let second = insert(&mut Table::new(), 'a');
+    fn ids_differ_with_the_first_serial() {
+        let first = insert(&mut Table::new(7), 'a');
+        let second = insert(&mut Table::new(8), 'a');
         assert_ne!(first, second);
     }
 
     #[test]
     fn serial_wraps_without_a_panic() {
-        let mut table = Table::new();
-        table.serial = u64::MAX;
+        let mut table = Table::new(u64::MAX);
         let last = insert(&mut table, 'a');
         let first = insert(&mut table, 'b');
         assert_eq!((table.get(last), table.get(first)), (Some(&'a'), Some(&'b')));
@@ -154,7 +143,7 @@ mod tests {
 
     #[test]
     fn failed_insert_leaves_nothing() {
-        let mut table: Table<char> = Table::new();
+        let mut table: Table<char> = Table::new(7);
         assert_eq!(table.insert_with(|_| Err("no")), Err("no"));
         assert!(table.is_empty());
     }

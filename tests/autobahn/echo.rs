@@ -13,6 +13,7 @@ use moss::connection::backlog::{Opcode, Spares};
 use moss::connection::ending::Ending;
 use moss::connection::session::{Event, Phase, Session};
 use moss::server::socket::{Received, Socket};
+use moss::server::system::System;
 use moss::server::table::Table;
 use moss::settings::config::Config;
 
@@ -25,7 +26,7 @@ const KEEPALIVE: Duration = Duration::from_secs(600);
 const LISTENER: Token = Token(usize::MAX - 1);
 
 struct Peer {
-    socket: Socket,
+    socket: Socket<System>,
     session: Session,
 }
 
@@ -38,7 +39,7 @@ fn main() -> io::Result<()> {
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     println!("listening on {}", listener.local_addr()?);
 
-    let mut peers: Table<Peer> = Table::new();
+    let mut peers: Table<Peer> = Table::new(0);
     let mut events = Events::with_capacity(64);
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -52,7 +53,7 @@ fn main() -> io::Result<()> {
             } else if let Some(id) = peers.id_of_token(event.token().0)
                 && let Some(peer) = peers.get_mut(id)
             {
-                peer.socket.note(event);
+                peer.socket.note(event.into());
                 receive(peer, &mut buffer, &config, now);
                 send(peer, now);
             }

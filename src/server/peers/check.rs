@@ -7,8 +7,9 @@ use super::Peers;
 use crate::connection::session::Phase;
 use crate::server::memory::Memory;
 use crate::server::schedule::Place;
+use crate::server::world::World;
 
-impl Peers {
+impl<W: World> Peers<W> {
     /// Panics if a sum is wrong, or a peer does not stand where it belongs.
     pub(super) fn check(&self) {
         let mut memory = Memory::default();

@@ -10,12 +10,9 @@ mod check;
 mod sending;
 mod serving;
 
+use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
-
-use mio::event::Event;
-use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
 
 use crate::connection::backlog::Spares;
 use crate::connection::ending::Ending;
@@ -27,6 +24,7 @@ use crate::server::peer::{Peer, Snapshot};
 use crate::server::schedule::{Place, Schedule, Standing};
 use crate::server::socket::Socket;
 use crate::server::table::Table;
+use crate::server::world::{Readiness, World};
 use crate::settings::config::Limits;
 
 /// How long a connection may be on its way in or out when others want its place.
@@ -34,8 +32,8 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// All connections.
 #[derive(Debug)]
-pub(crate) struct Peers {
-    table: Table<Peer>,
+pub(crate) struct Peers<W: World> {
+    table: Table<Peer<W>>,
     addresses: Addresses,
     /// Unsent bytes of one peer.
     max_backlog: usize,
@@ -70,11 +68,12 @@ struct Sums {
     ended: usize,
 }
 
-impl Peers {
-    /// None yet; one call receives at most `largest_receive` bytes.
-    pub(crate) fn new(limits: &Limits, largest_receive: usize, now: Instant) -> Self {
+impl<W: World> Peers<W> {
+    /// None yet, and ids from this `serial` on; one call receives at most `largest_receive`
+    /// bytes.
+    pub(crate) fn new(limits: &Limits, serial: u64, largest_receive: usize, now: Instant) -> Self {
         Self {
-            table: Table::new(),
+            table: Table::new(serial),
             addresses: Addresses::new(limits.max_connections_per_address),
             now,
             schedule: Schedule::new(limits.max_memory_bytes, largest_receive),
@@ -143,7 +142,7 @@ impl Peers {
     pub(crate) fn with<R>(
         &mut self,
         id: u64,
-        act: impl FnOnce(&mut Peer, &mut Spares) -> R,
+        act: impl FnOnce(&mut Peer<W>, &mut Spares) -> R,
     ) -> Option<R> {
         let result = self.touch(id, act)?;
         if !self.bounds.are_kept(&self.memory) {
@@ -154,7 +153,7 @@ impl Peers {
 
     /// The door without the bound on all memory, which itself comes in here.
     #[inline]
-    fn touch<R>(&mut self, id: u64, act: impl FnOnce(&mut Peer, &mut Spares) -> R) -> Option<R> {
+    fn touch<R>(&mut self, id: u64, act: impl FnOnce(&mut Peer<W>, &mut Spares) -> R) -> Option<R> {
         let peer = self.table.get_mut(id)?;
         let before = peer.snapshot();
         let result = act(peer, &mut self.spares);
@@ -205,7 +204,7 @@ impl Peers {
 
     /// Adds a connection that was just accepted, or refuses it where its address has too
     /// many. One that can't be registered is closed by dropping it.
-    pub(crate) fn accept(&mut self, mut stream: TcpStream, address: IpAddr, registry: &Registry) {
+    pub(crate) fn accept(&mut self, mut stream: W::Stream, address: IpAddr, world: &mut W) {
         let entered = self.addresses.enter(address);
         if entered == Entered::FarOver {
             log::debug!("visitor at {address}: per-address, dropped");
@@ -214,9 +213,8 @@ impl Peers {
         let session = Session::new(self.now);
         let standing = Standing::new(&self.schedule);
         let added = self.table.insert_with(|id| {
-            let token = Token(id as usize);
-            registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-            std::io::Result::Ok(Peer::new(Socket::new(stream), session, address, standing))
+            world.register(&mut stream, id as usize)?;
+            io::Result::Ok(Peer::new(Socket::new(stream), session, address, standing))
         });
         match added {
             Ok(id) => {
@@ -234,9 +232,9 @@ impl Peers {
     }
 
     /// Remembers what a poll event says.
-    pub(crate) fn note(&mut self, event: &Event) {
-        if let Some(id) = self.table.id_of_token(event.token().0) {
-            self.with(id, |peer, _| peer.socket.note(event));
+    pub(crate) fn note(&mut self, token: usize, readiness: Readiness) {
+        if let Some(id) = self.table.id_of_token(token) {
+            self.with(id, |peer, _| peer.socket.note(readiness));
         }
     }
 
@@ -297,7 +295,7 @@ impl Peers {
 /// Keeps a peer's backlog within `limit` bytes: above it, what is queued is sent now; if
 /// that does not help, the peer is dropped, so that nobody waits for it.
 #[cold]
-fn bound_backlog(peer: &mut Peer, spares: &mut Spares, limit: usize, now: Instant) {
+fn bound_backlog<W: World>(peer: &mut Peer<W>, spares: &mut Spares, limit: usize, now: Instant) {
     // The master's clients are held back above the limit; what moss itself has to tell it
     // may go on top, but not without end.
     let limit = if peer.was_master { 2 * limit } else { limit };
@@ -309,14 +307,14 @@ fn bound_backlog(peer: &mut Peer, spares: &mut Spares, limit: usize, now: Instan
     }
 }
 
-fn cut(peer: &mut Peer, ending: Ending, now: Instant) {
+fn cut<W: World>(peer: &mut Peer<W>, ending: Ending, now: Instant) {
     if peer.session.phase() != Phase::Ending {
         peer.session.cut(ending, now);
     }
 }
 
 /// One line for each connection that ends, with the word for the reason.
-fn tell_of_ending(id: u64, peer: &Peer) {
+fn tell_of_ending<W: World>(id: u64, peer: &Peer<W>) {
     let Some(ending) = peer.session.ending() else { return };
     let word = ending.word();
     match ending.code() {

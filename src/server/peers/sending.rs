@@ -10,8 +10,9 @@ use crate::protocol::packet::Outgoing;
 use crate::protocol::relay::{Delivery, Expulsion, Role};
 use crate::server::memory::{self, Excess};
 use crate::server::peer::Peer;
+use crate::server::world::World;
 
-impl Peers {
+impl<W: World> Peers<W> {
     /// Hands over what the relay decided.
     pub(crate) fn deliver(&mut self, delivery: Delivery<'_>) {
         match delivery {
@@ -93,7 +94,7 @@ impl Peers {
 
     /// As long as too much is held: sends and gives back what can be, peer by peer, and
     /// does `more` to those for whom that is not enough.
-    fn give_up_unsent(&mut self, role: Role, more: impl Fn(&mut Peer, Instant)) {
+    fn give_up_unsent(&mut self, role: Role, more: impl Fn(&mut Peer<W>, Instant)) {
         if self.bounds.excess(&self.memory).is_none() {
             return;
         }

@@ -4,8 +4,9 @@ use super::Peers;
 use crate::connection::session::Input;
 use crate::server::schedule::{Budget, Place, Share};
 use crate::server::socket::Received;
+use crate::server::world::World;
 
-impl Peers {
+impl<W: World> Peers<W> {
     /// The share of each peer that is ready now.
     pub(crate) fn share(&self) -> Share {
         self.schedule.share()

@@ -1,0 +1,153 @@
+//! The world that moss runs in: mio's poll, TCP sockets, signals and the system's clock.
+//!
+//! Nobody else names mio. Nothing is decided here: each method is the call of its name, so
+//! that what a test with a simulated world leaves out is no more than this file.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+use std::{fmt, io};
+
+use mio::event::Event;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+use crate::server::table::FIRST_FREE_TOKEN;
+use crate::server::world::{Readiness, Ready, World};
+
+/// Connections that the kernel completes ahead of us: enough for a whole house that
+/// reconnects at once (the kernel caps it by `net.core.somaxconn`).
+const QUEUE: i32 = 4096;
+
+/// Events of one wait; those that are left come with the next.
+const EVENTS: usize = 1024;
+
+const LISTENER: Token = Token(FIRST_FREE_TOKEN);
+const SIGNALS: Token = Token(FIRST_FREE_TOKEN + 1);
+
+/// The operating system, as far as a server needs it.
+pub struct System {
+    poll: Poll,
+    events: Events,
+    signals: Signals,
+    /// Gone once nobody is to be accepted any more.
+    listener: Option<TcpListener>,
+}
+
+impl System {
+    /// Listens, and catches SIGTERM and SIGINT from now on. Every accepted connection
+    /// inherits the listener's options: no delay of small packets.
+    ///
+    /// # Errors
+    /// The address can't be listened on, or the system gives no poll or no signals.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        let mut listener = TcpListener::bind(address)?;
+        rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
+        // A second call only deepens the queue.
+        rustix::net::listen(&listener, QUEUE)?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let events = Events::with_capacity(EVENTS);
+        Ok(Self { poll, events, signals, listener: Some(listener) })
+    }
+
+    /// Where moss listens.
+    ///
+    /// # Errors
+    /// The kernel does not tell, or nobody is accepted any more.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener()?.local_addr()
+    }
+
+    fn listener(&self) -> io::Result<&TcpListener> {
+        self.listener.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl World for System {
+    type Stream = TcpStream;
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn wait(&mut self, time_out: Option<Duration>) -> io::Result<()> {
+        // The kernel counts milliseconds, and mio rounds up: never too early.
+        self.poll.poll(&mut self.events, time_out)
+    }
+
+    fn ready(&self, mut note: impl FnMut(Ready)) {
+        for event in &self.events {
+            note(match event.token() {
+                LISTENER => Ready::Listener,
+                SIGNALS => Ready::Signal,
+                Token(token) => Ready::Stream { token, readiness: event.into() },
+            });
+        }
+    }
+
+    fn accept(&mut self) -> io::Result<(TcpStream, IpAddr)> {
+        let (stream, address) = self.listener()?.accept()?;
+        Ok((stream, address.ip()))
+    }
+
+    fn register(&mut self, stream: &mut TcpStream, token: usize) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(stream, Token(token), interest)
+    }
+
+    fn shut_down(stream: &TcpStream) -> io::Result<()> {
+        stream.shutdown(Shutdown::Write)
+    }
+
+    fn stop_listening(&mut self) {
+        self.listener = None;
+    }
+
+    fn signals(&mut self) -> usize {
+        self.signals.pending().count()
+    }
+
+    fn random(&mut self) -> u64 {
+        random()
+    }
+}
+
+/// Not derived, as the signals have none. What holds a stream derives its own from it.
+impl fmt::Debug for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("System").field("listener", &self.listener).finish_non_exhaustive()
+    }
+}
+
+impl From<&Event> for Readiness {
+    fn from(event: &Event) -> Self {
+        Self {
+            readable: event.is_readable(),
+            writable: event.is_writable(),
+            read_closed: event.is_read_closed(),
+            write_closed: event.is_write_closed(),
+            error: event.is_error(),
+        }
+    }
+}
+
+/// The standard library seeds its hash maps at random: randomness enough for "unlike last
+/// time", without a dependency.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_starts_give_different_numbers() {
+        assert_ne!(random(), random());
+    }
+}
