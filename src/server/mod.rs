@@ -190,8 +190,15 @@ impl<W: World> Server<W> {
         let packet = self.config.limits.max_packet_bytes as i64;
         let small = (packet / SLOW_PART).max(LEAST_SLOW_SHARE);
         let mut budget = Budget::turn();
+        let whole = budget;
         while !budget.is_spent() {
-            let Some(id) = self.peers.next_ready() else { break };
+            let Some(id) = self.peers.next_ready() else {
+                // A round in which all who are ready still owe their share is over at once.
+                if budget == whole && self.peers.has_ready() {
+                    continue;
+                }
+                break;
+            };
             let mut share = share;
             if slow && self.relay.is_client(id) {
                 share.budget.bytes = share.budget.bytes.min(small);

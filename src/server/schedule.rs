@@ -144,6 +144,11 @@ impl Schedule {
         !(self.arrivals.is_empty() && self.ready.is_empty() && self.served.is_empty())
     }
 
+    /// Whether anybody is to be served in this round or the next.
+    pub(crate) fn has_ready(&self) -> bool {
+        !(self.ready.is_empty() && self.served.is_empty())
+    }
+
     /// Puts a peer on the list where it belongs; `arrival`: its request head is not whole.
     pub(crate) fn ready(&mut self, id: u64, standing: &mut Standing, arrival: bool) {
         standing.place = Place::Ready;

@@ -22,6 +22,11 @@ impl<W: World> Peers<W> {
         self.schedule.next_ready()
     }
 
+    /// Whether anybody is to be served.
+    pub(crate) fn has_ready(&self) -> bool {
+        self.schedule.has_ready()
+    }
+
     /// Begins to serve a peer, and says what it may spend. Nothing if it is not to be
     /// served now.
     pub(crate) fn begin(&mut self, id: u64, share: Budget) -> Option<Budget> {
