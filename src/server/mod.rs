@@ -71,6 +71,8 @@ pub struct Server<W: World> {
     config: Config,
     started: Instant,
     next_tick: Instant,
+    /// How long moss has stood still in all.
+    stood_still: Duration,
     stops_at: Option<Instant>,
     /// [`RECEIVE_BYTES`] long, and empty while somebody is served.
     buffer: Vec<u8>,
@@ -110,6 +112,7 @@ impl<W: World> Server<W> {
             config,
             started: now,
             next_tick: now,
+            stood_still: Duration::ZERO,
             stops_at: None,
             buffer: vec![0; RECEIVE_BYTES],
         }
@@ -130,9 +133,10 @@ impl<W: World> Server<W> {
     /// # Errors
     /// The wait itself fails; no peer can bring that about.
     pub fn turn(&mut self) -> io::Result<bool> {
-        match self.world.wait(self.time_out()) {
+        let time_out = self.time_out();
+        match self.world.wait(time_out) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => self.peers.now = self.world.now(),
+            _ => self.peers.now = self.time_after(time_out),
         }
         let mut signal = false;
         self.world.ready(|ready| match ready {
@@ -161,6 +165,21 @@ impl<W: World> Server<W> {
     /// Heap bytes that all sessions hold; `MOSS_MAX_MEMORY_BYTES` bounds them.
     pub fn held(&self) -> usize {
         self.peers.held()
+    }
+
+    /// The time after a wait, without that in which moss itself stood still: its machine slept,
+    /// or somebody stopped it. It could hear nobody meanwhile, so no deadline counts it.
+    fn time_after(&mut self, time_out: Option<Duration>) -> Instant {
+        let now = self.world.now() - self.stood_still;
+        let late = time_out.map_or(Duration::ZERO, |time_out| {
+            now.saturating_duration_since(self.peers.now + time_out)
+        });
+        if late < TICK {
+            return now;
+        }
+        // How much of the wait was one is not known: none of it counts.
+        self.stood_still += now - self.peers.now;
+        self.peers.now
     }
 
     /// How long the next wait may be. Counted from this turn's time: no deadline is so

@@ -340,7 +340,7 @@ impl Session {
                 if silence >= keepalive && !self.pinged {
                     self.pinged = true;
                     if silence >= 2 * keepalive {
-                        // moss itself stood still (stopped, frozen): it must ask first.
+                        // Nobody looked in time: moss was late. It must ask first.
                         self.heard += silence - keepalive;
                     }
                     self.queue(Opcode::Ping, 0);
