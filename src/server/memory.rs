@@ -2,9 +2,10 @@
 //!
 //! First there are messages that are not whole: those of all but the master have a limit
 //! of their own, and those of guests, who proved nothing, half of it. Above it, the peer
-//! goes that has held its half for longest. Only then are unsent bytes looked at, and
-//! guests pay for them before clients do, and the master last. So a stranger's bytes cost
-//! neither the master nor a client its place.
+//! goes that has held its half for longest. Only then is all the rest looked at: unsent
+//! bytes, and received frames that wait for their turn. Guests pay for those before clients
+//! do, and the master last. So a stranger's bytes cost neither the master nor a client its
+//! place.
 
 use std::cmp::Reverse;
 
@@ -115,10 +116,10 @@ pub(crate) fn oldest_half<W: World>(table: &Table<Peer<W>>) -> Option<u64> {
     halves.min().map(|(_, _, _, id)| id)
 }
 
-/// The peers of a role that have not sent everything, with most of it first.
-pub(crate) fn unsent<W: World>(table: &Table<Peer<W>>, role: Role) -> Vec<u64> {
+/// The peers of a role that hold something, with most of it first.
+pub(crate) fn holders<W: World>(table: &Table<Peer<W>>, role: Role) -> Vec<u64> {
     let peers = table.iter().filter(|(_, peer)| peer.role == role);
-    let mut peers: Vec<_> = peers.map(|(id, peer)| (peer.session.backlog_held(), id)).collect();
+    let mut peers: Vec<_> = peers.map(|(id, peer)| (peer.session.held(), id)).collect();
     peers.retain(|&(held, _)| held > 0);
     peers.sort_unstable_by_key(|&(held, _)| Reverse(held));
     peers.into_iter().map(|(_, id)| id).collect()

@@ -78,13 +78,13 @@ impl<W: World> Peers<W> {
             self.cut(id, Ending::Memory);
         }
         for role in [Role::Guest, Role::Client, Role::Master] {
-            self.give_up_unsent(role, |peer, now| {
-                if peer.session.backlog_held() > 0 {
+            self.give_up(role, |peer, now| {
+                if peer.session.backlog_held() > 0 || peer.has_read_ahead() {
                     cut(peer, Ending::Memory, now);
                 }
             });
             // The frames that they had begun to send may be much still.
-            self.give_up_unsent(role, |peer, now| {
+            self.give_up(role, |peer, now| {
                 if peer.session.phase() == Phase::Ending {
                     peer.session.broken(now);
                 }
@@ -94,12 +94,12 @@ impl<W: World> Peers<W> {
 
     /// As long as too much is held: sends and gives back what can be, peer by peer, and
     /// does `more` to those for whom that is not enough.
-    fn give_up_unsent(&mut self, role: Role, more: impl Fn(&mut Peer<W>, Instant)) {
+    fn give_up(&mut self, role: Role, more: impl Fn(&mut Peer<W>, Instant)) {
         if self.bounds.excess(&self.memory).is_none() {
             return;
         }
         let now = self.now;
-        for id in memory::unsent(&self.table, role) {
+        for id in memory::holders(&self.table, role) {
             self.touch(id, |peer, spares| {
                 peer.flush(spares);
                 peer.session.shrink();
