@@ -2,10 +2,10 @@
 //!
 //! First there are messages that are not whole: those of all but the master have a limit
 //! of their own, and those of guests, who proved nothing, half of it. Above it, the peer
-//! goes that has held its half for longest. Only then is all the rest looked at: unsent
-//! bytes, and received frames that wait for their turn. Guests pay for those before clients
-//! do, and the master last. So a stranger's bytes cost neither the master nor a client its
-//! place.
+//! goes that has held its half for longest, of those that hold an equal share of them or
+//! more. Only then is all the rest looked at: unsent bytes, and received frames that wait
+//! for their turn. Guests pay for those before clients do, and the master last. So a
+//! stranger's bytes cost neither the master nor a client its place.
 
 use std::cmp::Reverse;
 
@@ -106,14 +106,20 @@ impl Bounds {
     }
 }
 
-/// The peer that has to go for a message that is not whole: a guest, if there is one, and
-/// of those the one that has held it for longest.
-pub(crate) fn oldest_half<W: World>(table: &Table<Peer<W>>) -> Option<u64> {
+/// The peer that has to go for a message that is not whole, among guests or,
+/// unless `only_guests` count, clients too: of those that hold an equal share of it all or more a guest, if there
+/// is one, and of these the one that has held it for longest. Who holds less than that is
+/// not why it is too much.
+pub(crate) fn oldest_half<W: World>(table: &Table<Peer<W>>, only_guests: bool) -> Option<u64> {
     let halves = table.iter().filter_map(|(id, peer)| {
         let Snapshot { role, half, .. } = peer.snapshot();
-        (half > 0).then(|| (role, peer.session.since(), Reverse(half), id))
+        let counts = half > 0 && (role == Role::Guest || !only_guests);
+        counts.then(|| (role, peer.session.since(), Reverse(half), id))
     });
-    halves.min().map(|(_, _, _, id)| id)
+    let halves: Vec<_> = halves.collect();
+    let sum: usize = halves.iter().map(|(_, _, Reverse(half), _)| half).sum();
+    let large = halves.iter().filter(|(_, _, Reverse(half), _)| half * halves.len() >= sum);
+    large.min().map(|&(.., id)| id)
 }
 
 /// The peers of a role that hold something, with most of it first.

@@ -73,8 +73,11 @@ impl<W: World> Peers<W> {
     /// unsent bytes nobody is asked twice: this ends even if a sum is wrong.
     #[cold]
     pub(super) fn bound_memory(&mut self) {
-        while let Some(Excess::GuestsHalves | Excess::Halves) = self.bounds.excess(&self.memory) {
-            let Some(id) = memory::oldest_half(&self.table) else { break };
+        while let Some(excess @ (Excess::GuestsHalves | Excess::Halves)) =
+            self.bounds.excess(&self.memory)
+        {
+            let only_guests = excess == Excess::GuestsHalves;
+            let Some(id) = memory::oldest_half(&self.table, only_guests) else { break };
             self.cut(id, Ending::Memory);
         }
         for role in [Role::Guest, Role::Client, Role::Master] {
