@@ -1,5 +1,8 @@
 //! Random numbers that a seed gives again: splitmix64.
 
+#![allow(dead_code, reason = "each test program uses a part of this")]
+
+#[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -18,5 +21,20 @@ impl Random {
     /// Less than `end`, near enough to evenly.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
+    }
+
+    /// From `low` on, and less than `high`.
+    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.next() % (high - low)
+    }
+
+    /// True once in so many times; never for 0.
+    pub(crate) fn is_one_in(&mut self, odds: usize) -> bool {
+        odds > 0 && self.below(odds) == 0
+    }
+
+    /// One of these.
+    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
     }
 }

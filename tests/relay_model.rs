@@ -3,7 +3,7 @@
 //! step is and what must hold after it is in `targets/relay.rs`, which the fuzzer
 //! shares: here the dice are thrown by a generator, there by libFuzzer.
 //!
-//! A failure prints its seed; `MOSS_SIM_SEED=<seed> cargo test --test simulation` plays
+//! A failure prints its seed; `MOSS_RELAY_SEED=<seed> cargo test --test relay_model` plays
 //! that one again.
 
 mod model;
@@ -26,14 +26,14 @@ const DICE: usize = 2_000;
 
 #[test]
 fn relay_does_what_the_model_expects() {
-    if let Ok(seed) = std::env::var("MOSS_SIM_SEED") {
-        return simulate(seed.parse().expect("MOSS_SIM_SEED must be a decimal number"));
+    if let Ok(seed) = std::env::var("MOSS_RELAY_SEED") {
+        return simulate(seed.parse().expect("MOSS_RELAY_SEED must be a decimal number"));
     }
     let fresh = RandomState::new().build_hasher().finish();
     let fresh = (0..FRESH_SEEDS).map(|seed| fresh.wrapping_add(seed));
     for seed in (0..FIXED_SEEDS).chain(fresh) {
         if let Err(panic) = panic::catch_unwind(|| simulate(seed)) {
-            eprintln!("to play it again: MOSS_SIM_SEED={seed} cargo test --test simulation");
+            eprintln!("to play it again: MOSS_RELAY_SEED={seed} cargo test --test relay_model");
             panic::resume_unwind(panic);
         }
     }

@@ -1,0 +1,704 @@
+//! What the kernel and the network do, by a seed: connections, their buffers and delays,
+//! readiness as epoll gives it by edges, and every fault that moss may meet.
+//!
+//! A connection ([`Link`]) is two pipes. Bytes that one side sent are *in flight* until
+//! the pipe carries them to the other side's kernel, where they have *arrived*. Both
+//! sides' buffers have a size, so whoever does not read stops the other in the end.
+//!
+//! moss is told of a change only (an edge), all changes since the last poll at once, with
+//! the flags as they are at the poll. What a system call does to a buffer in parts, it
+//! does as if the rest had come a moment later: with an edge of its own. Nothing here
+//! knows what the bytes mean, or what moss should do with them.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
+
+use moss::server::world::{Readiness, Ready};
+
+use crate::random::Random;
+
+/// A microsecond of simulated time, and multiples.
+pub(crate) const MICROSECOND: u64 = 1;
+pub(crate) const MILLISECOND: u64 = 1_000;
+pub(crate) const SECOND: u64 = 1_000_000;
+
+/// How good a connection is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line {
+    /// One way, in microseconds.
+    pub(crate) delay: u64,
+    /// Bytes a second, each way.
+    pub(crate) bandwidth: u64,
+    /// The most bytes that arrive at once.
+    pub(crate) piece: usize,
+    /// Bytes that the kernels hold in each of the four places.
+    pub(crate) buffer: usize,
+}
+
+/// How often each call meets a fault: one in so many, 0 for never.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Odds {
+    /// A receive or a send takes a part only, or nothing.
+    pub(crate) partial: usize,
+    /// A call is interrupted by a signal.
+    pub(crate) interrupted: usize,
+    /// A poll tells of what is not there: flags that are not so, tokens that are gone.
+    pub(crate) spurious: usize,
+    /// A connection is gone when it is accepted.
+    pub(crate) aborted: usize,
+    /// A poll comes back late, by up to a fifth of a second.
+    pub(crate) late: usize,
+}
+
+/// What happens at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Event {
+    /// A connection is complete.
+    Connected(usize),
+    /// A pipe carries what it can: to moss, or from it.
+    Carry(usize, bool),
+    /// A reset by the peer arrives.
+    Reset(usize),
+    /// A peer looks up.
+    Wake(usize),
+    /// A fault of the plan begins.
+    Fault(usize),
+    /// The next part of the simulation begins.
+    Stage,
+}
+
+/// One way of a connection.
+#[derive(Debug, Default)]
+struct Pipe {
+    /// What has arrived, then what is in flight; from moss only their lengths matter.
+    data: VecDeque<u8>,
+    in_flight: usize,
+    arrived: usize,
+    ended: bool,
+    end_arrived: bool,
+    scheduled: bool,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    line: Line,
+    address: IpAddr,
+    /// To moss, and from it.
+    up: Pipe,
+    down: Pipe,
+    token: Option<usize>,
+    /// It is on the list for the next poll.
+    woken: bool,
+    /// moss met a full buffer and is to be told of room.
+    wants_room: bool,
+    /// A reset has arrived at moss: once an error, then the end.
+    error: Option<bool>,
+    shut_down: bool,
+    /// Each side's socket is closed.
+    pub(crate) closed_by_moss: bool,
+    pub(crate) closed_by_peer: bool,
+    /// The peer's kernel got a reset, or the connection was refused.
+    pub(crate) broken: bool,
+    /// The peer's host is away: nothing is carried, either way.
+    pub(crate) away: bool,
+    stalled_until: u64,
+    noticed: bool,
+    /// Bytes that the peer has read.
+    pub(crate) read: u64,
+    /// Bytes that moss has sent, and received.
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    /// When moss accepted it, and received from it last.
+    pub(crate) accepted: u64,
+    pub(crate) heard: u64,
+}
+
+/// What moss asked of the kernel in one turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Turn {
+    pub(crate) accepts: usize,
+    pub(crate) receives: usize,
+    pub(crate) bytes: usize,
+    pub(crate) sends: usize,
+    pub(crate) ready: usize,
+    pub(crate) others: usize,
+}
+
+impl Turn {
+    /// Whether moss was told of nothing and asked for nothing.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.accepts + self.receives + self.sends + self.ready + self.others == 0
+    }
+}
+
+/// All of it.
+pub(crate) struct Network {
+    /// Simulated time, in microseconds.
+    pub(crate) now: u64,
+    random: Random,
+    pub(crate) odds: Odds,
+    pub(crate) links: Vec<Link>,
+    events: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    serial: u64,
+    /// Complete connections that moss has not accepted.
+    queue: VecDeque<usize>,
+    listening: bool,
+    listener_woken: bool,
+    pub(crate) signals: usize,
+    woken: Vec<usize>,
+    gone: Vec<usize>,
+    ready: Vec<Ready>,
+    /// Links whose peer has something to look at.
+    pub(crate) notices: Vec<usize>,
+    /// Sockets that moss has, and may have.
+    sockets: usize,
+    pub(crate) most_sockets: usize,
+    pub(crate) no_sockets_until: u64,
+    pub(crate) turn: Turn,
+    /// When moss came back from its last poll, which is what it takes for the time.
+    turn_began: u64,
+    late_again: u64,
+}
+
+impl Network {
+    pub(crate) fn new(seed: u64, odds: Odds, most_sockets: usize) -> Self {
+        Self {
+            now: 0,
+            random: Random::new(seed),
+            odds,
+            links: Vec::new(),
+            events: BinaryHeap::new(),
+            serial: 0,
+            queue: VecDeque::new(),
+            listening: true,
+            listener_woken: false,
+            signals: 0,
+            woken: Vec::new(),
+            gone: Vec::new(),
+            ready: Vec::new(),
+            notices: Vec::new(),
+            sockets: 0,
+            most_sockets,
+            no_sockets_until: 0,
+            turn: Turn::default(),
+            turn_began: 0,
+            late_again: 0,
+        }
+    }
+
+    // What the simulation does.
+
+    pub(crate) fn at(&mut self, time: u64, event: Event) {
+        self.serial += 1;
+        self.events.push(Reverse((time.max(self.now), self.serial, event)));
+    }
+
+    /// The time of the next event.
+    pub(crate) fn next_time(&self) -> Option<u64> {
+        self.events.peek().map(|Reverse((time, ..))| *time)
+    }
+
+    /// The next event that is due.
+    pub(crate) fn next_due(&mut self) -> Option<Event> {
+        if self.next_time()? > self.now {
+            return None;
+        }
+        self.events.pop().map(|Reverse((.., event))| event)
+    }
+
+    /// Does what an event of the network's own says.
+    pub(crate) fn happen(&mut self, event: Event) {
+        match event {
+            Event::Connected(link) => self.connected(link),
+            Event::Carry(link, up) => self.carry(link, up),
+            Event::Reset(link) => self.reset_arrives(link),
+            Event::Wake(_) | Event::Fault(_) | Event::Stage => {}
+        }
+    }
+
+    /// A signal asks moss to stop.
+    pub(crate) fn signal(&mut self) {
+        self.signals += 1;
+    }
+
+    /// All is well from now on.
+    pub(crate) fn calm(&mut self) {
+        self.odds = Odds::default();
+        self.no_sockets_until = 0;
+        for link in 0..self.links.len() {
+            self.links[link].stalled_until = 0;
+            self.schedule(link, true, 0);
+            self.schedule(link, false, 0);
+        }
+    }
+
+    pub(crate) fn stall(&mut self, link: usize, until: u64) {
+        self.links[link].stalled_until = until;
+    }
+
+    // What peers do.
+
+    pub(crate) fn connect(&mut self, line: Line, address: IpAddr) -> usize {
+        self.links.push(Link {
+            line,
+            address,
+            up: Pipe::default(),
+            down: Pipe::default(),
+            token: None,
+            woken: false,
+            wants_room: false,
+            error: None,
+            shut_down: false,
+            closed_by_moss: false,
+            closed_by_peer: false,
+            broken: false,
+            away: false,
+            stalled_until: 0,
+            noticed: false,
+            read: 0,
+            sent: 0,
+            received: 0,
+            accepted: u64::MAX,
+            heard: 0,
+        });
+        let link = self.links.len() - 1;
+        self.at(self.now + 2 * line.delay, Event::Connected(link));
+        link
+    }
+
+    /// How many bytes the peer's kernel takes now.
+    pub(crate) fn room(&self, link: usize) -> usize {
+        let link = &self.links[link];
+        if link.broken || link.up.ended { 0 } else { link.line.buffer - link.up.in_flight }
+    }
+
+    /// The peer sends; the bytes must fit.
+    pub(crate) fn write(&mut self, number: usize, bytes: &[u8]) {
+        assert!(bytes.len() <= self.room(number), "the simulation overfills a buffer");
+        let link = &mut self.links[number];
+        link.up.data.extend(bytes);
+        link.up.in_flight += bytes.len();
+        let delay = link.line.delay;
+        self.schedule(number, true, delay);
+    }
+
+    /// Bytes that have arrived at the peer.
+    pub(crate) fn arrived(&self, link: usize) -> usize {
+        self.links[link].down.arrived
+    }
+
+    /// The peer reads at most so many bytes.
+    pub(crate) fn read(&mut self, number: usize, most: usize) -> usize {
+        let link = &mut self.links[number];
+        let count = link.down.arrived.min(most);
+        link.down.arrived -= count;
+        link.read += count as u64;
+        self.schedule(number, false, 0);
+        count
+    }
+
+    /// Whether the peer has read all that will ever come.
+    pub(crate) fn has_ended(&self, link: usize) -> bool {
+        let link = &self.links[link];
+        link.broken || (link.down.end_arrived && link.down.arrived == 0)
+    }
+
+    /// The peer sends nothing more.
+    pub(crate) fn end(&mut self, number: usize) {
+        let link = &mut self.links[number];
+        link.up.ended = true;
+        let delay = link.line.delay;
+        self.schedule(number, true, delay);
+    }
+
+    /// The peer closes its socket.
+    pub(crate) fn close(&mut self, number: usize) {
+        let link = &mut self.links[number];
+        link.closed_by_peer = true;
+        if link.down.arrived > 0 || link.down.in_flight > 0 {
+            return self.reset(number);
+        }
+        self.end(number);
+    }
+
+    /// The peer resets the connection.
+    pub(crate) fn reset(&mut self, number: usize) {
+        let link = &mut self.links[number];
+        link.closed_by_peer = true;
+        link.broken = true;
+        let at = self.now + link.line.delay;
+        self.at(at, Event::Reset(number));
+    }
+
+    // What moss does.
+
+    /// Whether a poll has something to tell.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.woken.is_empty() || self.listener_woken || self.signals > 0
+    }
+
+    /// What a poll tells: some or all of what has changed, in any order.
+    pub(crate) fn poll(&mut self) {
+        self.turn_began = self.now;
+        self.ready.clear();
+        if std::mem::take(&mut self.listener_woken) {
+            self.ready.push(Ready::Listener);
+        }
+        if self.signals > 0 {
+            self.ready.push(Ready::Signal);
+        }
+        for at in (1..self.woken.len()).rev() {
+            let other = self.random.below(at + 1);
+            self.woken.swap(at, other);
+        }
+        let batch = 1 + self.random.below(1_024);
+        let rest = self.woken.split_off(self.woken.len().min(batch));
+        for number in std::mem::replace(&mut self.woken, rest) {
+            let link = &mut self.links[number];
+            link.woken = false;
+            let Some(token) = link.token else { continue };
+            let mut readiness = link.readiness();
+            if self.random.is_one_in(self.odds.spurious) {
+                readiness.read_closed = true;
+            }
+            self.ready.push(Ready::Stream { token, readiness });
+        }
+        if self.random.is_one_in(self.odds.spurious) {
+            self.tell_what_is_not_so();
+        }
+        self.turn.ready = self.ready.len();
+    }
+
+    fn tell_what_is_not_so(&mut self) {
+        let open = self.links.iter().filter_map(|link| link.token);
+        let tokens: Vec<usize> = open.chain(self.gone.drain(..)).collect();
+        for _ in 0..tokens.len().min(3) {
+            let token = tokens[self.random.below(tokens.len())];
+            let bits = self.random.next();
+            let readiness = Readiness {
+                readable: bits & 1 > 0,
+                writable: bits & 2 > 0,
+                read_closed: bits & 4 > 0,
+                write_closed: bits & 8 > 0,
+                error: bits & 16 > 0,
+            };
+            let at = self.random.below(self.ready.len() + 1);
+            self.ready.insert(at, Ready::Stream { token, readiness });
+        }
+    }
+
+    pub(crate) fn ready(&self) -> Vec<Ready> {
+        self.ready.clone()
+    }
+
+    /// Whether a call is interrupted.
+    pub(crate) fn is_interrupted(&mut self) -> bool {
+        self.random.is_one_in(self.odds.interrupted)
+    }
+
+    /// How late a poll comes back.
+    pub(crate) fn lateness(&mut self) -> u64 {
+        if self.now < self.late_again || !self.random.is_one_in(self.odds.late) {
+            return self.random.below(50) as u64;
+        }
+        let late = self.random.below(SECOND as usize / 5) as u64;
+        self.late_again = self.now + 4 * late;
+        late
+    }
+
+    /// moss accepts: the number of the link.
+    pub(crate) fn accept(&mut self) -> io::Result<(usize, IpAddr)> {
+        self.turn.accepts += 1;
+        self.now += 20 * MICROSECOND;
+        if self.is_interrupted() {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        if self.sockets >= self.most_sockets || self.now < self.no_sockets_until {
+            return Err(io::Error::from_raw_os_error(24));
+        }
+        let Some(number) = self.queue.pop_front() else {
+            return Err(ErrorKind::WouldBlock.into());
+        };
+        if self.random.is_one_in(self.odds.aborted) {
+            self.break_peer(number);
+            self.links[number].closed_by_moss = true;
+            return Err(ErrorKind::ConnectionAborted.into());
+        }
+        self.sockets += 1;
+        let link = &mut self.links[number];
+        link.accepted = self.turn_began;
+        link.heard = self.turn_began;
+        Ok((number, link.address))
+    }
+
+    pub(crate) fn register(&mut self, number: usize, token: usize) {
+        self.turn.others += 1;
+        self.links[number].token = Some(token);
+        self.wake_moss(number);
+    }
+
+    pub(crate) fn stop_listening(&mut self) {
+        self.listening = false;
+        for number in std::mem::take(&mut self.queue) {
+            self.break_peer(number);
+        }
+    }
+
+    pub(crate) fn receive(&mut self, number: usize, buffer: &mut [u8]) -> io::Result<usize> {
+        self.turn.receives += 1;
+        self.now += 2 * MICROSECOND;
+        if self.is_interrupted() {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        let part = self.random.is_one_in(self.odds.partial);
+        let link = &mut self.links[number];
+        if link.up.arrived == 0 {
+            return match link.error.as_mut() {
+                Some(told) if !*told => {
+                    *told = true;
+                    Err(ErrorKind::ConnectionReset.into())
+                }
+                Some(_) => Ok(0),
+                None if link.up.end_arrived => Ok(0),
+                None => Err(ErrorKind::WouldBlock.into()),
+            };
+        }
+        let mut count = link.up.arrived.min(buffer.len());
+        if part {
+            // The rest has arrived a moment later.
+            count = 1 + self.random.below(count);
+            self.wake_moss(number);
+        }
+        let link = &mut self.links[number];
+        for (to, from) in buffer.iter_mut().zip(link.up.data.drain(..count)) {
+            *to = from;
+        }
+        link.up.arrived -= count;
+        link.received += count as u64;
+        link.heard = self.turn_began;
+        self.turn.bytes += count;
+        self.now += count as u64 / 1_000;
+        let delay = self.links[number].line.delay;
+        self.schedule(number, true, delay);
+        Ok(count)
+    }
+
+    pub(crate) fn send(&mut self, number: usize, len: usize) -> io::Result<usize> {
+        self.turn.sends += 1;
+        self.now += 4 * MICROSECOND;
+        if self.is_interrupted() {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        let part = self.random.is_one_in(self.odds.partial);
+        let link = &mut self.links[number];
+        assert!(!link.shut_down, "moss sends after it has shut down");
+        if let Some(told) = &mut link.error {
+            let kind = if *told { ErrorKind::BrokenPipe } else { ErrorKind::ConnectionReset };
+            *told = true;
+            return Err(kind.into());
+        }
+        let most = (link.line.buffer - link.down.in_flight).min(len);
+        let count = if part { self.random.below(most + 1) } else { most };
+        if count < most {
+            // There is room again a moment later.
+            self.wake_moss(number);
+        } else if count < len {
+            link.wants_room = true;
+        }
+        let link = &mut self.links[number];
+        if count == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        link.sent += count as u64;
+        link.down.in_flight += count;
+        self.now += count as u64 / 1_000;
+        let delay = self.links[number].line.delay;
+        self.schedule(number, false, delay);
+        Ok(count)
+    }
+
+    pub(crate) fn shut_down(&mut self, number: usize) -> io::Result<()> {
+        self.turn.others += 1;
+        let link = &mut self.links[number];
+        link.shut_down = true;
+        if link.error.is_some() {
+            return Err(ErrorKind::NotConnected.into());
+        }
+        link.down.ended = true;
+        let delay = link.line.delay;
+        self.schedule(number, false, delay);
+        Ok(())
+    }
+
+    /// moss closes its socket. With unread input that is a reset, which takes what was
+    /// sent before along, as far as the peer has not read it.
+    pub(crate) fn drop_stream(&mut self, number: usize) {
+        self.turn.others += 1;
+        self.sockets -= 1;
+        let link = &mut self.links[number];
+        self.gone.extend(link.token.take());
+        link.closed_by_moss = true;
+        if link.up.arrived > 0 {
+            self.break_peer(number);
+        } else if link.error.is_none() {
+            link.down.ended = true;
+            let delay = link.line.delay;
+            self.schedule(number, false, delay);
+        }
+        // What still comes is answered by a reset.
+        if self.links[number].up.in_flight > 0 && !self.links[number].away {
+            self.break_peer(number);
+        }
+    }
+
+    // What the kernel does.
+
+    fn connected(&mut self, number: usize) {
+        if !self.listening || self.queue.len() >= 4_096 {
+            return self.break_peer(number);
+        }
+        self.queue.push_back(number);
+        self.listener_woken = true;
+        self.notice(number);
+    }
+
+    fn schedule(&mut self, number: usize, up: bool, delay: u64) {
+        let link = &mut self.links[number];
+        let (now, stalled, away) = (self.now, link.stalled_until, link.away);
+        let pipe = if up { &mut link.up } else { &mut link.down };
+        let due = match pipe.in_flight {
+            0 => pipe.ended && !pipe.end_arrived,
+            _ => link.line.buffer > pipe.arrived,
+        };
+        if due && !pipe.scheduled && !away {
+            pipe.scheduled = true;
+            self.at((now + delay).max(stalled), Event::Carry(number, up));
+        }
+    }
+
+    /// Carries a piece to the other side.
+    fn carry(&mut self, number: usize, up: bool) {
+        let link = &mut self.links[number];
+        let (line, stalled) = (link.line, link.stalled_until > self.now);
+        let (dead, taken) = (link.away, link.broken || link.closed_by_peer);
+        let pipe = if up { &mut link.up } else { &mut link.down };
+        pipe.scheduled = false;
+        if stalled || dead {
+            return self.schedule(number, up, 0);
+        }
+        let most = pipe.in_flight.min(line.buffer - pipe.arrived);
+        let count = if most > 1 { most.min(1 + self.random.below(line.piece)) } else { most };
+        pipe.in_flight -= count;
+        pipe.arrived += count;
+        if pipe.in_flight == 0 && pipe.ended && !pipe.end_arrived {
+            pipe.end_arrived = true;
+        }
+        if !up && taken {
+            // The peer's socket is closed: its kernel answers by a reset.
+            pipe.arrived = 0;
+            pipe.in_flight = 0;
+            self.at(self.now + line.delay, Event::Reset(number));
+        } else if up && link.closed_by_moss {
+            link.up = Pipe::default();
+            if count > 0 {
+                self.break_peer(number);
+            }
+            return;
+        }
+        let pause = count as u64 * SECOND / line.bandwidth;
+        self.schedule(number, up, pause);
+        if up {
+            self.wake_moss(number);
+        } else {
+            self.tell_room(number);
+        }
+        self.notice(number);
+    }
+
+    /// Tells moss of room once a third of its buffer is free, as Linux does.
+    fn tell_room(&mut self, number: usize) {
+        let link = &mut self.links[number];
+        if link.wants_room && link.down.in_flight <= link.line.buffer * 2 / 3 {
+            link.wants_room = false;
+            self.wake_moss(number);
+        }
+    }
+
+    fn reset_arrives(&mut self, number: usize) {
+        let keep = self.random.is_one_in(2);
+        let link = &mut self.links[number];
+        if link.away || link.closed_by_moss || link.error.is_some() {
+            return;
+        }
+        link.error = Some(false);
+        link.down = Pipe::default();
+        link.up.data.truncate(if keep { link.up.arrived } else { 0 });
+        link.up.arrived = link.up.data.len();
+        link.up.in_flight = 0;
+        self.wake_moss(number);
+    }
+
+    /// The peer's kernel learns that the connection is broken; what it has not read yet
+    /// may be lost.
+    fn break_peer(&mut self, number: usize) {
+        let keep = self.random.is_one_in(2);
+        let link = &mut self.links[number];
+        link.broken = !keep || link.down.arrived == 0;
+        link.down.in_flight = 0;
+        link.down.ended = true;
+        link.down.end_arrived = true;
+        link.up = Pipe { ended: true, end_arrived: true, ..Pipe::default() };
+        self.notice(number);
+    }
+
+    fn wake_moss(&mut self, number: usize) {
+        let link = &mut self.links[number];
+        if link.token.is_some() && !link.woken {
+            link.woken = true;
+            self.woken.push(number);
+        }
+    }
+
+    fn notice(&mut self, number: usize) {
+        let link = &mut self.links[number];
+        if !link.noticed {
+            link.noticed = true;
+            self.notices.push(number);
+        }
+    }
+
+    /// The next link whose peer has something to look at.
+    pub(crate) fn next_notice(&mut self) -> Option<usize> {
+        let link = self.notices.pop()?;
+        self.links[link].noticed = false;
+        Some(link)
+    }
+}
+
+impl Link {
+    /// The flags, as they are now.
+    fn readiness(&self) -> Readiness {
+        let error = self.error.is_some();
+        let free = self.line.buffer - self.down.in_flight;
+        Readiness {
+            readable: self.up.arrived > 0 || self.up.end_arrived || error,
+            writable: error || (!self.wants_room && free > 0),
+            read_closed: self.up.end_arrived || error,
+            write_closed: error,
+            error,
+        }
+    }
+
+    /// Whether the peer has sent something that moss has not received, or an end.
+    pub(crate) fn has_input(&self) -> bool {
+        self.up.arrived > 0
+    }
+
+    /// Whether moss has it.
+    pub(crate) fn is_moss_s(&self) -> bool {
+        self.accepted != u64::MAX && !self.closed_by_moss
+    }
+}

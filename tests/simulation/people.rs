@@ -1,0 +1,673 @@
+//! The peers: honest ones, and all who are not.
+//!
+//! Each is a small program over its own end of a connection. It looks up when its kernel
+//! has something for it, or at a time that it chose; then it reads what its manners let it
+//! read, does what its kind does, and sends as much as its kernel takes. It tells the judge
+//! what it sends, and knows nothing of moss but what it was sent.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::judge::{Facts, Judge, offer};
+use crate::network::{Event, Line, MILLISECOND, Network, SECOND};
+use crate::plan::{Kind, LOGIN_SECRET, Part, SECRET, Settings};
+use crate::random::Random;
+use crate::wire::{self, Said, push_frame, push_header};
+
+/// What moss has sent on a connection: where each message ends, and what it is.
+pub(crate) type Mail = VecDeque<(u64, Said)>;
+
+/// What a peer acts upon.
+pub(crate) struct World<'w> {
+    pub(crate) network: &'w mut Network,
+    pub(crate) judge: &'w mut Judge,
+    pub(crate) mail: &'w mut Vec<Mail>,
+    /// Mischief is over.
+    pub(crate) calm: bool,
+}
+
+/// A peer.
+pub(crate) struct Peer {
+    number: usize,
+    kind: Kind,
+    random: Random,
+    settings: Settings,
+    line: Line,
+    address: IpAddr,
+    padding: usize,
+    /// Between two of its packets.
+    period: u64,
+    pub(crate) link: Option<usize>,
+    stage: Stage,
+    /// Not taken by its kernel yet.
+    out: Vec<u8>,
+    next: u64,
+    wakes_at: u64,
+    leaves_at: u64,
+    comes_again: bool,
+    /// What it may still read.
+    allowance: u64,
+    /// How often it did what it does, and how often it floods still.
+    done: u64,
+    flood: u64,
+    claim: u64,
+    /// Clients that it has heard of as master, with their ids.
+    known: BTreeMap<usize, String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Away,
+    Connecting,
+    Head,
+    Open,
+    /// It has said goodbye, or was told goodbye.
+    Leaving,
+}
+
+impl Peer {
+    pub(crate) fn new(number: usize, part: Part, settings: Settings) -> Self {
+        let mut random = Random::new(part.seed);
+        let most = settings.max_packet - 100;
+        let padding = match part.kind {
+            Kind::Flooder | Kind::Share => random.pick(&[0, 100, 3_000, most]),
+            Kind::Master | Kind::Usurper => random.pick(&[0, 100, 1_000]),
+            _ => random.pick(&[0, 20, 100, 200]),
+        };
+        let mut peer = Self {
+            number,
+            kind: part.kind,
+            line: line(part.kind, &mut random),
+            address: Ipv4Addr::from(0x0a00_0000 + number as u32 % 97).into(),
+            padding: padding.min(most),
+            period: random.between(200, 2_000) * MILLISECOND,
+            settings,
+            link: None,
+            stage: Stage::Away,
+            out: Vec::new(),
+            next: 0,
+            wakes_at: part.at,
+            leaves_at: u64::MAX,
+            comes_again: part.kind != Kind::Inspector && random.is_one_in(2),
+            allowance: 0,
+            done: 0,
+            flood: part.much,
+            claim: 0,
+            known: BTreeMap::new(),
+            random,
+        };
+        if part.kind == Kind::Usurper {
+            peer.period = peer.random.between(50, 500) * MILLISECOND;
+        }
+        peer
+    }
+
+    /// A client with a packet a second.
+    pub(crate) fn steady(mut self) -> Self {
+        self.period = SECOND;
+        self.flood = u64::MAX;
+        self.comes_again = false;
+        self.leaves_at = u64::MAX;
+        self
+    }
+
+    /// When it wants to look up first.
+    pub(crate) fn begins_at(&self) -> u64 {
+        self.wakes_at
+    }
+
+    /// Its time has come.
+    pub(crate) fn wakes(&mut self, world: &mut World<'_>) {
+        let now = world.network.now;
+        if now < self.wakes_at {
+            return;
+        }
+        self.wakes_at = u64::MAX;
+        if self.link.is_none() {
+            if !world.calm || self.kind == Kind::Inspector {
+                self.connect(world);
+            }
+            return;
+        }
+        self.looks(world);
+    }
+
+    /// Its kernel has something for it.
+    pub(crate) fn looks(&mut self, world: &mut World<'_>) {
+        let Some(link) = self.link else { return };
+        if self.stage == Stage::Connecting {
+            self.stage = Stage::Head;
+        }
+        self.reads(link, world);
+        if self.link.is_some() && world.network.has_ended(link) {
+            self.ends(link, world);
+        }
+        if self.link.is_none() {
+            return;
+        }
+        if self.stage != Stage::Leaving {
+            if world.network.now >= self.leaves_at {
+                self.leaves(link, world);
+            } else if self.stage == Stage::Open {
+                self.acts(link, world);
+            }
+        }
+        if self.kind == Kind::Dripper && self.stage == Stage::Head && !world.calm {
+            if world.network.now >= self.next {
+                self.out.push(b'x');
+                self.next = world.network.now + SECOND / 2;
+            }
+            self.wake_at(self.next, world);
+        }
+        self.flushes(link, world);
+    }
+
+    /// Mischief is over: whoever stood in the way reads on, or goes.
+    pub(crate) fn calms(&mut self, world: &mut World<'_>) {
+        let Some(link) = self.link else { return };
+        self.leaves_at = u64::MAX;
+        match self.kind {
+            Kind::Hoarder | Kind::Dripper | Kind::Clinger | Kind::BadVisitor => {
+                self.tears(link, world)
+            }
+            Kind::Breaker if self.stage != Stage::Open => self.tears(link, world),
+            Kind::Mute => {}
+            _ => self.looks(world),
+        }
+    }
+
+    /// Its host is away from now on.
+    pub(crate) fn vanishes(&mut self, world: &mut World<'_>) {
+        if let Some(link) = self.link.take() {
+            world.judge.tears(link);
+            world.network.links[link].away = true;
+            self.stage = Stage::Away;
+            self.comes_back(world);
+        }
+    }
+
+    /// It resets its connection.
+    pub(crate) fn tears(&mut self, link: usize, world: &mut World<'_>) {
+        world.judge.tears(link);
+        world.network.reset(link);
+        self.gone(world);
+    }
+
+    fn connect(&mut self, world: &mut World<'_>) {
+        let link = world.network.connect(self.line, self.address);
+        world.judge.connects(link, self.facts());
+        self.link = Some(link);
+        self.stage = Stage::Connecting;
+        self.next = 0;
+        self.done = 0;
+        self.allowance = 0;
+        self.known.clear();
+        let stays = self.random.between(1, 20) * SECOND;
+        self.leaves_at = if self.comes_again { world.network.now + stays } else { u64::MAX };
+        self.out = match self.kind {
+            Kind::Visitor => {
+                let path = self.random.pick(&["/health", "/health?x", "/", "/nowhere"]);
+                format!("GET {path} HTTP/1.1\r\nHost: box\r\n\r\n").into_bytes()
+            }
+            Kind::Inspector => b"GET /health HTTP/1.0\r\n\r\n".to_vec(),
+            Kind::BadVisitor => self.bad_request(),
+            Kind::Dripper => b"GET / HTTP/1.1\r\nX: ".to_vec(),
+            _ => wire::UPGRADE.as_bytes().to_vec(),
+        };
+        // Who waits for the answer is the rule, and not who must.
+        if self.random.is_one_in(4) && matches!(self.kind, Kind::Client | Kind::Share) {
+            self.logs_in(link, world);
+            self.done = 1;
+        }
+    }
+
+    fn bad_request(&mut self) -> Vec<u8> {
+        let lines = "X: y\r\n".repeat(70);
+        let long = format!("X: {}\r\n", "y".repeat(9_000));
+        match self.random.below(6) {
+            0 => b"BREW / HTTP/1.1\r\n\r\n".to_vec(),
+            1 => b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
+            2 => format!("GET / HTTP/1.1\r\n{lines}\r\n").into_bytes(),
+            3 => format!("GET / HTTP/1.1\r\n{long}\r\n").into_bytes(),
+            4 => wire::UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "short").into_bytes(),
+            _ => wire::UPGRADE.replace("Version: 13", "Version: 12").into_bytes(),
+        }
+    }
+
+    /// What moss may do to it.
+    fn facts(&self) -> Facts {
+        let mut may_end: Vec<&str> = match self.kind {
+            Kind::Client | Kind::Guest | Kind::Master | Kind::Inspector => vec![],
+            Kind::Visitor => vec!["not-found", "no-upgrade"],
+            // Each packet without a master is answered by an error.
+            Kind::Flooder | Kind::Share => vec!["memory", "slow-reader"],
+            Kind::SlowMaster => vec![],
+            Kind::DeadMaster => vec!["slow-master", "slow-reader", "memory", "silent"],
+            Kind::Pinger | Kind::Returner | Kind::Rubbish => vec!["slow-reader", "memory"],
+            Kind::Usurper => vec!["slow-reader", "slow-master", "memory"],
+            Kind::Stalled | Kind::Trickler => vec!["slow-reader", "memory", "silent"],
+            Kind::Hoarder => vec!["memory", "silent"],
+            Kind::Guesser => vec!["wrong-secrets"],
+            Kind::Breaker => vec!["protocol-error", "not-utf8", "too-long"],
+            Kind::BadVisitor => vec!["method", "bad-request", "head-too-large", "no-upgrade"],
+            Kind::Dripper => vec!["timeout", "memory"],
+            Kind::Mute => vec!["silent"],
+            Kind::Clinger => vec!["protocol-error", "silent"],
+            Kind::Nuisance => vec!["kicked"],
+        };
+        if self.settings.max_connections < 100 {
+            may_end.extend(["full", "displaced"]);
+        }
+        if self.settings.per_address.is_some() {
+            may_end.push("per-address");
+        }
+        let must_end = matches!(
+            self.kind,
+            Kind::Guesser | Kind::Breaker | Kind::BadVisitor | Kind::Dripper | Kind::Mute
+        );
+        Facts {
+            kind: self.kind,
+            may_end,
+            must_end,
+            reads: !matches!(
+                self.kind,
+                Kind::Stalled
+                    | Kind::Trickler
+                    | Kind::DeadMaster
+                    | Kind::SlowMaster
+                    | Kind::Hoarder
+            ),
+            padding: self.padding,
+        }
+    }
+
+    fn reads(&mut self, link: usize, world: &mut World<'_>) {
+        let arrived = world.network.arrived(link) as u64;
+        let most = match self.kind {
+            _ if world.calm => arrived,
+            Kind::Stalled | Kind::DeadMaster if self.stage == Stage::Open => 0,
+            Kind::Trickler | Kind::SlowMaster if self.stage == Stage::Open => {
+                arrived.min(self.allowance)
+            }
+            _ => arrived,
+        };
+        self.allowance -= most.min(self.allowance);
+        world.network.read(link, most as usize);
+        let read = world.network.links[link].read;
+        while let Some(&(end, _)) = world.mail[link].front()
+            && end <= read
+            && let Some((_, said)) = world.mail[link].pop_front()
+        {
+            self.hears(link, &said, world);
+            if self.link.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn hears(&mut self, link: usize, said: &Said, world: &mut World<'_>) {
+        match said {
+            Said::Http { status: 101, .. } => {
+                if self.stage == Stage::Head {
+                    self.stage = Stage::Open;
+                }
+                self.opens(link, world);
+            }
+            Said::Http { status, body } => {
+                self.stage = Stage::Leaving;
+                if *status == 200 && self.kind == Kind::Inspector {
+                    let (open, clients) = world.judge.counts(&world.network.links);
+                    let counts = format!("\"connections\":{open},\"clients\":{clients},");
+                    assert!(body.contains(&counts), "{body} and not {counts}");
+                }
+            }
+            Said::Ping => {
+                if !matches!(self.kind, Kind::Mute | Kind::Hoarder) && self.stage == Stage::Open {
+                    push_frame(&mut self.out, 0x80 | wire::PONG, b"");
+                }
+            }
+            Said::Pong => {}
+            Said::Close { code, .. } => {
+                if self.stage == Stage::Open && self.kind != Kind::Clinger {
+                    let code = if *code == 1005 { 1000 } else { *code };
+                    push_frame(&mut self.out, 0x80 | wire::CLOSE, &code.to_be_bytes());
+                }
+                self.stage = Stage::Leaving;
+            }
+            Said::Text(text) => self.receives(link, text, world),
+        }
+    }
+
+    /// It is a WebSocket now.
+    fn opens(&mut self, link: usize, world: &mut World<'_>) {
+        self.next = world.network.now + self.random.between(0, self.period);
+        match self.kind {
+            Kind::Client | Kind::Share | Kind::Flooder | Kind::Returner | Kind::Nuisance => {
+                if self.done == 0 {
+                    self.logs_in(link, world);
+                }
+                self.done = 1;
+            }
+            Kind::Master | Kind::SlowMaster | Kind::DeadMaster => self.claims(link, world),
+            Kind::Stalled | Kind::Trickler | Kind::Hoarder if self.random.is_one_in(2) => {
+                self.logs_in(link, world);
+            }
+            Kind::Breaker => self.breaks(),
+            Kind::Clinger if self.random.is_one_in(2) => {
+                push_frame(&mut self.out, 0xf1, b"reserved bits");
+            }
+            _ => {}
+        }
+    }
+
+    /// What its kind does, each time that it looks.
+    fn acts(&mut self, link: usize, world: &mut World<'_>) {
+        let now = world.network.now;
+        if world.calm {
+            return;
+        }
+        match self.kind {
+            Kind::Flooder | Kind::Share => {
+                while self.out.len() < 32 << 10 && self.flood > 0 {
+                    self.flood -= 1;
+                    self.sends(link, world);
+                    if self.flood == 0 && self.kind == Kind::Share {
+                        world.judge.rests();
+                    }
+                }
+            }
+            Kind::Pinger => {
+                while self.out.len() < 8 << 10 && self.flood > 0 {
+                    self.flood -= 1;
+                    self.pings(link, world);
+                }
+            }
+            Kind::Trickler | Kind::SlowMaster => {
+                let rate = if self.kind == Kind::Trickler { 2_000 } else { 4 << 20 };
+                self.allowance = (self.allowance + rate / 100).min(rate / 20);
+                if self.kind == Kind::Trickler && self.out.is_empty() && self.flood > 0 {
+                    self.flood -= 1;
+                    self.pings(link, world);
+                }
+                self.wake_at(now + 10 * MILLISECOND, world);
+            }
+            Kind::Stalled => {
+                while self.out.len() < 1 << 10 && self.flood > 0 {
+                    self.flood -= 1;
+                    self.pings(link, world);
+                }
+            }
+            Kind::Hoarder => self.hoards(world),
+            _ if now < self.next => self.wake_at(self.next, world),
+            kind => {
+                self.next = now + self.period / 2 + self.random.between(0, self.period);
+                self.wake_at(self.next, world);
+                match kind {
+                    Kind::Client | Kind::Nuisance => self.sends(link, world),
+                    Kind::Guest | Kind::Clinger => self.pings(link, world),
+                    Kind::Master => self.masters(link, world),
+                    Kind::Usurper => self.claims(link, world),
+                    Kind::Returner => {
+                        for _ in 0..50 {
+                            self.logs_in(link, world);
+                        }
+                    }
+                    Kind::Guesser => self.guesses(),
+                    Kind::Rubbish => self.talks_rubbish(),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn logs_in(&mut self, link: usize, world: &mut World<'_>) {
+        world.judge.logs_in(link);
+        let payload = format!("{{\"secret\":\"{LOGIN_SECRET}\"}}");
+        self.says(&format!("{{\"type\":\"login\",\"payload\":{payload}}}"));
+    }
+
+    fn claims(&mut self, link: usize, world: &mut World<'_>) {
+        self.claim = world.judge.claims(link);
+        let offer = offer(self.claim, self.padding);
+        self.says(&format!(
+            "{{\"type\":\"set-master\",\"payload\":{{\"sdp\":{offer},\"secret\":\"{SECRET}\"}}}}"
+        ));
+    }
+
+    fn sends(&mut self, link: usize, world: &mut World<'_>) {
+        let payload = world.judge.sends(link);
+        self.says(&format!("{{\"type\":\"p\",\"payload\":{payload}}}"));
+    }
+
+    fn pings(&mut self, link: usize, world: &mut World<'_>) {
+        world.judge.pings(link);
+        match self.random.below(3) {
+            0 => push_frame(&mut self.out, 0x80 | wire::PING, b""),
+            1 => push_frame(&mut self.out, 0x80 | wire::PING, b"are you there?"),
+            _ => self.says("{\"type\":\"ping\"}"),
+        }
+    }
+
+    /// A message, now and then in fragments with a pong in between.
+    fn says(&mut self, text: &str) {
+        let text = text.as_bytes();
+        if !self.random.is_one_in(16) || text.len() < 2 {
+            return push_frame(&mut self.out, 0x80 | wire::TEXT, text);
+        }
+        let (head, tail) = text.split_at(1 + self.random.below(text.len() - 1));
+        let kind = if self.random.is_one_in(4) { wire::BINARY } else { wire::TEXT };
+        push_frame(&mut self.out, kind, head);
+        if self.random.is_one_in(2) {
+            push_frame(&mut self.out, 0x80 | wire::PONG, b"unasked");
+        }
+        push_frame(&mut self.out, 0x80 | wire::CONTINUATION, tail);
+    }
+
+    /// A master renews its offer now and then, or turns to a client.
+    fn masters(&mut self, link: usize, world: &mut World<'_>) {
+        if self.claim == 0 || self.random.is_one_in(8) {
+            return self.claims(link, world);
+        }
+        if !self.known.is_empty() {
+            let at = self.random.below(self.known.len());
+            if let Some((&client, id)) = self.known.iter().nth(at) {
+                let id = id.clone();
+                self.addresses(client, &id, world);
+            }
+        }
+    }
+
+    fn addresses(&mut self, client: usize, id: &str, world: &mut World<'_>) {
+        let payload = world.judge.addresses(self.claim, client);
+        self.says(&format!("{{\"type\":\"q\",\"id\":\"{id}\",\"payload\":{payload}}}"));
+    }
+
+    /// A packet for a master.
+    fn receives(&mut self, _link: usize, text: &str, world: &mut World<'_>) {
+        if self.kind != Kind::Master {
+            return;
+        }
+        if text.contains("\"code\":\"replaced\"") {
+            // It stops, or comes again much later as another start would.
+            self.claim = 0;
+            self.known.clear();
+            self.next = world.network.now + 3 * self.period;
+            self.leaves_at = self.leaves_at.min(world.network.now + 4 * SECOND);
+            return;
+        }
+        if self.claim == 0 {
+            return;
+        }
+        let id = text.rsplit("\"id\":\"").next().and_then(|rest| rest.split('"').next());
+        let Some(id) = id.map(str::to_owned) else { return };
+        if text.starts_with("{\"type\":\"left\"") {
+            self.known.retain(|_, known| *known != id);
+        } else if text.starts_with("{\"type\":\"p\"") {
+            let digits = text.split("\"c\":").nth(1).and_then(|rest| rest.split(',').next());
+            let Some(client) = digits.and_then(|digits| digits.parse().ok()) else { return };
+            match world.judge.kind(client) {
+                Kind::Nuisance => {
+                    self.says(&format!("{{\"type\":\"kick\",\"id\":\"{id}\",\"payload\":\"go\"}}"));
+                    self.known.remove(&client);
+                    return;
+                }
+                Kind::Client if self.random.is_one_in(2) => self.addresses(client, &id, world),
+                Kind::Flooder if self.random.is_one_in(32) => self.addresses(client, &id, world),
+                _ => {}
+            }
+            self.known.insert(client, id);
+        }
+    }
+
+    fn guesses(&mut self) {
+        let guess = self.random.next();
+        self.says(&format!(
+            "{{\"type\":\"set-master\",\"payload\":{{\"secret\":\"{guess}\",\"sdp\":1}}}}"
+        ));
+        if self.settings.login_secret {
+            self.says("{\"type\":\"login\",\"payload\":{\"secret\":\"0815\"}}");
+        }
+    }
+
+    fn talks_rubbish(&mut self) {
+        let text = self.random.pick(&["", "{", "[]", "{\"type\":1}", "{\"type\":\"x\"}", "null"]);
+        for _ in 0..100 {
+            self.says(text);
+        }
+    }
+
+    /// Breaks a rule of RFC 6455, in a way that has to end it.
+    fn breaks(&mut self) {
+        let out = &mut self.out;
+        match self.random.below(9) {
+            0 => push_frame(out, 0xc1, b"a reserved bit"),
+            1 => push_frame(out, 0x83, b"a reserved opcode"),
+            2 => push_frame(out, 0x81, b"no UTF-8: \xff"),
+            3 => push_frame(out, 0x80, b"a continuation of nothing"),
+            4 => push_frame(out, 0x09, b"a ping in fragments"),
+            5 => push_frame(out, 0x89, &[b'x'; 126]),
+            6 => push_header(out, 0x81, self.settings.max_packet as u64 + 1),
+            7 => out.extend_from_slice(b"\x81\x05no mask"),
+            _ => {
+                push_frame(out, 0x01, b"a text that ");
+                push_frame(out, 0x81, b"does not go on");
+            }
+        }
+    }
+
+    /// Holds as much of a packet as it may, and drips or not.
+    fn hoards(&mut self, world: &mut World<'_>) {
+        let most = self.settings.max_packet as u64;
+        let now = world.network.now;
+        if self.done == 0 {
+            self.done = 1;
+            let held = self.random.between(1, most) as usize;
+            if self.random.is_one_in(3) {
+                push_frame(&mut self.out, wire::TEXT, &vec![b' '; held]);
+            } else {
+                push_header(&mut self.out, 0x80 | wire::TEXT, most);
+                self.out.extend(std::iter::repeat_n(0, held));
+                self.allowance = if self.random.is_one_in(2) { most - held as u64 } else { 0 };
+            }
+        } else if self.allowance > 1 && now >= self.next {
+            // A sign of life, for as long as there is a byte left.
+            self.allowance -= 1;
+            self.out.push(0);
+            self.next = now + SECOND / 2;
+        }
+        self.wake_at(now + SECOND / 2, world);
+    }
+
+    /// Goes of its own accord.
+    fn leaves(&mut self, link: usize, world: &mut World<'_>) {
+        match self.random.below(4) {
+            0 => return self.tears(link, world),
+            1 => {
+                // Whatever is not sent yet is given up, half a frame too.
+                self.out.clear();
+                world.judge.tears(link);
+                world.network.end(link);
+            }
+            _ if self.kind == Kind::Hoarder || self.stage != Stage::Open => {
+                return self.tears(link, world);
+            }
+            _ => {
+                world.judge.leaves(link);
+                push_frame(&mut self.out, 0x80 | wire::CLOSE, &1_001u16.to_be_bytes());
+            }
+        }
+        self.stage = Stage::Leaving;
+    }
+
+    /// It has read the end.
+    fn ends(&mut self, link: usize, world: &mut World<'_>) {
+        if self.kind == Kind::Clinger && !world.calm && !world.network.links[link].broken {
+            // It keeps its end open.
+            return;
+        }
+        if world.network.links[link].broken {
+            world.judge.tears(link);
+        } else {
+            world.judge.leaves(link);
+        }
+        world.network.close(link);
+        self.gone(world);
+    }
+
+    fn gone(&mut self, world: &mut World<'_>) {
+        self.link = None;
+        self.stage = Stage::Away;
+        self.comes_back(world);
+    }
+
+    fn comes_back(&mut self, world: &mut World<'_>) {
+        self.out.clear();
+        self.wakes_at = u64::MAX;
+        let honest = matches!(self.kind, Kind::Client | Kind::Master | Kind::Visitor | Kind::Guest);
+        if self.comes_again || honest {
+            let pause = self.random.between(100, 3_000) * MILLISECOND;
+            self.wake_at(world.network.now + pause, world);
+        }
+    }
+
+    fn flushes(&mut self, link: usize, world: &mut World<'_>) {
+        let count = world.network.room(link).min(self.out.len());
+        if count > 0 {
+            world.network.write(link, &self.out[..count]);
+            self.out.drain(..count);
+        }
+        if self.stage == Stage::Open && self.leaves_at != u64::MAX {
+            self.wake_at(self.leaves_at, world);
+        }
+    }
+
+    fn wake_at(&mut self, time: u64, world: &mut World<'_>) {
+        if time < self.wakes_at {
+            self.wakes_at = time;
+            world.network.at(time, Event::Wake(self.number));
+        }
+    }
+}
+
+/// An honest peer's line is good enough for what it is sent.
+fn line(kind: Kind, random: &mut Random) -> Line {
+    let buffer = random.pick(&[64 << 10, 128 << 10, 256 << 10]);
+    let piece = random.pick(&[1, 7, 200, 1_460, 64 << 10, 64 << 10]);
+    let delay = random.pick(&[0, 100, 1_000, 10_000]);
+    match kind {
+        Kind::Share => Line { delay: 0, bandwidth: 1 << 30, piece: 64 << 10, buffer: 256 << 10 },
+        Kind::Master | Kind::SlowMaster | Kind::Pinger => {
+            Line { delay, bandwidth: 1 << 28, piece: 64 << 10, buffer: 256 << 10 }
+        }
+        Kind::Flooder => Line { delay, bandwidth: 1 << 27, piece: piece.max(1_460), buffer },
+        // Who sends much takes too long byte by byte.
+        Kind::Returner
+        | Kind::Rubbish
+        | Kind::Hoarder
+        | Kind::Stalled
+        | Kind::Trickler
+        | Kind::DeadMaster
+        | Kind::BadVisitor => Line { delay, bandwidth: 1 << 24, piece: piece.max(200), buffer },
+        _ => Line { delay, bandwidth: 1 << 24, piece, buffer },
+    }
+}

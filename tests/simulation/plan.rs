@@ -1,0 +1,420 @@
+//! What a seed means: settings, peers with their lines, faults, and how long it lasts.
+//!
+//! Everything random that shapes a simulation is decided here, and each peer has a seed of
+//! its own. So a plan that fails can be made smaller, by a peer, a fault or a while, and
+//! what is left of it still happens as before ([`Plan::smaller`]).
+
+use std::fmt;
+use std::time::Duration;
+
+use moss::settings::config::{Config, Secret};
+
+use crate::network::{MILLISECOND, Odds, SECOND};
+use crate::random::Random;
+
+/// What proves a master, and a client.
+pub(crate) const SECRET: &str = "only-the-simulation-knows";
+pub(crate) const LOGIN_SECRET: &str = "4711";
+
+/// The settings of one moss, as far as they matter here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) max_connections: usize,
+    pub(crate) per_address: Option<usize>,
+    pub(crate) max_packet: usize,
+    pub(crate) max_backlog: usize,
+    pub(crate) max_memory: usize,
+    /// In microseconds.
+    pub(crate) keepalive: u64,
+    pub(crate) login_secret: bool,
+    /// The optional packets about comings and goings have types.
+    pub(crate) notices: bool,
+}
+
+/// Who a peer is. The first four are honest: moss may never drop them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Sends the master numbered packets.
+    Client,
+    /// Claims, answers, sends packets of its own.
+    Master,
+    /// Pings.
+    Guest,
+    /// Asks for /health, or for what is not there.
+    Visitor,
+    /// A client that floods.
+    Flooder,
+    /// A client that floods a slow master without a pause, for its share of it.
+    Share,
+    /// A master that reads slowly.
+    SlowMaster,
+    /// A master that stops reading.
+    DeadMaster,
+    /// Floods with pings and reads the pongs.
+    Pinger,
+    /// A client that logs in again and again.
+    Returner,
+    /// Takes over again and again.
+    Usurper,
+    /// Asks for answers that it does not read.
+    Stalled,
+    /// The same, reading a little.
+    Trickler,
+    /// Holds half a frame; alone, or while it drips.
+    Hoarder,
+    /// Guesses secrets.
+    Guesser,
+    /// Breaks RFC 6455.
+    Breaker,
+    /// Breaks HTTP.
+    BadVisitor,
+    /// Never finishes its request head.
+    Dripper,
+    /// Sends what is no packet.
+    Rubbish,
+    /// Says nothing once it is in, not even a pong.
+    Mute,
+    /// Does not end what moss has closed.
+    Clinger,
+    /// A client that the master sends away.
+    Nuisance,
+    /// Compares /health with what the judge knows, when all is calm.
+    Inspector,
+}
+
+const HOSTILE: [Kind; 16] = [
+    Kind::Flooder,
+    Kind::Pinger,
+    Kind::Returner,
+    Kind::Usurper,
+    Kind::Stalled,
+    Kind::Trickler,
+    Kind::Hoarder,
+    Kind::Guesser,
+    Kind::Breaker,
+    Kind::BadVisitor,
+    Kind::Dripper,
+    Kind::Rubbish,
+    Kind::Mute,
+    Kind::Clinger,
+    Kind::Nuisance,
+    Kind::DeadMaster,
+];
+
+/// A peer: when it comes first, and the seed of all that it does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    pub(crate) kind: Kind,
+    pub(crate) at: u64,
+    /// How many messages it floods with, if that is what it does.
+    pub(crate) much: u64,
+    pub(crate) seed: u64,
+}
+
+/// Something that goes wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    /// Nothing moves on a peer's line for so long.
+    Stall(usize, u64),
+    /// A peer's connection is reset.
+    Reset(usize),
+    /// A peer's host is away for good.
+    Away(usize),
+    /// There are no descriptors for so long.
+    NoSockets(u64),
+    /// The machine sleeps for so long: moss's clock goes on, and nothing else.
+    Sleep(u64),
+}
+
+/// One simulation.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) settings: Settings,
+    pub(crate) odds: Odds,
+    pub(crate) most_sockets: usize,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) faults: Vec<(u64, Fault)>,
+    /// When faults and mischief end, in microseconds.
+    pub(crate) calm: u64,
+    /// moss is stopped twice, the second time at once.
+    pub(crate) twice: bool,
+    /// moss is stopped before all is calm.
+    pub(crate) early: bool,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let settings = Settings::new(&mut random);
+        let calm = random.between(5, 40) * SECOND;
+        let mut plan = Self {
+            seed,
+            settings,
+            odds: odds(&mut random),
+            most_sockets: settings.max_connections + 20,
+            parts: Vec::new(),
+            faults: Vec::new(),
+            calm,
+            twice: random.is_one_in(8),
+            early: random.is_one_in(8),
+        };
+        match random.below(8) {
+            0 => plan.crowd_of_one_kind(&mut random),
+            1 => plan.slow_master(&mut random),
+            2 => plan.full_house(&mut random),
+            _ => plan.street(&mut random),
+        }
+        plan.add_faults(&mut random);
+        plan
+    }
+
+    /// So many clients with a packet a second each, for so long, and nothing that goes wrong.
+    pub(crate) fn quiet(clients: usize, seconds: u64) -> Self {
+        let mut random = Random::new(1);
+        let mut plan = Self {
+            seed: 0,
+            settings: Settings::usual(),
+            odds: Odds::default(),
+            most_sockets: 1_000,
+            parts: Vec::new(),
+            faults: Vec::new(),
+            calm: seconds * SECOND,
+            twice: false,
+            early: false,
+        };
+        plan.add(Kind::Master, 1, &mut random);
+        plan.add(Kind::Client, clients, &mut random);
+        plan
+    }
+
+    /// A plan of floods alone.
+    pub(crate) fn flood(clients: usize, seconds: u64) -> Self {
+        let mut plan = Self::quiet(0, seconds);
+        plan.add(Kind::Flooder, clients, &mut Random::new(2));
+        plan
+    }
+
+    /// Honest peers, and a few of any other kind.
+    fn street(&mut self, random: &mut Random) {
+        let masters = random.pick(&[1, 1, 1, 2, 3]);
+        self.add(Kind::Master, masters, random);
+        let clients = random.below(12);
+        self.add(Kind::Client, clients, random);
+        let others = random.below(3);
+        self.add(Kind::Guest, others, random);
+        self.add(Kind::Visitor, others, random);
+        for _ in 0..random.below(10) {
+            let kind = random.pick(&HOSTILE);
+            self.add(kind, 1, random);
+        }
+    }
+
+    /// Honest peers beside many of one other kind.
+    fn crowd_of_one_kind(&mut self, random: &mut Random) {
+        self.calm = self.calm.min(15 * SECOND);
+        self.add(Kind::Master, 1, random);
+        self.add(Kind::Client, 4, random);
+        self.add(Kind::Visitor, 2, random);
+        let kind = random.pick(&HOSTILE);
+        let count = random.pick(&[20, 40, 150]);
+        let count = match kind {
+            Kind::Usurper | Kind::Flooder | Kind::Returner | Kind::DeadMaster => count.min(20),
+            _ => count,
+        };
+        self.add(kind, count, random);
+    }
+
+    /// Clients that flood a slow master for their shares.
+    fn slow_master(&mut self, random: &mut Random) {
+        self.calm = self.calm.min(8 * SECOND);
+        self.settings.keepalive = 30 * SECOND;
+        self.add(Kind::SlowMaster, 1, random);
+        let shares = random.pick(&[2, 2, 3, 3, 6, 20]);
+        for _ in 0..shares {
+            let much = 20_000 / shares;
+            self.parts.push(Part { kind: Kind::Share, at: SECOND, much, seed: random.next() });
+        }
+        let clients = random.below(3);
+        self.add(Kind::Client, clients, random);
+        if random.is_one_in(2) {
+            let kind = random.pick(&[Kind::Hoarder, Kind::Guest, Kind::Pinger, Kind::Stalled]);
+            self.add(kind, 8, random);
+        }
+    }
+
+    /// More who want to come in than there are places.
+    fn full_house(&mut self, random: &mut Random) {
+        self.settings.max_connections = random.between(1, 8) as usize;
+        self.most_sockets = self.settings.max_connections + random.pick(&[20, 20, 4]);
+        self.settings.per_address = if random.is_one_in(2) { Some(2) } else { None };
+        self.add(Kind::Master, 2, random);
+        self.add(Kind::Client, 12, random);
+        self.add(Kind::Visitor, 6, random);
+        let kinds = [Kind::Dripper, Kind::Mute, Kind::Clinger, Kind::Guest, Kind::BadVisitor];
+        for _ in 0..3 {
+            let kind = random.pick(&kinds);
+            self.add(kind, 8, random);
+        }
+    }
+
+    fn add(&mut self, kind: Kind, count: usize, random: &mut Random) {
+        for _ in 0..count {
+            let at = random.between(0, self.calm / 2);
+            let at = if kind == Kind::Master || random.is_one_in(2) { at / 8 } else { at };
+            let much = random.pick(&[100, 1_000, 10_000]) / count as u64;
+            self.parts.push(Part { kind, at, much: much.max(50), seed: random.next() });
+        }
+    }
+
+    fn add_faults(&mut self, random: &mut Random) {
+        for _ in 0..random.pick(&[0, 0, 3, 12]) {
+            let peer = random.below(self.parts.len());
+            // Who shares a slow master must never be short of what to send.
+            if matches!(self.parts[peer].kind, Kind::Share | Kind::SlowMaster) {
+                continue;
+            }
+            // An honest peer answers in time whatever its line does, so that is not for long.
+            let stall = random.between(1, self.settings.keepalive / (10 * MILLISECOND));
+            let fault = match random.below(8) {
+                0 => Fault::Reset(peer),
+                1 => Fault::Away(peer),
+                2 => Fault::NoSockets(random.between(1, 2_000) * MILLISECOND),
+                3 => Fault::Sleep(600 * SECOND),
+                _ => Fault::Stall(peer, stall * MILLISECOND),
+            };
+            self.faults.push((random.between(0, self.calm), fault));
+        }
+    }
+
+    /// Plans that are a little smaller than this one, the smallest first.
+    pub(crate) fn smaller(&self) -> Vec<Self> {
+        let mut plans = Vec::new();
+        let mut push = |change: &dyn Fn(&mut Self)| {
+            let mut plan = self.clone();
+            change(&mut plan);
+            plans.push(plan);
+        };
+        let count = self.parts.len();
+        for size in [count / 2, count / 4, 1] {
+            for first in (0..count).step_by(size.max(1)).filter(|_| size > 0) {
+                // In place of a peer that is left out comes nobody, so the others keep their
+                // numbers in the faults.
+                push(&|plan| {
+                    let end = count.min(first + size);
+                    plan.parts.drain(first..end);
+                    plan.faults.retain(|(_, fault)| {
+                        !matches!(fault, Fault::Stall(..) | Fault::Reset(_) | Fault::Away(_))
+                    });
+                });
+            }
+        }
+        for fault in 0..self.faults.len() {
+            push(&|plan| {
+                plan.faults.remove(fault);
+            });
+        }
+        if self.calm > 2 * SECOND {
+            push(&|plan| plan.calm /= 2);
+        }
+        for odd in 0..5 {
+            push(&|plan| *plan.odds.each()[odd] = 0);
+        }
+        plans.retain(|plan| plan.size() < self.size());
+        plans
+    }
+
+    /// How much there is to it.
+    fn size(&self) -> u64 {
+        let mut odds = self.odds;
+        let odds = odds.each().iter().filter(|odds| ***odds > 0).count();
+        (self.parts.len() + self.faults.len() + odds) as u64 * 1_000 + self.calm / SECOND
+    }
+}
+
+/// One thing a line.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {}: {:?}", self.seed, self.settings)?;
+        writeln!(f, "{:?}, {} sockets at most", self.odds, self.most_sockets)?;
+        for (number, part) in self.parts.iter().enumerate() {
+            writeln!(f, "peer {number}: {part:?}")?;
+        }
+        for (at, fault) in &self.faults {
+            writeln!(f, "at {at}: {fault:?}")?;
+        }
+        write!(f, "calm at {}; twice: {}, early: {}", self.calm, self.twice, self.early)
+    }
+}
+
+impl Settings {
+    fn new(random: &mut Random) -> Self {
+        let max_packet = random.pick(&[128, 1_000, 16 << 10, 256 << 10, 256 << 10]);
+        let least_backlog = max_packet + (64 << 10);
+        let max_backlog = random.pick(&[least_backlog, least_backlog, least_backlog.max(1 << 20)]);
+        let max_memory = random.pick(&[max_backlog, 4 * max_backlog, 64 << 20]);
+        Self {
+            max_connections: 400,
+            per_address: None,
+            max_packet,
+            max_backlog,
+            max_memory,
+            keepalive: random.pick(&[1, 2, 5, 30]) * SECOND,
+            login_secret: random.is_one_in(4),
+            notices: !random.is_one_in(4),
+        }
+    }
+
+    fn usual() -> Self {
+        Self {
+            max_connections: 400,
+            per_address: None,
+            max_packet: 256 << 10,
+            max_backlog: 1 << 20,
+            max_memory: 64 << 20,
+            keepalive: 30 * SECOND,
+            login_secret: false,
+            notices: true,
+        }
+    }
+
+    /// As moss reads them.
+    pub(crate) fn config(&self) -> Config {
+        let mut config = Config::new(SECRET, "offer");
+        config.limits.max_connections = self.max_connections;
+        config.limits.max_connections_per_address = self.per_address;
+        config.limits.max_packet_bytes = self.max_packet;
+        config.limits.max_backlog_bytes = self.max_backlog;
+        config.limits.max_memory_bytes = self.max_memory;
+        config.keepalive = Duration::from_micros(self.keepalive);
+        config.login_secret = self.login_secret.then(|| Secret::new(LOGIN_SECRET));
+        config.types.kick = Some("kick".to_owned());
+        if self.notices {
+            config.types.client_joined = Some("joined".to_owned());
+            config.types.client_left = Some("left".to_owned());
+            config.types.master_left = Some("master-left".to_owned());
+        }
+        config
+    }
+}
+
+impl Odds {
+    fn each(&mut self) -> [&mut usize; 5] {
+        let Self { partial, interrupted, spurious, aborted, late } = self;
+        [partial, interrupted, spurious, aborted, late]
+    }
+}
+
+fn odds(random: &mut Random) -> Odds {
+    let mut odds = Odds::default();
+    if !random.is_one_in(4) {
+        for each in odds.each() {
+            *each = random.pick(&[0, 2, 20, 200]);
+        }
+        odds.interrupted = odds.interrupted.max(3);
+        odds.aborted = odds.aborted.max(3);
+        odds.late = odds.late.max(20);
+    }
+    odds
+}

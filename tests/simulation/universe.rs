@@ -1,0 +1,491 @@
+//! One simulation: moss, its peers and the network between them, on one clock.
+//!
+//! moss runs as it is, turn by turn, and asks this [`World`] for all that it needs. While it
+//! waits in a poll the others live: the network carries, peers look up, faults happen. A turn
+//! of moss takes no time but what its calls cost. After each turn it is checked what moss
+//! did with it, and every so often what it should have done by then.
+//!
+//! First there is mischief; then all is calm, and what is owed has ten seconds; then moss
+//! has to sleep, and at last to stop.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+use moss::server::Server;
+use moss::server::world::{Ready, World as Seam};
+
+use crate::judge::Judge;
+use crate::network::{Event, MILLISECOND, Network, SECOND, Turn};
+use crate::people::{Mail, Peer, World};
+use crate::plan::{Fault, Kind, Part, Plan};
+use crate::random::Random;
+use crate::wire::Reader;
+
+/// How long what is owed may take once all is calm.
+const SETTLING: u64 = 10 * SECOND;
+
+/// What one turn of moss may do, see its schedule: 4,096 frames and 4 MiB of all who are
+/// ready, 1,024 and 1 MiB of arrivals, and the rest of one share (1,024 and 1 MiB).
+const TURN_RECEIVES: usize = 4_096 + 1_024 + 1_024;
+const TURN_BYTES: usize = (4 << 20) + (1 << 20) + (1 << 20) + (128 << 10);
+const TURN_ACCEPTS: usize = 256 + 1;
+const TURN_PONGS: usize = 4_096 + 1_024;
+
+/// What came of a simulation that found nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Outcome {
+    /// Simulated time, in microseconds.
+    pub(crate) time: u64,
+    /// Packets passed on.
+    pub(crate) passed: u64,
+    pub(crate) turns: u64,
+}
+
+impl Outcome {
+    /// Adds another's.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.time += other.time;
+        self.passed += other.passed;
+        self.turns += other.turns;
+    }
+}
+
+/// Where a simulation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Mischief,
+    Calm,
+    Sleep,
+    Stop,
+}
+
+struct Universe {
+    plan: Plan,
+    network: Network,
+    people: Vec<Peer>,
+    /// Whose each link is.
+    owners: Vec<usize>,
+    mail: Vec<Mail>,
+    readers: Vec<Reader>,
+    judge: Judge,
+    stage: Stage,
+    stage_began: u64,
+    base: Instant,
+    /// How far moss's clock is ahead of the network's.
+    asleep: u64,
+    random: Random,
+    looks_at: u64,
+    pongs: usize,
+    turns: u64,
+    /// What was held and queued after the last turn, and how many turns did nothing.
+    work: (usize, u64),
+    idle_turns: usize,
+    traced: bool,
+}
+
+/// Runs a plan. Panics when something does not hold; `traced` prints all that happens.
+pub(crate) fn run(plan: &Plan, traced: bool) -> Outcome {
+    listen_to_the_log();
+    LINES.with_borrow_mut(Vec::clear);
+    let universe = Rc::new(RefCell::new(Universe::new(plan.clone(), traced)));
+    let mut server = Server::new(plan.settings.config(), Kernel(Rc::clone(&universe)));
+    while server.turn().expect("the poll never fails") {
+        universe.borrow_mut().after_turn(server.held(), server.queued());
+    }
+    drop(server);
+    let universe = universe.borrow();
+    universe.after_all();
+    Outcome { time: universe.network.now, passed: universe.judge.passed, turns: universe.turns }
+}
+
+impl Universe {
+    fn new(plan: Plan, traced: bool) -> Self {
+        let mut random = Random::new(plan.seed);
+        let mut network = Network::new(random.next(), plan.odds, plan.most_sockets);
+        let people: Vec<Peer> = plan
+            .parts
+            .iter()
+            .enumerate()
+            .map(|(number, &part)| {
+                let peer = Peer::new(number, part, plan.settings);
+                if plan.seed == 0 { peer.steady() } else { peer }
+            })
+            .collect();
+        for (number, peer) in people.iter().enumerate() {
+            network.at(peer.begins_at(), Event::Wake(number));
+        }
+        for (number, &(at, _)) in plan.faults.iter().enumerate() {
+            network.at(at, Event::Fault(number));
+        }
+        network.at(plan.calm, Event::Stage);
+        Self {
+            judge: Judge::new(plan.settings),
+            network,
+            people,
+            owners: Vec::new(),
+            mail: Vec::new(),
+            readers: Vec::new(),
+            stage: Stage::Mischief,
+            stage_began: 0,
+            base: Instant::now(),
+            asleep: 0,
+            random,
+            looks_at: 0,
+            pongs: 0,
+            turns: 0,
+            work: (0, 0),
+            idle_turns: 0,
+            traced,
+            plan,
+        }
+    }
+
+    fn trace(&self, what: impl FnOnce() -> String) {
+        if self.traced {
+            eprintln!("{:>12} {}", self.network.now, what());
+        }
+    }
+
+    /// Lets everybody do what is due.
+    fn live(&mut self) {
+        loop {
+            if let Some(link) = self.network.next_notice() {
+                let owner = self.owners[link];
+                self.with_peer(owner, |peer, world| {
+                    if peer.link == Some(link) {
+                        peer.looks(world);
+                    }
+                });
+                continue;
+            }
+            // Now and then moss gets in between two things of one moment.
+            let now = self.network.now;
+            let on_time = self.network.next_time().is_some_and(|time| now < time + MILLISECOND);
+            if on_time && self.network.has_news() && self.random.is_one_in(3) {
+                return;
+            }
+            let Some(event) = self.network.next_due() else { return };
+            if !matches!(event, Event::Carry(..)) {
+                self.trace(|| format!("{event:?}"));
+            }
+            match event {
+                Event::Wake(peer) => self.with_peer(peer, Peer::wakes),
+                Event::Fault(fault) => self.goes_wrong(self.plan.faults[fault].1),
+                Event::Stage => self.next_stage(),
+                other => self.network.happen(other),
+            }
+        }
+    }
+
+    fn with_peer(&mut self, number: usize, act: impl FnOnce(&mut Peer, &mut World<'_>)) {
+        let mut world = World {
+            network: &mut self.network,
+            judge: &mut self.judge,
+            mail: &mut self.mail,
+            calm: self.stage != Stage::Mischief,
+        };
+        act(&mut self.people[number], &mut world);
+        // Who connects has the next link.
+        while self.owners.len() < self.network.links.len() {
+            self.owners.push(number);
+            self.mail.push(Mail::new());
+            self.readers.push(Reader::default());
+        }
+    }
+
+    fn goes_wrong(&mut self, fault: Fault) {
+        self.trace(|| format!("{fault:?}"));
+        if self.stage != Stage::Mischief {
+            return;
+        }
+        let now = self.network.now;
+        match fault {
+            Fault::Stall(peer, len) => {
+                if let Some(link) = self.people[peer].link {
+                    self.network.stall(link, now + len);
+                }
+            }
+            Fault::Reset(peer) => {
+                if let Some(link) = self.people[peer].link {
+                    self.with_peer(peer, |peer, world| peer.tears(link, world));
+                }
+            }
+            Fault::Away(peer) => self.with_peer(peer, Peer::vanishes),
+            Fault::NoSockets(len) => self.network.no_sockets_until = now + len,
+            Fault::Sleep(len) => {
+                self.asleep += len;
+                // The second in which it began counts for no deadline.
+                self.judge.lateness += SECOND;
+            }
+        }
+    }
+
+    fn next_stage(&mut self) {
+        let now = self.network.now;
+        self.stage_began = now;
+        let (stage, until) = match self.stage {
+            Stage::Mischief if self.plan.early => (Stage::Stop, None),
+            Stage::Mischief => (Stage::Calm, Some(now + SETTLING)),
+            Stage::Calm => (Stage::Sleep, Some(now + 3 * SECOND)),
+            Stage::Sleep | Stage::Stop => (Stage::Stop, None),
+        };
+        self.trace(|| format!("now: {stage:?}"));
+        if let Some(until) = until {
+            self.network.at(until, Event::Stage);
+        }
+        match stage {
+            Stage::Mischief => {}
+            Stage::Calm => {
+                self.stage = stage;
+                self.network.calm();
+                for peer in 0..self.people.len() {
+                    self.with_peer(peer, Peer::calms);
+                }
+                self.visit(now + SETTLING - SECOND);
+            }
+            Stage::Sleep => self.judge.settles(&self.network.links, now),
+            Stage::Stop => {
+                self.judge.stopping = true;
+                self.network.signal();
+                if self.plan.twice {
+                    self.network.at(now + MILLISECOND, Event::Stage);
+                }
+            }
+        }
+        self.stage = stage;
+    }
+
+    /// Somebody asks for /health when all has settled.
+    fn visit(&mut self, at: u64) {
+        let number = self.people.len();
+        let part = Part { kind: Kind::Inspector, at, much: 0, seed: self.random.next() };
+        self.people.push(Peer::new(number, part, self.plan.settings));
+        self.network.at(at, Event::Wake(number));
+    }
+
+    fn after_turn(&mut self, held: usize, queued: u64) {
+        self.take_lines();
+        self.turns += 1;
+        let turn = std::mem::take(&mut self.network.turn);
+        let pongs = std::mem::take(&mut self.pongs);
+        let Turn { accepts, receives, bytes, .. } = turn;
+        assert!(accepts <= TURN_ACCEPTS, "{accepts} accepts in a turn");
+        assert!(receives <= TURN_RECEIVES, "{receives} receives in a turn");
+        assert!(bytes <= TURN_BYTES, "{bytes} bytes received in a turn");
+        assert!(pongs <= TURN_PONGS, "{pongs} pongs in a turn");
+        let most = self.plan.settings.max_memory;
+        assert!(held <= most, "{held} bytes are held, and {most} may be");
+        // What was received earlier may be handled without a call.
+        let work = (held, queued);
+        self.idle_turns = if turn.is_idle() && work == self.work { self.idle_turns + 1 } else { 0 };
+        self.work = work;
+        let owes_nothing = self.stage == Stage::Sleep
+            && turn.is_idle()
+            && self.judge.owes_nothing(&self.network.links);
+        if owes_nothing {
+            assert_eq!(held, 0, "nobody is owed anything, and bytes are held");
+        }
+        let now = self.network.now;
+        if now >= self.looks_at {
+            self.looks_at = now + SECOND / 4;
+            self.judge.looks(&self.network.links, now);
+        }
+        if self.stage == Stage::Stop {
+            let waited = now - self.stage_began;
+            assert!(waited <= 3 * SECOND + self.judge.lateness, "moss stops for {waited} already");
+        }
+    }
+
+    fn after_all(&self) {
+        assert_eq!(self.stage, Stage::Stop, "moss has stopped by itself");
+        self.judge.stops(&self.network.links, self.plan.twice);
+    }
+
+    fn take_lines(&mut self) {
+        for line in LINES.take() {
+            self.trace(|| format!("log: {line}"));
+            self.judge.logs(&line, &self.network.links, self.network.now);
+        }
+    }
+
+    fn wait(&mut self, time_out: Option<Duration>) -> io::Result<()> {
+        let network = &mut self.network;
+        let wait = time_out.map(|time_out| time_out.as_micros().div_ceil(1_000) as u64 * 1_000);
+        assert!(
+            wait != Some(0) || self.idle_turns < 4,
+            "a turn did nothing and asks for another at once"
+        );
+        if network.is_interrupted() {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        let deadline = wait.map(|wait| network.now + wait);
+        let before = self.asleep;
+        loop {
+            self.live();
+            if self.network.has_news() || self.asleep > before {
+                break;
+            }
+            match (self.network.next_time(), deadline) {
+                (Some(next), deadline) if deadline.is_none_or(|deadline| next <= deadline) => {
+                    self.network.now = self.network.now.max(next);
+                }
+                (_, Some(deadline)) => {
+                    self.network.now = self.network.now.max(deadline);
+                    break;
+                }
+                (_, None) => panic!("moss sleeps, and nothing will ever happen again"),
+            }
+        }
+        if wait != Some(0) {
+            self.network.now += self.network.lateness();
+            self.live();
+        }
+        self.network.poll();
+        Ok(())
+    }
+
+    fn send(&mut self, link: usize, bytes: &[u8]) -> io::Result<usize> {
+        self.take_lines();
+        let count = self.network.send(link, bytes.len())?;
+        let end = self.network.links[link].sent;
+        let mut said = Vec::new();
+        self.readers[link].read(&bytes[..count], |message| said.push(message));
+        for message in said {
+            self.trace(|| format!("{link} is told {message:.200?}"));
+            self.pongs += usize::from(message.is_pong());
+            self.judge.said(link, &message);
+            self.mail[link].push_back((end, message));
+        }
+        Ok(count)
+    }
+}
+
+/// The world as moss sees it.
+struct Kernel(Rc<RefCell<Universe>>);
+
+/// moss's end of a connection.
+struct Stream {
+    universe: Rc<RefCell<Universe>>,
+    link: usize,
+}
+
+impl Seam for Kernel {
+    type Stream = Stream;
+
+    fn now(&self) -> Instant {
+        let universe = self.0.borrow();
+        universe.base + Duration::from_micros(universe.network.now + universe.asleep)
+    }
+
+    fn wait(&mut self, time_out: Option<Duration>) -> io::Result<()> {
+        self.0.borrow_mut().wait(time_out)
+    }
+
+    fn ready(&self, note: impl FnMut(Ready)) {
+        let ready = self.0.borrow().network.ready();
+        ready.into_iter().for_each(note);
+    }
+
+    fn accept(&mut self) -> io::Result<(Stream, IpAddr)> {
+        let (link, address) = self.0.borrow_mut().network.accept()?;
+        Ok((Stream { universe: Rc::clone(&self.0), link }, address))
+    }
+
+    fn register(&mut self, stream: &mut Stream, token: usize) -> io::Result<()> {
+        let mut universe = self.0.borrow_mut();
+        universe.trace(|| format!("{} is {token}", stream.link));
+        universe.network.register(stream.link, token);
+        universe.judge.registers(stream.link, token);
+        Ok(())
+    }
+
+    fn shut_down(stream: &Stream) -> io::Result<()> {
+        stream.universe.borrow_mut().network.shut_down(stream.link)
+    }
+
+    fn stop_listening(&mut self) {
+        self.0.borrow_mut().network.stop_listening();
+    }
+
+    fn signals(&mut self) -> usize {
+        std::mem::take(&mut self.0.borrow_mut().network.signals)
+    }
+
+    fn random(&mut self) -> u64 {
+        self.0.borrow_mut().random.next()
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut universe = self.universe.borrow_mut();
+        let received = universe.network.receive(self.link, buffer);
+        universe.trace(|| format!("{} is heard: {received:?} of {}", self.link, buffer.len()));
+        received
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.universe.borrow_mut().send(self.link, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // What has failed already fails once.
+        if std::thread::panicking() {
+            return;
+        }
+        let mut universe = self.universe.borrow_mut();
+        universe.take_lines();
+        universe.network.drop_stream(self.link);
+        let Universe { judge, network, .. } = &mut *universe;
+        judge.drops(self.link, &network.links[self.link], network.now);
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "link {}", self.link)
+    }
+}
+
+thread_local! {
+    /// What moss has logged since somebody looked.
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static LISTENS: Cell<bool> = const { Cell::new(true) };
+}
+
+/// A log that keeps moss's lines, each for the simulation on its own thread.
+struct Listener;
+
+impl log::Log for Listener {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target().starts_with("moss")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            LINES.with_borrow_mut(|lines| lines.push(record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn listen_to_the_log() {
+    static START: Once = Once::new();
+    START.call_once(|| {
+        log::set_logger(&Listener).expect("no other log");
+        log::set_max_level(log::LevelFilter::Debug);
+    });
+}

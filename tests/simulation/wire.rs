@@ -1,0 +1,147 @@
+//! What peers put on the wire, and what they read from it: HTTP/1.1 and RFC 6455 from the
+//! other side, with no line of moss's own code.
+//!
+//! [`Reader`] also judges: moss's frames have no mask, no reserved bit, no fragments and
+//! text that is UTF-8. Anything else ends the simulation, wherever a write was cut.
+
+/// Opcodes (RFC 6455, section 5.2).
+pub(crate) const CONTINUATION: u8 = 0;
+pub(crate) const TEXT: u8 = 1;
+pub(crate) const BINARY: u8 = 2;
+pub(crate) const CLOSE: u8 = 8;
+pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;
+
+/// A proper upgrade, whole.
+pub(crate) const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// Something that moss said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// An answer in HTTP, 101 included.
+    Http { status: u16, body: String },
+    /// A packet.
+    Text(String),
+    /// moss asks for a sign of life.
+    Ping,
+    /// moss answers a ping frame.
+    Pong,
+    /// moss closes, or answers a Close. Without a code: 1005.
+    Close { code: u16, reason: String },
+}
+
+impl Said {
+    /// An answer to a ping, as a frame or as a packet.
+    pub(crate) fn is_pong(&self) -> bool {
+        match self {
+            Self::Pong => true,
+            Self::Text(text) => text.starts_with("{\"type\":\"pong\""),
+            _ => false,
+        }
+    }
+}
+
+/// Appends a masked frame.
+pub(crate) fn push_frame(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
+    push_header(out, first, payload.len() as u64);
+    let start = out.len();
+    out.extend_from_slice(payload);
+    for (byte, mask) in out[start..].iter_mut().zip(MASK.into_iter().cycle()) {
+        *byte ^= mask;
+    }
+}
+
+/// A mask with four different bytes, so that none can be taken for another.
+const MASK: [u8; 4] = [0x5a, 0x01, 0xc3, 0x7e];
+
+/// Appends the header of a masked frame that claims to be so long.
+pub(crate) fn push_header(out: &mut Vec<u8>, first: u8, len: u64) {
+    out.push(first);
+    match len {
+        0..=125 => out.push(0x80 | len as u8),
+        126..=0xffff => {
+            out.push(0xfe);
+            out.extend_from_slice(&(len as u16).to_be_bytes());
+        }
+        _ => {
+            out.push(0xff);
+            out.extend_from_slice(&len.to_be_bytes());
+        }
+    }
+    out.extend_from_slice(&MASK);
+}
+
+/// Reads what moss sends on one connection, however it is cut.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    /// After the 101.
+    open: bool,
+    closed: bool,
+    /// What is not whole yet.
+    partial: Vec<u8>,
+}
+
+impl Reader {
+    /// Reads on. Whatever becomes whole is told to `said`.
+    pub(crate) fn read(&mut self, bytes: &[u8], mut said: impl FnMut(Said)) {
+        self.partial.extend_from_slice(bytes);
+        let mut at = 0;
+        while let Some((len, next)) = self.next(&self.partial[at..]) {
+            at += len;
+            assert!(!self.closed, "moss goes on after its Close: {next:?}");
+            match next {
+                Said::Http { status: 101, .. } => self.open = true,
+                Said::Close { .. } | Said::Http { .. } => self.closed = true,
+                _ => {}
+            }
+            said(next);
+        }
+        self.partial.drain(..at);
+    }
+
+    fn next(&self, bytes: &[u8]) -> Option<(usize, Said)> {
+        if self.open { next_frame(bytes) } else { next_answer(bytes) }
+    }
+}
+
+fn next_answer(bytes: &[u8]) -> Option<(usize, Said)> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let head = str::from_utf8(&bytes[..end]).expect("a head in ASCII");
+    let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest[..3].parse().ok());
+    let status = status.unwrap_or_else(|| panic!("no status line: {head}"));
+    let body = head.split("\r\n").find_map(|line| line.strip_prefix("Content-Length: "));
+    let body = body.map_or(0, |len| len.parse().expect("a length"));
+    let body = bytes.get(end..end + body)?;
+    let body = str::from_utf8(body).expect("a body in UTF-8").to_owned();
+    Some((end + body.len(), Said::Http { status, body }))
+}
+
+fn next_frame(bytes: &[u8]) -> Option<(usize, Said)> {
+    let (&[first, second], rest) = bytes.split_first_chunk()?;
+    assert!(first & 0xf0 == 0x80, "moss sends a fragment or a reserved bit: {first:#x}");
+    assert!(second & 0x80 == 0, "moss masks a frame");
+    let (len, header) = match second {
+        126 => (u64::from(u16::from_be_bytes(*rest.first_chunk()?)), 4),
+        127 => (u64::from_be_bytes(*rest.first_chunk()?), 10),
+        len => (u64::from(len), 2),
+    };
+    let len = usize::try_from(len).expect("a length that fits memory");
+    let payload = bytes.get(header..header + len)?;
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("moss sends UTF-8");
+    let said = match first & 0xf {
+        TEXT => Said::Text(text(payload)),
+        PING => Said::Ping,
+        PONG => Said::Pong,
+        CLOSE => match payload.split_first_chunk() {
+            Some((code, reason)) => {
+                Said::Close { code: u16::from_be_bytes(*code), reason: text(reason) }
+            }
+            None => Said::Close { code: 1005, reason: String::new() },
+        },
+        other => panic!("moss sends a frame with opcode {other}"),
+    };
+    assert!(len <= 125 || first & 8 == 0, "a control frame of {len} bytes");
+    Some((header + len, said))
+}
