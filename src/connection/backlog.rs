@@ -135,9 +135,12 @@ impl Backlog {
         self.bytes.shrink_to_fit();
     }
 
-    /// Gives memory back that holds nothing unsent.
-    pub fn shrink(&mut self) {
-        self.clear_sent();
+    /// Gives memory back that holds nothing unsent: `all` of it, or only as far as that is
+    /// much, since to move what is left leaves a hole in the heap.
+    pub fn shrink(&mut self, all: bool) {
+        if all || self.sent > self.unsent_len() {
+            self.clear_sent();
+        }
         self.bytes.shrink_to_fit();
     }
 
@@ -269,7 +272,7 @@ mod tests {
         let all = backlog.unsent().to_vec();
         backlog.advance(45_000, &mut Spares::default());
         assert!(backlog.held() >= 50_000);
-        backlog.shrink();
+        backlog.shrink(false);
         assert_eq!(backlog.unsent(), &all[45_000..]);
         assert!(backlog.held() <= 5_200, "{}", backlog.held());
         // Where frames begin is still known.
@@ -279,7 +282,7 @@ mod tests {
         let mut backlog = Backlog::default();
         backlog.push_raw(b"HTTP/1.1 101 X\r\n\r\n");
         backlog.advance(5, &mut Spares::default());
-        backlog.shrink();
+        backlog.shrink(true);
         backlog.push_frame(Opcode::Text, 3).extend(b"abc");
         backlog.cut();
         assert_eq!(backlog.unsent(), b"1.1 101 X\r\n\r\n");

@@ -122,11 +122,20 @@ pub(crate) fn oldest_half<W: World>(table: &Table<Peer<W>>, only_guests: bool) -
     large.min().map(|&(.., id)| id)
 }
 
-/// The peers of a role that hold something, with most of it first.
-pub(crate) fn holders<W: World>(table: &Table<Peer<W>>, role: Role) -> Vec<u64> {
+/// The peers of a role that have not sent everything, with most of it first.
+pub(crate) fn unsent<W: World>(table: &Table<Peer<W>>, role: Role) -> Vec<u64> {
     let peers = table.iter().filter(|(_, peer)| peer.role == role);
-    let mut peers: Vec<_> = peers.map(|(id, peer)| (peer.session.held(), id)).collect();
-    peers.retain(|&(held, _)| held > 0);
+    largest_first(peers.map(|(id, peer)| (peer.session.backlog_held(), id)))
+}
+
+/// Those whose received frames wait for their turn, with most of them first.
+pub(crate) fn read_ahead<W: World>(table: &Table<Peer<W>>) -> Vec<u64> {
+    let peers = table.iter().filter(|(_, peer)| peer.has_read_ahead());
+    largest_first(peers.map(|(id, peer)| (peer.session.partial_held(), id)))
+}
+
+fn largest_first(peers: impl Iterator<Item = (usize, u64)>) -> Vec<u64> {
+    let mut peers: Vec<_> = peers.filter(|&(held, _)| held > 0).collect();
     peers.sort_unstable_by_key(|&(held, _)| Reverse(held));
     peers.into_iter().map(|(_, id)| id).collect()
 }

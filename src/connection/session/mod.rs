@@ -186,9 +186,9 @@ impl Session {
         self.since
     }
 
-    /// Gives memory back that is not in use.
-    pub fn shrink(&mut self) {
-        self.backlog.shrink();
+    /// Gives memory back that is not in use: `all` of it, or as far as that is much.
+    pub fn shrink(&mut self, all: bool) {
+        self.backlog.shrink(all);
         if let Some(partial) = &mut self.partial {
             partial.bytes.shrink_to_fit();
         }

@@ -80,32 +80,47 @@ impl<W: World> Peers<W> {
             let Some(id) = memory::oldest_half(&self.table, only_guests) else { break };
             self.cut(id, Ending::Memory);
         }
-        for role in [Role::Guest, Role::Client, Role::Master] {
-            self.give_up(role, |peer, now| {
-                if peer.session.backlog_held() > 0 || peer.has_read_ahead() {
-                    cut(peer, Ending::Memory, now);
-                }
-            });
-            // The frames that they had begun to send may be much still.
-            self.give_up(role, |peer, now| {
-                if peer.session.phase() == Phase::Ending {
-                    peer.session.broken(now);
-                }
-            });
+        if self.bounds.excess(&self.memory).is_none() {
+            return;
         }
+        for role in [Role::Guest, Role::Client] {
+            self.give_up_unsent(role);
+        }
+        // What the master can send or give back may be enough; else clients pay before it.
+        self.give_back(memory::unsent(&self.table, Role::Master), |_, _| {});
+        self.give_back(memory::read_ahead(&self.table), |peer, now| {
+            cut(peer, Ending::Memory, now);
+        });
+        self.give_up_unsent(Role::Master);
+    }
+
+    /// As long as too much is held, drops the peers of a role that have not sent everything.
+    fn give_up_unsent(&mut self, role: Role) {
+        self.give_back(memory::unsent(&self.table, role), |peer, now| {
+            if peer.session.backlog_held() > 0 {
+                cut(peer, Ending::Memory, now);
+            }
+        });
+        // The frames that they had begun to send may be much still.
+        self.give_back(memory::unsent(&self.table, role), |peer, now| {
+            if peer.session.phase() == Phase::Ending {
+                peer.session.broken(now);
+            }
+        });
     }
 
     /// As long as too much is held: sends and gives back what can be, peer by peer, and
     /// does `more` to those for whom that is not enough.
-    fn give_up(&mut self, role: Role, more: impl Fn(&mut Peer<W>, Instant)) {
+    fn give_back(&mut self, ids: Vec<u64>, more: impl Fn(&mut Peer<W>, Instant)) {
         if self.bounds.excess(&self.memory).is_none() {
             return;
         }
         let now = self.now;
-        for id in memory::holders(&self.table, role) {
+        for id in ids {
             self.touch(id, |peer, spares| {
                 peer.flush(spares);
-                peer.session.shrink();
+                let all = peer.role == Role::Master;
+                peer.session.shrink(all);
             });
             if self.bounds.excess(&self.memory).is_none() {
                 return;
