@@ -141,7 +141,7 @@ impl Schedule {
 
     /// Whether anybody is to be served.
     pub(crate) fn has_work(&self) -> bool {
-        !(self.arrivals.is_empty() && self.ready.is_empty() && self.served.is_empty())
+        !self.arrivals.is_empty() || self.has_ready()
     }
 
     /// Whether anybody is to be served in this round or the next.

@@ -69,8 +69,8 @@ impl<W: World> Peers<W> {
         });
     }
 
-    /// Keeps what all peers hold within its bounds. Each step takes from somebody, and for
-    /// unsent bytes nobody is asked twice: this ends even if a sum is wrong.
+    /// Keeps what all peers hold within its bounds. Each step takes from somebody, and the
+    /// lists of those who are asked are made once each: this ends even if a sum is wrong.
     #[cold]
     pub(super) fn bound_memory(&mut self) {
         while let Some(excess @ (Excess::GuestsHalves | Excess::Halves)) =
