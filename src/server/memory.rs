@@ -81,7 +81,8 @@ impl Memory {
 impl Bounds {
     /// Those that follow from the limits.
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self { held: limits.max_memory_bytes, packet: limits.max_packet_bytes + (64 << 10) }
+        // In fragments it counts three times.
+        Self { held: limits.max_memory_bytes, packet: 3 * limits.max_packet_bytes + (64 << 10) }
     }
 
     /// Whether nothing is too much: the quick answer, right for nearly every packet.
