@@ -1,11 +1,11 @@
 //! What all peers hold together, and who has to go when it is too much.
 //!
-//! First there are messages that are not whole: those of all but the master have a limit
-//! of their own, and those of guests, who proved nothing, half of it. Above it, the peer
-//! goes that has held its half for longest, of those that hold an equal share of them or
-//! more. Only then is all the rest looked at: unsent bytes, and received frames that wait
-//! for their turn. Guests pay for those before clients do, and the master last. So a
-//! stranger's bytes cost neither the master nor a client its place.
+//! Messages that are not whole have a limit of their own, for all but the master, and those
+//! of guests, who proved nothing, half of it. Above it, the peer goes that has held its half
+//! for longest, of those that hold an equal share of them or more. All the rest, unsent
+//! bytes and received frames that wait for their turn, is bounded together with them.
+//! Guests pay for whatever it is before clients do, and the master last. So a stranger's
+//! bytes cost neither the master nor a client its place.
 
 use std::cmp::Reverse;
 
@@ -32,15 +32,13 @@ pub(crate) struct Bounds {
     packet: usize,
 }
 
-/// What is too much.
+/// Whose messages that are not whole are too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Excess {
-    /// Guests' messages that are not whole.
+    /// Guests'.
     GuestsHalves,
-    /// Guests' and clients' messages that are not whole.
+    /// Guests' and clients' together.
     Halves,
-    /// All that is held, of which unsent bytes can be given up.
-    Unsent,
 }
 
 impl Memory {
@@ -91,26 +89,30 @@ impl Bounds {
         memory.held <= self.held && memory.guests_halves + memory.clients_halves <= self.packet
     }
 
-    /// What is too much, if anything is: of guests' messages that are not whole an eighth of
-    /// the memory limit, of these and clients' a quarter. As long as memory is left, each of
-    /// the two may be one packet, however low the limit is.
+    /// Whether all peers together hold too much, whatever it is.
+    pub(crate) fn are_exceeded(&self, memory: &Memory) -> bool {
+        memory.held > self.held
+    }
+
+    /// Whose messages that are not whole are too much, if any are: guests' may be an eighth of
+    /// the memory limit, these and clients' a quarter. As long as memory is left, each of the
+    /// two may be one packet, however low the limit is.
     pub(crate) fn excess(&self, memory: &Memory) -> Option<Excess> {
-        let full = memory.held > self.held;
-        let packet = if full { 0 } else { self.packet };
+        let packet = if self.are_exceeded(memory) { 0 } else { self.packet };
         if memory.guests_halves > packet.max(self.held / 8) {
             Some(Excess::GuestsHalves)
         } else if memory.guests_halves + memory.clients_halves > packet.max(self.held / 4) {
             Some(Excess::Halves)
         } else {
-            full.then_some(Excess::Unsent)
+            None
         }
     }
 }
 
-/// The peer that has to go for a message that is not whole, among guests or,
-/// unless `only_guests` count, clients too: of those that hold an equal share of it all or more a guest, if there
-/// is one, and of these the one that has held it for longest. Who holds less than that is
-/// not why it is too much.
+/// The peer that has to go for a message that is not whole, among guests or, unless
+/// `only_guests` count, clients too: of those that hold an equal share of it all or more a
+/// guest, if there is one, and of these the one that has held it for longest. Who holds less
+/// than that is not why it is too much.
 pub(crate) fn oldest_half<W: World>(table: &Table<Peer<W>>, only_guests: bool) -> Option<u64> {
     let halves = table.iter().filter_map(|(id, peer)| {
         let Snapshot { role, half, .. } = peer.snapshot();
@@ -123,21 +125,14 @@ pub(crate) fn oldest_half<W: World>(table: &Table<Peer<W>>, only_guests: bool) -
     large.min().map(|&(.., id)| id)
 }
 
-/// The peers of a role that have not sent everything, with most of it first.
-pub(crate) fn unsent<W: World>(table: &Table<Peer<W>>, role: Role) -> Vec<u64> {
-    let peers = table.iter().filter(|(_, peer)| peer.role == role);
-    largest_first(peers.map(|(id, peer)| (peer.session.backlog_held(), id)))
-}
-
-/// Those whose received frames wait for their turn, with most of them first.
-pub(crate) fn read_ahead<W: World>(table: &Table<Peer<W>>) -> Vec<u64> {
-    let peers = table.iter().filter(|(_, peer)| peer.has_read_ahead());
-    largest_first(peers.map(|(id, peer)| (peer.session.partial_held(), id)))
-}
-
-fn largest_first(peers: impl Iterator<Item = (usize, u64)>) -> Vec<u64> {
-    let mut peers: Vec<_> = peers.filter(|&(held, _)| held > 0).collect();
-    peers.sort_unstable_by_key(|&(held, _)| Reverse(held));
+/// The peers that are like this, who holds most first.
+pub(crate) fn largest_first<W: World>(
+    table: &Table<Peer<W>>,
+    is_asked: impl Fn(&Peer<W>) -> bool,
+) -> Vec<u64> {
+    let peers = table.iter().filter(|(_, peer)| is_asked(peer));
+    let mut peers: Vec<_> = peers.map(|(id, peer)| (Reverse(peer.session.held()), id)).collect();
+    peers.sort_unstable();
     peers.into_iter().map(|(_, id)| id).collect()
 }
 
@@ -200,12 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn unsent_bytes_are_the_last_thing_looked_at() {
+    fn unsent_bytes_are_no_halves() {
         let unsent = peer(Role::Master, 8192 * KIB, 0);
-        assert_eq!(bounds().excess(&memory(&[unsent])), None);
+        assert!(!bounds().are_exceeded(&memory(&[unsent])));
         assert!(bounds().are_kept(&memory(&[unsent])));
         let more = [unsent, peer(Role::Client, 1, 0)];
-        assert_eq!(bounds().excess(&memory(&more)), Some(Excess::Unsent));
+        assert_eq!(bounds().excess(&memory(&more)), None);
+        assert!(bounds().are_exceeded(&memory(&more)));
         assert!(!bounds().are_kept(&memory(&more)));
     }
 

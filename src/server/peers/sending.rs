@@ -73,59 +73,63 @@ impl<W: World> Peers<W> {
     /// lists of those who are asked are made once each: this ends even if a sum is wrong.
     #[cold]
     pub(super) fn bound_memory(&mut self) {
-        while let Some(excess @ (Excess::GuestsHalves | Excess::Halves)) =
-            self.bounds.excess(&self.memory)
-        {
+        self.give_up_halves(Excess::GuestsHalves);
+        // What the master can send or give back may be enough; else all others pay before it.
+        self.give_back(|peer| peer.role == Role::Master, |_, _| {});
+        self.give_up_last_words();
+        self.give_up_unsent(Role::Guest);
+        self.give_up_halves(Excess::Halves);
+        self.give_up_unsent(Role::Client);
+        self.give_back(Peer::has_read_ahead, |peer, now| cut(peer, Ending::Memory, now));
+        self.give_up_unsent(Role::Master);
+    }
+
+    /// As long as there is this excess, drops those that hold messages that are not whole.
+    fn give_up_halves(&mut self, excess: Excess) {
+        while self.bounds.excess(&self.memory) == Some(excess) {
             let only_guests = excess == Excess::GuestsHalves;
             let Some(id) = memory::oldest_half(&self.table, only_guests) else { break };
             self.cut(id, Ending::Memory);
         }
-        if self.bounds.excess(&self.memory).is_none() {
-            return;
-        }
-        for role in [Role::Guest, Role::Client] {
-            self.give_up_unsent(role);
-        }
-        // What the master can send or give back may be enough; else clients pay before it.
-        self.give_back(memory::unsent(&self.table, Role::Master), |_, _| {});
-        self.give_back(memory::read_ahead(&self.table), |peer, now| {
-            cut(peer, Ending::Memory, now);
-        });
-        self.give_up_unsent(Role::Master);
     }
 
     /// As long as too much is held, drops the peers of a role that have not sent everything.
     fn give_up_unsent(&mut self, role: Role) {
-        self.give_back(memory::unsent(&self.table, role), |peer, now| {
-            if peer.session.backlog_held() > 0 {
-                cut(peer, Ending::Memory, now);
-            }
-        });
+        let unsent = |peer: &Peer<W>| peer.role == role && peer.session.backlog_held() > 0;
+        self.give_back(unsent, |peer, now| cut(peer, Ending::Memory, now));
         // The frames that they had begun to send may be much still.
-        self.give_back(memory::unsent(&self.table, role), |peer, now| {
-            if peer.session.phase() == Phase::Ending {
-                peer.session.broken(now);
-            }
-        });
+        self.give_up_last_words();
     }
 
-    /// As long as too much is held: sends and gives back what can be, peer by peer, and
-    /// does `more` to those for whom that is not enough.
-    fn give_back(&mut self, ids: Vec<u64>, more: impl Fn(&mut Peer<W>, Instant)) {
-        if self.bounds.excess(&self.memory).is_none() {
+    /// As long as too much is held, gives up what those who are ending have not sent.
+    fn give_up_last_words(&mut self) {
+        let unsent = |peer: &Peer<W>| {
+            peer.session.phase() == Phase::Ending && peer.session.backlog_held() > 0
+        };
+        self.give_back(unsent, |peer, now| peer.session.broken(now));
+    }
+
+    /// As long as too much is held, asks those peers, who holds most of it first: sends and
+    /// gives back what can be, and does `more` to those who are still like that then.
+    fn give_back(&mut self, whom: impl Fn(&Peer<W>) -> bool, more: impl Fn(&mut Peer<W>, Instant)) {
+        if !self.bounds.are_exceeded(&self.memory) {
             return;
         }
         let now = self.now;
-        for id in ids {
+        for id in memory::largest_first(&self.table, &whom) {
             self.touch(id, |peer, spares| {
                 peer.flush(spares);
                 let all = peer.role == Role::Master;
                 peer.session.shrink(all);
             });
-            if self.bounds.excess(&self.memory).is_none() {
+            if !self.bounds.are_exceeded(&self.memory) {
                 return;
             }
-            self.touch(id, |peer, _| more(peer, now));
+            self.touch(id, |peer, _| {
+                if whom(peer) {
+                    more(peer, now);
+                }
+            });
         }
     }
 }
