@@ -239,8 +239,9 @@ impl<W: World> Server<W> {
         if waits {
             return self.peers.wait(id);
         }
-        let Some(whole) = self.peers.begin(id, share.budget) else { return };
+        let Some(mut whole) = self.peers.begin(id, share.budget) else { return };
         let mut left = whole;
+        let is_new = self.pressure.is_recent(self.peers.now) && !self.relay.is_client(id);
         let now = self.peers.now;
         loop {
             let most = share.receive.min((left.bytes as usize).max(LEAST_RECEIVE));
@@ -261,6 +262,11 @@ impl<W: World> Server<W> {
                 let handled = input.taken() - before;
                 left.spend(1, handled as u64 + self.peers.queued() - queued);
                 waits = self.must_wait(id);
+                if is_new && self.relay.is_client(id) {
+                    // Its share is that of a slow master's client from now on.
+                    whole.bytes -= left.bytes;
+                    left.bytes = 0;
+                }
             }
             left.spend(1, 0);
             if waits && left.bytes > 0 {
