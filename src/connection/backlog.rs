@@ -15,6 +15,9 @@ use std::mem;
 /// clearing moves what is left, so it should free more than it moves.
 const MOST_SENT: usize = 64 << 10;
 
+/// What pushing a Close takes (RFC 6455, section 5.5), in bytes.
+const CLOSE_BYTES: usize = 125 + 10;
+
 /// How many empty buffers wait for the next connection.
 const MOST_SPARES: usize = 128;
 
@@ -128,11 +131,15 @@ impl Backlog {
         self.sent = 0;
     }
 
-    /// Gives up every frame that has not begun to be sent.
+    /// Gives up every frame that has not begun to be sent. What is left moves to a buffer that
+    /// has room for a Close: to grow by that would double it, and to shrink in its place would
+    /// leave a hole in the heap.
     pub fn cut(&mut self) {
         let end = self.frame_after_sent();
-        self.bytes.truncate(end);
-        self.bytes.shrink_to_fit();
+        let rest = &self.bytes[self.sent..end];
+        let mut bytes = Vec::with_capacity(rest.len() + CLOSE_BYTES);
+        bytes.extend_from_slice(rest);
+        *self = Self { frame: bytes.len(), bytes, sent: 0 };
     }
 
     /// Gives memory back that holds nothing unsent: `all` of it, or only as far as that is

@@ -181,7 +181,7 @@ fn offers_that_hundreds_fetch_and_never_read() {
     const LIMIT: usize = 16 * MIB;
     /// Buffers that grow and go leave holes in the heap, as large as the buffers. It is no
     /// more with 1,200 clients; without the limit, 300 would hold 300 MiB.
-    const GROWTH: usize = 4 * LIMIT;
+    const GROWTH: usize = 3 * LIMIT;
     const LOGIN: &str = r#"{"type":"login"}"#;
 
     let crowd = crowd(300);
