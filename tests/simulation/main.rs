@@ -29,24 +29,31 @@ mod wire;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use plan::Plan;
 use universe::{Outcome, run};
 
-/// Always the same, so that a change that breaks one is seen by the next run. New ones are
-/// for `minutes`.
-const FIXED_SEEDS: u64 = 30;
+/// Always the same, so that a change that breaks one is seen by the next run.
+const FIXED_SEEDS: u64 = 100;
+
+/// Beyond those, seeds that found a fault once.
+const KEPT_SEEDS: [u64; 4] = [173847954035231, 173847954035644, 108023373277506, 108023373279374];
+
+/// New each time.
+const NEW_SEEDS: u64 = 100;
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// How long a failing plan is made smaller.
 const SHRINKING: Duration = Duration::from_secs(20);
 
 #[test]
 fn moss_keeps_its_promises() {
-    let next = AtomicU64::new(1);
-    try_seeds(&|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed <= FIXED_SEEDS));
+    let first = new_seed();
+    let new = first..first + NEW_SEEDS;
+    try_seeds((1..=FIXED_SEEDS).chain(KEPT_SEEDS).chain(new), Instant::now() + HOUR);
 }
 
 /// Replays `MOSS_SIM_SEED` with a trace.
@@ -67,11 +74,7 @@ fn minutes() {
     let minutes =
         std::env::var("MOSS_SIM_MINUTES").map_or(1, |text| text.parse().expect("minutes"));
     let until = Instant::now() + Duration::from_secs(60 * minutes);
-    let first = RandomState::new().build_hasher().finish() >> 16;
-    println!("seeds from {first} on");
-    let next = AtomicU64::new(first);
-    let (seeds, sum) =
-        try_seeds(&|| (Instant::now() < until).then(|| next.fetch_add(1, Ordering::Relaxed)));
+    let (seeds, sum) = try_seeds(new_seed().., until);
     let hours = sum.time as f64 / 3.6e9;
     println!("{seeds} seeds: {hours:.1} simulated hours, {} packets", sum.passed);
 }
@@ -93,9 +96,21 @@ fn speed() {
     println!("a flood: {:.0} packets a second", outcome.passed as f64 / took);
 }
 
-/// Tries the seeds that `next` gives, on all cores: how many, and their sum. Panics if one
-/// fails, when all were tried.
-fn try_seeds(next: &(impl Fn() -> Option<u64> + Sync)) -> (u64, Outcome) {
+/// The first of seeds that nobody has tried; it is printed.
+fn new_seed() -> u64 {
+    let first = RandomState::new().build_hasher().finish() >> 16;
+    println!("new seeds from {first} on");
+    first
+}
+
+/// Tries seeds on all cores, the last of them begun by `until`: how many, and their sum.
+/// Panics if one fails, when all were tried.
+fn try_seeds(seeds: impl Iterator<Item = u64> + Send, until: Instant) -> (u64, Outcome) {
+    let seeds = Mutex::new(seeds);
+    let next = || {
+        let now = Instant::now();
+        (now < until).then(|| seeds.lock().expect("no worker panics").next()).flatten()
+    };
     let total = Mutex::new((0, Outcome::default()));
     let failures = Mutex::new(Vec::new());
     let cores = thread::available_parallelism().map_or(1, usize::from);

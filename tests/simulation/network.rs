@@ -85,7 +85,7 @@ struct Pipe {
 #[derive(Debug)]
 pub(crate) struct Link {
     line: Line,
-    address: IpAddr,
+    pub(crate) address: IpAddr,
     /// To moss, and from it.
     up: Pipe,
     down: Pipe,
@@ -104,7 +104,7 @@ pub(crate) struct Link {
     pub(crate) broken: bool,
     /// The peer's host is away: nothing is carried, either way.
     pub(crate) away: bool,
-    stalled_until: u64,
+    pub(crate) stalled_until: u64,
     noticed: bool,
     /// Bytes that the peer has read.
     pub(crate) read: u64,
@@ -114,12 +114,20 @@ pub(crate) struct Link {
     /// When moss accepted it, and received from it last.
     pub(crate) accepted: u64,
     pub(crate) heard: u64,
+    /// Since when something waits that moss could receive.
+    pub(crate) waits_since: u64,
+    /// Where the peer's messages end, in bytes from its first on, as far as moss has not
+    /// received them.
+    pub(crate) messages: VecDeque<u64>,
+    /// The end of the last message that moss has received.
+    whole: u64,
 }
 
 /// What moss asked of the kernel in one turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Turn {
     pub(crate) accepts: usize,
+    pub(crate) accepted: usize,
     pub(crate) receives: usize,
     pub(crate) bytes: usize,
     pub(crate) sends: usize,
@@ -145,7 +153,7 @@ pub(crate) struct Network {
     serial: u64,
     /// Complete connections that moss has not accepted.
     queue: VecDeque<usize>,
-    listening: bool,
+    pub(crate) listening: bool,
     listener_woken: bool,
     pub(crate) signals: usize,
     woken: Vec<usize>,
@@ -157,6 +165,8 @@ pub(crate) struct Network {
     sockets: usize,
     pub(crate) most_sockets: usize,
     pub(crate) no_sockets_until: u64,
+    /// Until then a poll does not come back.
+    pub(crate) busy_until: u64,
     pub(crate) turn: Turn,
     /// When moss came back from its last poll, which is what it takes for the time.
     turn_began: u64,
@@ -183,6 +193,7 @@ impl Network {
             sockets: 0,
             most_sockets,
             no_sockets_until: 0,
+            busy_until: 0,
             turn: Turn::default(),
             turn_began: 0,
             late_again: 0,
@@ -263,6 +274,9 @@ impl Network {
             received: 0,
             accepted: u64::MAX,
             heard: 0,
+            waits_since: u64::MAX,
+            messages: VecDeque::new(),
+            whole: 0,
         });
         let link = self.links.len() - 1;
         self.at(self.now + 2 * line.delay, Event::Connected(link));
@@ -401,6 +415,9 @@ impl Network {
 
     /// How late a poll comes back.
     pub(crate) fn lateness(&mut self) -> u64 {
+        if self.now < self.busy_until {
+            return self.busy_until - self.now;
+        }
         if self.now < self.late_again || !self.random.is_one_in(self.odds.late) {
             return self.random.below(50) as u64;
         }
@@ -428,6 +445,7 @@ impl Network {
             return Err(ErrorKind::ConnectionAborted.into());
         }
         self.sockets += 1;
+        self.turn.accepted += 1;
         let link = &mut self.links[number];
         link.accepted = self.turn_began;
         link.heard = self.turn_began;
@@ -448,14 +466,15 @@ impl Network {
     }
 
     pub(crate) fn receive(&mut self, number: usize, buffer: &mut [u8]) -> io::Result<usize> {
-        self.turn.receives += 1;
         self.now += 2 * MICROSECOND;
         if self.is_interrupted() {
             return Err(ErrorKind::Interrupted.into());
         }
+        self.turn.receives += 1;
         let part = self.random.is_one_in(self.odds.partial);
         let link = &mut self.links[number];
         if link.up.arrived == 0 {
+            link.waits_since = u64::MAX;
             return match link.error.as_mut() {
                 Some(told) if !*told => {
                     *told = true;
@@ -473,12 +492,22 @@ impl Network {
             self.wake_moss(number);
         }
         let link = &mut self.links[number];
-        for (to, from) in buffer.iter_mut().zip(link.up.data.drain(..count)) {
-            *to = from;
-        }
+        let (front, back) = link.up.data.as_slices();
+        let first = count.min(front.len());
+        buffer[..first].copy_from_slice(&front[..first]);
+        buffer[first..count].copy_from_slice(&back[..count - first]);
+        link.up.data.drain(..count);
         link.up.arrived -= count;
         link.received += count as u64;
+        while let Some(&end) = link.messages.front()
+            && end <= link.received
+        {
+            link.whole = end;
+            link.messages.pop_front();
+        }
         link.heard = self.turn_began;
+        let more = link.up.arrived > 0 || link.up.end_arrived;
+        link.waits_since = if more { self.now } else { u64::MAX };
         self.turn.bytes += count;
         self.now += count as u64 / 1_000;
         let delay = self.links[number].line.delay;
@@ -611,6 +640,10 @@ impl Network {
         let pause = count as u64 * SECOND / line.bandwidth;
         self.schedule(number, up, pause);
         if up {
+            let link = &mut self.links[number];
+            if link.up.arrived > 0 || link.up.end_arrived {
+                link.waits_since = link.waits_since.min(self.now);
+            }
             self.wake_moss(number);
         } else {
             self.tell_room(number);
@@ -634,6 +667,7 @@ impl Network {
             return;
         }
         link.error = Some(false);
+        link.waits_since = link.waits_since.min(self.now);
         link.down = Pipe::default();
         link.up.data.truncate(if keep { link.up.arrived } else { 0 });
         link.up.arrived = link.up.data.len();
@@ -695,6 +729,16 @@ impl Link {
     /// Whether the peer has sent something that moss has not received, or an end.
     pub(crate) fn has_input(&self) -> bool {
         self.up.arrived > 0
+    }
+
+    /// How much of a message that is not whole moss has received.
+    pub(crate) fn half(&self) -> u64 {
+        self.received - self.whole
+    }
+
+    /// Whether moss has met the peer's end.
+    pub(crate) fn is_over(&self) -> bool {
+        self.error.is_some() || self.up.end_arrived
     }
 
     /// Whether moss has it.

@@ -14,7 +14,7 @@ use crate::random::Random;
 
 /// What proves a master, and a client.
 pub(crate) const SECRET: &str = "only-the-simulation-knows";
-pub(crate) const LOGIN_SECRET: &str = "4711";
+pub(crate) const LOGIN_SECRET: &str = "the-code-on-the-label";
 
 /// The settings of one moss, as far as they matter here.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +122,8 @@ pub(crate) enum Fault {
     Away(usize),
     /// There are no descriptors for so long.
     NoSockets(u64),
+    /// moss gets no processor for so long.
+    Busy(u64),
     /// The machine sleeps for so long: moss's clock goes on, and nothing else.
     Sleep(u64),
 }
@@ -160,10 +162,12 @@ impl Plan {
             twice: random.is_one_in(8),
             early: random.is_one_in(8),
         };
-        match random.below(8) {
+        match random.below(10) {
             0 => plan.crowd_of_one_kind(&mut random),
             1 => plan.slow_master(&mut random),
             2 => plan.full_house(&mut random),
+            3 => plan.rush(&mut random),
+            4 => plan.handover(&mut random),
             _ => plan.street(&mut random),
         }
         plan.add_faults(&mut random);
@@ -229,11 +233,13 @@ impl Plan {
     /// Clients that flood a slow master for their shares.
     fn slow_master(&mut self, random: &mut Random) {
         self.calm = self.calm.min(8 * SECOND);
-        self.settings.keepalive = 30 * SECOND;
+        // Who is received in part has nothing to send for a moment, and loses its turn.
+        self.odds.partial = 0;
+        self.settings.keepalive = random.pick(&[6, 30]) * SECOND;
         self.add(Kind::SlowMaster, 1, random);
         let shares = random.pick(&[2, 2, 3, 3, 6, 20]);
         for _ in 0..shares {
-            let much = 20_000 / shares;
+            let much = u64::MAX;
             self.parts.push(Part { kind: Kind::Share, at: SECOND, much, seed: random.next() });
         }
         let clients = random.below(3);
@@ -244,11 +250,26 @@ impl Plan {
         }
     }
 
+    /// Clients flood a master that does not read, until another takes its place.
+    fn handover(&mut self, random: &mut Random) {
+        self.calm = self.calm.min(12 * SECOND);
+        self.settings.keepalive = random.pick(&[5, 30]) * SECOND;
+        let count = random.between(1, 3) as usize;
+        self.add(Kind::DeadMaster, count, random);
+        self.add(Kind::Flooder, 3, random);
+        self.add(Kind::Client, 6, random);
+        self.add(Kind::Guest, 3, random);
+        for _ in 0..2 {
+            let at = random.between(self.calm / 4, self.calm);
+            self.parts.push(Part { kind: Kind::Master, at, much: 0, seed: random.next() });
+        }
+    }
+
     /// More who want to come in than there are places.
     fn full_house(&mut self, random: &mut Random) {
         self.settings.max_connections = random.between(1, 8) as usize;
         self.most_sockets = self.settings.max_connections + random.pick(&[20, 20, 4]);
-        self.settings.per_address = if random.is_one_in(2) { Some(2) } else { None };
+        self.settings.per_address = random.pick(&[None, None, Some(2), Some(5)]);
         self.add(Kind::Master, 2, random);
         self.add(Kind::Client, 12, random);
         self.add(Kind::Visitor, 6, random);
@@ -259,10 +280,30 @@ impl Plan {
         }
     }
 
+    /// Many who come at once, and moss is busy with something else at that moment.
+    fn rush(&mut self, random: &mut Random) {
+        self.calm = self.calm.min(8 * SECOND);
+        self.add(Kind::Master, 1, random);
+        self.add(Kind::Client, 4, random);
+        let kinds = [Kind::Pinger, Kind::Pinger, Kind::Rubbish, Kind::Returner, Kind::Visitor];
+        let kind = random.pick(&kinds);
+        let count = if kind == Kind::Visitor { 350 } else { 120 };
+        for _ in 0..count {
+            self.parts.push(Part { kind, at: SECOND, much: 400, seed: random.next() });
+        }
+        for _ in 0..3 {
+            let busy = random.between(20, 200) * MILLISECOND;
+            let at = SECOND + random.between(0, 100) * MILLISECOND;
+            self.faults.push((at, Fault::Busy(busy)));
+        }
+    }
+
     fn add(&mut self, kind: Kind, count: usize, random: &mut Random) {
         for _ in 0..count {
             let at = random.between(0, self.calm / 2);
-            let at = if kind == Kind::Master || random.is_one_in(2) { at / 8 } else { at };
+            let early = matches!(kind, Kind::Master | Kind::SlowMaster | Kind::DeadMaster)
+                || random.is_one_in(2);
+            let at = if early { at / 8 } else { at };
             let much = random.pick(&[100, 1_000, 10_000]) / count as u64;
             self.parts.push(Part { kind, at, much: much.max(50), seed: random.next() });
         }

@@ -19,7 +19,7 @@ use moss::server::Server;
 use moss::server::world::{Ready, World as Seam};
 
 use crate::judge::Judge;
-use crate::network::{Event, MILLISECOND, Network, SECOND, Turn};
+use crate::network::{Event, Link, MILLISECOND, Network, SECOND, Turn};
 use crate::people::{Mail, Peer, World};
 use crate::plan::{Fault, Kind, Part, Plan};
 use crate::random::Random;
@@ -30,10 +30,13 @@ const SETTLING: u64 = 10 * SECOND;
 
 /// What one turn of moss may do, see its schedule: 4,096 frames and 4 MiB of all who are
 /// ready, 1,024 and 1 MiB of arrivals, and the rest of one share (1,024 and 1 MiB).
-const TURN_RECEIVES: usize = 4_096 + 1_024 + 1_024;
+const TURN_RECEIVES: usize = 4_096 + 1_024 + 2 * 1_024;
 const TURN_BYTES: usize = (4 << 20) + (1 << 20) + (1 << 20) + (128 << 10);
-const TURN_ACCEPTS: usize = 256 + 1;
-const TURN_PONGS: usize = 4_096 + 1_024;
+const TURN_ACCEPTS: usize = 256;
+
+/// Turns that may seem to do nothing: where shares are small, what was received earlier is
+/// handled a frame a turn, and a pong goes to where there is room for it.
+const IDLE_TURNS: usize = 100;
 
 /// What came of a simulation that found nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,11 +82,12 @@ struct Universe {
     asleep: u64,
     random: Random,
     looks_at: u64,
-    pongs: usize,
     turns: u64,
     /// What was held and queued after the last turn, and how many turns did nothing.
     work: (usize, u64),
     idle_turns: usize,
+    /// Signals that moss was told of.
+    signalled: usize,
     traced: bool,
 }
 
@@ -96,6 +100,7 @@ pub(crate) fn run(plan: &Plan, traced: bool) -> Outcome {
     while server.turn().expect("the poll never fails") {
         universe.borrow_mut().after_turn(server.held(), server.queued());
     }
+    universe.borrow_mut().after_last_turn();
     drop(server);
     let universe = universe.borrow();
     universe.after_all();
@@ -123,7 +128,7 @@ impl Universe {
         }
         network.at(plan.calm, Event::Stage);
         Self {
-            judge: Judge::new(plan.settings),
+            judge: Judge::new(plan.settings, plan.odds.spurious > 0),
             network,
             people,
             owners: Vec::new(),
@@ -135,10 +140,10 @@ impl Universe {
             asleep: 0,
             random,
             looks_at: 0,
-            pongs: 0,
             turns: 0,
             work: (0, 0),
             idle_turns: 0,
+            signalled: 0,
             traced,
             plan,
         }
@@ -216,6 +221,7 @@ impl Universe {
             }
             Fault::Away(peer) => self.with_peer(peer, Peer::vanishes),
             Fault::NoSockets(len) => self.network.no_sockets_until = now + len,
+            Fault::Busy(len) => self.network.busy_until = now + len,
             Fault::Sleep(len) => {
                 self.asleep += len;
                 // The second in which it began counts for no deadline.
@@ -271,12 +277,10 @@ impl Universe {
         self.take_lines();
         self.turns += 1;
         let turn = std::mem::take(&mut self.network.turn);
-        let pongs = std::mem::take(&mut self.pongs);
-        let Turn { accepts, receives, bytes, .. } = turn;
-        assert!(accepts <= TURN_ACCEPTS, "{accepts} accepts in a turn");
+        let Turn { accepted, receives, bytes, .. } = turn;
+        assert!(accepted <= TURN_ACCEPTS, "{accepted} accepted in a turn");
         assert!(receives <= TURN_RECEIVES, "{receives} receives in a turn");
         assert!(bytes <= TURN_BYTES, "{bytes} bytes received in a turn");
-        assert!(pongs <= TURN_PONGS, "{pongs} pongs in a turn");
         let most = self.plan.settings.max_memory;
         assert!(held <= most, "{held} bytes are held, and {most} may be");
         // What was received earlier may be handled without a call.
@@ -290,14 +294,27 @@ impl Universe {
             assert_eq!(held, 0, "nobody is owed anything, and bytes are held");
         }
         let now = self.network.now;
+        self.judge.ends_turn(&self.network.links, now);
         if now >= self.looks_at {
             self.looks_at = now + SECOND / 4;
             self.judge.looks(&self.network.links, now);
         }
-        if self.stage == Stage::Stop {
+        if self.signalled > 0 {
             let waited = now - self.stage_began;
             assert!(waited <= 3 * SECOND + self.judge.lateness, "moss stops for {waited} already");
+            assert!(self.signalled < 2, "moss goes on after a second signal");
+            assert!(!self.network.listening, "moss listens on, and has to stop");
+            let open = self.network.links.iter().any(Link::is_moss_s);
+            assert!(open, "moss goes on, and all have gone");
         }
+    }
+
+    /// Nobody was left, or they had their time, or there was a second signal.
+    fn after_last_turn(&mut self) {
+        self.take_lines();
+        let waited = self.network.now - self.stage_began;
+        let open = self.network.links.iter().any(Link::is_moss_s);
+        assert!(!open || self.signalled > 1 || waited >= 3 * SECOND, "moss ends after {waited}");
     }
 
     fn after_all(&self) {
@@ -316,10 +333,11 @@ impl Universe {
         let network = &mut self.network;
         let wait = time_out.map(|time_out| time_out.as_micros().div_ceil(1_000) as u64 * 1_000);
         assert!(
-            wait != Some(0) || self.idle_turns < 4,
+            wait != Some(0) || self.idle_turns < IDLE_TURNS,
             "a turn did nothing and asks for another at once"
         );
         if network.is_interrupted() {
+            self.judge.begins_turn(network.now);
             return Err(ErrorKind::Interrupted.into());
         }
         let deadline = wait.map(|wait| network.now + wait);
@@ -345,19 +363,21 @@ impl Universe {
             self.live();
         }
         self.network.poll();
+        self.judge.begins_turn(self.network.now);
         Ok(())
     }
 
     fn send(&mut self, link: usize, bytes: &[u8]) -> io::Result<usize> {
         self.take_lines();
-        let count = self.network.send(link, bytes.len())?;
+        let sent = self.network.send(link, bytes.len());
+        self.judge.sent(link, sent.as_ref().is_ok_and(|&count| count == bytes.len()));
+        let count = sent?;
         let end = self.network.links[link].sent;
         let mut said = Vec::new();
         self.readers[link].read(&bytes[..count], |message| said.push(message));
         for message in said {
             self.trace(|| format!("{link} is told {message:.200?}"));
-            self.pongs += usize::from(message.is_pong());
-            self.judge.said(link, &message);
+            self.judge.said(link, &message, &self.network.links, self.network.now);
             self.mail[link].push_back((end, message));
         }
         Ok(count)
@@ -399,7 +419,8 @@ impl Seam for Kernel {
         let mut universe = self.0.borrow_mut();
         universe.trace(|| format!("{} is {token}", stream.link));
         universe.network.register(stream.link, token);
-        universe.judge.registers(stream.link, token);
+        let Universe { judge, network, .. } = &mut *universe;
+        judge.registers(stream.link, token, &network.links);
         Ok(())
     }
 
@@ -412,7 +433,10 @@ impl Seam for Kernel {
     }
 
     fn signals(&mut self) -> usize {
-        std::mem::take(&mut self.0.borrow_mut().network.signals)
+        let mut universe = self.0.borrow_mut();
+        let signals = std::mem::take(&mut universe.network.signals);
+        universe.signalled += signals;
+        signals
     }
 
     fn random(&mut self) -> u64 {
@@ -449,7 +473,7 @@ impl Drop for Stream {
         universe.take_lines();
         universe.network.drop_stream(self.link);
         let Universe { judge, network, .. } = &mut *universe;
-        judge.drops(self.link, &network.links[self.link], network.now);
+        judge.drops(self.link, &network.links, network.now);
     }
 }
 

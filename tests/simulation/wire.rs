@@ -33,11 +33,15 @@ pub(crate) enum Said {
 }
 
 impl Said {
-    /// An answer to a ping, as a frame or as a packet.
-    pub(crate) fn is_pong(&self) -> bool {
+    /// Whether it took moss a frame of its own: an answer to a ping or to what is no packet,
+    /// or a packet that was passed on.
+    pub(crate) fn is_one_frames(&self) -> bool {
+        let types = ["pong\"", "p\"", "q\"", "moss-error\",\"payload\":{\"code\":\"invalid"];
         match self {
             Self::Pong => true,
-            Self::Text(text) => text.starts_with("{\"type\":\"pong\""),
+            Self::Text(text) => text
+                .strip_prefix("{\"type\":\"")
+                .is_some_and(|rest| types.iter().any(|kind| rest.starts_with(kind))),
             _ => false,
         }
     }
@@ -48,13 +52,21 @@ pub(crate) fn push_frame(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
     push_header(out, first, payload.len() as u64);
     let start = out.len();
     out.extend_from_slice(payload);
-    for (byte, mask) in out[start..].iter_mut().zip(MASK.into_iter().cycle()) {
-        *byte ^= mask;
+    let (words, rest) = out[start..].as_chunks_mut::<16>();
+    for word in words {
+        *word = (u128::from_ne_bytes(*word) ^ u128::from_ne_bytes(MASKS)).to_ne_bytes();
     }
+    rest.iter_mut().zip(MASKS).for_each(|(byte, mask)| *byte ^= mask);
 }
 
 /// A mask with four different bytes, so that none can be taken for another.
 const MASK: [u8; 4] = [0x5a, 0x01, 0xc3, 0x7e];
+
+/// Four of it: large packets are many.
+const MASKS: [u8; 16] = {
+    let [a, b, c, d] = MASK;
+    [a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d]
+};
 
 /// Appends the header of a masked frame that claims to be so long.
 pub(crate) fn push_header(out: &mut Vec<u8>, first: u8, len: u64) {
