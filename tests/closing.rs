@@ -189,32 +189,6 @@ fn dropped_master_is_master_no_more() {
 }
 
 #[test]
-fn peer_that_answers_pings_stays() {
-    let moss = Moss::with(&[("MOSS_KEEPALIVE_SECONDS", "2")]);
-    let mut guest = moss.guest();
-    // The third comes when a silent peer is long gone.
-    for _ in 0..3 {
-        let ping = guest.frame();
-        assert_eq!(ping.first, 0x89);
-        guest.sender().send_frame(0x8a, &ping.payload);
-    }
-    guest.expect_nothing();
-}
-
-#[test]
-fn part_of_a_frame_is_a_sign_of_life() {
-    let moss = Moss::with(&[("MOSS_KEEPALIVE_SECONDS", "2")]);
-    let mut guest = moss.guest();
-    let mut ping = support::frame(TEXT, br#"{"type":"ping"}"#).into_iter();
-    for byte in ping.by_ref().take(3) {
-        assert_eq!(guest.frame().first, 0x89);
-        guest.sender().send_raw(&[byte]);
-    }
-    guest.sender().send_raw(ping.as_slice());
-    guest.expect(r#"{"type":"pong","payload":""}"#);
-}
-
-#[test]
 fn client_that_does_not_read_is_closed_with_1013() {
     let moss = Moss::with(&[
         ("MOSS_MAX_PACKET_BYTES", "65536"),

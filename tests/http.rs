@@ -4,9 +4,8 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
-use support::{Client, Moss, PATIENCE, TEXT, frame};
+use support::{Client, Moss, TEXT, frame};
 
 /// The request of RFC 6455, section 1.3, without the empty line at its end.
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -470,19 +469,4 @@ fn full_house_asks_to_come_again() {
     guest.expect_nothing();
     other.close();
     moss.guest().expect_nothing();
-}
-
-#[test]
-fn head_that_drips_is_cut_off() {
-    let moss = Moss::start();
-    let mut stream = moss.connect();
-    stream.write_all(b"GET / HTTP/1.1\r\nX: ").expect("moss reads");
-    // A byte whenever nothing has come for a while, and for ever.
-    stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a time-out");
-    let started = std::time::Instant::now();
-    while stream.peek(&mut [0]).is_err() {
-        assert!(started.elapsed() < PATIENCE, "moss waits for ever");
-        stream.write_all(b"x").expect("moss reads");
-    }
-    assert_eq!(Answer::read(stream).status, "408");
 }

@@ -150,22 +150,6 @@ fn new_master_releases_paused_clients() {
 }
 
 #[test]
-fn leaving_master_releases_paused_clients() {
-    let moss = Moss::start();
-    let (stalled, mut client, floods) = stall(&moss, "1");
-    reset(stalled);
-    let refused = wait_for_packet(&mut client, "moss-error");
-    assert!(refused.contains("no-master"), "{refused}");
-    let drain = thread::spawn(move || {
-        wait_for_packet(&mut client, "connection-offer");
-        client
-    });
-    floods.into_iter().for_each(Flood::join);
-    let mut next = moss.master("2");
-    drain.join().expect("the client gets the next offer").introduce(&mut next);
-}
-
-#[test]
 fn paused_clients_may_close_reset_or_stop_within_a_message() {
     let moss = Moss::with(&[("MOSS_CLIENT_LEFT_TYPE", "client-left")]);
     let mut master = narrow_master(&moss, "1");

@@ -1,8 +1,8 @@
 //! A peer whose host vanishes: no Close, no FIN, no RST, and nothing answers. Two network
 //! namespaces, one for moss and one for the peer, and a cable that is pulled.
 //!
-//! Needs root and iproute2; elsewhere it says so and leaves the proof to the test of the
-//! peer that gives no sign of life.
+//! Needs root and iproute2; elsewhere it says so and leaves the proof to the simulation,
+//! where hosts vanish too.
 
 use std::fs::File;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! What moss promises under stress, each promise against the real program.
+//! What moss promises under stress, against the real program: figures, and what the
+//! kernel has a part in. What the simulation says as well is left to it, as it is quicker.
 //!
 //! A bound on memory is a constant beside its test, and what is held against it is the
 //! kernel's own high-water mark of the process. A bound on fairness is a number of
