@@ -1,0 +1,205 @@
+//! Why and when connections end, and that those who say something are heard.
+
+use super::house::neighbours;
+use super::{Connection, Facts, Judge};
+use crate::network::{Link, MILLISECOND, SECOND};
+use crate::plan::{Kind, LOGIN_SECRET, SECRET};
+
+impl Judge {
+    /// moss writes a line to its log.
+    pub(crate) fn logs(&mut self, line: &str, links: &[Link], now: u64) {
+        let secrets = [SECRET, LOGIN_SECRET, "\"x\":", "\"n\":"];
+        assert!(!secrets.iter().any(|secret| line.contains(secret)), "in the log: {line}");
+        let Some((id, rest)) = line.split_once(", ") else { return };
+        let Some(&link) = self.by_id.get(id) else { return };
+        let Some((_, why)) = rest.rsplit_once(": ") else { return };
+        let (word, code) = match why.split_once(" (") {
+            Some((word, code)) => (word, code.trim_end_matches(')').parse().expect("a code")),
+            None => (why, 0),
+        };
+        if ["connected", "wrong-secret"].contains(&word) {
+            return;
+        }
+        let was_replaced = self.was_replaced(link, links);
+        let halves = word == "memory" && links[link].half() > 0 && self.may_drop_halves(links);
+        let connection = &mut self.connections[link];
+        let Facts { kind, may_end, .. } = &connection.facts;
+        assert!(connection.ending.is_none(), "{link} ends twice: {line}");
+        let expected = match word {
+            "left" => connection.left || links[link].broken || connection.torn,
+            "answered" => true,
+            "stopping" => self.stopping,
+            // Its host is away, or its last words got lost.
+            "silent" | "timeout" | "slow-reader" | "slow-master" | "memory" | "displaced"
+                if connection.torn =>
+            {
+                true
+            }
+            "memory" if halves => true,
+            // It is a guest now, and has much from the time when it was none.
+            "memory" if connection.blocked && was_replaced => true,
+            word => may_end.contains(&word),
+        };
+        assert!(expected, "{kind:?} {link} is ended by moss: {line}");
+        let waited = now - links[link].heard;
+        match word {
+            "silent" => assert!(waited >= 2 * self.settings.keepalive, "{line}: after {waited}"),
+            "timeout" => assert!(now - links[link].accepted >= 10 * SECOND, "{line}"),
+            "slow-master" => {
+                let behind = self.turn_began - connection.blocked_since;
+                assert!(connection.blocked, "{line}: and it is not behind");
+                assert!(behind >= self.settings.keepalive / 2, "{line}: after {behind}");
+            }
+            "per-address" => assert!(connection.over, "{line}: and it is not over"),
+            "full" if code == 503 => self.refused.push(link),
+            "full" if !connection.logged_in => {
+                let age = now - connection.opened;
+                assert!(age >= SECOND, "{line}: after {age} as a candidate");
+            }
+            "displaced" => {
+                let age = now - links[link].accepted;
+                assert!(age >= SECOND, "{line}: after {age}");
+            }
+            _ => {}
+        }
+        connection.ending = Some((word.to_owned(), code, now));
+        if connection.facts.kind == Kind::Share || connection.reign.is_some() {
+            // Who is dropped for memory takes the measure along.
+            self.shares.passed.clear();
+            self.shares.clients.clear();
+        }
+    }
+
+    /// Whether it was master, and is none any more; it may not have been told yet.
+    fn was_replaced(&self, link: usize, links: &[Link]) -> bool {
+        let own = self.reigns.iter().rposition(|reign| reign.link == link);
+        let mut others = self.lives(links).filter(|(other, _)| *other != link);
+        own.is_some_and(|own| {
+            self.reigns[own].replaced
+                || others.any(|(_, other)| !other.claims.is_empty() || other.reign > Some(own))
+        })
+    }
+
+    /// Whether clients' packets that are not whole may be too much: of all memory, with what
+    /// guests did not read, they may be one packet, and else a quarter. One in fragments
+    /// counts for up to four times its length.
+    fn may_drop_halves(&self, links: &[Link]) -> bool {
+        let halves: u64 = self.lives(links).map(|(link, _)| 4 * links[link].half()).sum();
+        let stalls = |connection: &Connection| {
+            connection.blocked && !connection.logged_in && connection.reign.is_none()
+        };
+        let guests = self.lives(links).any(|(_, connection)| stalls(connection));
+        let packet = if guests { self.settings.max_packet as u64 + (64 << 10) } else { 0 };
+        halves > packet.max(self.settings.max_memory as u64 / 4)
+    }
+
+    /// moss closes its socket.
+    pub(crate) fn drops(&mut self, link: usize, links: &[Link], now: u64) {
+        let network = &links[link];
+        let connection = &mut self.connections[link];
+        let kind = connection.facts.kind;
+        connection.dropped = true;
+        if connection.id.is_none() {
+            let flood = self.settings.per_address.is_some_and(|limit| {
+                // Eight over the limit are answered.
+                neighbours(link, links) >= limit + 8
+            });
+            return assert!(flood, "{kind:?} {link} is dropped without an id");
+        }
+        let Some((word, code, since)) = &connection.ending else {
+            panic!("{kind:?} {link} is dropped without a line in the log");
+        };
+        if let Some(reign) = connection.reign.take() {
+            // What was on its way to it may be lost.
+            self.reigns[reign].replaced = false;
+            self.reigns[reign].ended = Some(now);
+        }
+        let whole = connection.facts.reads && !connection.torn && !network.broken;
+        // Where memory is full, a last word that the kernel does not take at once is given up.
+        let given_up = connection.blocked || ["memory", "displaced"].contains(&word.as_str());
+        if *code > 0 && whole && !self.stopping && !given_up {
+            let said = connection.close.or(connection.status);
+            assert_eq!(said, Some(*code), "the last word to {kind:?} {link}, who was {word}");
+        }
+        if *word == "left" && whole && !connection.left && !network.broken {
+            panic!("{kind:?} {link} had not left");
+        }
+        let waited = now - since;
+        assert!(waited <= 6 * SECOND + self.lateness, "{link}, {word}, stayed for {waited}");
+        if !network.is_over() && !self.stopping && !given_up {
+            // In a full house others want its place.
+            let least = if self.settings.max_connections < 100 { 1 } else { 5 } * SECOND;
+            // It counts from when its turn began.
+            let waited = waited + 10 * MILLISECOND;
+            assert!(waited >= least, "{kind:?} {link}, {word}, had {waited} to hang up");
+        }
+    }
+
+    /// Looks for what should have happened by now.
+    pub(crate) fn looks(&self, links: &[Link], now: u64) {
+        let keepalive = self.settings.keepalive;
+        let heard_since = self.clients_are_heard_since(links, now);
+        for (link, (connection, network)) in self.connections.iter().zip(links).enumerate() {
+            if !network.is_moss_s() || connection.id.is_none() {
+                continue;
+            }
+            let kind = connection.facts.kind;
+            let age = now.saturating_sub(network.accepted);
+            // What was received may have had to wait for the master, but not for ever. Nor is
+            // somebody silent whose kernel says that there is something.
+            let since = if connection.logged_in { heard_since } else { 0 };
+            let excused = if self.spurious { now } else { since };
+            let excused = excused.min(network.heard + keepalive + SECOND);
+            let silent = now.saturating_sub(network.heard.max(excused));
+            let grain = SECOND + self.lateness;
+            match &connection.ending {
+                Some((word, _, since)) => assert!(
+                    now - since <= 5 * SECOND + grain,
+                    "{kind:?} {link} was ended ({word}) and is still here"
+                ),
+                None if connection.candidate => {
+                    let age = now - connection.opened;
+                    assert!(age <= 10 * SECOND + grain, "{kind:?} {link} keeps the master's place");
+                }
+                None if !connection.open => {
+                    assert!(age <= 10 * SECOND + grain, "{kind:?} {link} has no answer yet");
+                }
+                None => assert!(
+                    silent <= 2 * keepalive + grain || network.has_input(),
+                    "{kind:?} {link} was silent for {silent}"
+                ),
+            }
+            let waits_since = network.waits_since.max(network.accepted);
+            let waits = now.saturating_sub(waits_since.max(since));
+            assert!(waits <= grain, "{kind:?} {link} is not heard for {waits}");
+            let waits = now.saturating_sub(waits_since);
+            assert!(waits <= keepalive / 2 + 2 * grain, "{kind:?} {link} waits for {waits}");
+        }
+    }
+
+    /// Since when no client has to wait for the master: it reads, or there is none.
+    fn clients_are_heard_since(&self, links: &[Link], now: u64) -> u64 {
+        let ended = self.reigns.iter().map(|reign| match reign.ended {
+            Some(ended) => ended,
+            None => {
+                let (master, link) = (&self.connections[reign.link], &links[reign.link]);
+                let reads = master.lives(link) && master.facts.reads && !master.torn;
+                if reads { reign.began.max(link.stalled_until) } else { now }
+            }
+        });
+        ended.max().unwrap_or(0)
+    }
+
+    /// moss has stopped; all who could hear it were told, unless it had to be quick.
+    pub(crate) fn stops(&self, links: &[Link], at_once: bool) {
+        for (link, (connection, network)) in self.connections.iter().zip(links).enumerate() {
+            let kind = connection.facts.kind;
+            assert!(!network.is_moss_s(), "{kind:?} {link} is still open");
+            let told = connection.ending.as_ref().is_some_and(|(word, ..)| word == "stopping");
+            let whole = connection.open && connection.facts.reads && !connection.left;
+            if told && whole && !at_once {
+                assert_eq!(connection.close, Some(1001), "{kind:?} {link} was not told of the end");
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Who is let in: full houses, the places that they keep for a master, addresses.
+
+use std::net::IpAddr;
+
+use super::{Connection, Judge};
+use crate::network::{Link, SECOND};
+
+/// Connections that a full house has room for while it has no master.
+const MASTER_PLACES: usize = 8;
+
+impl Judge {
+    /// It is a WebSocket from now on. In a full house only a master is wanted: while there
+    /// is none that answers, so many more may come to be it, and nothing else.
+    pub(super) fn enters(&mut self, link: usize, links: &[Link], now: u64) {
+        let most = self.settings.max_connections;
+        let open = |&(_, other): &(usize, &Connection)| other.open;
+        let here: Vec<_> = self.lives(links).filter(open).collect();
+        let count = here.len();
+        assert!(count < most + MASTER_PLACES, "{link} is let in beside {count}");
+        let candidate = here.iter().filter(|(_, other)| other.resident).count() >= most;
+        let resident = self.may_be_open(links).len() <= most;
+        let master = here.iter().find(|(_, other)| other.reign.is_some());
+        // It was heard, and was so before somebody was let in.
+        let answers = master.is_some_and(|&(link, _)| {
+            let heard = links[link].heard;
+            heard < self.turn_began && now - heard < self.settings.keepalive
+        }) && self.connections[link].blocked_in != self.turn;
+        // Who came while there was none may still wait for its time.
+        let others = here.iter().filter(|(_, other)| now - other.opened > 12 * SECOND).count();
+        assert!(!answers || others < most, "{link} is let in beside a master and {others}");
+        let connection = &mut self.connections[link];
+        assert!(!connection.over, "{link} is one too many of its address, and is let in");
+        connection.open = true;
+        connection.opened = now;
+        connection.candidate = candidate;
+        connection.resident = resident;
+    }
+
+    /// Whoever was refused was refused for a reason, and the master is known.
+    pub(crate) fn ends_turn(&mut self, links: &[Link], now: u64) {
+        let reigns = |&(_, connection): &(usize, &Connection)| connection.reign.is_some();
+        if self.lives(links).any(|one| reigns(&one)) {
+            self.had_master = self.turn;
+        }
+        let refused = std::mem::take(&mut self.refused);
+        // A claim that was not answered yet may have been heard.
+        let wanted = !refused.is_empty()
+            && self.had_master + 1 < self.turn
+            && !self.lives(links).any(|(_, connection)| !connection.claims.is_empty());
+        if !wanted {
+            return;
+        }
+        let here = self.may_be_open(links);
+        let recent = |connection: &Connection| {
+            !connection.open || now - connection.opened <= SECOND + self.lateness
+        };
+        let recent = here.iter().filter(|connection| recent(connection)).count();
+        let most = self.settings.max_connections;
+        assert!(
+            here.len() >= most + MASTER_PLACES && recent >= MASTER_PLACES,
+            "{refused:?} may be the master, and only {} are here, {recent} of them just now",
+            here.len()
+        );
+    }
+
+    /// Those that may have been open in this turn, as far as can be told from outside.
+    fn may_be_open(&self, links: &[Link]) -> Vec<&Connection> {
+        let may = |(link, connection): &(usize, &Connection)| {
+            let upgrades = connection.open
+                || (connection.status.is_none() && links[*link].received > 0 && !connection.over);
+            let ended = connection.ending.as_ref().map_or(u64::MAX, |(.., at)| *at);
+            upgrades && connection.id.is_some() && ended >= self.turn_began
+        };
+        let all = self.connections.iter().enumerate();
+        all.filter(may).map(|(_, connection)| connection).collect()
+    }
+
+    /// moss tells an inspector how many are here: those that are not ending, or have begun to
+    /// end after they were counted. The login of one that is away may never have arrived.
+    pub(super) fn inspects(&self, body: &str, links: &[Link]) {
+        let fits = |ended_by: u64| {
+            let here = |&(link, connection): &(usize, &Connection)| {
+                let ended = connection.ending.as_ref().map_or(u64::MAX, |(.., at)| *at);
+                connection.open && links[link].is_moss_s() && ended >= ended_by
+            };
+            let open = self.connections.iter().enumerate().filter(here);
+            let clients = open.clone().filter(|(_, connection)| connection.logged_in);
+            let away = clients.clone().filter(|(_, connection)| connection.torn).count();
+            let (open, clients) = (open.count(), clients.count());
+            let counts = |clients| format!("\"connections\":{open},\"clients\":{clients},");
+            (clients - away..=clients).any(|clients| body.contains(&counts(clients)))
+        };
+        assert!(fits(u64::MAX) || fits(self.turn_began), "not who is here: {body}");
+    }
+}
+
+/// How many connections of its address moss has beside it: an IPv6 /64 is one.
+pub(super) fn neighbours(link: usize, links: &[Link]) -> usize {
+    let network = |address: IpAddr| match address.to_canonical() {
+        IpAddr::V4(address) => (0, address.to_bits().into()),
+        IpAddr::V6(address) => (1, (address.to_bits() >> 64) as u64),
+    };
+    let own = network(links[link].address);
+    let mut others = links.iter().enumerate();
+    let is_one = |(other, of): &(usize, &Link)| {
+        *other != link && of.is_moss_s() && network(of.address) == own
+    };
+    others.by_ref().filter(is_one).count()
+}

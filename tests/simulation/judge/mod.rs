@@ -1,0 +1,345 @@
+//! What must hold, all the time: a model of moss that is simpler than moss.
+//!
+//! It sees what peers send, each message that moss sends ([`Judge::said`], in the order of
+//! each connection), the lines of moss's log and the ends of its sockets. It knows neither
+//! turns nor buffers; it panics as soon as something can't be explained by the README.
+//!
+//! Packets are numbered, and their text follows from their number, so all is compared byte
+//! for byte without being kept. A *reign* is the time from a `master-confirmation` to the
+//! `replaced` on the same connection, or to its end: during one, each client's packets
+//! arrive without a gap.
+//!
+//! | file | |
+//! |---|---|
+//! | `packets` | who is told what |
+//! | `endings` | why and when connections end; that all are heard |
+//! | `house` | who is let in |
+//! | `shares` | who gets how much of a slow master |
+//! | `payload` | the packets themselves |
+
+mod endings;
+mod house;
+mod packets;
+mod payload;
+mod shares;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use crate::network::{Link, MILLISECOND};
+use crate::plan::{Kind, Settings};
+use crate::wire::Said;
+use house::neighbours;
+pub(crate) use payload::offer;
+use payload::{to_client, to_master};
+use shares::Shares;
+
+/// Frames that one turn handles at most: 4,096 of all who are ready and 1,024 of arrivals,
+/// and the rest of one share each.
+const TURN_FRAMES: usize = 4_096 + 1_024 + 2 * 1_024;
+
+/// What may happen to a peer.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) kind: Kind,
+    /// The words of the log by which moss may end it.
+    pub(crate) may_end: Vec<&'static str>,
+    /// It has to be ended by one of them before all is over.
+    pub(crate) must_end: bool,
+    /// It reads all that comes at once, so it gets each last word of moss's.
+    pub(crate) reads: bool,
+    /// The longest padding of its packets.
+    pub(crate) padding: usize,
+}
+
+/// All that is known of a connection.
+#[derive(Debug)]
+struct Connection {
+    facts: Facts,
+    id: Option<String>,
+    /// It asked for a WebSocket, and got one; when.
+    open: bool,
+    opened: u64,
+    /// It was let in where there was room for it, or into a full house, to become master or
+    /// nothing. Neither if that can't be told from outside.
+    resident: bool,
+    candidate: bool,
+    /// Its address had too many connections when it came.
+    over: bool,
+    /// Its kernel did not take all that moss had; in which turn that was so.
+    blocked: bool,
+    blocked_in: u64,
+    blocked_since: u64,
+    status: Option<u16>,
+    close: Option<u16>,
+    /// The line of the log: word, code, time.
+    ending: Option<(String, u16, u64)>,
+    dropped: bool,
+    /// The peer has begun to leave, by whatever way.
+    left: bool,
+    /// Something of it may be lost: it was reset, or its host is away.
+    torn: bool,
+    logged_in: bool,
+    /// Packets to the master that it has sent; of them answered `no-master`.
+    sent: u64,
+    unanswered: u64,
+    /// Of them received, by reign: the first and the next.
+    runs: Vec<(usize, u64, u64)>,
+    pings: u64,
+    wrong_secrets: u64,
+    /// Claims that were not confirmed yet.
+    claims: VecDeque<u64>,
+    reign: Option<usize>,
+    /// The last offer that it was sent, and what came with each.
+    offer: Option<u64>,
+    from_master: HashMap<u64, u64>,
+    /// Clients that it was told of as master.
+    present: BTreeSet<usize>,
+}
+
+/// A reign.
+#[derive(Debug)]
+struct Reign {
+    link: usize,
+    began: u64,
+    /// When it was over.
+    ended: Option<u64>,
+    /// The last claim.
+    claim: u64,
+    /// It ended by a takeover, and all that was due before has been sent.
+    replaced: bool,
+}
+
+/// Knows what must hold.
+pub(crate) struct Judge {
+    settings: Settings,
+    /// moss is told of what is not there.
+    spurious: bool,
+    connections: Vec<Connection>,
+    by_id: HashMap<String, usize>,
+    reigns: Vec<Reign>,
+    claims: u64,
+    /// Who made each claim.
+    claimants: Vec<usize>,
+    /// What masters sent: by claim and client.
+    to_clients: BTreeMap<(u64, usize), u64>,
+    pub(crate) stopping: bool,
+    /// The last turn that ended with a master.
+    had_master: u64,
+    turn: u64,
+    turn_began: u64,
+    /// Frames of this turn that peers were answered, or that were passed on.
+    frames: usize,
+    /// Who was told in this turn that the house is full.
+    refused: Vec<usize>,
+    /// How long moss was kept from its work at most.
+    pub(crate) lateness: u64,
+    /// Packets that moss passed on.
+    pub(crate) passed: u64,
+    shares: Shares,
+}
+
+impl Judge {
+    pub(crate) fn new(settings: Settings, spurious: bool) -> Self {
+        Self {
+            settings,
+            spurious,
+            connections: Vec::new(),
+            by_id: HashMap::new(),
+            reigns: Vec::new(),
+            claims: 0,
+            claimants: Vec::new(),
+            to_clients: BTreeMap::new(),
+            stopping: false,
+            had_master: 0,
+            turn: 0,
+            turn_began: 0,
+            frames: 0,
+            refused: Vec::new(),
+            lateness: 250 * MILLISECOND,
+            passed: 0,
+            shares: Shares::default(),
+        }
+    }
+
+    // What peers do.
+
+    pub(crate) fn connects(&mut self, link: usize, facts: Facts) {
+        assert_eq!(link, self.connections.len(), "links are numbered in order");
+        self.connections.push(Connection {
+            facts,
+            id: None,
+            open: false,
+            opened: 0,
+            resident: false,
+            candidate: false,
+            over: false,
+            blocked: false,
+            blocked_in: 0,
+            blocked_since: 0,
+            status: None,
+            close: None,
+            ending: None,
+            dropped: false,
+            left: false,
+            torn: false,
+            logged_in: false,
+            sent: 0,
+            unanswered: 0,
+            runs: Vec::new(),
+            pings: 0,
+            wrong_secrets: 0,
+            claims: VecDeque::new(),
+            reign: None,
+            offer: None,
+            from_master: HashMap::new(),
+            present: BTreeSet::new(),
+        });
+    }
+
+    pub(crate) fn leaves(&mut self, link: usize) {
+        self.connections[link].left = true;
+    }
+
+    /// The peer, or its network, is gone in the middle of something.
+    pub(crate) fn tears(&mut self, link: usize) {
+        self.connections[link].left = true;
+        self.connections[link].torn = true;
+    }
+
+    pub(crate) fn logs_in(&mut self, link: usize) {
+        self.connections[link].logged_in = true;
+    }
+
+    /// A client sends its next packet, of this payload.
+    pub(crate) fn sends(&mut self, link: usize) -> String {
+        let connection = &mut self.connections[link];
+        connection.sent += 1;
+        to_master(link, connection.sent - 1, connection.facts.padding)
+    }
+
+    /// Nobody floods for a share any more.
+    pub(crate) fn rests(&mut self) {
+        self.shares.change(&self.settings);
+        self.shares.over = true;
+    }
+
+    pub(crate) fn pings(&mut self, link: usize) {
+        self.connections[link].pings += 1;
+    }
+
+    /// A master claims its place: the number of the claim.
+    pub(crate) fn claims(&mut self, link: usize) -> u64 {
+        self.claims += 1;
+        self.claimants.push(link);
+        let connection = &mut self.connections[link];
+        connection.claims.push_back(self.claims);
+        connection.logged_in = false;
+        self.claims
+    }
+
+    /// moss has to end it by one of the ways that it may.
+    pub(crate) fn must_end(&mut self, link: usize) {
+        self.connections[link].facts.must_end = true;
+    }
+
+    /// What kind of peer a link is of.
+    pub(crate) fn kind(&self, link: usize) -> Kind {
+        self.connections[link].facts.kind
+    }
+
+    /// A master sends a client its next packet under this claim.
+    pub(crate) fn addresses(&mut self, claim: u64, client: usize) -> String {
+        let padding = self.connections[self.claimants[claim as usize - 1]].facts.padding;
+        let sent = self.to_clients.entry((claim, client)).or_default();
+        *sent += 1;
+        to_client(claim, client, *sent - 1, padding)
+    }
+
+    // What moss does.
+
+    pub(crate) fn registers(&mut self, link: usize, token: usize, links: &[Link]) {
+        let id = token.to_string();
+        assert!(self.by_id.insert(id.clone(), link).is_none(), "id {id} is given twice");
+        self.connections[link].id = Some(id);
+        let neighbours = neighbours(link, links);
+        self.connections[link].over =
+            self.settings.per_address.is_some_and(|limit| neighbours >= limit);
+    }
+
+    /// A turn begins.
+    pub(crate) fn begins_turn(&mut self, now: u64) {
+        self.turn += 1;
+        self.turn_began = now;
+        self.frames = 0;
+    }
+
+    /// A kernel took all that moss had for a peer, or not.
+    pub(crate) fn sent(&mut self, link: usize, all: bool) {
+        let connection = &mut self.connections[link];
+        if connection.blocked {
+            connection.blocked_in = self.turn;
+        } else {
+            connection.blocked_since = self.turn_began;
+        }
+        connection.blocked = !all;
+    }
+
+    /// moss sends something whole.
+    pub(crate) fn said(&mut self, link: usize, said: &Said, links: &[Link], now: u64) {
+        // What was queued in earlier turns is no work of this one.
+        if said.is_one_frames() && self.connections[link].blocked_in != self.turn {
+            self.frames += 1;
+            assert!(self.frames <= TURN_FRAMES, "{} frames in a turn", self.frames);
+        }
+        match said {
+            Said::Http { status: 101, .. } => self.enters(link, links, now),
+            Said::Http { status, body } => {
+                if *status == 200 && self.kind(link) == Kind::Inspector {
+                    self.inspects(body, links);
+                }
+                let connection = &mut self.connections[link];
+                let expected = !connection.over || *status == 429;
+                assert!(expected, "{link} is answered {status}, as one too many of its address");
+                connection.status = Some(*status);
+            }
+            Said::Close { code, .. } => self.connections[link].close = Some(*code),
+            Said::Ping => {
+                let silent = now - links[link].heard;
+                let queued = self.connections[link].blocked_in == self.turn;
+                let early = silent < self.settings.keepalive && !queued;
+                assert!(!early, "{link} is asked after {silent} whether it is there");
+            }
+            Said::Pong => self.answers_ping(link),
+            Said::Text(text) => self.says(link, text),
+        }
+    }
+
+    /// Those that moss has and has not begun to end.
+    fn lives<'j>(&'j self, links: &'j [Link]) -> impl Iterator<Item = (usize, &'j Connection)> {
+        let all = self.connections.iter().enumerate();
+        all.filter(|(link, connection)| connection.lives(&links[*link]))
+    }
+
+    fn answers_ping(&mut self, link: usize) {
+        let pings = &mut self.connections[link].pings;
+        *pings = pings.checked_sub(1).unwrap_or_else(|| panic!("{link} gets a pong too many"));
+    }
+
+    /// Whether moss has nothing to hold for anybody: none of those that it has is away.
+    pub(crate) fn owes_nothing(&self, links: &[Link]) -> bool {
+        let mut all = self.connections.iter().zip(links);
+        !all.any(|(connection, network)| network.is_moss_s() && connection.torn)
+    }
+}
+
+impl Connection {
+    /// moss has it, and has not begun to end it.
+    fn lives(&self, network: &Link) -> bool {
+        network.is_moss_s() && self.ending.is_none() && self.id.is_some()
+    }
+
+    /// Whether it has logged in, and never claimed to be master.
+    fn is_plain_client(&self) -> bool {
+        self.claims.is_empty() && self.reign.is_none() && self.logged_in
+    }
+}

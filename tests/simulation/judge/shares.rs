@@ -1,0 +1,62 @@
+//! Who gets how much of a slow master.
+
+use std::collections::BTreeMap;
+
+use crate::plan::Settings;
+
+/// What floods before a slow master got of it.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    /// Not all of them flood any more.
+    pub(super) over: bool,
+    skipped: u64,
+    pub(super) passed: Vec<(usize, u64)>,
+    /// Who floods, with the length of the largest packet of each.
+    pub(super) clients: BTreeMap<usize, u64>,
+}
+
+impl Shares {
+    /// A slow master is sent so many bytes of a client.
+    pub(super) fn pass(&mut self, client: usize, len: u64, largest: u64, settings: &Settings) {
+        // The first that a slow master takes fills buffers that were empty.
+        if self.over || self.skipped < settings.max_backlog as u64 + (1 << 20) {
+            self.skipped += len;
+            return;
+        }
+        if !self.clients.contains_key(&client) {
+            self.change(settings);
+        }
+        self.clients.insert(client, largest);
+        self.passed.push((client, len));
+    }
+
+    /// Those who flood are others from now on. Each had half of its fair share at least, in
+    /// bytes and less one packet, over any span of so many times the packet limit as there
+    /// were clients.
+    pub(super) fn change(&mut self, settings: &Settings) {
+        let passed = std::mem::take(&mut self.passed);
+        let count = self.clients.len() as u64;
+        let span = count * settings.max_packet as u64;
+        let mut of: BTreeMap<usize, u64> = BTreeMap::new();
+        let (mut end, mut bytes) = (0, 0);
+        for &(first, len) in &passed {
+            while bytes < span {
+                let Some(&(client, len)) = passed.get(end) else { return };
+                *of.entry(client).or_default() += len;
+                bytes += len;
+                end += 1;
+            }
+            // What ends the span may be a whole packet of one of them.
+            let fair = bytes.saturating_sub(settings.max_packet as u64) / count;
+            for (client, largest) in &self.clients {
+                let got = of.get(client).copied().unwrap_or(0);
+                assert!(
+                    2 * (got + largest) >= fair,
+                    "client {client} got {got} of {bytes} bytes that {count} flood a master with"
+                );
+            }
+            *of.get_mut(&first).expect("it was counted") -= len;
+            bytes -= len;
+        }
+    }
+}
