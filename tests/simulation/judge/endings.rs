@@ -65,8 +65,7 @@ impl Judge {
         connection.ending = Some((word.to_owned(), code, now));
         if connection.facts.kind == Kind::Share || connection.reign.is_some() {
             // Who is dropped for memory takes the measure along.
-            self.shares.passed.clear();
-            self.shares.clients.clear();
+            self.shares.begin_anew();
         }
     }
 

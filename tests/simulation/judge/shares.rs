@@ -10,15 +10,15 @@ pub(super) struct Shares {
     /// Not all of them flood any more.
     pub(super) over: bool,
     skipped: u64,
-    pub(super) passed: Vec<(usize, u64)>,
+    passed: Vec<(usize, u64)>,
     /// Who floods, with the length of the largest packet of each.
-    pub(super) clients: BTreeMap<usize, u64>,
+    clients: BTreeMap<usize, u64>,
 }
 
 impl Shares {
     /// A slow master is sent so many bytes of a client.
     pub(super) fn pass(&mut self, client: usize, len: u64, largest: u64, settings: &Settings) {
-        // The first that a slow master takes fills buffers that were empty.
+        // The first that a slow master takes fills buffers that are empty.
         if self.over || self.skipped < settings.max_backlog as u64 + (1 << 20) {
             self.skipped += len;
             return;
@@ -28,6 +28,11 @@ impl Shares {
         }
         self.clients.insert(client, largest);
         self.passed.push((client, len));
+    }
+
+    /// One of those who flood has gone, so buffers may become empty.
+    pub(super) fn begin_anew(&mut self) {
+        *self = Self { over: self.over, ..Self::default() };
     }
 
     /// Those who flood are others from now on. Each had half of its fair share at least, in
