@@ -84,12 +84,6 @@ impl<W: World> Peer<W> {
         (self.session.partial_held(), half)
     }
 
-    /// Whether it holds received frames that wait only because a share was spent or the
-    /// master is slow. They are no half, and others must not pay for them.
-    pub(crate) fn has_read_ahead(&self) -> bool {
-        self.interrupted && self.role != Role::Master
-    }
-
     /// It is this to the protocol from now on.
     pub(crate) fn take_role(&mut self, role: Role) {
         self.role = role;

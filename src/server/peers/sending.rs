@@ -77,11 +77,13 @@ impl<W: World> Peers<W> {
         // What the master can send or give back may be enough; else all others pay before it.
         self.give_back(|peer| peer.role == Role::Master, |_, _| {});
         self.give_up_last_words();
-        self.give_up_unsent(Role::Guest);
+        self.give_up(|peer| peer.role == Role::Guest && peer.session.backlog_held() > 0);
         self.give_up_halves(Excess::Halves);
-        self.give_up_unsent(Role::Client);
-        self.give_back(Peer::has_read_ahead, |peer, now| cut(peer, Ending::Memory, now));
-        self.give_up_unsent(Role::Master);
+        self.give_up(|peer| peer.role == Role::Client && peer.session.backlog_held() > 0);
+        // What they have sent is no more than it may be, but it must not cost the master.
+        self.give_up(|peer| peer.role == Role::Guest && !peer.session.is_http());
+        self.give_up(|peer| peer.role == Role::Client);
+        self.give_up(|peer| peer.role == Role::Master);
     }
 
     /// As long as there is this excess, drops those that hold messages that are not whole.
@@ -93,30 +95,28 @@ impl<W: World> Peers<W> {
         }
     }
 
-    /// As long as too much is held, drops the peers of a role that have not sent everything.
-    fn give_up_unsent(&mut self, role: Role) {
-        let unsent = |peer: &Peer<W>| peer.role == role && peer.session.backlog_held() > 0;
-        self.give_back(unsent, |peer, now| cut(peer, Ending::Memory, now));
+    /// As long as too much is held, drops those peers that hold something.
+    fn give_up(&mut self, whom: impl Fn(&Peer<W>) -> bool) {
+        self.give_back(whom, |peer, now| cut(peer, Ending::Memory, now));
         // The frames that they had begun to send may be much still.
         self.give_up_last_words();
     }
 
     /// As long as too much is held, gives up what those who are ending have not sent.
     fn give_up_last_words(&mut self) {
-        let unsent = |peer: &Peer<W>| {
-            peer.session.phase() == Phase::Ending && peer.session.backlog_held() > 0
-        };
-        self.give_back(unsent, |peer, now| peer.session.broken(now));
+        let is_ending = |peer: &Peer<W>| peer.session.phase() == Phase::Ending;
+        self.give_back(is_ending, |peer, now| peer.session.broken(now));
     }
 
-    /// As long as too much is held, asks those peers, who holds most of it first: sends and
-    /// gives back what can be, and does `more` to those who are still like that then.
+    /// As long as too much is held, asks those peers that hold something, who holds most of it
+    /// first: sends and gives back what can be, and does `more` if they still are like that.
     fn give_back(&mut self, whom: impl Fn(&Peer<W>) -> bool, more: impl Fn(&mut Peer<W>, Instant)) {
         if !self.bounds.are_exceeded(&self.memory) {
             return;
         }
         let now = self.now;
-        for id in memory::largest_first(&self.table, &whom) {
+        let asked = |peer: &Peer<W>| peer.session.held() > 0 && whom(peer);
+        for id in memory::largest_first(&self.table, asked) {
             self.touch(id, |peer, spares| {
                 peer.flush(spares);
                 let all = peer.role == Role::Master;
@@ -126,7 +126,7 @@ impl<W: World> Peers<W> {
                 return;
             }
             self.touch(id, |peer, _| {
-                if whom(peer) {
+                if asked(peer) {
                     more(peer, now);
                 }
             });
