@@ -21,7 +21,7 @@ impl Judge {
             return;
         }
         let was_replaced = self.was_replaced(link, links);
-        let halves = word == "memory" && links[link].half() > 0 && self.may_drop_halves(links);
+        let half = word == "memory" && self.may_drop_for_half(link, links);
         let connection = &mut self.connections[link];
         let Facts { kind, may_end, .. } = &connection.facts;
         assert!(connection.ending.is_none(), "{link} ends twice: {line}");
@@ -35,7 +35,7 @@ impl Judge {
             {
                 true
             }
-            "memory" if halves => true,
+            "memory" if half => true,
             // It is a guest now, and has much from the time when it was none.
             "memory" if connection.blocked && was_replaced => true,
             word => may_end.contains(&word),
@@ -79,17 +79,21 @@ impl Judge {
         })
     }
 
-    /// Whether clients' packets that are not whole may be too much: of all memory, with what
-    /// guests did not read, they may be one packet, and else a quarter. One in fragments
-    /// counts for up to four times its length.
-    fn may_drop_halves(&self, links: &[Link]) -> bool {
-        let halves: u64 = self.lives(links).map(|(link, _)| 4 * links[link].half()).sum();
+    /// Whether a packet that is not whole may have cost it its place. Of all memory, with what
+    /// guests did not read, they all may be one packet, and else a quarter; and who holds less
+    /// than an equal share does not pay. One in fragments counts for up to four times its
+    /// length.
+    fn may_drop_for_half(&self, link: usize, links: &[Link]) -> bool {
+        let halves = self.lives(links).map(|(other, _)| links[other].half());
+        let halves: Vec<u64> = halves.filter(|&half| half > 0).collect();
+        let sum: u64 = halves.iter().sum();
         let stalls = |connection: &Connection| {
             connection.blocked && !connection.logged_in && connection.reign.is_none()
         };
         let guests = self.lives(links).any(|(_, connection)| stalls(connection));
         let packet = if guests { self.settings.max_packet as u64 + (64 << 10) } else { 0 };
-        halves > packet.max(self.settings.max_memory as u64 / 4)
+        4 * sum > packet.max(self.settings.max_memory as u64 / 4)
+            && 4 * links[link].half() * halves.len() as u64 >= sum
     }
 
     /// moss closes its socket.
