@@ -267,5 +267,5 @@ fn clients_that_do_not_read_go_before_a_master_that_does_not() {
 
 #[test]
 fn clients_go_before_the_master_at_the_least_memory() {
-    expect_clients_before_master(327_680, 327_680, 1, 327_680 - (32 << 10));
+    expect_clients_before_master(327_680, 327_680, 1, 327_680 - (16 << 10));
 }
