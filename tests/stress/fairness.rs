@@ -246,16 +246,6 @@ fn shares_are_fair_at_the_least_memory() {
 }
 
 #[test]
-fn shares_are_fair_at_the_least_packet() {
-    let least = [
-        ("MOSS_MAX_PACKET_BYTES", "128"),
-        ("MOSS_MAX_BACKLOG_BYTES", "65664"),
-        ("MOSS_MAX_MEMORY_BYTES", "65664"),
-    ];
-    expect_fair_shares(&least, 128, &[40; 6]);
-}
-
-#[test]
 fn large_packets_do_not_take_the_shares_of_small_ones() {
     let mut lens = [1_000; 20];
     lens[0] = 250_000;
