@@ -4,8 +4,8 @@
 //! of guests, who proved nothing, half of it. Above it, the peer goes that has held its half
 //! for longest, of those that hold an equal share of them or more. All the rest, unsent
 //! bytes and received frames that wait for their turn, is bounded together with them.
-//! Guests pay for whatever it is before clients do, and the master last. So a stranger's
-//! bytes cost neither the master nor a client its place.
+//! Guests pay for it before clients do, and the master last. So a stranger's bytes cost
+//! neither the master nor a client its place.
 
 use std::cmp::Reverse;
 

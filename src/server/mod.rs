@@ -264,8 +264,9 @@ impl<W: World> Server<W> {
                 waits = self.must_wait(id);
                 if is_new && self.relay.is_client(id) {
                     // Its share is that of a slow master's client from now on.
-                    whole.bytes -= left.bytes;
-                    left.bytes = 0;
+                    let unused = left.bytes.max(0);
+                    whole.bytes -= unused;
+                    left.bytes -= unused;
                 }
             }
             left.spend(1, 0);
