@@ -167,11 +167,6 @@ impl<W: World> Server<W> {
         self.peers.held()
     }
 
-    /// Bytes ever queued for peers: where it grows, a turn did something.
-    pub fn queued(&self) -> u64 {
-        self.peers.queued()
-    }
-
     /// The time after a wait, without that in which moss itself stood still: its machine slept,
     /// or somebody stopped it. It could hear nobody meanwhile, so no deadline counts it.
     fn time_after(&mut self, time_out: Option<Duration>) -> Instant {

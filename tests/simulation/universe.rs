@@ -34,9 +34,9 @@ const TURN_RECEIVES: usize = 4_096 + 1_024 + 2 * 1_024;
 const TURN_BYTES: usize = (4 << 20) + (1 << 20) + (1 << 20) + (128 << 10);
 const TURN_ACCEPTS: usize = 256;
 
-/// Turns that may seem to do nothing: where shares are small, what was received earlier is
-/// handled a frame a turn, and a pong goes to where there is room for it.
-const IDLE_TURNS: usize = 100;
+/// Turns in a row that may ask the kernel for nothing: where shares are small, what was
+/// received earlier is handled a frame a turn.
+const IDLE_TURNS: usize = 1_000;
 
 /// What came of a simulation that found nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,8 +83,7 @@ struct Universe {
     random: Random,
     looks_at: u64,
     turns: u64,
-    /// What was held and queued after the last turn, and how many turns did nothing.
-    work: (usize, u64),
+    /// How many turns in a row asked the kernel for nothing.
     idle_turns: usize,
     /// Signals that moss was told of.
     signalled: usize,
@@ -98,7 +97,7 @@ pub(crate) fn run(plan: &Plan, traced: bool) -> Outcome {
     let universe = Rc::new(RefCell::new(Universe::new(plan.clone(), traced)));
     let mut server = Server::new(plan.settings.config(), Kernel(Rc::clone(&universe)));
     while server.turn().expect("the poll never fails") {
-        universe.borrow_mut().after_turn(server.held(), server.queued());
+        universe.borrow_mut().after_turn(server.held());
     }
     universe.borrow_mut().after_last_turn();
     drop(server);
@@ -141,7 +140,6 @@ impl Universe {
             random,
             looks_at: 0,
             turns: 0,
-            work: (0, 0),
             idle_turns: 0,
             signalled: 0,
             traced,
@@ -273,7 +271,7 @@ impl Universe {
         self.network.at(at, Event::Wake(number));
     }
 
-    fn after_turn(&mut self, held: usize, queued: u64) {
+    fn after_turn(&mut self, held: usize) {
         self.take_lines();
         self.turns += 1;
         let turn = std::mem::take(&mut self.network.turn);
@@ -283,10 +281,7 @@ impl Universe {
         assert!(bytes <= TURN_BYTES, "{bytes} bytes received in a turn");
         let most = self.plan.settings.max_memory;
         assert!(held <= most, "{held} bytes are held, and {most} may be");
-        // What was received earlier may be handled without a call.
-        let work = (held, queued);
-        self.idle_turns = if turn.is_idle() && work == self.work { self.idle_turns + 1 } else { 0 };
-        self.work = work;
+        self.idle_turns = if turn.is_idle() { self.idle_turns + 1 } else { 0 };
         let owes_nothing = self.stage == Stage::Sleep
             && turn.is_idle()
             && self.judge.owes_nothing(&self.network.links);
