@@ -238,6 +238,9 @@ impl Peer {
             self.logs_in(link, world);
             self.done = 1;
             self.claim = 1;
+            while self.kind == Kind::Share && self.out.len() < 32 << 10 {
+                self.sends(link, world);
+            }
         }
     }
 

@@ -35,7 +35,7 @@ pub(crate) enum Said {
 impl Said {
     /// Whether it took moss a frame of its own: an answer to a ping or to what is no packet,
     /// or a packet that was passed on.
-    pub(crate) fn is_one_frames(&self) -> bool {
+    pub(crate) fn took_a_frame(&self) -> bool {
         let types = ["pong\"", "p\"", "q\"", "moss-error\",\"payload\":{\"code\":\"invalid"];
         match self {
             Self::Pong => true,

@@ -76,7 +76,8 @@ impl Judge {
     }
 
     /// moss tells an inspector how many are here: those that are not ending, or have begun to
-    /// end after they were counted. The login of one that is away may never have arrived.
+    /// end after they were counted. The login of one that is away may never have arrived, and
+    /// of one that came just now not yet.
     pub(super) fn inspects(&self, body: &str, links: &[Link]) {
         let fits = |ended_by: u64| {
             let here = |&(link, connection): &(usize, &Connection)| {
@@ -85,10 +86,13 @@ impl Judge {
             };
             let open = self.connections.iter().enumerate().filter(here);
             let clients = open.clone().filter(|(_, connection)| connection.logged_in);
-            let away = clients.clone().filter(|(_, connection)| connection.torn).count();
+            let in_doubt = |&(_, connection): &(usize, &Connection)| {
+                connection.torn || self.turn_began < connection.opened + SECOND
+            };
+            let in_doubt = clients.clone().filter(in_doubt).count();
             let (open, clients) = (open.count(), clients.count());
             let counts = |clients| format!("\"connections\":{open},\"clients\":{clients},");
-            (clients - away..=clients).any(|clients| body.contains(&counts(clients)))
+            (clients - in_doubt..=clients).any(|clients| body.contains(&counts(clients)))
         };
         assert!(fits(u64::MAX) || fits(self.turn_began), "not who is here: {body}");
     }

@@ -287,7 +287,7 @@ impl Judge {
     /// moss sends something whole.
     pub(crate) fn said(&mut self, link: usize, said: &Said, links: &[Link], now: u64) {
         // What was queued in earlier turns is no work of this one.
-        if said.is_one_frames() && self.connections[link].blocked_in != self.turn {
+        if said.took_a_frame() && self.connections[link].blocked_in != self.turn {
             self.frames += 1;
             assert!(self.frames <= TURN_FRAMES, "{} frames in a turn", self.frames);
         }
