@@ -232,6 +232,34 @@ fn guests_that_do_not_read_go_first_at_the_least_memory() {
     expect_guests_before_clients(327_680, 327_680, 1, 4);
 }
 
+#[test]
+fn what_guests_do_not_read_costs_no_client_its_half_packet() {
+    /// Each is answered by an error.
+    const RUBBISH: usize = 500;
+
+    let moss = Moss::with(LEAST);
+    let mut master = moss.master("1");
+    let (mut client, id) = moss.client_of(&mut master);
+    let large = format!(r#"{{"type":"x","payload":"{}"}}"#, "x".repeat(200_000));
+    let packet = frame(TEXT, large.as_bytes());
+    // More than the quarter of memory that is left to halves once it is full.
+    let (half, rest) = packet.split_at(150_000);
+    client.sender().send_raw(half);
+    let mut strangers: Vec<_> = (0..4).map(|_| narrow_guest(&moss)).collect();
+    let rubbish = frame(TEXT, b"x").repeat(RUBBISH);
+    let start = Instant::now();
+    while health(&moss)["connections"] == 2 + strangers.len() {
+        for stranger in &mut strangers {
+            let _ = stranger.stream().write_all(&rubbish);
+        }
+        assert!(start.elapsed() < PATIENCE, "nobody was dropped");
+    }
+    client.sender().send_raw(rest);
+    client.expect_nothing();
+    let payload = &large[..large.len() - 1];
+    master.expect(&format!(r#"{payload},"id":"{id}"}}"#));
+}
+
 /// Clients that have so much `unsent` each, beside a master that does not read either.
 fn expect_clients_before_master(memory: usize, backlog: usize, clients: usize, unsent: usize) {
     const FLOOD: usize = 30_000;
