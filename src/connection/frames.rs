@@ -7,7 +7,9 @@
 //! it stays usable after one, and would even hand out the frame that it refused.
 
 use std::io::{self, Cursor, Read, Write};
+use std::mem;
 
+use tungstenite::error::CapacityError;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
@@ -19,18 +21,25 @@ use crate::connection::backlog::Backlog;
 const CONTEXT_BUFFER_BYTES: usize = 1 << 10;
 
 /// A tungstenite context, and a fragmented message in the making.
+///
+/// The context is shown fragments without their payloads: it knows the rules, but would hold
+/// each byte up to three times. The message is kept here.
 #[derive(Debug)]
 pub(crate) struct Fragments {
     context: WebSocketContext,
-    /// Bytes of the message so far.
-    bytes: usize,
+    message: Vec<u8>,
+    is_text: bool,
+    /// How much of a text is UTF-8 so far.
+    valid: usize,
+    max_bytes: usize,
 }
 
 /// What came of a frame.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// It ended this message, text or binary.
-    Message(Message),
+    /// It ended this message.
+    Text(String),
+    Binary(Vec<u8>),
     /// The message goes on.
     Fragment,
     /// It was a control frame; its answer is in the backlog.
@@ -41,47 +50,102 @@ pub(crate) enum Progress {
 
 impl Fragments {
     pub(crate) fn new(max_bytes: usize) -> Box<Self> {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(CONTEXT_BUFFER_BYTES)
-            .write_buffer_size(0)
-            .max_message_size(Some(max_bytes))
-            .max_frame_size(Some(max_bytes));
-        Box::new(Self { context: WebSocketContext::new(Role::Server, Some(config)), bytes: 0 })
+        let config =
+            WebSocketConfig::default().read_buffer_size(CONTEXT_BUFFER_BYTES).write_buffer_size(0);
+        let context = WebSocketContext::new(Role::Server, Some(config));
+        Box::new(Self { context, message: Vec::new(), is_text: false, valid: 0, max_bytes })
     }
 
     /// Heap bytes, roughly.
     pub(crate) fn held(&self) -> usize {
-        // The message's buffer doubles as it grows, and the read buffer stays as large as
-        // the largest frame was.
-        size_of::<Self>() + CONTEXT_BUFFER_BYTES + 3 * self.bytes
+        size_of::<Self>() + CONTEXT_BUFFER_BYTES + self.message.capacity()
     }
 
-    /// Reads one whole frame, of which `payload_len` bytes are payload.
+    /// Reads one whole frame, whose header has this length.
     ///
     /// # Errors
     /// The frame breaks a rule; nothing may be read any more.
     pub(crate) fn read(
         &mut self,
-        frame: &[u8],
-        payload_len: usize,
+        frame: &mut [u8],
+        header_len: usize,
         backlog: &mut Backlog,
     ) -> Result<Progress, Error> {
+        let is_control = frame[0] & 0x08 != 0;
+        if is_control {
+            return self.consult(frame, backlog);
+        }
+        let (header, payload) = frame.split_at_mut(header_len);
+        let has_mask = header[1] & 0x80;
+        let mask = header.last_chunk().copied().filter(|_| has_mask != 0).unwrap_or_default();
+        let mut empty = [header[0], has_mask, 0, 0, 0, 0];
+        empty[2..].copy_from_slice(&mask);
+        let empty = if has_mask == 0 { &empty[..2] } else { &empty[..] };
+        let progress = self.consult(empty, backlog)?;
+        if header[0] & 0x0f == 0x01 {
+            self.is_text = true;
+        }
+        unmask(payload, mask);
+        self.append(payload)?;
+        if matches!(progress, Progress::Fragment) {
+            return Ok(progress);
+        }
+        let message = mem::take(&mut self.message);
+        if !self.is_text {
+            return Ok(Progress::Binary(message));
+        }
+        String::from_utf8(message).map(Progress::Text).map_err(|_| not_utf8())
+    }
+
+    fn append(&mut self, payload: &[u8]) -> Result<(), Error> {
+        let size = self.message.len() + payload.len();
+        if size > self.max_bytes {
+            let max_size = self.max_bytes;
+            return Err(Error::Capacity(CapacityError::MessageTooLong { size, max_size }));
+        }
+        if self.message.capacity() < size {
+            // It does not double: together with the frame that is on its way it must fit
+            // the least memory that may be configured.
+            self.message.reserve_exact(payload.len() + size / 8);
+        }
+        self.message.extend_from_slice(payload);
+        if self.is_text {
+            // An end within a character is none of the text's yet.
+            match str::from_utf8(&self.message[self.valid..]) {
+                Ok(_) => self.valid = size,
+                Err(error) if error.error_len().is_none() => self.valid += error.valid_up_to(),
+                Err(_) => return Err(not_utf8()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Has tungstenite read a frame.
+    fn consult(&mut self, frame: &[u8], backlog: &mut Backlog) -> Result<Progress, Error> {
         let mut stream = FrameStream { input: frame, output: backlog };
         let read = self.context.read(&mut stream);
         // The answer to a ping or a Close is only written by the next call, which fails
         // after a Close.
         let flushed = self.context.flush(&mut stream);
         match read {
-            Ok(message @ (Message::Text(_) | Message::Binary(_))) => Ok(Progress::Message(message)),
+            Ok(Message::Text(_) | Message::Binary(_)) => Ok(Progress::Binary(Vec::new())),
             Ok(_) if flushed.is_err() => Ok(Progress::Closed),
             Ok(_) => Ok(Progress::Control),
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.bytes += payload_len;
                 Ok(Progress::Fragment)
             }
             Err(error) => Err(error),
         }
     }
+
+    /// Gives memory back that is not in use.
+    pub(crate) fn shrink(&mut self) {
+        self.message.shrink_to_fit();
+    }
+}
+
+fn not_utf8() -> Error {
+    Error::Utf8(String::new())
 }
 
 /// A tungstenite context's stream for the time of one frame.

@@ -28,7 +28,8 @@ pub(crate) struct Memory {
 #[derive(Debug)]
 pub(crate) struct Bounds {
     held: usize,
-    /// Room for the largest packet of one guest or client, whatever else is bounded.
+    /// Room for the largest packet of one guest or client, whatever else is bounded; in
+    /// fragments it counts for an eighth more.
     packet: usize,
 }
 
@@ -79,8 +80,8 @@ impl Memory {
 impl Bounds {
     /// Those that follow from the limits.
     pub(crate) fn new(limits: &Limits) -> Self {
-        // In fragments it counts three times.
-        Self { held: limits.max_memory_bytes, packet: 3 * limits.max_packet_bytes + (64 << 10) }
+        let packet = limits.max_packet_bytes;
+        Self { held: limits.max_memory_bytes, packet: packet + packet / 4 + (64 << 10) }
     }
 
     /// Whether nothing is too much: the quick answer, right for nearly every packet.

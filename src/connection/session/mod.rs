@@ -191,6 +191,9 @@ impl Session {
         self.backlog.shrink(all);
         if let Some(partial) = &mut self.partial {
             partial.bytes.shrink_to_fit();
+            if let Some(fragments) = &mut partial.fragments {
+                fragments.shrink();
+            }
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
+use tungstenite::Error;
 use tungstenite::protocol::frame::coding::Data;
-use tungstenite::{Error, Message};
 
 use super::{Event, Session};
 use crate::connection::ending::Ending;
@@ -77,22 +77,22 @@ impl Session {
                 }
             }
             // Control frames, fragments, and whatever breaks a rule.
-            _ => Some(self.other_frame(frame, payload_len, max_bytes, now)),
+            _ => Some(self.other_frame(frame, header.len, max_bytes, now)),
         }
     }
 
-    /// Has tungstenite read a frame.
+    /// Reads a control frame, a fragment, or what breaks a rule.
     fn other_frame<'i>(
         &mut self,
-        frame: &[u8],
-        payload_len: usize,
+        frame: &mut [u8],
+        header_len: usize,
         max_bytes: usize,
         now: Instant,
     ) -> Event<'i> {
         let earlier = self.partial.as_mut().and_then(|partial| partial.fragments.take());
         let begun = earlier.is_some();
         let mut fragments = earlier.unwrap_or_else(|| Fragments::new(max_bytes));
-        let progress = fragments.read(frame, payload_len, &mut self.backlog);
+        let progress = fragments.read(frame, header_len, &mut self.backlog);
         if matches!(progress, Ok(Progress::Fragment))
             || (begun && matches!(progress, Ok(Progress::Control)))
         {
@@ -101,12 +101,8 @@ impl Session {
             self.since = now;
         }
         match progress {
-            Ok(Progress::Message(Message::Text(text))) => {
-                return Event::Text(text.as_str().to_owned().into());
-            }
-            Ok(Progress::Message(message)) => {
-                return Event::Binary(message.into_data().to_vec().into());
-            }
+            Ok(Progress::Text(text)) => return Event::Text(text.into()),
+            Ok(Progress::Binary(bytes)) => return Event::Binary(bytes.into()),
             Ok(Progress::Fragment | Progress::Control) => {}
             Ok(Progress::Closed) => self.end(Ending::Left, now),
             Err(error) => return self.violation(&error, now),
