@@ -2,8 +2,7 @@
 //!
 //! Messages that are not whole have a limit of their own, for all but the master, and those
 //! of guests, who proved nothing, half of it. Above it, the peer goes that has held its half
-//! for longest, of those that hold an equal share of them or more. All the rest, unsent
-//! bytes and received frames that wait for their turn, is bounded together with them.
+//! for longest, of those whose halves are why it is too much. All the rest, unsent bytes and received frames that wait for their turn, is bounded together with them.
 //! Guests pay for it before clients do, and the master last. So a stranger's bytes cost
 //! neither the master nor a client its place.
 
@@ -110,10 +109,14 @@ impl Bounds {
     }
 }
 
+/// Who holds this many times less than an equal share of all halves is not why they are too
+/// much: a visitor whose few bytes came first is spared. The rest hold nearly all of it, and
+/// that is more than one packet: so somebody in the middle of one is not alone among them.
+const SPARED: usize = 16;
+
 /// The peer that has to go for a message that is not whole, among guests or, unless
-/// `only_guests` count, clients too: of those that hold an equal share of it all or more a
-/// guest, if there is one, and of these the one that has held it for longest. Who holds less
-/// than that is not why it is too much.
+/// `only_guests` count, clients too: of those that are not spared a guest, if there is one,
+/// and of these the one that has held it for longest.
 pub(crate) fn oldest_half<W: World>(table: &Table<Peer<W>>, only_guests: bool) -> Option<u64> {
     let halves = table.iter().filter_map(|(id, peer)| {
         let Snapshot { role, half, .. } = peer.snapshot();
@@ -122,7 +125,8 @@ pub(crate) fn oldest_half<W: World>(table: &Table<Peer<W>>, only_guests: bool) -
     });
     let halves: Vec<_> = halves.collect();
     let sum: usize = halves.iter().map(|(_, _, Reverse(half), _)| half).sum();
-    let large = halves.iter().filter(|(_, _, Reverse(half), _)| half * halves.len() >= sum);
+    let is_large = |half: usize| half * halves.len() * SPARED >= sum;
+    let large = halves.iter().filter(|(_, _, Reverse(half), _)| is_large(*half));
     large.min().map(|&(.., id)| id)
 }
 

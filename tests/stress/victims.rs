@@ -83,8 +83,11 @@ fn nor_do_they_at_the_least_memory() {
     expect_guests_to_pay(LEAST_OF_ALL, (400, 126, 100), (300_000, 100));
 }
 
-/// Clients with half a packet each, beside one that sends whole ones.
-fn expect_hoarders_to_pay(variables: &[(&str, &str)], hoarders: usize, least: usize) {
+/// Clients with `half` a packet each, beside one that sends whole ones.
+fn expect_hoarders_to_pay(
+    variables: &[(&str, &str)],
+    (hoarders, half, least): (usize, usize, usize),
+) {
     /// Bytes of a large packet that are sent at a time.
     const PIECE: usize = 25_000;
 
@@ -99,7 +102,7 @@ fn expect_hoarders_to_pay(variables: &[(&str, &str)], hoarders: usize, least: us
         hoarder.read_exact(&mut vec![0; offer.len()]).expect("an offer");
     }
     for hoarder in &hoarders {
-        send_half(hoarder, 250_000);
+        send_half(hoarder, half);
         // Moss has seen it by then: the next one's began later.
         honest.expect_nothing();
     }
@@ -121,12 +124,18 @@ fn expect_hoarders_to_pay(variables: &[(&str, &str)], hoarders: usize, least: us
 #[test]
 fn client_that_held_half_a_packet_for_longest_goes() {
     // Sixty-nine of them fit a quarter of 64 MiB.
-    expect_hoarders_to_pay(&[], 90, 90 - 70);
+    expect_hoarders_to_pay(&[], (90, 250_000, 90 - 70));
 }
 
 #[test]
 fn it_goes_at_the_least_memory_too() {
-    expect_hoarders_to_pay(LEAST, 4, 3);
+    expect_hoarders_to_pay(LEAST, (4, 250_000, 3));
+}
+
+#[test]
+fn it_goes_if_it_holds_less_than_who_came_later() {
+    let variables = [("MOSS_MAX_BACKLOG_BYTES", "327680"), ("MOSS_MAX_MEMORY_BYTES", "1310720")];
+    expect_hoarders_to_pay(&variables, (2, 120_000, 1));
 }
 
 /// A slow client of the master: packets to it fill the kernel, and moss's memory.
