@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -153,11 +153,15 @@ impl Client {
 
     /// The next packet's text. A ping on the way is answered.
     pub fn receive(&mut self) -> String {
+        let start = Instant::now();
         loop {
             let frame = self.frame();
             match frame.first {
                 TEXT => return String::from_utf8(frame.payload).expect("UTF-8"),
-                PING => self.sender.send_frame(PONG, &frame.payload),
+                PING => {
+                    assert!(start.elapsed() < PATIENCE, "nothing but pings");
+                    self.sender.send_frame(PONG, &frame.payload);
+                }
                 PONG => {}
                 CLOSE => panic!("closed: {:?}", reason_of(&frame.payload)),
                 first => panic!("a frame that starts with {first:#x}"),
