@@ -121,6 +121,8 @@ pub(crate) struct Link {
     pub(crate) messages: VecDeque<u64>,
     /// The end of the last message that moss has received.
     whole: u64,
+    /// When moss received the first of what follows it.
+    pub(crate) half_since: u64,
 }
 
 /// What moss asked of the kernel in one turn.
@@ -276,6 +278,7 @@ impl Network {
             heard: 0,
             waits_since: u64::MAX,
             messages: VecDeque::new(),
+            half_since: 0,
             whole: 0,
         });
         let link = self.links.len() - 1;
@@ -498,11 +501,15 @@ impl Network {
         buffer[first..count].copy_from_slice(&back[..count - first]);
         link.up.data.drain(..count);
         link.up.arrived -= count;
+        if link.half() == 0 {
+            link.half_since = self.turn_began;
+        }
         link.received += count as u64;
         while let Some(&end) = link.messages.front()
             && end <= link.received
         {
             link.whole = end;
+            link.half_since = self.turn_began;
             link.messages.pop_front();
         }
         link.heard = self.turn_began;

@@ -368,7 +368,9 @@ impl Peer {
                 self.done = 1;
             }
             Kind::Master | Kind::SlowMaster | Kind::DeadMaster => self.claims(link, world),
-            Kind::Stalled | Kind::Trickler | Kind::Hoarder if self.random.is_one_in(2) => {
+            Kind::Stalled | Kind::Trickler | Kind::Hoarder | Kind::Mute
+                if self.random.is_one_in(2) =>
+            {
                 self.logs_in(link, world);
             }
             Kind::Breaker => self.breaks(),
@@ -464,7 +466,11 @@ impl Peer {
         let payload = world.judge.sends(link);
         let mut text = format!("{{\"type\":\"p\",\"payload\":{payload}}}");
         let most = self.settings.max_packet;
-        let often = if most > 20_000 { 2_000 } else { 20 };
+        // In pieces of a few bytes a large one takes long to play, and a small memory has no
+        // room for those of two.
+        let quick = most < 20_000 || self.line.piece >= 1_000;
+        let ample = most < 20_000 || self.settings.max_memory >= 64 * most;
+        let often = if quick && ample { 20 } else { 2_000 };
         if self.kind != Kind::Share && self.random.is_one_in(often) {
             // As long as it may be.
             text.extend(std::iter::repeat_n(' ', most - text.len()));
@@ -522,7 +528,7 @@ impl Peer {
         if self.kind == Kind::Share {
             self.claim = text.starts_with("{\"type\":\"offer\"").into();
         }
-        if self.kind != Kind::Master {
+        if !matches!(self.kind, Kind::Master | Kind::SlowMaster) {
             return;
         }
         if text.contains("\"code\":\"replaced\"") {

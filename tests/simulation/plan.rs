@@ -72,7 +72,7 @@ pub(crate) enum Kind {
     Dripper,
     /// Sends what is no packet.
     Rubbish,
-    /// Says nothing once it is in, not even a pong.
+    /// Says nothing once it is in, or logged in, not even a pong.
     Mute,
     /// Does not end what moss has closed.
     Clinger,
@@ -232,10 +232,12 @@ impl Plan {
 
     /// Clients that flood a slow master for their shares.
     fn slow_master(&mut self, random: &mut Random) {
-        self.calm = self.calm.min(8 * SECOND);
+        // Long enough for those to be dropped who are silent all the while.
+        let (keepalive, longest) = random.pick(&[(2, 20), (6, 8), (30, 8)]);
+        self.settings.keepalive = keepalive * SECOND;
+        self.calm = self.calm.min(longest * SECOND);
         // Who is received in part has nothing to send for a moment, and loses its turn.
         self.odds.partial = 0;
-        self.settings.keepalive = random.pick(&[6, 30]) * SECOND;
         self.add(Kind::SlowMaster, 1, random);
         let shares = random.pick(&[2, 2, 3, 3, 6, 20]);
         for _ in 0..shares {
@@ -245,8 +247,12 @@ impl Plan {
         let clients = random.below(3);
         self.add(Kind::Client, clients, random);
         if random.is_one_in(2) {
-            let kind = random.pick(&[Kind::Hoarder, Kind::Guest, Kind::Pinger, Kind::Stalled]);
+            let kinds = [Kind::Hoarder, Kind::Guest, Kind::Pinger, Kind::Stalled, Kind::Nuisance];
+            let kind = random.pick(&kinds);
             self.add(kind, 8, random);
+        }
+        if random.is_one_in(2) {
+            self.add(Kind::Mute, 3, random);
         }
     }
 
@@ -270,7 +276,8 @@ impl Plan {
         self.settings.max_connections = random.between(1, 8) as usize;
         self.most_sockets = self.settings.max_connections + random.pick(&[20, 20, 4]);
         self.settings.per_address = random.pick(&[None, None, Some(2), Some(5)]);
-        self.add(Kind::Master, 2, random);
+        let masters = random.pick(&[0, 2, 2]);
+        self.add(Kind::Master, masters, random);
         self.add(Kind::Client, 12, random);
         self.add(Kind::Visitor, 6, random);
         let kinds = [Kind::Dripper, Kind::Mute, Kind::Clinger, Kind::Guest, Kind::BadVisitor];
@@ -287,7 +294,7 @@ impl Plan {
         self.add(Kind::Client, 4, random);
         let kinds = [Kind::Pinger, Kind::Pinger, Kind::Rubbish, Kind::Returner, Kind::Visitor];
         let kind = random.pick(&kinds);
-        let count = if kind == Kind::Visitor { 350 } else { 120 };
+        let count = if kind == Kind::Visitor { 350 } else { random.pick(&[120, 300]) };
         for _ in 0..count {
             self.parts.push(Part { kind, at: SECOND, much: 400, seed: random.next() });
         }

@@ -127,7 +127,7 @@ impl Universe {
         }
         network.at(plan.calm, Event::Stage);
         Self {
-            judge: Judge::new(plan.settings, plan.odds.spurious > 0),
+            judge: Judge::new(plan.settings, plan.odds),
             network,
             people,
             owners: Vec::new(),

@@ -38,6 +38,10 @@ impl Judge {
             "memory" if half => true,
             // It is a guest now, and has much from the time when it was none.
             "memory" if connection.blocked && was_replaced => true,
+            // Its kernel takes a part for no reason: so it is a guest that does not read.
+            "memory" if connection.blocked && self.odds.partial > 0 && !connection.logged_in => {
+                true
+            }
             word => may_end.contains(&word),
         };
         assert!(expected, "{kind:?} {link} is ended by moss: {line}");
@@ -52,11 +56,8 @@ impl Judge {
             }
             "per-address" => assert!(connection.over, "{line}: and it is not over"),
             "full" if code == 503 => self.refused.push(link),
-            "full" if !connection.logged_in => {
-                let age = now - connection.opened;
-                assert!(age >= SECOND, "{line}: after {age} as a candidate");
-            }
-            "displaced" => {
+            // The answer to its upgrade may have been on its way for a while.
+            "full" | "displaced" if !connection.logged_in => {
                 let age = now - links[link].accepted;
                 assert!(age >= SECOND, "{line}: after {age}");
             }
@@ -80,20 +81,37 @@ impl Judge {
     }
 
     /// Whether a packet that is not whole may have cost it its place. Of all memory, with what
-    /// guests did not read, they all may be one packet, and else a quarter; and who holds less
-    /// than an equal share does not pay. One in fragments counts for up to four times its
-    /// length.
+    /// guests did not read, they all may be one packet, and else a quarter. A half counts for
+    /// up to twice its length, and a little. Who holds a trifle does not pay, and of the others
+    /// nobody who came a while later than another, unless that is a client and it is none.
     fn may_drop_for_half(&self, link: usize, links: &[Link]) -> bool {
-        let halves = self.lives(links).map(|(other, _)| links[other].half());
-        let halves: Vec<u64> = halves.filter(|&half| half > 0).collect();
-        let sum: u64 = halves.iter().sum();
-        let stalls = |connection: &Connection| {
-            connection.blocked && !connection.logged_in && connection.reign.is_none()
+        let counted = |link: &Link| match link.half() {
+            0 => 0,
+            half => 2 * half + (2 << 10),
         };
+        let all: Vec<_> = self.lives(links).filter(|&(other, _)| links[other].half() > 0).collect();
+        let (count, own) = (all.len() as u64, &links[link]);
+        let least: u64 = all.iter().map(|&(other, _)| links[other].half()).sum();
+        let most: u64 = all.iter().map(|&(other, _)| counted(&links[other])).sum();
+        let is_guest =
+            |connection: &Connection| !connection.logged_in && connection.reign.is_none();
+        let stalls = |connection: &Connection| connection.blocked && is_guest(connection);
         let guests = self.lives(links).any(|(_, connection)| stalls(connection));
         let packet = if guests { self.settings.max_packet as u64 + (64 << 10) } else { 0 };
-        4 * sum > packet.max(self.settings.max_memory as u64 / 4)
-            && 4 * links[link].half() * halves.len() as u64 >= sum
+        // A client's that waits for the master is not the client's fault.
+        let clients_wait = self.lives(links).any(|(_, connection)| {
+            connection.blocked && (connection.reign.is_some() || !connection.claims.is_empty())
+        });
+        let is_older = |&(other, connection): &(usize, &Connection)| {
+            let other = &links[other];
+            (is_guest(connection) || (self.connections[link].logged_in && !clients_wait))
+                && connection.open
+                && other.half_since + SECOND < own.half_since
+                && 8 * other.half() * count >= most
+        };
+        most > packet.max(self.settings.max_memory as u64 / 4)
+            && 16 * counted(own) * count >= least
+            && !all.iter().any(is_older)
     }
 
     /// moss closes its socket.
@@ -151,8 +169,12 @@ impl Judge {
             // What was received may have had to wait for the master, but not for ever. Nor is
             // somebody silent whose kernel says that there is something.
             let since = if connection.logged_in { heard_since } else { 0 };
-            let excused = if self.spurious { now } else { since };
-            let excused = excused.min(network.heard + keepalive + SECOND);
+            let excused = if self.odds.spurious > 0 { now } else { since };
+            let excused = match self.odds.spurious > 0 && connection.logged_in {
+                // Each time that it has to wait, its kernel may say so again.
+                true => excused,
+                false => excused.min(network.heard + keepalive + SECOND),
+            };
             let silent = now.saturating_sub(network.heard.max(excused));
             let grain = SECOND + self.lateness;
             match &connection.ending {

@@ -25,7 +25,7 @@ mod shares;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use crate::network::{Link, MILLISECOND};
+use crate::network::{Link, MILLISECOND, Odds};
 use crate::plan::{Kind, Settings};
 use crate::wire::Said;
 use house::neighbours;
@@ -112,8 +112,8 @@ struct Reign {
 /// Knows what must hold.
 pub(crate) struct Judge {
     settings: Settings,
-    /// moss is told of what is not there.
-    spurious: bool,
+    /// What its kernel does for no reason.
+    odds: Odds,
     connections: Vec<Connection>,
     by_id: HashMap<String, usize>,
     reigns: Vec<Reign>,
@@ -139,10 +139,10 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    pub(crate) fn new(settings: Settings, spurious: bool) -> Self {
+    pub(crate) fn new(settings: Settings, odds: Odds) -> Self {
         Self {
             settings,
-            spurious,
+            odds,
             connections: Vec::new(),
             by_id: HashMap::new(),
             reigns: Vec::new(),

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::plan::Settings;
 
+/// A newcomer's line may bring less than its share at first.
+const NEWCOMER_BYTES: u64 = 256 << 10;
+
 /// What floods before a slow master got of it.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
@@ -11,8 +14,17 @@ pub(super) struct Shares {
     pub(super) over: bool,
     skipped: u64,
     passed: Vec<(usize, u64)>,
-    /// Who floods, with the length of the largest packet of each.
-    clients: BTreeMap<usize, u64>,
+    clients: BTreeMap<usize, Flooder>,
+}
+
+/// Who floods.
+#[derive(Debug, Default)]
+struct Flooder {
+    /// The length of its largest packet.
+    largest: u64,
+    /// All that has passed of it, and how much of that before this span.
+    passed: u64,
+    before: u64,
 }
 
 impl Shares {
@@ -26,7 +38,9 @@ impl Shares {
         if !self.clients.contains_key(&client) {
             self.change(settings);
         }
-        self.clients.insert(client, largest);
+        let flooder = self.clients.entry(client).or_default();
+        flooder.largest = largest;
+        flooder.passed += len;
         self.passed.push((client, len));
     }
 
@@ -40,11 +54,18 @@ impl Shares {
     /// were clients.
     pub(super) fn change(&mut self, settings: &Settings) {
         let passed = std::mem::take(&mut self.passed);
+        self.check(&passed, settings);
+        for flooder in self.clients.values_mut() {
+            flooder.before = flooder.passed;
+        }
+    }
+
+    fn check(&mut self, passed: &[(usize, u64)], settings: &Settings) {
         let count = self.clients.len() as u64;
         let span = count * settings.max_packet as u64;
         let mut of: BTreeMap<usize, u64> = BTreeMap::new();
         let (mut end, mut bytes) = (0, 0);
-        for &(first, len) in &passed {
+        for &(first, len) in passed {
             while bytes < span {
                 let Some(&(client, len)) = passed.get(end) else { return };
                 *of.entry(client).or_default() += len;
@@ -53,14 +74,15 @@ impl Shares {
             }
             // What ends the span may be a whole packet of one of them.
             let fair = bytes.saturating_sub(settings.max_packet as u64) / count;
-            for (client, largest) in &self.clients {
+            for (client, flooder) in &self.clients {
                 let got = of.get(client).copied().unwrap_or(0);
                 assert!(
-                    2 * (got + largest) >= fair,
+                    2 * (got + flooder.largest) >= fair || flooder.before < NEWCOMER_BYTES,
                     "client {client} got {got} of {bytes} bytes that {count} flood a master with"
                 );
             }
             *of.get_mut(&first).expect("it was counted") -= len;
+            self.clients.get_mut(&first).expect("it floods").before += len;
             bytes -= len;
         }
     }
