@@ -21,7 +21,8 @@ impl Judge {
             return;
         }
         let was_replaced = self.was_replaced(link, links);
-        let half = word == "memory" && self.may_drop_for_half(link, links);
+        let was_client = rest.starts_with("client");
+        let half = word == "memory" && self.may_drop_for_half(link, was_client, links);
         let connection = &mut self.connections[link];
         let Facts { kind, may_end, .. } = &connection.facts;
         assert!(connection.ending.is_none(), "{link} ends twice: {line}");
@@ -84,9 +85,10 @@ impl Judge {
     /// guests did not read, they all may be one packet, and else a quarter. A half counts for
     /// up to twice its length, and a little. Who holds a trifle does not pay, and of the others
     /// nobody who came a while later than another, unless that is a client and it is none.
-    fn may_drop_for_half(&self, link: usize, links: &[Link]) -> bool {
+    fn may_drop_for_half(&self, link: usize, is_client: bool, links: &[Link]) -> bool {
+        // What it received in this turn may have been a half on the way.
         let counted = |link: &Link| match link.half() {
-            0 => 0,
+            0 if link.heard < self.turn_began => 0,
             half => 2 * half + (2 << 10),
         };
         let all: Vec<_> = self.lives(links).filter(|&(other, _)| links[other].half() > 0).collect();
@@ -104,7 +106,7 @@ impl Judge {
         });
         let is_older = |&(other, connection): &(usize, &Connection)| {
             let other = &links[other];
-            (is_guest(connection) || (self.connections[link].logged_in && !clients_wait))
+            (is_guest(connection) || (is_client && !clients_wait))
                 && connection.open
                 && other.half_since + SECOND < own.half_since
                 && 8 * other.half() * count >= most
