@@ -420,10 +420,6 @@ impl Peer {
                     world.judge.pings(link);
                     push_frame(&mut self.out, 0x80 | wire::PING, &[b'?'; 125]);
                 }
-                if self.flood == 0 && self.out.is_empty() {
-                    // No kernel holds so many answers, and neither does moss.
-                    world.judge.must_end(link);
-                }
             }
             Kind::Hoarder => self.hoards(world),
             _ if now < self.next => self.wake_at(self.next, world),

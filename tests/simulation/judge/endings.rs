@@ -196,6 +196,12 @@ impl Judge {
                     "{kind:?} {link} was silent for {silent}"
                 ),
             }
+            if kind == Kind::Stalled && connection.ending.is_none() {
+                // It sends little but pings of 131 bytes; each is answered by 127.
+                let owed = (network.received / 131 * 127).saturating_sub(network.sent);
+                let most = self.settings.max_backlog as u64 + (64 << 10);
+                assert!(owed <= most, "{kind:?} {link} is owed {owed} bytes");
+            }
             let waits_since = network.waits_since.max(network.accepted);
             let waits = now.saturating_sub(waits_since.max(since));
             assert!(waits <= grain, "{kind:?} {link} is not heard for {waits}");

@@ -237,11 +237,6 @@ impl Judge {
         self.claims
     }
 
-    /// moss has to end it by one of the ways that it may.
-    pub(crate) fn must_end(&mut self, link: usize) {
-        self.connections[link].facts.must_end = true;
-    }
-
     /// What kind of peer a link is of.
     pub(crate) fn kind(&self, link: usize) -> Kind {
         self.connections[link].facts.kind
