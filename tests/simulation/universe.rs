@@ -327,6 +327,7 @@ impl Universe {
     fn wait(&mut self, time_out: Option<Duration>) -> io::Result<()> {
         let network = &mut self.network;
         let wait = time_out.map(|time_out| time_out.as_micros().div_ceil(1_000) as u64 * 1_000);
+        assert!(wait.is_none() || !network.links.is_empty(), "nobody came yet, and moss wakes up");
         assert!(
             wait != Some(0) || self.idle_turns < IDLE_TURNS,
             "a turn did nothing and asks for another at once"
