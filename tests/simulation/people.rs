@@ -238,7 +238,7 @@ impl Peer {
             self.logs_in(link, world);
             self.done = 1;
             self.claim = 1;
-            while self.kind == Kind::Share && self.out.len() < 32 << 10 {
+            while self.kind == Kind::Share && self.out.len() < 128 << 10 {
                 self.sends(link, world);
             }
         }

@@ -3,7 +3,8 @@
 use super::house::neighbours;
 use super::{Connection, Facts, Judge};
 use crate::network::{Link, MILLISECOND, SECOND};
-use crate::plan::{Kind, LOGIN_SECRET, SECRET};
+use crate::plan::{Kind, LOGIN_SECRET, SECRET, Settings};
+use crate::wire::UPGRADE;
 
 impl Judge {
     /// moss writes a line to its log.
@@ -139,8 +140,9 @@ impl Judge {
         }
         let whole = connection.facts.reads && !connection.torn && !network.broken;
         // Where memory is full, a last word that the kernel does not take at once is given up.
-        let given_up = connection.blocked || ["memory", "displaced"].contains(&word.as_str());
-        if *code > 0 && whole && !self.stopping && !given_up {
+        let ample = self.settings.max_memory >= 64 << 20;
+        let given_up = ["memory", "displaced"].contains(&word.as_str());
+        if *code > 0 && whole && !self.stopping && !given_up && !connection.blocked {
             let said = connection.close.or(connection.status);
             assert_eq!(said, Some(*code), "the last word to {kind:?} {link}, who was {word}");
         }
@@ -149,7 +151,7 @@ impl Judge {
         }
         let waited = now - since;
         assert!(waited <= 6 * SECOND + self.lateness, "{link}, {word}, stayed for {waited}");
-        if !network.is_over() && !self.stopping && !given_up {
+        if !network.is_over() && !self.stopping && !given_up && (ample || !connection.blocked) {
             // In a full house others want its place.
             let least = if self.settings.max_connections < 100 { 1 } else { 5 } * SECOND;
             // It counts from when its turn began.
@@ -162,6 +164,7 @@ impl Judge {
     pub(crate) fn looks(&self, links: &[Link], now: u64) {
         let keepalive = self.settings.keepalive;
         let heard_since = self.clients_are_heard_since(links, now);
+        self.bounds_halves(links);
         for (link, (connection, network)) in self.connections.iter().zip(links).enumerate() {
             if !network.is_moss_s() || connection.id.is_none() {
                 continue;
@@ -208,6 +211,23 @@ impl Judge {
             let waits = now.saturating_sub(waits_since);
             assert!(waits <= keepalive / 2 + 2 * grain, "{kind:?} {link} waits for {waits}");
         }
+    }
+
+    /// What is held of messages that are not whole, as far as hoarders tell: they send little
+    /// else.
+    fn bounds_halves(&self, links: &[Link]) {
+        let (mut guests, mut all) = (0, 0);
+        for (link, connection) in self.lives(links) {
+            if connection.facts.kind == Kind::Hoarder && connection.open {
+                let half = links[link].half().saturating_sub(UPGRADE.len() as u64);
+                all += half;
+                guests += if connection.logged_in { 0 } else { half };
+            }
+        }
+        let Settings { max_packet, max_memory, .. } = self.settings;
+        let packet = max_packet + max_packet / 4 + (64 << 10);
+        assert!(guests <= packet.max(max_memory / 8) as u64, "guests hold {guests} bytes back");
+        assert!(all <= packet.max(max_memory / 4) as u64, "guests and clients hold {all} back");
     }
 
     /// Since when no client has to wait for the master: it reads, or there is none.

@@ -73,6 +73,8 @@ struct Connection {
     close: Option<u16>,
     /// The line of the log: word, code, time.
     ending: Option<(String, u16, u64)>,
+    /// What it was sent after that, but for a Close.
+    after_ending: usize,
     dropped: bool,
     /// The peer has begun to leave, by whatever way.
     left: bool,
@@ -179,6 +181,7 @@ impl Judge {
             status: None,
             close: None,
             ending: None,
+            after_ending: 0,
             dropped: false,
             left: false,
             torn: false,
@@ -286,6 +289,7 @@ impl Judge {
             self.frames += 1;
             assert!(self.frames <= TURN_FRAMES, "{} frames in a turn", self.frames);
         }
+        self.gives_up_the_rest(link, said);
         match said {
             Said::Http { status: 101, .. } => self.enters(link, links, now),
             Said::Http { status, body } => {
@@ -306,6 +310,18 @@ impl Judge {
             }
             Said::Pong => self.answers_ping(link),
             Said::Text(text) => self.says(link, text),
+        }
+    }
+
+    /// Who is cut off gets the frame that had begun, and a Close.
+    fn gives_up_the_rest(&mut self, link: usize, said: &Said) {
+        let connection = &mut self.connections[link];
+        let Some((word, ..)) = &connection.ending else { return };
+        if ["slow-reader", "slow-master", "memory"].contains(&word.as_str())
+            && !matches!(said, Said::Close { .. })
+        {
+            connection.after_ending += 1;
+            assert!(connection.after_ending <= 1, "{link} was cut off, and gets more: {word}");
         }
     }
 
