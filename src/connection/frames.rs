@@ -1,10 +1,12 @@
 //! Frames (RFC 6455, section 5): the short way for a frame that is one whole message,
 //! and tungstenite's for all others.
 //!
-//! A tungstenite context is given whole frames only, one by one, so nothing hides in its
-//! buffers; it lives while a fragmented message is in the making, or for one control
-//! frame, and what it answers goes straight into the backlog. Any error of it is final:
-//! it stays usable after one, and would even hand out the frame that it refused.
+//! A tungstenite context judges control frames, and the order, flags and masks of
+//! fragments, which it is shown without their payloads; their length and UTF-8 are judged
+//! here. It is given whole frames only, one by one, so nothing hides in its buffers; it
+//! lives while a fragmented message is in the making, or for one control frame, and what it
+//! answers goes straight into the backlog. Any error of it is final: it stays usable after
+//! one, and would even hand out the frame that it refused.
 
 use std::io::{self, Cursor, Read, Write};
 use std::mem;
@@ -37,14 +39,28 @@ pub(crate) struct Fragments {
 /// What came of a frame.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// It ended this message.
+    /// It ended this text.
     Text(String),
+    /// It ended this message, which is no text.
     Binary(Vec<u8>),
     /// The message goes on.
     Fragment,
     /// It was a control frame; its answer is in the backlog.
     Control,
     /// It was a Close; its answer is in the backlog.
+    Closed,
+}
+
+/// What tungstenite says of a frame.
+#[derive(Debug)]
+enum Verdict {
+    /// It ends a message.
+    Ended,
+    /// A message goes on.
+    Fragment,
+    /// It was a control frame, and is answered.
+    Control,
+    /// It was a Close, and is answered.
     Closed,
 }
 
@@ -61,6 +77,11 @@ impl Fragments {
         size_of::<Self>() + CONTEXT_BUFFER_BYTES + self.message.capacity()
     }
 
+    /// How many bytes of the message there are.
+    pub(crate) fn len(&self) -> usize {
+        self.message.len()
+    }
+
     /// Reads one whole frame, whose header has this length.
     ///
     /// # Errors
@@ -71,30 +92,32 @@ impl Fragments {
         header_len: usize,
         backlog: &mut Backlog,
     ) -> Result<Progress, Error> {
-        let is_control = frame[0] & 0x08 != 0;
-        if is_control {
-            return self.consult(frame, backlog);
-        }
         let (header, payload) = frame.split_at_mut(header_len);
+        let first = header[0];
         let has_mask = header[1] & 0x80;
         let mask = header.last_chunk().copied().filter(|_| has_mask != 0).unwrap_or_default();
-        let mut empty = [header[0], has_mask, 0, 0, 0, 0];
-        empty[2..].copy_from_slice(&mask);
-        let empty = if has_mask == 0 { &empty[..2] } else { &empty[..] };
-        let progress = self.consult(empty, backlog)?;
-        if header[0] & 0x0f == 0x01 {
-            self.is_text = true;
+        let verdict = if is_control(first) {
+            self.consult(frame, backlog)?
+        } else {
+            let mut empty = [first, has_mask, 0, 0, 0, 0];
+            empty[2..].copy_from_slice(&mask);
+            let empty = if has_mask == 0 { &empty[..2] } else { &empty[..] };
+            let verdict = self.consult(empty, backlog)?;
+            self.is_text |= first & 0x0f == 0x01;
+            unmask(payload, mask);
+            self.append(payload)?;
+            verdict
+        };
+        match verdict {
+            Verdict::Ended if self.is_text => {
+                let text = String::from_utf8(mem::take(&mut self.message));
+                text.map(Progress::Text).map_err(|_| not_utf8())
+            }
+            Verdict::Ended => Ok(Progress::Binary(mem::take(&mut self.message))),
+            Verdict::Fragment => Ok(Progress::Fragment),
+            Verdict::Control => Ok(Progress::Control),
+            Verdict::Closed => Ok(Progress::Closed),
         }
-        unmask(payload, mask);
-        self.append(payload)?;
-        if matches!(progress, Progress::Fragment) {
-            return Ok(progress);
-        }
-        let message = mem::take(&mut self.message);
-        if !self.is_text {
-            return Ok(Progress::Binary(message));
-        }
-        String::from_utf8(message).map(Progress::Text).map_err(|_| not_utf8())
     }
 
     fn append(&mut self, payload: &[u8]) -> Result<(), Error> {
@@ -121,18 +144,18 @@ impl Fragments {
     }
 
     /// Has tungstenite read a frame.
-    fn consult(&mut self, frame: &[u8], backlog: &mut Backlog) -> Result<Progress, Error> {
+    fn consult(&mut self, frame: &[u8], backlog: &mut Backlog) -> Result<Verdict, Error> {
         let mut stream = FrameStream { input: frame, output: backlog };
         let read = self.context.read(&mut stream);
         // The answer to a ping or a Close is only written by the next call, which fails
         // after a Close.
         let flushed = self.context.flush(&mut stream);
         match read {
-            Ok(Message::Text(_) | Message::Binary(_)) => Ok(Progress::Binary(Vec::new())),
-            Ok(_) if flushed.is_err() => Ok(Progress::Closed),
-            Ok(_) => Ok(Progress::Control),
+            Ok(Message::Text(_) | Message::Binary(_)) => Ok(Verdict::Ended),
+            Ok(_) if flushed.is_err() => Ok(Verdict::Closed),
+            Ok(_) => Ok(Verdict::Control),
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                Ok(Progress::Fragment)
+                Ok(Verdict::Fragment)
             }
             Err(error) => Err(error),
         }
@@ -142,6 +165,11 @@ impl Fragments {
     pub(crate) fn shrink(&mut self) {
         self.message.shrink_to_fit();
     }
+}
+
+/// Whether a frame that begins with this byte is a control frame (RFC 6455, section 5.5).
+pub(crate) fn is_control(first: u8) -> bool {
+    first & 0x08 != 0
 }
 
 fn not_utf8() -> Error {

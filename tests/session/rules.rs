@@ -146,6 +146,20 @@ fn oversized_frame_is_told_from_its_header() {
 }
 
 #[test]
+fn excess_is_told_from_the_header_of_a_fragment_or_a_ping() {
+    for (first, second, code) in [
+        (frame(TEXT, &[b'x'; MAX_PACKET - 1]), header(CONTINUATION, 2), 1009),
+        (frame(TEXT, b"x"), header(CONTINUATION, MAX_PACKET as u64), 1009),
+        (Vec::new(), header(FIN | PING, 126), 1002),
+        (frame(TEXT, b"x"), header(FIN | PING, 126), 1002),
+    ] {
+        let mut served = Served::open();
+        served.receive(&[first, second, vec![0; 4]].concat());
+        assert_eq!(served.close_code(), code);
+    }
+}
+
+#[test]
 fn oversized_message_in_fragments_is_too_big() {
     let half = vec![b'x'; MAX_PACKET / 2];
     let mut served = Served::open();

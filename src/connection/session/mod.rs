@@ -9,10 +9,8 @@
 //! left of a frame that is not whole yet moves into the session. So a session at rest
 //! owns no heap.
 //!
-//! RFC 6455 is tungstenite's: a frame that is not simply one whole message (control
-//! frames, fragments, and whatever breaks a rule) goes to a tungstenite context that
-//! exists for just so long. It is only ever given whole frames, so nothing hides in its
-//! buffers, and its answers go straight into the backlog. Any error of it is final.
+//! A frame that is not simply one whole message (control frames, fragments, and whatever
+//! breaks a rule) goes to a tungstenite context that exists for just so long; see `frames`.
 //!
 //! The caller keeps this order: [`Session::take_in`], [`Session::next`] until it has
 //! had enough, [`Session::put_back`].
@@ -141,7 +139,8 @@ impl Session {
         self.backlog.advance(count, spares);
     }
 
-    /// Heap bytes of the session: backlog, partial frames, fragments.
+    /// Heap bytes of the session at rest: backlog, partial frames, fragments. While it is
+    /// served, what it received is in memory of its own up to three times.
     pub fn held(&self) -> usize {
         self.backlog_held() + self.partial_held()
     }
@@ -178,6 +177,12 @@ impl Session {
     /// Heap bytes of a message in fragments that has not ended.
     pub fn fragments_held(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.fragments_held())
+    }
+
+    /// Bytes of that message.
+    pub(super) fn fragments_len(&self) -> usize {
+        let fragments = self.partial.as_ref().and_then(|partial| partial.fragments.as_ref());
+        fragments.map_or(0, |fragments| fragments.len())
     }
 
     /// Since when it does what it does now: since when it is in its phase or, while it is

@@ -7,10 +7,13 @@ use tungstenite::protocol::frame::coding::Data;
 
 use super::{Event, Session};
 use crate::connection::ending::Ending;
-use crate::connection::frames::{Fragments, Header, Progress, unmask};
+use crate::connection::frames::{Fragments, Header, Progress, is_control, unmask};
 use crate::connection::input::Input;
 use crate::http::head::{self, Head};
 use crate::settings::config::Config;
+
+/// The longest payload of a control frame (RFC 6455, section 5.5).
+const MOST_CONTROL_BYTES: usize = 125;
 
 impl Session {
     /// The next thing that a request head says.
@@ -47,11 +50,15 @@ impl Session {
             Ok(None) => return None,
             Err(error) => return Some(self.violation(&error, now)),
         };
+        let (most, otherwise) = match header.whole {
+            None if is_control(rest[0]) => (MOST_CONTROL_BYTES, Ending::ProtocolError),
+            _ => (max_bytes - self.fragments_len(), Ending::TooLong),
+        };
         let payload_len = match usize::try_from(header.payload_len) {
-            Ok(len) if len <= max_bytes => len,
+            Ok(len) if len <= most => len,
             // Told from the header alone: the payload may never come.
             _ => {
-                self.close(Ending::TooLong, now);
+                self.close(otherwise, now);
                 return Some(Event::Handled);
             }
         };
