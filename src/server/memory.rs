@@ -27,8 +27,8 @@ pub(crate) struct Memory {
 #[derive(Debug)]
 pub(crate) struct Bounds {
     held: usize,
-    /// Room for the largest packet of one guest or client, whatever else is bounded; in
-    /// fragments it counts for an eighth more.
+    /// Room for the largest packet of one guest or client, whatever else is bounded. In
+    /// fragments it counts for up to an eighth more; the other eighth is what may be spared.
     packet: usize,
 }
 
@@ -109,10 +109,10 @@ impl Bounds {
     }
 }
 
-/// Who holds this many times less than an equal share of all halves is not why they are too
-/// much: a visitor whose few bytes came first is spared. The rest hold nearly all of it, and
-/// that is more than one packet: so somebody in the middle of one is not alone among them.
-const SPARED: usize = 16;
+/// Who holds this many times less than the average is not why it is too much: a visitor whose
+/// few bytes came first is spared. While memory is left the others hold more than one packet,
+/// so somebody in the middle of one is not alone among them.
+const SPARED: u64 = 16;
 
 /// The peer that has to go for a message that is not whole, among guests or, unless
 /// `only_guests` count, clients too: of those that are not spared a guest, if there is one,
@@ -124,8 +124,8 @@ pub(crate) fn oldest_half<W: World>(table: &Table<Peer<W>>, only_guests: bool) -
         counts.then(|| (role, peer.session.since(), Reverse(half), id))
     });
     let halves: Vec<_> = halves.collect();
-    let sum: usize = halves.iter().map(|(_, _, Reverse(half), _)| half).sum();
-    let is_large = |half: usize| half * halves.len() * SPARED >= sum;
+    let sum: u64 = halves.iter().map(|(_, _, Reverse(half), _)| *half as u64).sum();
+    let is_large = |half: usize| half as u64 * halves.len() as u64 * SPARED >= sum;
     let large = halves.iter().filter(|(_, _, Reverse(half), _)| is_large(*half));
     large.min().map(|&(.., id)| id)
 }

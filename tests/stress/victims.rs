@@ -138,6 +138,24 @@ fn it_goes_if_it_holds_less_than_who_came_later() {
     expect_hoarders_to_pay(&variables, (2, 120_000, 1));
 }
 
+#[test]
+fn large_packet_in_fragments_fits_the_least_memory() {
+    const PACKET: usize = 1 << 20;
+
+    let moss = Moss::with(&[
+        ("MOSS_MAX_PACKET_BYTES", &PACKET.to_string()),
+        ("MOSS_MAX_BACKLOG_BYTES", &(PACKET + (64 << 10)).to_string()),
+        ("MOSS_MAX_MEMORY_BYTES", &(PACKET + (64 << 10)).to_string()),
+    ]);
+    let mut client = moss.client();
+    let text = " ".repeat(PACKET);
+    let (head, tail) = text.split_at(PACKET - 10);
+    client.sender().send_raw(&frame(TEXT & 0x0f, head.as_bytes()));
+    client.sender().send_raw(&frame(0x80, tail.as_bytes()));
+    client.expect_error("invalid-packet");
+    client.expect_nothing();
+}
+
 /// A slow client of the master: packets to it fill the kernel, and moss's memory.
 struct Slow {
     client: Client,

@@ -86,12 +86,16 @@ impl<W: World> Peers<W> {
         self.give_up(|peer| peer.role == Role::Master);
     }
 
-    /// As long as there is this excess, drops those that hold messages that are not whole.
+    /// As long as there is this excess, drops those that hold messages that are not whole, if
+    /// they have nothing to give back.
     fn give_up_halves(&mut self, excess: Excess) {
         while self.bounds.excess(&self.memory) == Some(excess) {
             let only_guests = excess == Excess::GuestsHalves;
             let Some(id) = memory::oldest_half(&self.table, only_guests) else { break };
-            self.cut(id, Ending::Memory);
+            self.touch(id, |peer, _| peer.session.shrink(false));
+            if self.bounds.excess(&self.memory) == Some(excess) {
+                self.cut(id, Ending::Memory);
+            }
         }
     }
 
