@@ -76,7 +76,6 @@ impl<W: World> Peers<W> {
         self.give_up_halves(Excess::GuestsHalves);
         // What the master can send or give back may be enough; else all others pay before it.
         self.give_back(|peer| peer.role == Role::Master, |_, _| {});
-        self.give_up_last_words();
         self.give_up(|peer| peer.role == Role::Guest && peer.session.backlog_held() > 0);
         self.give_up_halves(Excess::Halves);
         self.give_up(|peer| peer.role == Role::Client && peer.session.backlog_held() > 0);
