@@ -10,10 +10,14 @@
 //! | `wire` | HTTP and WebSocket from the peers' side |
 //! | `universe` | all of it together, as the world that moss asks |
 //!
+//! A *peer* has a number, and each of its connections is a *link*; moss knows a link by its
+//! id. A turn: moss waits, all the others live until something is ready for it; it makes its
+//! calls, each of which the judge hears of; then the judge looks at what the turn has done.
+//!
 //! A failure prints its seed and the smallest plan that still fails.
 //!
 //! ```sh
-//! MOSS_SIM_SEED=42 cargo test --test simulation one_seed -- --nocapture        # again, with a trace
+//! MOSS_SIM_SEED=42 cargo test --test simulation one_seed -- --nocapture        # again, smaller, with a trace
 //! MOSS_SIM_MINUTES=60 cargo test --release --test simulation -- --ignored minutes --nocapture
 //! ```
 

@@ -733,7 +733,7 @@ impl Link {
         }
     }
 
-    /// Whether the peer has sent something that moss has not received, or an end.
+    /// Whether the peer has sent something that moss has not received.
     pub(crate) fn has_input(&self) -> bool {
         self.up.arrived > 0
     }
@@ -743,7 +743,7 @@ impl Link {
         self.received - self.whole
     }
 
-    /// Whether moss has met the peer's end.
+    /// Whether the peer's end has arrived, or the line is broken.
     pub(crate) fn is_over(&self) -> bool {
         self.error.is_some() || self.up.end_arrived
     }

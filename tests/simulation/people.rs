@@ -233,8 +233,12 @@ impl Peer {
             Kind::Dripper => b"GET / HTTP/1.1\r\nX: ".to_vec(),
             _ => wire::UPGRADE.as_bytes().to_vec(),
         };
+        if self.out == wire::UPGRADE.as_bytes() {
+            self.ends.push(self.out.len() as u64);
+        }
         // Who waits for the answer is the rule, and not who must.
-        if self.random.is_one_in(4) && matches!(self.kind, Kind::Client | Kind::Share) {
+        let often = if self.kind == Kind::Share { 2 } else { 4 };
+        if self.random.is_one_in(often) && matches!(self.kind, Kind::Client | Kind::Share) {
             self.logs_in(link, world);
             self.done = 1;
             self.claim = 1;
@@ -339,7 +343,7 @@ impl Peer {
             Said::Http { .. } => self.stage = Stage::Leaving,
             Said::Ping => {
                 if !matches!(self.kind, Kind::Mute | Kind::Hoarder) && self.stage == Stage::Open {
-                    push_frame(&mut self.out, 0x80 | wire::PONG, b"");
+                    self.push_control(wire::PONG, b"");
                 }
             }
             Said::Pong => {}
@@ -350,7 +354,7 @@ impl Peer {
                 }
                 self.stage = Stage::Leaving;
             }
-            Said::Text(text) => self.receives(link, text, world),
+            Said::Text(text) => self.receives(text, world),
         }
     }
 
@@ -418,7 +422,7 @@ impl Peer {
                 while self.out.len() < 8 << 10 && self.flood > 0 {
                     self.flood -= 1;
                     world.judge.pings(link);
-                    push_frame(&mut self.out, 0x80 | wire::PING, &[b'?'; 125]);
+                    self.push_control(wire::PING, &[b'?'; 125]);
                 }
             }
             Kind::Hoarder => self.hoards(world),
@@ -477,10 +481,15 @@ impl Peer {
     fn pings(&mut self, link: usize, world: &mut World<'_>) {
         world.judge.pings(link);
         match self.random.below(3) {
-            0 => push_frame(&mut self.out, 0x80 | wire::PING, b""),
-            1 => push_frame(&mut self.out, 0x80 | wire::PING, b"are you there?"),
+            0 => self.push_control(wire::PING, b""),
+            1 => self.push_control(wire::PING, b"are you there?"),
             _ => self.says("{\"type\":\"ping\"}"),
         }
+    }
+
+    fn push_control(&mut self, opcode: u8, payload: &[u8]) {
+        push_frame(&mut self.out, 0x80 | opcode, payload);
+        self.ends.push(self.taken + self.out.len() as u64);
     }
 
     /// A message, now and then in fragments with a pong in between.
@@ -520,7 +529,7 @@ impl Peer {
     }
 
     /// A packet for a master.
-    fn receives(&mut self, _link: usize, text: &str, world: &mut World<'_>) {
+    fn receives(&mut self, text: &str, world: &mut World<'_>) {
         if self.kind == Kind::Share {
             self.claim = text.starts_with("{\"type\":\"offer\"").into();
         }

@@ -2,7 +2,7 @@
 //!
 //! Everything random that shapes a simulation is decided here, and each peer has a seed of
 //! its own. So a plan that fails can be made smaller, by a peer, a fault or a while, and
-//! what is left of it still happens as before ([`Plan::smaller`]).
+//! what is left of it still happens much as before ([`Plan::smaller`]).
 
 use std::fmt;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(crate) struct Settings {
     pub(crate) notices: bool,
 }
 
-/// Who a peer is. The first four are honest: moss may never drop them.
+/// Who a peer is. The first four are honest: moss may drop them for want of a place alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Sends the master numbered packets.
@@ -221,9 +221,11 @@ impl Plan {
         self.add(Kind::Master, 1, random);
         self.add(Kind::Client, 4, random);
         self.add(Kind::Visitor, 2, random);
-        let kind = random.pick(&HOSTILE);
+        let hoarders = random.is_one_in(4);
+        let kind = if hoarders { Kind::Hoarder } else { random.pick(&HOSTILE) };
         let count = random.pick(&[20, 40, 150]);
         let count = match kind {
+            Kind::Hoarder => 150,
             Kind::Usurper | Kind::Flooder | Kind::Returner | Kind::DeadMaster => count.min(20),
             _ => count,
         };
@@ -232,6 +234,10 @@ impl Plan {
 
     /// Clients that flood a slow master for their shares.
     fn slow_master(&mut self, random: &mut Random) {
+        if random.is_one_in(2) {
+            // Shares of such packets are seen over short spans.
+            self.settings = Settings::for_packets(1_000, random);
+        }
         // Long enough for those to be dropped who are silent all the while.
         let (keepalive, longest) = random.pick(&[(2, 20), (6, 8), (30, 8)]);
         self.settings.keepalive = keepalive * SECOND;
@@ -347,8 +353,7 @@ impl Plan {
         let count = self.parts.len();
         for size in [count / 2, count / 4, 1] {
             for first in (0..count).step_by(size.max(1)).filter(|_| size > 0) {
-                // In place of a peer that is left out comes nobody, so the others keep their
-                // numbers in the faults.
+                // Faults name peers by their numbers, which are others then.
                 push(&|plan| {
                     let end = count.min(first + size);
                     plan.parts.drain(first..end);
@@ -399,9 +404,14 @@ impl fmt::Display for Plan {
 impl Settings {
     fn new(random: &mut Random) -> Self {
         let max_packet = random.pick(&[128, 1_000, 16 << 10, 256 << 10, 256 << 10]);
+        Self::for_packets(max_packet, random)
+    }
+
+    fn for_packets(max_packet: usize, random: &mut Random) -> Self {
         let least_backlog = max_packet + (64 << 10);
         let max_backlog = random.pick(&[least_backlog, least_backlog, least_backlog.max(1 << 20)]);
-        let max_memory = random.pick(&[max_backlog, 4 * max_backlog, 64 << 20]);
+        let some = max_backlog.max(16 * max_packet);
+        let max_memory = random.pick(&[max_backlog, 4 * max_backlog, some, 64 << 20]);
         Self {
             max_connections: 400,
             per_address: None,

@@ -85,6 +85,8 @@ struct Universe {
     turns: u64,
     /// How many turns in a row asked the kernel for nothing.
     idle_turns: usize,
+    /// Those in the last three seconds, in which nothing happens.
+    idle_while_asleep: usize,
     /// Signals that moss was told of.
     signalled: usize,
     traced: bool,
@@ -141,6 +143,7 @@ impl Universe {
             looks_at: 0,
             turns: 0,
             idle_turns: 0,
+            idle_while_asleep: 0,
             signalled: 0,
             traced,
             plan,
@@ -246,6 +249,7 @@ impl Universe {
             Stage::Calm => {
                 self.stage = stage;
                 self.network.calm();
+                self.judge.calms(now);
                 for peer in 0..self.people.len() {
                     self.with_peer(peer, Peer::calms);
                 }
@@ -253,6 +257,7 @@ impl Universe {
             }
             Stage::Sleep => self.judge.settles(&self.network.links, now),
             Stage::Stop => {
+                self.judge.rests();
                 self.judge.stopping = true;
                 self.network.signal();
                 if self.plan.twice {
@@ -282,6 +287,10 @@ impl Universe {
         let most = self.plan.settings.max_memory;
         assert!(held <= most, "{held} bytes are held, and {most} may be");
         self.idle_turns = if turn.is_idle() { self.idle_turns + 1 } else { 0 };
+        if self.stage == Stage::Sleep && turn.is_idle() {
+            self.idle_while_asleep += 1;
+            assert!(self.idle_while_asleep < 20, "moss wakes up again and again for nothing");
+        }
         let owes_nothing = self.stage == Stage::Sleep
             && turn.is_idle()
             && self.judge.owes_nothing(&self.network.links);

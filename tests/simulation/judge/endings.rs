@@ -4,7 +4,6 @@ use super::house::neighbours;
 use super::{Connection, Facts, Judge};
 use crate::network::{Link, MILLISECOND, SECOND};
 use crate::plan::{Kind, LOGIN_SECRET, SECRET, Settings};
-use crate::wire::UPGRADE;
 
 impl Judge {
     /// moss writes a line to its log.
@@ -67,7 +66,7 @@ impl Judge {
         }
         connection.ending = Some((word.to_owned(), code, now));
         if connection.facts.kind == Kind::Share || connection.reign.is_some() {
-            // Who is dropped for memory takes the measure along.
+            // What was measured until now does not count.
             self.shares.begin_anew();
         }
     }
@@ -82,15 +81,12 @@ impl Judge {
         })
     }
 
-    /// Whether a packet that is not whole may have cost it its place. Of all memory, with what
-    /// guests did not read, they all may be one packet, and else a quarter. A half counts for
-    /// up to twice its length, and a little. Who holds a trifle does not pay, and of the others
-    /// nobody who came a while later than another, unless that is a client and it is none.
+    /// Whether a packet that is not whole may have cost it its place, by three conditions.
     fn may_drop_for_half(&self, link: usize, is_client: bool, links: &[Link]) -> bool {
         // What it received in this turn may have been a half on the way.
         let counted = |link: &Link| match link.half() {
             0 if link.heard < self.turn_began => 0,
-            half => 2 * half + (2 << 10),
+            half => half + half / 8 + (2 << 10),
         };
         let all: Vec<_> = self.lives(links).filter(|&(other, _)| links[other].half() > 0).collect();
         let (count, own) = (all.len() as u64, &links[link]);
@@ -112,6 +108,8 @@ impl Judge {
                 && other.half_since + SECOND < own.half_since
                 && 8 * other.half() * count >= most
         };
+        // Such packets are too much: all together one packet, and else a quarter. Its own is
+        // more than a trifle. And nobody was there first: no guest, and no client if it is one.
         most > packet.max(self.settings.max_memory as u64 / 4)
             && 16 * counted(own) * count >= least
             && !all.iter().any(is_older)
@@ -122,7 +120,6 @@ impl Judge {
         let network = &links[link];
         let connection = &mut self.connections[link];
         let kind = connection.facts.kind;
-        connection.dropped = true;
         if connection.id.is_none() {
             let flood = self.settings.per_address.is_some_and(|limit| {
                 // Eight over the limit are answered.
@@ -135,7 +132,6 @@ impl Judge {
         };
         if let Some(reign) = connection.reign.take() {
             // What was on its way to it may be lost.
-            self.reigns[reign].replaced = false;
             self.reigns[reign].ended = Some(now);
         }
         let whole = connection.facts.reads && !connection.torn && !network.broken;
@@ -145,9 +141,6 @@ impl Judge {
         if *code > 0 && whole && !self.stopping && !given_up && !connection.blocked {
             let said = connection.close.or(connection.status);
             assert_eq!(said, Some(*code), "the last word to {kind:?} {link}, who was {word}");
-        }
-        if *word == "left" && whole && !connection.left && !network.broken {
-            panic!("{kind:?} {link} had not left");
         }
         let waited = now - since;
         assert!(waited <= 6 * SECOND + self.lateness, "{link}, {word}, stayed for {waited}");
@@ -174,14 +167,16 @@ impl Judge {
             // What was received may have had to wait for the master, but not for ever. Nor is
             // somebody silent whose kernel says that there is something.
             let since = if connection.logged_in { heard_since } else { 0 };
-            let excused = if self.odds.spurious > 0 { now } else { since };
-            let excused = match self.odds.spurious > 0 && connection.logged_in {
+            let excused = since.max(self.spurious_until.min(now));
+            let excused = match self.spurious_until > 0 && connection.logged_in {
                 // Each time that it has to wait, its kernel may say so again.
                 true => excused,
                 false => excused.min(network.heard + keepalive + SECOND),
             };
             let silent = now.saturating_sub(network.heard.max(excused));
             let grain = SECOND + self.lateness;
+            let guesses = connection.wrong_secrets < 5 || connection.ending.is_some();
+            assert!(guesses, "{kind:?} {link} has guessed five times, and stays");
             match &connection.ending {
                 Some((word, _, since)) => assert!(
                     now - since <= 5 * SECOND + grain,
@@ -219,7 +214,7 @@ impl Judge {
         let (mut guests, mut all) = (0, 0);
         for (link, connection) in self.lives(links) {
             if connection.facts.kind == Kind::Hoarder && connection.open {
-                let half = links[link].half().saturating_sub(UPGRADE.len() as u64);
+                let half = links[link].half();
                 all += half;
                 guests += if connection.logged_in { 0 } else { half };
             }

@@ -1,8 +1,8 @@
 //! What must hold, all the time: a model of moss that is simpler than moss.
 //!
 //! It sees what peers send, each message that moss sends ([`Judge::said`], in the order of
-//! each connection), the lines of moss's log and the ends of its sockets. It knows neither
-//! turns nor buffers; it panics as soon as something can't be explained by the README.
+//! each connection), the lines of moss's log, the ends of its sockets and of its turns. It
+//! does not see into moss, and panics as soon as something can't be explained by the README.
 //!
 //! Packets are numbered, and their text follows from their number, so all is compared byte
 //! for byte without being kept. A *reign* is the time from a `master-confirmation` to the
@@ -75,7 +75,6 @@ struct Connection {
     ending: Option<(String, u16, u64)>,
     /// What it was sent after that, but for a Close.
     after_ending: usize,
-    dropped: bool,
     /// The peer has begun to leave, by whatever way.
     left: bool,
     /// Something of it may be lost: it was reset, or its host is away.
@@ -114,12 +113,12 @@ struct Reign {
 /// Knows what must hold.
 pub(crate) struct Judge {
     settings: Settings,
-    /// What its kernel does for no reason.
+    /// What its kernel does for no reason; until when it tells moss of what is not there.
     odds: Odds,
+    spurious_until: u64,
     connections: Vec<Connection>,
     by_id: HashMap<String, usize>,
     reigns: Vec<Reign>,
-    claims: u64,
     /// Who made each claim.
     claimants: Vec<usize>,
     /// What masters sent: by claim and client.
@@ -145,10 +144,10 @@ impl Judge {
         Self {
             settings,
             odds,
+            spurious_until: if odds.spurious > 0 { u64::MAX } else { 0 },
             connections: Vec::new(),
             by_id: HashMap::new(),
             reigns: Vec::new(),
-            claims: 0,
             claimants: Vec::new(),
             to_clients: BTreeMap::new(),
             stopping: false,
@@ -182,7 +181,6 @@ impl Judge {
             close: None,
             ending: None,
             after_ending: 0,
-            dropped: false,
             left: false,
             torn: false,
             logged_in: false,
@@ -226,18 +224,23 @@ impl Judge {
         self.shares.over = true;
     }
 
+    /// The kernel does nothing without a reason any more.
+    pub(crate) fn calms(&mut self, now: u64) {
+        self.spurious_until = self.spurious_until.min(now);
+    }
+
     pub(crate) fn pings(&mut self, link: usize) {
         self.connections[link].pings += 1;
     }
 
     /// A master claims its place: the number of the claim.
     pub(crate) fn claims(&mut self, link: usize) -> u64 {
-        self.claims += 1;
         self.claimants.push(link);
+        let claim = self.claimants.len() as u64;
         let connection = &mut self.connections[link];
-        connection.claims.push_back(self.claims);
+        connection.claims.push_back(claim);
         connection.logged_in = false;
-        self.claims
+        claim
     }
 
     /// What kind of peer a link is of.

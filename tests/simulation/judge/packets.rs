@@ -154,6 +154,12 @@ impl Judge {
             assert!(master.claims.is_empty(), "a claim was not answered");
             master.reign.map(|reign| self.reigns[reign].claim)
         });
+        // Who is silent has twice the keepalive, from when the last ten seconds began at the
+        // latest. Who guesses needs a while for five guesses.
+        let grace = |connection: &Connection, network: &Link| match connection.facts.kind {
+            Kind::Mute => network.heard + 12 * SECOND + 2 * self.settings.keepalive,
+            _ => network.accepted + 30 * SECOND,
+        };
         for (link, connection) in self.connections.iter().enumerate() {
             let kind = connection.facts.kind;
             assert!(
@@ -163,7 +169,7 @@ impl Judge {
                     })
                     || connection.id.is_none()
                     || connection.left
-                    || links[link].heard + 12 * SECOND + 2 * self.settings.keepalive > now,
+                    || grace(connection, &links[link]) > now,
                 "{kind:?} {link} should have been ended, and not by {:?}",
                 connection.ending
             );

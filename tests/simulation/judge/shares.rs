@@ -62,7 +62,9 @@ impl Shares {
 
     fn check(&mut self, passed: &[(usize, u64)], settings: &Settings) {
         let count = self.clients.len() as u64;
-        let span = count * settings.max_packet as u64;
+        // Longer than it must be, as one packet more or less counts for nothing then.
+        let largest = self.clients.values().map(|flooder| flooder.largest).max().unwrap_or(0);
+        let span = 8 * count * largest.max(settings.max_packet as u64);
         let mut of: BTreeMap<usize, u64> = BTreeMap::new();
         let (mut end, mut bytes) = (0, 0);
         for &(first, len) in passed {
