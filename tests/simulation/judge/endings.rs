@@ -39,8 +39,10 @@ impl Judge {
             "memory" if half => true,
             // It is a guest now, and has much from the time when it was none.
             "memory" if connection.blocked && was_replaced => true,
-            // Its kernel takes a part for no reason: so it is a guest that does not read.
-            "memory" if connection.blocked && self.odds.partial > 0 && !connection.logged_in => {
+            // Its kernel takes a part for no reason: so it does not read.
+            "memory"
+                if connection.blocked && self.odds.partial > 0 && connection.reign.is_none() =>
+            {
                 true
             }
             word => may_end.contains(&word),
