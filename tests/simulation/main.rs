@@ -42,9 +42,9 @@ use universe::{Outcome, run};
 /// Always the same, so that a change that breaks one is seen by the next run.
 const FIXED_SEEDS: u64 = 100;
 
-/// Beyond those, seeds that found a fault once.
-const KEPT_SEEDS: [u64; 5] =
-    [173847954035231, 173847954035644, 108023373277506, 108023373279374, 255828148294576];
+/// Beyond those, seeds that fail with the mend of a fault taken out. A change of `plan` makes
+/// them other plans: then it takes new ones.
+const KEPT_SEEDS: [u64; 2] = [161734942576708, 151942831861153];
 
 /// New each time.
 const NEW_SEEDS: u64 = 100;
