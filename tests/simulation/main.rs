@@ -61,6 +61,15 @@ fn moss_keeps_its_promises() {
     try_seeds((1..=FIXED_SEEDS).chain(KEPT_SEEDS).chain(new), Instant::now() + HOUR);
 }
 
+/// Between two pauses of a slow master a newcomer could take more than its share at once. It
+/// takes a newcomer that comes at just that moment: one of these seeds has one.
+#[test]
+fn newcomers_get_no_more_than_their_shares() {
+    for seed in 9..=11 {
+        run(&Plan::newcomers(seed), false);
+    }
+}
+
 /// Replays `MOSS_SIM_SEED` with a trace.
 #[test]
 fn one_seed() {

@@ -200,6 +200,22 @@ impl Plan {
         plan
     }
 
+    /// A slow master that two clients flood, and newcomers who do so too, two every three
+    /// seconds.
+    pub(crate) fn newcomers(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let mut plan = Self::quiet(0, 20);
+        plan.parts.clear();
+        plan.settings.max_packet = 1_000;
+        plan.add(Kind::SlowMaster, 1, &mut random);
+        for number in 0..10 {
+            let at = SECOND + random.between(0, 1_000) + number / 2 * 3 * SECOND;
+            let much = u64::MAX;
+            plan.parts.push(Part { kind: Kind::Share, at, much, seed: random.next() });
+        }
+        plan
+    }
+
     /// Honest peers, and a few of any other kind.
     fn street(&mut self, random: &mut Random) {
         let masters = random.pick(&[1, 1, 1, 2, 3]);
