@@ -143,6 +143,8 @@ pub(crate) struct Plan {
     pub(crate) twice: bool,
     /// moss is stopped before all is calm.
     pub(crate) early: bool,
+    /// Peers stay, and do what they do without a pause.
+    pub(crate) steady: bool,
 }
 
 impl Plan {
@@ -161,6 +163,7 @@ impl Plan {
             calm,
             twice: random.is_one_in(8),
             early: random.is_one_in(8),
+            steady: false,
         };
         match random.below(10) {
             0 => plan.crowd_of_one_kind(&mut random),
@@ -187,6 +190,7 @@ impl Plan {
             calm: seconds * SECOND,
             twice: false,
             early: false,
+            steady: true,
         };
         plan.add(Kind::Master, 1, &mut random);
         plan.add(Kind::Client, clients, &mut random);

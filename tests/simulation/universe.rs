@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use moss::server::Server;
 use moss::server::world::{Ready, World as Seam};
 
-use crate::judge::Judge;
+use crate::judge::{Judge, TURN_FRAMES};
 use crate::network::{Event, Link, MILLISECOND, Network, SECOND, Turn};
 use crate::people::{Mail, Peer, World};
 use crate::plan::{Fault, Kind, Part, Plan};
@@ -28,9 +28,8 @@ use crate::wire::Reader;
 /// How long what is owed may take once all is calm.
 const SETTLING: u64 = 10 * SECOND;
 
-/// What one turn of moss may do, see its schedule: 4,096 frames and 4 MiB of all who are
-/// ready, 1,024 and 1 MiB of arrivals, and the rest of one share (1,024 and 1 MiB).
-const TURN_RECEIVES: usize = 4_096 + 1_024 + 2 * 1_024;
+/// What one turn of moss may do, see its schedule: 4 MiB of all who are ready, 1 MiB of
+/// arrivals, and the rest of one share (1 MiB).
 const TURN_BYTES: usize = (4 << 20) + (1 << 20) + (1 << 20) + (128 << 10);
 const TURN_ACCEPTS: usize = 256;
 
@@ -118,7 +117,7 @@ impl Universe {
             .enumerate()
             .map(|(number, &part)| {
                 let peer = Peer::new(number, part, plan.settings);
-                if plan.seed == 0 { peer.steady() } else { peer }
+                if plan.steady { peer.steady() } else { peer }
             })
             .collect();
         for (number, peer) in people.iter().enumerate() {
@@ -282,7 +281,7 @@ impl Universe {
         let turn = std::mem::take(&mut self.network.turn);
         let Turn { accepted, receives, bytes, .. } = turn;
         assert!(accepted <= TURN_ACCEPTS, "{accepted} accepted in a turn");
-        assert!(receives <= TURN_RECEIVES, "{receives} receives in a turn");
+        assert!(receives <= TURN_FRAMES, "{receives} receives in a turn");
         assert!(bytes <= TURN_BYTES, "{bytes} bytes received in a turn");
         let most = self.plan.settings.max_memory;
         assert!(held <= most, "{held} bytes are held, and {most} may be");

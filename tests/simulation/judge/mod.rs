@@ -33,9 +33,9 @@ pub(crate) use payload::offer;
 use payload::{to_client, to_master};
 use shares::Shares;
 
-/// Frames that one turn handles at most: 4,096 of all who are ready and 1,024 of arrivals,
-/// and the rest of one share each.
-const TURN_FRAMES: usize = 4_096 + 1_024 + 2 * 1_024;
+/// Frames that one turn handles, and receives that it makes, at most: 4,096 of all who are
+/// ready and 1,024 of arrivals, and the rest of one share (1,024) each.
+pub(crate) const TURN_FRAMES: usize = 4_096 + 1_024 + 2 * 1_024;
 
 /// What may happen to a peer.
 #[derive(Clone, Debug)]
@@ -304,7 +304,12 @@ impl Judge {
                 assert!(expected, "{link} is answered {status}, as one too many of its address");
                 connection.status = Some(*status);
             }
-            Said::Close { code, .. } => self.connections[link].close = Some(*code),
+            Said::Close { code, reason } => {
+                let connection = &mut self.connections[link];
+                connection.close = Some(*code);
+                let kicked = connection.ending.as_ref().is_some_and(|(word, ..)| word == "kicked");
+                assert!(!kicked || reason == "go", "{link} was kicked for {reason}");
+            }
             Said::Ping => {
                 let silent = now - links[link].heard;
                 let queued = self.connections[link].blocked_in == self.turn;
