@@ -2,9 +2,10 @@
 //!
 //! Messages that are not whole have a limit of their own, for all but the master, and those
 //! of guests, who proved nothing, half of it. Above it, the peer goes that has held its half
-//! for longest, of those whose halves are why it is too much. All the rest, unsent bytes and received frames that wait for their turn, is bounded together with them.
-//! Guests pay for it before clients do, and the master last. So a stranger's bytes cost
-//! neither the master nor a client its place.
+//! for longest, of those whose halves are why it is too much. All the rest, unsent bytes and
+//! received frames that wait for their turn, is bounded together with them. Guests pay for it
+//! before clients do, and the master last. So a stranger's bytes cost neither the master nor
+//! a client its place.
 
 use std::cmp::Reverse;
 

@@ -20,7 +20,8 @@ pub const DESCRIPTOR_RESERVE: usize = 32;
 /// none, or none that answers.
 pub const MASTER_PLACES: usize = 8;
 
-/// Connections beyond these whose request head is still read, so that a full house answers 503 and `/health` instead of hanging.
+/// Connections beyond these whose request head is still read, so that a full house answers
+/// 503 and `/health` instead of hanging.
 pub const HEAD_RESERVE: usize = 12;
 
 /// Types with a fixed meaning; no configured type may be one of them.
