@@ -470,7 +470,7 @@ impl Peer {
         // room for those of two.
         let quick = most < 20_000 || self.line.piece >= 1_000;
         let ample = most < 20_000 || self.settings.max_memory >= 64 * most;
-        let often = if quick && ample { 20 } else { 2_000 };
+        let often = if quick && ample && self.kind != Kind::Flooder { 20 } else { 2_000 };
         if self.kind != Kind::Share && self.random.is_one_in(often) {
             // As long as it may be.
             text.extend(std::iter::repeat_n(' ', most - text.len()));

@@ -59,11 +59,12 @@ impl Judge {
             !connection.open || age <= SECOND + 10 * MILLISECOND + self.lateness
         };
         // One that was master keeps its place, above the limit too.
-        let mut gives_way =
-            here.iter().filter(|connection| connection.candidate && !recent(connection));
+        let gives_way = |connection: &&Connection| {
+            connection.candidate && connection.ending.is_none() && !recent(connection)
+        };
         assert!(
             here.len() >= self.settings.max_connections + MASTER_PLACES
-                && gives_way.next().is_none(),
+                && !here.iter().any(gives_way),
             "{refused:?} may be the master, and only {} are here, or one could give way",
             here.len()
         );
