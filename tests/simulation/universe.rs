@@ -33,9 +33,10 @@ const SETTLING: u64 = 10 * SECOND;
 const TURN_BYTES: usize = (4 << 20) + (1 << 20) + (1 << 20) + (128 << 10);
 const TURN_ACCEPTS: usize = 256;
 
-/// Turns in a row that may ask the kernel for nothing: where shares are small, what was
-/// received earlier is handled a frame a turn.
-const IDLE_TURNS: usize = 1_000;
+/// Turns in a row that may ask the kernel for nothing: beside a slow master a client's share
+/// is as little as 64 bytes a turn, it is received up to 64 KiB at a time, and each frame
+/// counts as it comes and, with an id, as it goes.
+const IDLE_TURNS: usize = 4_000;
 
 /// What came of a simulation that found nothing.
 #[derive(Clone, Copy, Debug, Default)]
