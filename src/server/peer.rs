@@ -3,12 +3,13 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use crate::connection::backlog::Spares;
-use crate::connection::session::{Phase, Session};
+use crate::connection::session::{Input, Phase, Session};
 use crate::protocol::relay::Role;
 use crate::server::schedule::Standing;
-use crate::server::socket::Socket;
+use crate::server::socket::{Received, Socket};
 use crate::server::world::World;
 
 /// One connection.
@@ -114,6 +115,27 @@ impl<W: World> Peer<W> {
         } else {
             self.socket.is_writable() || self.socket.is_broken()
         }
+    }
+
+    /// Receives what there is, or goes on with what an earlier share left: a walk over the
+    /// bytes. Nothing if there is nothing to do.
+    pub(crate) fn receive<'b>(&mut self, buffer: &'b mut [u8], now: Instant) -> Option<Input<'b>> {
+        let count = match self.interrupted {
+            true => 0,
+            false => match self.socket.receive(buffer) {
+                Received::Bytes(count) => count,
+                Received::Blocked => return None,
+                Received::End => {
+                    self.session.peer_ended(now);
+                    return None;
+                }
+                Received::Broken => {
+                    self.session.broken(now);
+                    return None;
+                }
+            },
+        };
+        Some(self.session.take_in(&mut buffer[..count], now))
     }
 
     /// Sends as much as the socket takes, and shuts it down after the last words.

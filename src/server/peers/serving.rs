@@ -3,7 +3,6 @@
 use super::Peers;
 use crate::connection::session::Input;
 use crate::server::schedule::{Budget, Place, Share};
-use crate::server::socket::Received;
 use crate::server::world::World;
 
 impl<W: World> Peers<W> {
@@ -39,24 +38,7 @@ impl<W: World> Peers<W> {
     /// left: a walk over the bytes. Nothing if there is nothing to do.
     pub(crate) fn receive<'b>(&mut self, id: u64, buffer: &'b mut [u8]) -> Option<Input<'b>> {
         let now = self.now;
-        self.with(id, |peer, _| {
-            let count = match peer.interrupted {
-                true => 0,
-                false => match peer.socket.receive(buffer) {
-                    Received::Bytes(count) => count,
-                    Received::Blocked => return None,
-                    Received::End => {
-                        peer.session.peer_ended(now);
-                        return None;
-                    }
-                    Received::Broken => {
-                        peer.session.broken(now);
-                        return None;
-                    }
-                },
-            };
-            Some(peer.session.take_in(&mut buffer[..count], now))
-        })?
+        self.with(id, |peer, _| peer.receive(buffer, now))?
     }
 
     /// Ends the handling of received bytes, with so much `left` of the peer's share. True
