@@ -215,6 +215,18 @@ fn secret_and_secret_file_are_one_too_many() {
 }
 
 #[test]
+fn equal_secrets_stop_moss() {
+    let line = assert_refused(Setup::new().set("MOSS_LOGIN_SECRET", SECRET), "MOSS_LOGIN_SECRET");
+    assert!(!line.contains(SECRET), "{line}");
+}
+
+#[test]
+fn login_secret_and_its_file_are_one_too_many() {
+    let setup = Setup::new().set("MOSS_LOGIN_SECRET", "code").set("MOSS_LOGIN_SECRET_FILE", "file");
+    assert_refused(setup.file("file", "code"), "MOSS_LOGIN_SECRET_FILE");
+}
+
+#[test]
 fn offer_type_is_required() {
     const NAME: &str = "MOSS_CONNECTION_OFFER_TYPE";
     assert_refused(Setup::new().unset(NAME), NAME);

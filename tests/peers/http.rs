@@ -1,11 +1,9 @@
 //! What moss says to those who speak HTTP, and which requests become a WebSocket.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use support::{Client, Moss, TEXT, frame};
+use crate::support::{Client, Moss, TEXT, frame};
 
 /// The request of RFC 6455, section 1.3, without the empty line at its end.
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

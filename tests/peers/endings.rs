@@ -1,11 +1,9 @@
 //! Each connection that moss ends, and each request that it refuses, leaves one line in the
 //! log: its id, its address, and the word for the reason.
 
-mod support;
-
 use std::io::{Read, Write};
 
-use support::{Moss, SECRET, Setup, TEXT};
+use crate::support::{Moss, SECRET, Setup, TEXT};
 
 /// The one line with this word, which names the address and is of this level.
 #[track_caller]

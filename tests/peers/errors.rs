@@ -1,9 +1,8 @@
 //! What moss says when it can't do something: every code, and when it keeps silent.
 
-mod support;
-
 use serde_json::Value;
-use support::{Client, Moss, SECRET};
+
+use crate::support::{Client, Moss, SECRET};
 
 /// What a guest can send that is no packet.
 const NO_PACKETS: [&str; 27] = [

@@ -1,8 +1,6 @@
 //! What a packet may look like, and that its payload is passed on byte for byte.
 
-mod support;
-
-use support::{Client, Moss};
+use crate::support::{Client, Moss};
 
 /// Everything that a JSON library would be tempted to tidy up.
 const PAYLOADS: [&str; 24] = [

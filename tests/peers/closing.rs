@@ -1,8 +1,6 @@
 //! How a WebSocket ends: the close codes of RFC 6455 section 7.4.1, and who is deaf.
 
-mod support;
-
-use support::{Moss, TEXT};
+use crate::support::{Moss, TEXT};
 
 /// A guest that sends these bytes must be closed with this code, and nobody else.
 fn assert_closes(bytes: &[u8], code: u16) {

@@ -1,8 +1,6 @@
 //! The packets that exist only if they are given a type: joined, left, master left, kick.
 
-mod support;
-
-use support::{Client, Moss};
+use crate::support::{Client, Moss};
 
 const OFFER_1: &str = r#"{"type":"connection-offer","payload":1}"#;
 

@@ -1,12 +1,11 @@
 //! How moss stops, and that it keeps nothing of connections that are gone.
 
-mod support;
-
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use support::{Client, Moss, PATIENCE, Setup, TEXT, frame, skipped};
+
+use crate::support::{Client, Moss, PATIENCE, Setup, TEXT, frame, skipped};
 
 /// Each kind of peer, closed as moss stops. They end at once, so moss need not wait.
 fn assert_stops(moss: &mut Moss, signal: impl FnOnce(&Moss)) {

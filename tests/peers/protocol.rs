@@ -1,10 +1,8 @@
 //! Who gets what: guests, clients, the master and its offer, as their peers meet them.
 
-mod support;
-
 use std::collections::HashSet;
 
-use support::{Client, Moss, OFFER, SECRET, Setup};
+use crate::support::{Client, Moss, OFFER, SECRET, Setup};
 
 /// The packet that carries this offer.
 fn offer(payload: &str) -> String {

@@ -1,0 +1,15 @@
+//! What peers meet at moss, against the real program: HTTP, packets, errors, notices, and
+//! how connections and moss itself end.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod closing;
+mod endings;
+mod envelope;
+mod errors;
+mod http;
+mod lifecycle;
+mod login_secret;
+mod notices;
+mod protocol;
