@@ -10,24 +10,15 @@ use std::error::Error;
 use std::fs;
 use std::io;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use load::clients::{self, Scenario, microseconds};
 use load::crowd::{Crowd, MASTER};
 use load::driver::{Driver, Flow, Load};
 use load::options::Options;
-use load::report::{self, Series, Table, figure, median};
 use load::server::{self, Program, Server};
 
 const KIBI: f64 = 1024.0;
-
-/// Measures one program once: a figure for each of the scenario's lines.
-type Measure = fn(&Program, &Options) -> io::Result<Vec<f64>>;
-
-struct Scenario {
-    name: &'static str,
-    lines: &'static [&'static str],
-    measure: Measure,
-}
 
 fn main() -> ExitCode {
     load::main(run)
@@ -84,35 +75,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             measure: keepalive,
         });
     }
-    let scenarios = options.select(scenarios, |scenario| scenario.name);
-    if scenarios.is_empty() {
-        return Ok(());
-    }
     let moss = options.moss();
     let bytes = fs::metadata(moss)?.len();
-    let table = Table::new(
-        &format!("{} has {} KiB.", moss.display(), bytes / 1024),
-        43,
-        &["footprint", "moss", "bare", "moss / bare (spread)"],
-    );
-    for scenario in scenarios {
-        let (moss, bare) = report::in_turn(&options.programs, options.rounds, |program| {
-            (scenario.measure)(program, options)
-        })
-        .map_err(|error| format!("{}: {error}", scenario.name))?;
-        for (place, line) in scenario.lines.iter().enumerate() {
-            let column =
-                |samples: &[Vec<f64>]| samples.iter().map(|sample| sample[place]).collect();
-            let series = Series { moss: column(&moss), bare: column(&bare) };
-            table.row(&[
-                (*line).to_owned(),
-                figure(median(&series.moss)),
-                figure(median(&series.bare)),
-                series.ratio_text(),
-            ]);
-        }
-    }
-    Ok(())
+    let title = format!("{} has {} KiB.", moss.display(), bytes / 1024);
+    clients::run("footprint", &title, &options.plain(), scenarios)
 }
 
 fn start(program: &Program, _: &Options) -> io::Result<Vec<f64>> {
@@ -123,44 +89,15 @@ fn start(program: &Program, _: &Options) -> io::Result<Vec<f64>> {
 }
 
 fn idle_client(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
-    let clients = options.crowd(10_000);
-    let server = Server::start(program)?;
-    let before = server.memory()?.anonymous;
-    let growth_per_client = || -> io::Result<f64> {
-        server.cpu_time()?;
-        let growth = server.memory()?.anonymous.saturating_sub(before);
-        Ok(growth as f64 / clients as f64)
-    };
-    let mut crowd = Crowd::new(&server)?;
-    crowd.join(clients)?;
-    let idle = growth_per_client()?;
-    let load = Load { flow: Flow::RoundTrip, clients, active: clients, in_flight: 1, bytes: 4_000 };
-    let mut driver = Driver::new(crowd, load)?;
-    driver.exchange_once()?;
-    let after_exchange = growth_per_client()?;
-    Ok(vec![idle, after_exchange])
+    clients::memory(program, options.crowd(10_000))
 }
 
 fn connect_login(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
-    per_client(program, options.crowd(5_000), Crowd::join)
+    clients::cpu(program, options.crowd(5_000), Crowd::join, Crowd::join)
 }
 
 fn connect_login_packet_leave(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
-    per_client(program, options.crowd(5_000), Crowd::pass_through)
-}
-
-fn per_client(
-    program: &Program,
-    clients: usize,
-    come: fn(&mut Crowd, usize) -> io::Result<()>,
-) -> io::Result<Vec<f64>> {
-    let server = Server::start(program)?;
-    let mut crowd = Crowd::new(&server)?;
-    // Allocators and tables find their size.
-    come(&mut crowd, clients / 10)?;
-    let before = server.cpu_time()?;
-    come(&mut crowd, clients)?;
-    Ok(vec![microseconds(server.cpu_time()? - before) / clients as f64])
+    clients::cpu(program, options.crowd(5_000), Crowd::pass_through, Crowd::pass_through)
 }
 
 fn takeover(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
@@ -224,8 +161,4 @@ fn keepalive(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
     let cpu = server.cpu_time()? - before;
     let pings = crowd.fleet.pings - pings_before;
     Ok(vec![100.0 * cpu.as_secs_f64() / watched.as_secs_f64(), microseconds(cpu) / pings as f64])
-}
-
-fn microseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
 }

@@ -2,19 +2,21 @@
 //!
 //! `server` starts moss or the `bare` relay as a child process; `fleet`,
 //! `crowd` and `driver` are the load generator, from sockets up to a load that
-//! is kept in flight; `process` reads what the kernel counts; `options` and
-//! `report` are the way in and out.
+//! is kept in flight; `process` reads what the kernel counts; `passing` and
+//! `clients` are what is measured; `options` and `report` are the way in and out.
 
 // Each bench is a crate of its own and uses its own part of this.
 #![allow(dead_code)]
 
 mod bare;
+pub(crate) mod clients;
 pub(crate) mod crowd;
 pub(crate) mod driver;
 pub(crate) mod fleet;
 pub(crate) mod frame;
 pub(crate) mod options;
 pub(crate) mod packets;
+pub(crate) mod passing;
 mod process;
 pub(crate) mod report;
 pub(crate) mod server;

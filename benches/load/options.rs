@@ -33,11 +33,19 @@ pub(crate) struct Options {
     list: bool,
     pub(crate) rounds: usize,
     pub(crate) duration: Duration,
-    pub(crate) programs: Vec<Program>,
     /// Connections that the load generator can hold.
     most_clients: usize,
     moss: PathBuf,
+    only: Option<String>,
     names: Vec<String>,
+}
+
+/// What takes turns.
+pub(crate) struct Contest<'a> {
+    pub(crate) options: &'a Options,
+    /// The name of what moss is measured beside.
+    pub(crate) yardstick: &'static str,
+    pub(crate) programs: Vec<Program>,
 }
 
 impl Options {
@@ -77,25 +85,42 @@ impl Options {
         let moss = moss.canonicalize().map_err(|error| {
             lexopt::Error::Custom(format!("{}: {error}", moss.display()).into())
         })?;
-        let mut programs = vec![Program::Moss(moss.clone()), Program::Bare];
-        if let Some(only) = only {
-            programs.retain(|program| program.to_string() == only);
-        }
         Ok(Some(Self {
             quick,
             long,
             list,
             rounds: rounds.unwrap_or(if quick { 1 } else { 7 }),
             duration: Duration::from_secs_f64(seconds.unwrap_or(if quick { 0.1 } else { 1.0 })),
-            programs,
             most_clients: usize::try_from(limit).map_or(usize::MAX, |limit| limit - 64),
             moss,
+            only,
             names,
         }))
     }
 
     pub(crate) fn moss(&self) -> &Path {
         &self.moss
+    }
+
+    /// Over plain sockets.
+    pub(crate) fn plain(&self) -> Contest<'_> {
+        self.contest("bare", [Program::Moss(self.moss.clone()), Program::Bare])
+    }
+
+    fn contest(
+        &self,
+        yardstick: &'static str,
+        programs: impl IntoIterator<Item = Program>,
+    ) -> Contest<'_> {
+        let chosen = |program: &Program| match &self.only {
+            Some(only) => program.to_string() == *only,
+            None => true,
+        };
+        Contest {
+            options: self,
+            yardstick,
+            programs: programs.into_iter().filter(chosen).collect(),
+        }
     }
 
     /// So many clients; fewer in a quick run, or if the descriptor limit forbids.

@@ -4,26 +4,27 @@ use std::io;
 
 use super::server::Program;
 
-/// One figure in each round, for each program.
+/// One figure in each round, for moss and for what it is measured beside.
 pub(crate) struct Series {
     pub(crate) moss: Vec<f64>,
-    pub(crate) bare: Vec<f64>,
+    pub(crate) yardstick: Vec<f64>,
 }
 
 impl Series {
-    /// `moss / bare`: the ratio of the medians, and the least and the greatest
+    /// `moss / yardstick`: the ratio of the medians, and the least and the greatest
     /// ratio within one round.
     pub(crate) fn ratio(&self) -> Option<(f64, f64, f64)> {
-        let (moss, bare) = (median(&self.moss)?, median(&self.bare)?);
-        if !(moss / bare).is_finite() {
+        let (moss, yardstick) = (median(&self.moss)?, median(&self.yardstick)?);
+        if !(moss / yardstick).is_finite() {
             return None;
         }
-        let rounds = self.moss.iter().zip(&self.bare).map(|(moss, bare)| moss / bare);
+        let rounds =
+            self.moss.iter().zip(&self.yardstick).map(|(moss, yardstick)| moss / yardstick);
         let (least, greatest) = rounds
             .fold((f64::INFINITY, 0.0_f64), |(least, greatest), ratio| {
                 (least.min(ratio), greatest.max(ratio))
             });
-        Some((moss / bare, least, greatest))
+        Some((moss / yardstick, least, greatest))
     }
 
     pub(crate) fn ratio_text(&self) -> String {
@@ -41,7 +42,7 @@ pub(crate) fn in_turn<T>(
     rounds: usize,
     mut measure: impl FnMut(&Program) -> io::Result<T>,
 ) -> io::Result<(Vec<T>, Vec<T>)> {
-    let (mut moss, mut bare) = (Vec::new(), Vec::new());
+    let (mut moss, mut yardstick) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         let mut order: Vec<&Program> = programs.iter().collect();
         if round % 2 == 1 {
@@ -50,13 +51,10 @@ pub(crate) fn in_turn<T>(
         for program in order {
             let sample = measure(program)
                 .map_err(|error| io::Error::new(error.kind(), format!("{program}: {error}")))?;
-            match program {
-                Program::Moss(_) => moss.push(sample),
-                Program::Bare => bare.push(sample),
-            }
+            if program.is_yardstick() { &mut yardstick } else { &mut moss }.push(sample);
         }
     }
-    Ok((moss, bare))
+    Ok((moss, yardstick))
 }
 
 pub(crate) fn median(figures: &[f64]) -> Option<f64> {

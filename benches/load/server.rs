@@ -38,6 +38,13 @@ pub(crate) enum Program {
     Bare,
 }
 
+impl Program {
+    /// Whether moss is measured beside it.
+    pub(crate) fn is_yardstick(&self) -> bool {
+        matches!(self, Self::Bare)
+    }
+}
+
 impl fmt::Display for Program {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

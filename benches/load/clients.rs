@@ -1,0 +1,97 @@
+//! What clients cost: rows of one figure for each program.
+//!
+//! Memory is what no file backs (heap, stack, written data), as the page
+//! tables have it.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use super::crowd::Crowd;
+use super::driver::{Driver, Flow, Load};
+use super::options::{Contest, Options};
+use super::report::{self, Series, Table, figure, median};
+use super::server::{Program, Server};
+
+/// Measures one program once: a figure for each of the scenario's lines.
+type Measure = fn(&Program, &Options) -> io::Result<Vec<f64>>;
+
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) lines: &'static [&'static str],
+    pub(crate) measure: Measure,
+}
+
+/// Prints the table of `bench`: those of `scenarios` that are asked for.
+pub(crate) fn run(
+    bench: &str,
+    title: &str,
+    contest: &Contest<'_>,
+    scenarios: Vec<Scenario>,
+) -> Result<(), Box<dyn Error>> {
+    let options = contest.options;
+    let scenarios = options.select(scenarios, |scenario| scenario.name);
+    if scenarios.is_empty() || contest.programs.is_empty() {
+        return Ok(());
+    }
+    let yardstick = contest.yardstick;
+    let ratio = format!("moss / {yardstick} (spread)");
+    let table = Table::new(title, 43, &[bench, "moss", yardstick, &ratio]);
+    for scenario in scenarios {
+        let (moss, yardstick) = report::in_turn(&contest.programs, options.rounds, |program| {
+            (scenario.measure)(program, options)
+        })
+        .map_err(|error| format!("{}: {error}", scenario.name))?;
+        for (place, line) in scenario.lines.iter().enumerate() {
+            let column =
+                |samples: &[Vec<f64>]| samples.iter().map(|sample| sample[place]).collect();
+            let series = Series { moss: column(&moss), yardstick: column(&yardstick) };
+            table.row(&[
+                (*line).to_owned(),
+                figure(median(&series.moss)),
+                figure(median(&series.yardstick)),
+                series.ratio_text(),
+            ]);
+        }
+    }
+    Ok(())
+}
+
+/// Bytes for each of `clients`: idle, and after 4,000 bytes each way.
+pub(crate) fn memory(program: &Program, clients: usize) -> io::Result<Vec<f64>> {
+    let server = Server::start(program)?;
+    let before = server.memory()?.anonymous;
+    let growth_per_client = || -> io::Result<f64> {
+        server.cpu_time()?;
+        let growth = server.memory()?.anonymous.saturating_sub(before);
+        Ok(growth as f64 / clients as f64)
+    };
+    let mut crowd = Crowd::new(&server)?;
+    crowd.join(clients)?;
+    let idle = growth_per_client()?;
+    let load = Load { flow: Flow::RoundTrip, clients, active: clients, in_flight: 1, bytes: 4_000 };
+    let mut driver = Driver::new(crowd, load)?;
+    driver.exchange_once()?;
+    let after_exchange = growth_per_client()?;
+    Ok(vec![idle, after_exchange])
+}
+
+/// Microseconds of CPU time for each of `clients` that `come`, after some that `precede`.
+pub(crate) fn cpu(
+    program: &Program,
+    clients: usize,
+    precede: fn(&mut Crowd, usize) -> io::Result<()>,
+    come: fn(&mut Crowd, usize) -> io::Result<()>,
+) -> io::Result<Vec<f64>> {
+    let server = Server::start(program)?;
+    let mut crowd = Crowd::new(&server)?;
+    // Allocators and tables find their size.
+    precede(&mut crowd, clients / 10)?;
+    let before = server.cpu_time()?;
+    come(&mut crowd, clients)?;
+    Ok(vec![microseconds(server.cpu_time()? - before) / clients as f64])
+}
+
+pub(crate) fn microseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
