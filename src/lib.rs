@@ -10,9 +10,9 @@
 //! ```text
 //!            what TCP is     what WebSocket is    what JSON is    who gets it
 //!
-//!  bytes ──▶   socket   ──▶      session     ──▶    packet   ──▶   relay
+//!  bytes ──▶ socket ─▶ tls ─▶    session     ──▶    packet   ──▶   relay
 //!                                                                    │ deliveries
-//!  bytes ◀──   socket   ◀──      backlog     ◀──    packet   ◀───────┘
+//!  bytes ◀── socket ◀─ tls ◀─    backlog     ◀──    packet   ◀───────┘
 //!
 //!           └────────────── peers ──────────────┘
 //!           └───────────────────────── server ─────────────────────────────┘
@@ -25,6 +25,8 @@
 //!
 //! | room | module | owns |
 //! |---|---|---|
+//! | `tls` | [`Tls`](tls::Tls) | one TLS connection as a value: bytes in and out. Without the feature `tls`, nothing |
+//! | | [`Credentials`](tls::Credentials) | a certificate with its key, from their files |
 //! | `settings` | [`config`](settings::config) | every setting, as a value |
 //! | | [`environment`](settings::environment) | where the settings come from: environment and `.env`, read once |
 //! | | `dotenv` | the text of a `.env` file |
@@ -35,6 +37,7 @@
 //! | | [`delivery`](protocol::delivery) | what it decides |
 //! | `http` | [`head`](http::head) | request head → upgrade or answer |
 //! | | `origin` | which web pages may connect |
+//! | | [`redirect`](http::redirect) | plain HTTP on the TLS port → the way to `https://` |
 //! | | [`answer`](http::answer) | the answers, as bytes |
 //! | `connection` | [`ending`](connection::ending) | why connections end, in one word each |
 //! | | [`session`](connection::session) | one connection's life: bytes in, packets out, and back; deadlines |
@@ -43,14 +46,16 @@
 //! | | [`backlog`](connection::backlog) | what one connection has not sent yet |
 //! | `server` | [`world`](server::world) | the seam: what the server asks of the world around it, as a trait |
 //! | | [`system`](server::system) | the world that moss runs in: poll, sockets, signals, clock |
+//! | | [`start`](server::start) | how a server comes to be, and why it may not |
 //! | | [`server`] | the loop: the list of a turn's jobs, and stopping |
 //! | | `entrance` | who may come in: accepting, upgrading, and what a full house does |
+//! | | [`certificate`](server::certificate) | the certificate in use: when it is read again, and when it expires |
 //! | | `addresses` | how many connections each address has |
 //! | | `candidates` | the places that a full house keeps for the next master |
 //! | | `listener` | when to accept, and the rest when there is no room |
 //! | | [`socket`](server::socket) | one non-blocking stream and its readiness |
 //! | | [`table`](server::table) | the slab, its ids and tokens |
-//! | | `peer` | one session with its socket |
+//! | | `peer` | one session with its socket, perhaps TLS between them, and the way of bytes |
 //! | | `peers` | all of them, behind one door; how they are served, and sent to |
 //! | | `schedule` | who is served next, and how much: turns, rounds, shares |
 //! | | `memory` | what all hold, and who has to go when it is too much |
@@ -58,7 +63,8 @@
 //! | `operate` | [`journal`](operate::journal) | the log |
 //! | | [`probe`](operate::probe) | the question of `moss health` |
 //!
-//! `protocol` and `connection` do not know each other. Only [`server::system`] names mio.
+//! `protocol` and `connection` do not know each other. Only [`server::system`] names mio,
+//! and only [`tls`] names rustls.
 //!
 //! To see how a packet is treated, start at [`protocol::relay::Relay::handle`]; how a
 //! connection is, at [`connection::session::Session`]; in which order things happen, at
@@ -70,3 +76,4 @@ pub mod operate;
 pub mod protocol;
 pub mod server;
 pub mod settings;
+pub mod tls;

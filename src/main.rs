@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use lexopt::prelude::*;
 use moss::operate::{journal, probe};
 use moss::server::Server;
+use moss::server::system::System;
+use moss::server::world::Door;
 use moss::settings::environment;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -82,25 +84,14 @@ fn serve() -> ExitCode {
     }
     let limits = config.limits.clone();
     let keepalive = config.keepalive.as_secs();
-    let listen = config.listen;
-    let (server, address) = match Server::bind(config).and_then(|server| {
-        let address = server.address()?;
-        Ok((server, address))
-    }) {
-        Ok(bound) => bound,
+    let server = match Server::bind(config) {
+        Ok(server) => server,
         Err(error) => {
-            eprintln!(
-                "moss: MOSS_HOSTNAME, MOSS_PORT: can't listen on {listen} ({error}); \
-                 give an address of this machine and a free port"
-            );
+            eprintln!("moss: {error}");
             return ExitCode::from(2);
         }
     };
-    log::info!("listening on {address}");
-    log::info!(
-        "clients and the master connect to ws://{}/",
-        SocketAddr::new(lan_address(address.ip()), address.port())
-    );
+    tell_addresses(&server);
     let per_address = limits
         .max_connections_per_address
         .map_or_else(String::new, |most| format!(" ({most} an address)"));
@@ -121,6 +112,21 @@ fn serve() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says where moss listens, and what to connect to.
+fn tell_addresses(server: &Server<System>) {
+    tell_address(server, Door::Plain, "on", "ws");
+    tell_address(server, Door::Tls, "for TLS on", "wss");
+}
+
+#[cold]
+fn tell_address(server: &Server<System>, door: Door, listening: &str, scheme: &str) {
+    // The kernel tells, and where it does not there is no such door.
+    let Ok(address) = server.address(door) else { return };
+    log::info!("listening {listening} {address}");
+    let address = SocketAddr::new(lan_address(address.ip()), address.port());
+    log::info!("clients and the master connect to {scheme}://{address}/");
 }
 
 fn ask_health() -> ExitCode {

@@ -11,6 +11,8 @@ pub enum Ending {
     Left,
     /// A request was answered as it wanted.
     Answered,
+    /// A request in plain HTTP to the TLS port was sent on to `https://`.
+    Redirected,
     /// A request was refused.
     Refused(Refusal),
     /// moss is stopping.
@@ -35,6 +37,10 @@ pub enum Ending {
     Memory,
     /// The peer had a place that is for the next master only.
     Full,
+    /// Its TLS handshake failed or took too long, or it broke the TLS protocol.
+    Tls,
+    /// It spoke TLS to the plain port.
+    TlsOnPlain,
     /// Its request was not read, or its answer not taken, when others wanted its place.
     Displaced,
 }
@@ -45,6 +51,7 @@ impl Ending {
         match self {
             Self::Left => "left",
             Self::Answered => "answered",
+            Self::Redirected => "plain-http",
             Self::Refused(refusal) => refusal.word(),
             Self::Stopping => "stopping",
             Self::ProtocolError => "protocol-error",
@@ -57,6 +64,8 @@ impl Ending {
             Self::SlowMaster => "slow-master",
             Self::Memory => "memory",
             Self::Full => "full",
+            Self::Tls => "tls",
+            Self::TlsOnPlain => "tls-on-plain",
             Self::Displaced => "displaced",
         }
     }
@@ -65,8 +74,9 @@ impl Ending {
     /// answer by which moss ends the connection; 0 where it is not moss that ends it.
     pub fn code(self) -> u16 {
         match self {
-            Self::Left | Self::Displaced => 0,
+            Self::Left | Self::Tls | Self::TlsOnPlain | Self::Displaced => 0,
             Self::Answered => 200,
+            Self::Redirected => 307,
             Self::Refused(refusal) => refusal.status(),
             Self::Stopping => 1001,
             Self::ProtocolError => 1002,
@@ -81,7 +91,14 @@ impl Ending {
     /// What the Close frame says to people.
     pub fn text(self) -> &'static str {
         match self {
-            Self::Left | Self::Answered | Self::Refused(_) | Self::Displaced | Self::Kicked => "",
+            Self::Left
+            | Self::Answered
+            | Self::Redirected
+            | Self::Refused(_)
+            | Self::Tls
+            | Self::TlsOnPlain
+            | Self::Displaced
+            | Self::Kicked => "",
             Self::Stopping => "moss is stopping",
             Self::ProtocolError => "protocol error",
             Self::NotUtf8 => "text is not UTF-8",
@@ -98,7 +115,9 @@ impl Ending {
     /// people do of their own accord is for those who look closely.
     pub fn level(self) -> Level {
         match self {
-            Self::Left | Self::Answered | Self::Stopping => Level::Debug,
+            Self::Left | Self::Answered | Self::Redirected | Self::Stopping | Self::TlsOnPlain => {
+                Level::Debug
+            }
             Self::Refused(Refusal::NotFound | Refusal::Method | Refusal::NoUpgrade) => Level::Debug,
             Self::WrongSecrets | Self::SlowMaster | Self::Memory | Self::Full => Level::Warn,
             Self::Refused(Refusal::Full) => Level::Warn,

@@ -24,6 +24,7 @@ enum Received<'b> {
 
 impl<'b> Input<'b> {
     /// Bytes that were received just now, behind those in `earlier`, which it takes.
+    #[inline]
     pub(crate) fn new(received: &'b mut [u8], earlier: &mut Vec<u8>) -> Self {
         let bytes = if earlier.is_empty() {
             Received::Shared(received)

@@ -15,6 +15,8 @@ pub enum Refusal {
     Method,
     /// Its head was not finished in time.
     Timeout,
+    /// It came in plain HTTP to the TLS port.
+    PlainHttp,
     /// It does not ask for a WebSocket of a version that moss speaks.
     NoUpgrade,
     /// Too many connections of its address are open.
@@ -60,6 +62,7 @@ impl Refusal {
             Self::NotFound => "not-found",
             Self::Method => "method",
             Self::Timeout => "timeout",
+            Self::PlainHttp => "plain-http",
             Self::NoUpgrade => "no-upgrade",
             Self::PerAddress => "per-address",
             Self::HeadTooLarge => "head-too-large",
@@ -70,7 +73,7 @@ impl Refusal {
     /// The status of its answer (RFC 9110, section 15.5; RFC 6585).
     pub fn status(self) -> u16 {
         match self {
-            Self::BadRequest => 400,
+            Self::BadRequest | Self::PlainHttp => 400,
             Self::Origin => 403,
             Self::NotFound => 404,
             Self::Method => 405,
@@ -90,7 +93,8 @@ impl Refusal {
             Self::NotFound => "Nothing here. The WebSocket is at /.\n",
             Self::Method => "Only GET is served.\n",
             Self::Timeout => "The request head took too long.\n",
-            Self::NoUpgrade => "This is moss, a WebRTC signaling server. It speaks WebSocket: connect to ws:// at this address.\n",
+            Self::PlainHttp => "This port speaks TLS: use https:// or wss://.\n",
+            Self::NoUpgrade => "This is moss, a WebRTC signaling server. It speaks WebSocket: connect to ws:// (or wss://) at this address.\n",
             Self::PerAddress => "Too many connections from this address.\n",
             Self::HeadTooLarge => "The request head is too large.\n",
             Self::Full => "moss is full: no more connections.\n",
@@ -100,7 +104,7 @@ impl Refusal {
     /// The answer with another sentence.
     pub(super) fn saying(self, body: &str) -> Vec<u8> {
         let (reason, headers) = match self {
-            Self::BadRequest => ("Bad Request", ""),
+            Self::BadRequest | Self::PlainHttp => ("Bad Request", ""),
             Self::Origin => ("Forbidden", ""),
             Self::NotFound => ("Not Found", ""),
             Self::Method => ("Method Not Allowed", "Allow: GET\r\n"),
@@ -116,6 +120,14 @@ impl Refusal {
         let status = format!("{} {reason}", self.status());
         answer(&status, headers, "text/plain; charset=utf-8", body)
     }
+}
+
+/// The answer to plain HTTP on the TLS port: the same in `https://`. What is right today may
+/// be wrong tomorrow, so nobody is to remember it.
+pub(super) fn redirect(location: &str) -> Vec<u8> {
+    let headers = format!("Location: {location}\r\nCache-Control: no-store\r\n");
+    let body = format!("This port speaks TLS: see {location}\n");
+    answer("307 Temporary Redirect", &headers, "text/plain; charset=utf-8", &body)
 }
 
 /// The answer to HEAD is only the head of the answer (RFC 9110, section 9.3.2).

@@ -16,6 +16,7 @@ use tungstenite::handshake::derive_accept_key;
 use crate::http::answer::{self, Refusal};
 use crate::http::origin;
 use crate::settings::config::AllowedOrigins;
+use crate::tls;
 
 /// The longest request head that is read, in bytes; a longer one is answered 431.
 pub const MAX_HEAD_BYTES: usize = 8 << 10;
@@ -37,6 +38,10 @@ pub enum Head {
     },
     /// `GET /health`: answer with [`health`](crate::http::answer::health).
     Health,
+    /// This is TLS, and came to the plain port.
+    Tls,
+    /// Plain HTTP came to the TLS port: send this answer, whole, and end.
+    Redirect(Vec<u8>),
     /// Anything else: send this answer, whole, and end.
     Refused {
         /// Why.
@@ -48,6 +53,20 @@ pub enum Head {
 
 /// Reads a request head from the first bytes of a connection.
 pub fn read_head(bytes: &[u8], origins: &AllowedOrigins) -> Head {
+    match parse(bytes, |request, len| judge(request, len, origins)) {
+        Head::Refused { refusal: Refusal::BadRequest, .. } if bytes[0] == tls::FIRST_BYTE => {
+            Head::Tls
+        }
+        head => head,
+    }
+}
+
+/// Reads a request head, of which `judge` says what it amounts to, given its length; `Err` is
+/// a refusal with its answer.
+pub(super) fn parse(
+    bytes: &[u8],
+    judge: impl FnOnce(&Request<'_, '_>, usize) -> Result<Head, (Refusal, Vec<u8>)>,
+) -> Head {
     // What lies behind the limit is not looked at: the verdict must not hang on how much
     // of it has come already.
     let bytes = &bytes[..bytes.len().min(MAX_HEAD_BYTES)];
@@ -55,7 +74,7 @@ pub fn read_head(bytes: &[u8], origins: &AllowedOrigins) -> Head {
     let mut request = Request::new(&mut headers);
     match request.parse(bytes) {
         Ok(Status::Complete(len)) => {
-            judge(&request, len, origins).unwrap_or_else(|(refusal, mut answer)| {
+            judge(&request, len).unwrap_or_else(|(refusal, mut answer)| {
                 if request.method == Some("HEAD") {
                     answer::drop_body(&mut answer);
                 }
@@ -141,7 +160,10 @@ fn split_target(target: &str) -> (Option<&str>, &str) {
 }
 
 /// The values of every line of a header, in order.
-fn values<'r>(request: &'r Request<'_, '_>, name: &str) -> impl Iterator<Item = &'r [u8]> {
+pub(super) fn values<'r>(
+    request: &'r Request<'_, '_>,
+    name: &str,
+) -> impl Iterator<Item = &'r [u8]> {
     request
         .headers
         .iter()
@@ -150,7 +172,7 @@ fn values<'r>(request: &'r Request<'_, '_>, name: &str) -> impl Iterator<Item = 
 }
 
 /// The value of a header that may be there once only.
-fn only<T>(mut values: impl Iterator<Item = T>) -> Option<T> {
+pub(super) fn only<T>(mut values: impl Iterator<Item = T>) -> Option<T> {
     values.next().filter(|_| values.next().is_none())
 }
 
@@ -161,7 +183,7 @@ fn tokens<'r>(request: &'r Request<'_, '_>, name: &str) -> impl Iterator<Item = 
         .map(<[u8]>::trim_ascii)
 }
 
-fn has_token(request: &Request<'_, '_>, name: &str, token: &str) -> bool {
+pub(super) fn has_token(request: &Request<'_, '_>, name: &str, token: &str) -> bool {
     tokens(request, name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
 }
 
@@ -281,7 +303,6 @@ mod tests {
         assert_eq!(status("GET /other HTTP/1.1\r\n\r\n"), "404");
         assert_eq!(status(&upgrade.replace("GET / ", "GET /chat ")), "404");
         assert_eq!(status("POST / HTTP/1.1\r\n\r\n"), "405");
-        assert_eq!(status("\u{16}\u{3}\u{1}"), "400");
         assert_eq!(status("GET / HTTP/2.0\r\n\r\n"), "400");
         assert_eq!(status(&upgrade.replace("HTTP/1.1", "HTTP/1.0")), "400");
         assert_eq!(status(&upgrade.replace("Version: 13", "Version: 8")), "426");
@@ -291,6 +312,13 @@ mod tests {
             status(&format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(MAX_HEADERS + 1))),
             "431"
         );
+    }
+
+    #[test]
+    fn tls_is_known_by_its_first_byte() {
+        assert_eq!(head("\u{16}"), Head::Tls);
+        assert_eq!(head("\u{16}\u{3}\u{1}\u{2}"), Head::Tls);
+        assert_eq!(status("\u{15}\u{3}\u{1}"), "400");
     }
 
     #[test]

@@ -3,3 +3,4 @@
 pub mod answer;
 pub mod head;
 mod origin;
+pub mod redirect;

@@ -3,28 +3,37 @@
 use super::Server;
 use crate::connection::ending::Ending;
 use crate::http::answer::Refusal;
-use crate::server::world::World;
+use crate::server::world::{Door, World};
 use crate::settings::config::{HEAD_RESERVE, MASTER_PLACES};
 
-/// Connections accepted in one turn.
-const TURN_ACCEPTS: usize = 256;
+/// Connections accepted in one turn at each door.
+const TURN_ACCEPTS: usize = 128;
 
 impl<W: World> Server<W> {
     /// Accepts those who wait, as far as a turn's budget and the places go.
+    #[cold]
     pub(super) fn accept(&mut self) {
         let now = self.peers.now;
-        let Some(listener) = self.listener.as_mut().filter(|listener| listener.is_ready(now))
-        else {
-            return;
-        };
         let places = self.config.limits.max_connections + MASTER_PLACES + HEAD_RESERVE;
-        for _ in 0..TURN_ACCEPTS {
-            if self.peers.len() >= places && !self.peers.displace() {
-                return listener.rest(now);
-            }
-            match listener.accept(&mut self.world, now) {
-                Some((stream, address)) => self.peers.accept(stream, address, &mut self.world),
-                None => return,
+        for listener in self.listeners.iter_mut().filter(|listener| listener.is_ready(now)) {
+            for _ in 0..TURN_ACCEPTS {
+                if self.peers.len() >= places && !self.peers.displace() {
+                    listener.rest(now);
+                    break;
+                }
+                let Some((stream, address)) = listener.accept(&mut self.world, now) else { break };
+                let mut tls = None;
+                if listener.door == Door::Tls {
+                    tls = self.certificate.as_mut().and_then(|certificate| {
+                        certificate.look(now);
+                        certificate.accept()
+                    });
+                    if tls.is_none() {
+                        log::warn!("no TLS for a connection: the system gives no randomness");
+                        continue;
+                    }
+                }
+                self.peers.accept(stream, address, tls, &mut self.world);
             }
         }
     }
@@ -58,11 +67,10 @@ impl<W: World> Server<W> {
     }
 
     /// Where a connection has ended there is room for another.
-    pub(super) fn wake_listener(&mut self) {
-        if self.peers.take_ended() > 0
-            && let Some(listener) = &mut self.listener
-        {
-            listener.wake(self.peers.now);
+    pub(super) fn wake_listeners(&mut self) {
+        if self.peers.take_ended() > 0 {
+            let now = self.peers.now;
+            self.listeners.iter_mut().for_each(|listener| listener.wake(now));
         }
     }
 }

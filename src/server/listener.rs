@@ -9,20 +9,26 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::server::world::World;
+use crate::server::world::{Door, World};
 
 /// How long a listener without room rests at most.
 const REST: Duration = Duration::from_millis(100);
 
 /// What is known of the listening socket.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Listener {
+    pub(crate) door: Door,
     /// Connections may wait.
     pending: bool,
     rests_until: Option<Instant>,
 }
 
 impl Listener {
+    /// Of a socket at which nobody waits yet.
+    pub(crate) fn new(door: Door) -> Self {
+        Self { door, pending: false, rests_until: None }
+    }
+
     /// An event said that connections wait.
     pub(crate) fn note(&mut self) {
         self.pending = true;
@@ -50,7 +56,7 @@ impl Listener {
         now: Instant,
     ) -> Option<(W::Stream, IpAddr)> {
         loop {
-            match world.accept() {
+            match world.accept(self.door) {
                 Ok((stream, address)) => {
                     self.rests_until = None;
                     return Some((stream, address.to_canonical()));

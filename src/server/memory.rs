@@ -31,7 +31,13 @@ pub(crate) struct Bounds {
     /// Room for the largest packet of one guest or client, whatever else is bounded. In
     /// fragments it counts for up to an eighth more; the other eighth is what may be spared.
     packet: usize,
+    /// Room for one record of somebody who comes through TLS, when nothing else is left: its
+    /// peer may do no more than send the rest.
+    record: usize,
 }
+
+/// The longest record of TLS, in bytes (RFC 5246, section 6.2.3).
+const RECORD_BYTES: usize = 5 + (16 << 10) + 2048;
 
 /// Whose messages that are not whole are too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +84,14 @@ impl Memory {
 }
 
 impl Bounds {
-    /// Those that follow from the limits.
-    pub(crate) fn new(limits: &Limits) -> Self {
+    /// Those that follow from the limits; and whether peers may come through TLS.
+    pub(crate) fn new(limits: &Limits, tls: bool) -> Self {
         let packet = limits.max_packet_bytes;
-        Self { held: limits.max_memory_bytes, packet: packet + packet / 4 + (64 << 10) }
+        Self {
+            held: limits.max_memory_bytes,
+            packet: packet + packet / 4 + (64 << 10),
+            record: if tls { RECORD_BYTES } else { 0 },
+        }
     }
 
     /// Whether nothing is too much: the quick answer, right for nearly every packet.
@@ -99,7 +109,7 @@ impl Bounds {
     /// the memory limit, these and clients' a quarter. As long as memory is left, each of the
     /// two may be one packet, however low the limit is.
     pub(crate) fn excess(&self, memory: &Memory) -> Option<Excess> {
-        let packet = if self.are_exceeded(memory) { 0 } else { self.packet };
+        let packet = if self.are_exceeded(memory) { self.record } else { self.packet };
         if memory.guests_halves > packet.max(self.held / 8) {
             Some(Excess::GuestsHalves)
         } else if memory.guests_halves + memory.clients_halves > packet.max(self.held / 4) {
@@ -137,7 +147,7 @@ pub(crate) fn largest_first<W: World>(
     is_asked: impl Fn(&Peer<W>) -> bool,
 ) -> Vec<u64> {
     let peers = table.iter().filter(|(_, peer)| is_asked(peer));
-    let mut peers: Vec<_> = peers.map(|(id, peer)| (Reverse(peer.session.held()), id)).collect();
+    let mut peers: Vec<_> = peers.map(|(id, peer)| (Reverse(peer.held()), id)).collect();
     peers.sort_unstable();
     peers.into_iter().map(|(_, id)| id).collect()
 }
@@ -164,7 +174,7 @@ mod tests {
 
     /// Bounds of 8 MiB, with packets of 64 KiB: a mebibyte for guests' halves, two for all.
     fn bounds() -> Bounds {
-        Bounds { held: 8192 * KIB, packet: 128 * KIB }
+        Bounds { held: 8192 * KIB, packet: 128 * KIB, record: 0 }
     }
 
     #[test]
@@ -213,7 +223,7 @@ mod tests {
 
     #[test]
     fn one_packet_fits_as_long_as_memory_is_left() {
-        let bounds = Bounds { held: 200 * KIB, packet: 128 * KIB };
+        let bounds = Bounds { held: 200 * KIB, packet: 128 * KIB, record: 0 };
         let half = peer(Role::Guest, 128 * KIB, 128 * KIB);
         assert_eq!(bounds.excess(&memory(&[half])), None);
         assert!(bounds.are_kept(&memory(&[half])));
@@ -221,5 +231,18 @@ mod tests {
         assert_eq!(bounds.excess(&memory(&full)), Some(Excess::GuestsHalves));
         let longer = peer(Role::Client, 129 * KIB, 129 * KIB);
         assert_eq!(bounds.excess(&memory(&[longer])), Some(Excess::Halves));
+    }
+
+    #[test]
+    fn one_record_fits_even_if_no_memory_is_left() {
+        let half = peer(Role::Guest, 17 * KIB, 17 * KIB);
+        let full = memory(&[half, peer(Role::Client, 90 * KIB, 0)]);
+        let excess = |record| {
+            let bounds = Bounds { held: 100 * KIB, packet: 90 * KIB, record };
+            assert!(bounds.are_exceeded(&full));
+            bounds.excess(&full)
+        };
+        assert_eq!(excess(0), Some(Excess::GuestsHalves));
+        assert_eq!(excess(RECORD_BYTES), None);
     }
 }

@@ -10,6 +10,7 @@
 
 mod addresses;
 mod candidates;
+pub mod certificate;
 mod entrance;
 mod listener;
 mod memory;
@@ -18,11 +19,11 @@ mod peers;
 mod pressure;
 mod schedule;
 pub mod socket;
+pub mod start;
 pub mod system;
 pub mod table;
 pub mod world;
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use std::{io, mem};
 
@@ -31,12 +32,13 @@ use crate::connection::session::Event;
 use crate::http::answer::{self, Health};
 use crate::protocol::relay::Relay;
 use crate::server::candidates::Candidates;
+use crate::server::certificate::Certificate;
 use crate::server::listener::Listener;
+use crate::server::peer::Buffers;
 use crate::server::peers::Peers;
 use crate::server::pressure::{Pressure, Verdict};
 use crate::server::schedule::{Budget, LEAST_RECEIVE, Share};
-use crate::server::system::System;
-use crate::server::world::{Ready, World};
+use crate::server::world::{Door, Ready, World};
 use crate::settings::config::{Config, Limits};
 
 /// The receive buffer that all connections share; one receive takes no more.
@@ -62,8 +64,10 @@ const TICK: Duration = Duration::from_secs(1);
 /// A moss that listens.
 pub struct Server<W: World> {
     world: W,
-    /// Gone once moss is stopping.
-    listener: Option<Listener>,
+    /// None once moss is stopping.
+    listeners: Vec<Listener>,
+    /// For the connections that come through the TLS door.
+    certificate: Option<Certificate>,
     peers: Peers<W>,
     relay: Relay,
     pressure: Pressure,
@@ -74,37 +78,21 @@ pub struct Server<W: World> {
     /// How long moss has stood still in all.
     stood_still: Duration,
     stops_at: Option<Instant>,
-    /// [`RECEIVE_BYTES`] long, and empty while somebody is served.
-    buffer: Vec<u8>,
-}
-
-impl Server<System> {
-    /// Listens, and catches SIGTERM and SIGINT from now on.
-    ///
-    /// # Errors
-    /// The address can't be listened on, or the system gives no poll or no signals.
-    pub fn bind(config: Config) -> io::Result<Self> {
-        let system = System::bind(config.listen)?;
-        Ok(Self::new(config, system))
-    }
-
-    /// Where moss listens.
-    ///
-    /// # Errors
-    /// The kernel does not tell, or moss is stopping.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.world.address()
-    }
+    /// For [`RECEIVE_BYTES`], and without any while somebody is served.
+    buffers: Buffers,
 }
 
 impl<W: World> Server<W> {
-    /// A moss in a world that listens already; where, is the world's concern:
-    /// [`Config::listen`] is not looked at.
-    pub fn new(config: Config, mut world: W) -> Self {
+    /// A moss in a world that listens already; where, is the world's concern: the addresses
+    /// and files in `config` are not looked at. Who comes through the TLS door is dropped
+    /// without a certificate.
+    pub fn new(config: Config, certificate: Option<Certificate>, mut world: W) -> Self {
         let now = world.now();
+        let tls = certificate.is_some();
         Self {
-            listener: Some(Listener::default()),
-            peers: Peers::new(&config.limits, world.random(), RECEIVE_BYTES, now),
+            listeners: Door::ALL.map(Listener::new).into(),
+            certificate,
+            peers: Peers::new(&config.limits, tls, world.random(), RECEIVE_BYTES, now),
             relay: Relay::new(&config),
             candidates: Candidates::default(),
             pressure: Pressure::new(most_for_master(&config.limits), config.keepalive / 2),
@@ -114,7 +102,7 @@ impl<W: World> Server<W> {
             next_tick: now,
             stood_still: Duration::ZERO,
             stops_at: None,
-            buffer: vec![0; RECEIVE_BYTES],
+            buffers: Buffers::new(RECEIVE_BYTES),
         }
     }
 
@@ -140,25 +128,31 @@ impl<W: World> Server<W> {
         }
         let mut signal = false;
         self.world.ready(|ready| match ready {
-            Ready::Listener => self.listener.iter_mut().for_each(Listener::note),
+            Ready::Listener(door) => self.listeners.iter_mut().for_each(|listener| {
+                if listener.door == door {
+                    listener.note();
+                }
+            }),
             Ready::Signal => signal = true,
             Ready::Stream { token, readiness } => self.peers.note(token, readiness),
         });
         if signal && self.stop_again() {
             return Ok(false);
         }
-        self.accept();
+        if self.listeners.iter().any(|listener| listener.is_ready(self.peers.now)) {
+            self.accept();
+        }
         // Taken out, as what it holds is handled by all of `self`.
-        let mut buffer = mem::take(&mut self.buffer);
-        self.serve_all(&mut buffer);
-        self.buffer = buffer;
+        let mut buffers = mem::take(&mut self.buffers);
+        self.serve_all(&mut buffers);
+        self.buffers = buffers;
         self.tick();
         self.tell_departures();
         self.announce();
         self.peers.flush_all();
         self.review_pressure();
         self.tell_departures();
-        self.wake_listener();
+        self.wake_listeners();
         Ok(!self.is_stopped())
     }
 
@@ -190,7 +184,7 @@ impl<W: World> Server<W> {
             return Some(Duration::ZERO);
         }
         let tick = (!self.peers.is_empty()).then_some(self.next_tick);
-        let accept = self.listener.as_ref().and_then(|listener| listener.next_try(now));
+        let accept = self.listeners.iter().filter_map(|listener| listener.next_try(now)).min();
         let times = [tick, accept, self.pressure.deadline(), self.stops_at];
         let next = times.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(now))
@@ -198,12 +192,12 @@ impl<W: World> Server<W> {
 
     /// Serves those who are ready, as far as a turn's budgets go: the request heads of new
     /// connections first, then each peer in its turn.
-    fn serve_all(&mut self, buffer: &mut [u8]) {
+    fn serve_all(&mut self, buffers: &mut Buffers) {
         let share = self.peers.share();
         let mut budget = Budget::arrivals();
         while !budget.is_spent() {
             let Some(id) = self.peers.next_arrival() else { break };
-            self.serve(id, share, &mut budget, buffer);
+            self.serve(id, share, &mut budget, buffers);
         }
         let slow = self.pressure.is_recent(self.peers.now);
         let packet = self.config.limits.max_packet_bytes as i64;
@@ -222,12 +216,12 @@ impl<W: World> Server<W> {
             if slow && self.relay.is_client(id) {
                 share.budget.bytes = share.budget.bytes.min(small);
             }
-            self.serve(id, share, &mut budget, buffer);
+            self.serve(id, share, &mut budget, buffers);
         }
     }
 
     /// Receives from one peer and handles what it says, as far as its share goes.
-    fn serve(&mut self, id: u64, share: Share, budget: &mut Budget, buffer: &mut [u8]) {
+    fn serve(&mut self, id: u64, share: Share, budget: &mut Budget, buffers: &mut Buffers) {
         // Asked again after each packet: else each newcomer could log in and add a whole
         // receive to the backlog of a master that does not keep up.
         let mut waits = self.must_wait(id);
@@ -240,7 +234,7 @@ impl<W: World> Server<W> {
         let now = self.peers.now;
         loop {
             let most = share.receive.min((left.bytes as usize).max(LEAST_RECEIVE));
-            let Some(mut input) = self.peers.receive(id, &mut buffer[..most]) else {
+            let Some((mut input, cost)) = self.peers.receive(id, buffers, most) else {
                 self.peers.finish(id, left);
                 break;
             };
@@ -264,7 +258,7 @@ impl<W: World> Server<W> {
                     left.bytes -= unused;
                 }
             }
-            left.spend(1, 0);
+            left.spend(cost, 0);
             if waits && left.bytes > 0 {
                 self.peers.interrupt(id, input, left);
                 break;
@@ -371,19 +365,30 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// A signal came. True if it is the second one.
+    /// A signal came. True if it is the second one that asks moss to stop.
     fn stop_again(&mut self) -> bool {
-        for _ in 0..self.world.signals() {
+        let came = self.world.signals();
+        if came.reload > 0 {
+            self.reload();
+        }
+        for _ in 0..came.stop {
             if self.stops_at.is_some() {
                 return true;
             }
             log::info!("stopping");
             self.stops_at = Some(self.peers.now + STOP_TIMEOUT);
-            self.listener = None;
+            self.listeners.clear();
             self.world.stop_listening();
             self.peers.close_all(Ending::Stopping);
         }
         false
+    }
+
+    fn reload(&mut self) {
+        match &mut self.certificate {
+            Some(certificate) => certificate.reload(self.peers.now),
+            None => log::info!("a signal asks for files to be read again, and moss has none"),
+        }
     }
 
     fn is_stopped(&self) -> bool {

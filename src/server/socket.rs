@@ -105,6 +105,7 @@ impl<W: World> Socket<W> {
     /// # Errors
     /// The connection is broken: nothing can be sent any more. It is still to be read
     /// to its end.
+    #[inline]
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         while self.writable {
             match self.stream.write(bytes) {

@@ -11,11 +11,11 @@ use std::{fmt, io};
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook_mio::v1_0::Signals;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_mio::v1_0 as signal_hook_mio;
 
 use crate::server::table::FIRST_FREE_TOKEN;
-use crate::server::world::{Readiness, Ready, World};
+use crate::server::world::{Door, Readiness, Ready, Signals, World};
 
 /// Connections that the kernel completes ahead of us: enough for a whole house that
 /// reconnects at once (the kernel caps it by `net.core.somaxconn`).
@@ -24,47 +24,68 @@ const QUEUE: i32 = 4096;
 /// Events of one wait; those that are left come with the next.
 const EVENTS: usize = 1024;
 
-const LISTENER: Token = Token(FIRST_FREE_TOKEN);
-const SIGNALS: Token = Token(FIRST_FREE_TOKEN + 1);
+const PLAIN: Token = Token(FIRST_FREE_TOKEN);
+const TLS: Token = Token(FIRST_FREE_TOKEN + 1);
+const SIGNALS: Token = Token(FIRST_FREE_TOKEN + 2);
 
 /// The operating system, as far as a server needs it.
 pub struct System {
     poll: Poll,
     events: Events,
-    signals: Signals,
+    signals: signal_hook_mio::Signals,
     /// Gone once nobody is to be accepted any more.
-    listener: Option<TcpListener>,
+    plain: Option<TcpListener>,
+    /// Only where moss has a certificate.
+    tls: Option<TcpListener>,
 }
 
 impl System {
-    /// Listens, and catches SIGTERM and SIGINT from now on. Every accepted connection
-    /// inherits the listener's options: no delay of small packets.
+    /// A poll, which catches SIGTERM, SIGINT and SIGHUP from now on.
     ///
     /// # Errors
-    /// The address can't be listened on, or the system gives no poll or no signals.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+    /// The system gives no poll or no signals.
+    pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
-        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let mut signals = signal_hook_mio::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        let events = Events::with_capacity(EVENTS);
+        Ok(Self { poll, events, signals, plain: None, tls: None })
+    }
+
+    /// Opens a door. Every accepted connection inherits the listener's options: no delay of
+    /// small packets.
+    ///
+    /// # Errors
+    /// The address can't be listened on.
+    #[cold]
+    pub fn listen(&mut self, door: Door, address: SocketAddr) -> io::Result<()> {
         let mut listener = TcpListener::bind(address)?;
         rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
         // A second call only deepens the queue.
         rustix::net::listen(&listener, QUEUE)?;
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        let events = Events::with_capacity(EVENTS);
-        Ok(Self { poll, events, signals, listener: Some(listener) })
+        let (slot, token) = match door {
+            Door::Plain => (&mut self.plain, PLAIN),
+            Door::Tls => (&mut self.tls, TLS),
+        };
+        self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
+        *slot = Some(listener);
+        Ok(())
     }
 
     /// Where moss listens.
     ///
     /// # Errors
-    /// The kernel does not tell, or nobody is accepted any more.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener()?.local_addr()
+    /// The kernel does not tell, or nobody is accepted at this door.
+    pub fn address(&self, door: Door) -> io::Result<SocketAddr> {
+        self.listener(door)?.local_addr()
     }
 
-    fn listener(&self) -> io::Result<&TcpListener> {
-        self.listener.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    fn listener(&self, door: Door) -> io::Result<&TcpListener> {
+        let listener = match door {
+            Door::Plain => &self.plain,
+            Door::Tls => &self.tls,
+        };
+        listener.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
 
@@ -83,15 +104,16 @@ impl World for System {
     fn ready(&self, mut note: impl FnMut(Ready)) {
         for event in &self.events {
             note(match event.token() {
-                LISTENER => Ready::Listener,
+                PLAIN => Ready::Listener(Door::Plain),
+                TLS => Ready::Listener(Door::Tls),
                 SIGNALS => Ready::Signal,
                 Token(token) => Ready::Stream { token, readiness: event.into() },
             });
         }
     }
 
-    fn accept(&mut self) -> io::Result<(TcpStream, IpAddr)> {
-        let (stream, address) = self.listener()?.accept()?;
+    fn accept(&mut self, door: Door) -> io::Result<(TcpStream, IpAddr)> {
+        let (stream, address) = self.listener(door)?.accept()?;
         Ok((stream, address.ip()))
     }
 
@@ -105,11 +127,19 @@ impl World for System {
     }
 
     fn stop_listening(&mut self) {
-        self.listener = None;
+        self.plain = None;
+        self.tls = None;
     }
 
-    fn signals(&mut self) -> usize {
-        self.signals.pending().count()
+    fn signals(&mut self) -> Signals {
+        let mut came = Signals::default();
+        for signal in self.signals.pending() {
+            match signal {
+                SIGHUP => came.reload += 1,
+                _ => came.stop += 1,
+            }
+        }
+        came
     }
 
     fn random(&mut self) -> u64 {
@@ -120,7 +150,8 @@ impl World for System {
 /// Not derived, as the signals have none. What holds a stream derives its own from it.
 impl fmt::Debug for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("System").field("listener", &self.listener).finish_non_exhaustive()
+        let mut f = f.debug_struct("System");
+        f.field("plain", &self.plain).field("tls", &self.tls).finish_non_exhaustive()
     }
 }
 

@@ -36,12 +36,13 @@ pub trait World {
     /// Tells what the last wait found.
     fn ready(&self, note: impl FnMut(Ready));
 
-    /// Accepts one connection; its address is as the kernel gives it.
+    /// Accepts one connection that comes through this door; its address is as the kernel
+    /// gives it.
     ///
     /// # Errors
     /// `WouldBlock` if none waits: [`Ready::Listener`] tells of the next. All others are of
     /// this connection, or say that there is no room for now.
-    fn accept(&mut self) -> io::Result<(Self::Stream, IpAddr)>;
+    fn accept(&mut self, door: Door) -> io::Result<(Self::Stream, IpAddr)>;
 
     /// Has the stream's readiness, to be read and to be written, reported by edges under
     /// this token: the caller's id, cut to a word.
@@ -59,18 +60,41 @@ pub trait World {
     /// From now on nobody is accepted any more.
     fn stop_listening(&mut self);
 
-    /// How many signals that ask moss to stop came since this was asked last.
-    fn signals(&mut self) -> usize;
+    /// The signals that came since this was asked last.
+    fn signals(&mut self) -> Signals;
 
     /// A number that differs from one start to the next.
     fn random(&mut self) -> u64;
 }
 
+/// Where connections come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// `http://` and `ws://`.
+    Plain,
+    /// `https://` and `wss://`.
+    Tls,
+}
+
+impl Door {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Plain, Self::Tls];
+}
+
+/// Signals that came.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Signals {
+    /// How many ask moss to stop.
+    pub stop: usize,
+    /// How many ask it to read its files again.
+    pub reload: usize,
+}
+
 /// What a wait found.
 #[derive(Clone, Copy, Debug)]
 pub enum Ready {
-    /// Connections wait to be accepted.
-    Listener,
+    /// Connections wait to be accepted at this door.
+    Listener(Door),
     /// A signal came.
     Signal,
     /// Something is new with a stream.

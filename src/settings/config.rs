@@ -12,6 +12,8 @@ use std::time::Duration;
 use log::LevelFilter;
 use subtle::ConstantTimeEq;
 
+use crate::tls::Files;
+
 /// Descriptors that moss keeps for itself and for a full house: standard streams, poll,
 /// listener, signal pipe, and [`HEAD_RESERVE`] and [`MASTER_PLACES`] sockets.
 pub const DESCRIPTOR_RESERVE: usize = 32;
@@ -37,8 +39,10 @@ pub struct Config {
     pub login_secret: Option<Secret>,
     /// The configurable packet types.
     pub types: Types,
-    /// Where to listen. Port 0 picks a free port.
+    /// Where to listen for `http://` and `ws://`. Port 0 picks a free port.
     pub listen: SocketAddr,
+    /// `https://` and `wss://`, if they are served.
+    pub tls: Option<TlsSettings>,
     /// Which web pages may connect.
     pub allowed_origins: AllowedOrigins,
     /// How much a peer, and all of them together, may take.
@@ -66,6 +70,15 @@ pub struct Types {
     pub master_left: Option<String>,
     /// Lets the master close a client's connection.
     pub kick: Option<String>,
+}
+
+/// How `https://` and `wss://` are served.
+#[derive(Clone, Debug)]
+pub struct TlsSettings {
+    /// Where to listen for them. Port 0 picks a free port.
+    pub listen: SocketAddr,
+    /// The certificate and its key.
+    pub files: Files,
 }
 
 /// Limits on connections and bytes.
@@ -117,6 +130,7 @@ impl Config {
                 kick: None,
             },
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls: None,
             allowed_origins: AllowedOrigins::Any,
             limits: Limits {
                 max_connections: 16_384,

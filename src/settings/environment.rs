@@ -18,15 +18,20 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use crate::settings::config::{
-    AllowedOrigins, Config, DESCRIPTOR_RESERVE, Limits, RESERVED_TYPES, Secret, Types,
+    AllowedOrigins, Config, DESCRIPTOR_RESERVE, Limits, RESERVED_TYPES, Secret, TlsSettings, Types,
 };
 use crate::settings::{dotenv, hosts};
+use crate::tls::{self, Files};
 
 /// The slab's index has 20 bits; the topmost slots are left for moss's own tokens.
 const MOST_CONNECTIONS: u64 = (1 << 20) - 64;
 
+/// A record of TLS is handled whole, and half of the next may come with it. With less than this
+/// a hundred peers who wait for a slow master would hold all of it.
+const LEAST_WITH_TLS: usize = 4 << 20;
+
 /// Every variable that moss reads; any other `MOSS_…` name is a typing mistake.
-const VARIABLES: [&str; 20] = [
+const VARIABLES: [&str; 24] = [
     "MOSS_CONNECTION_SECRET",
     "MOSS_CONNECTION_SECRET_FILE",
     "MOSS_CONNECTION_OFFER_TYPE",
@@ -34,6 +39,10 @@ const VARIABLES: [&str; 20] = [
     "MOSS_LOGIN_SECRET_FILE",
     "MOSS_HOSTNAME",
     "MOSS_PORT",
+    "MOSS_TLS_CERTIFICATE_FILE",
+    "MOSS_TLS_KEY_FILE",
+    "MOSS_TLS_HOSTNAME",
+    "MOSS_TLS_PORT",
     "MOSS_ERROR_TYPE",
     "MOSS_CLIENT_JOINED_TYPE",
     "MOSS_CLIENT_LEFT_TYPE",
@@ -159,7 +168,23 @@ impl Variables {
                 roster.div_ceil(2)
             ));
         }
-        let listen = self.listen()?;
+        let tls = self.tls(&mut warnings)?;
+        // With TLS, plain is for the box itself, unless somebody says otherwise.
+        let host = if tls.is_some() { "127.0.0.1" } else { "0.0.0.0" };
+        let listen = self.address(("MOSS_HOSTNAME", host), ("MOSS_PORT", 8080))?;
+        if tls.is_some() && !listen.ip().to_canonical().is_loopback() {
+            warnings.push(
+                "MOSS_HOSTNAME opens the plain port to the network beside TLS: \
+                 unset it to keep that port to this machine"
+                    .to_owned(),
+            );
+        }
+        if tls.is_some() && limits.max_memory_bytes < LEAST_WITH_TLS {
+            warnings.push(format!(
+                "MOSS_MAX_MEMORY_BYTES is little for TLS, which may hold 34 KB of a peer that waits: \
+                 give {LEAST_WITH_TLS} or more"
+            ));
+        }
         let allowed_origins = self.allowed_origins()?;
         if allowed_origins == AllowedOrigins::Any {
             warnings.push(
@@ -172,6 +197,7 @@ impl Variables {
             login_secret: login_secret.as_deref().map(Secret::new),
             types,
             listen,
+            tls,
             allowed_origins,
             limits,
             keepalive: Duration::from_secs(self.number(
@@ -278,10 +304,48 @@ impl Variables {
         Ok(types)
     }
 
-    fn listen(&self) -> Result<SocketAddr, ConfigError> {
-        const NAME: &str = "MOSS_HOSTNAME";
-        let host = self.get(NAME).unwrap_or("0.0.0.0");
-        let port = u16::try_from(self.number("MOSS_PORT", 8080, 0..=65_535)?)
+    /// How TLS is served, if it is configured.
+    fn tls(&self, warnings: &mut Vec<String>) -> Result<Option<TlsSettings>, ConfigError> {
+        const CERTIFICATE: &str = "MOSS_TLS_CERTIFICATE_FILE";
+        const KEY: &str = "MOSS_TLS_KEY_FILE";
+        let name = self
+            .values
+            .keys()
+            .find(|name| name.starts_with("MOSS_TLS_") && VARIABLES.contains(&name.as_str()));
+        if !tls::AVAILABLE {
+            let why = "this moss was built without TLS; unset it, or build with the feature tls";
+            return name.map_or(Ok(None), |name| Err(problem(name, why)));
+        }
+        let (certificate, key) = match (self.get(CERTIFICATE), self.get(KEY)) {
+            (Some(certificate), Some(key)) => (certificate.into(), key.into()),
+            (Some(_), None) => {
+                let why = format!("is not set, and {CERTIFICATE} is; name the file with its key");
+                return Err(problem(KEY, why));
+            }
+            (None, Some(_)) => {
+                let why = format!("is not set, and {KEY} is; name the file with its certificate");
+                return Err(problem(CERTIFICATE, why));
+            }
+            (None, None) => {
+                // An address alone looks as if moss spoke TLS.
+                warnings.extend(
+                    name.map(|name| format!("{name} does nothing without {CERTIFICATE} and {KEY}")),
+                );
+                return Ok(None);
+            }
+        };
+        let listen = self.address(("MOSS_TLS_HOSTNAME", "0.0.0.0"), ("MOSS_TLS_PORT", 8443))?;
+        Ok(Some(TlsSettings { listen, files: Files { certificate, key } }))
+    }
+
+    /// The address that two variables give, each with its default.
+    fn address(
+        &self,
+        (hostname, host): (&str, &str),
+        (port, number): (&str, u64),
+    ) -> Result<SocketAddr, ConfigError> {
+        let host = self.get(hostname).unwrap_or(host);
+        let port = u16::try_from(self.number(port, number, 0..=65_535)?)
             .expect("the range above fits a port");
         // "[::1]" is how people write an IPv6 address in a URL.
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
@@ -290,7 +354,7 @@ impl Variables {
         }
         let address = hosts::look_up(bare).ok_or_else(|| {
             let why = "has no address; give an IPv4 or IPv6 address, or a host name that this machine knows";
-            problem(NAME, format!("{host:?} {why}"))
+            problem(hostname, format!("{host:?} {why}"))
         })?;
         Ok(SocketAddr::new(address, port))
     }

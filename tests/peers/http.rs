@@ -192,7 +192,7 @@ fn other_websocket_versions_are_told_the_right_one() {
 fn what_is_no_http_is_a_bad_request() {
     let moss = Moss::start();
     for bytes in [
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(),
+        b"\x15\x03\x01\x00\x02\x02\x28".as_slice(),
         b"{\"type\":\"ping\"}\r\n\r\n",
         b"GET / HTTP/1.1\r\nno header\r\n\r\n",
         b"GET / HTTP/1.1\r\nX: \x00\r\n\r\n",

@@ -20,6 +20,8 @@ README = (REPOSITORY / "README.md").read_text()
 TEMPLATE = (REPOSITORY / "template.env").read_text()
 CONFIG = (REPOSITORY / "src/settings/environment.rs").read_text()
 PACKET = (REPOSITORY / "src/protocol/packet.rs").read_text()
+ENDING = (REPOSITORY / "src/connection/ending.rs").read_text()
+REFUSAL = (REPOSITORY / "src/http/answer.rs").read_text()
 MOSS = os.environ["MOSS_BIN"]
 
 # Far more than anything here takes on a busy machine: a limit for a hang.
@@ -121,7 +123,7 @@ def test_template_is_read_by_docker_too():
 
 
 def test_every_variable_is_explained_everywhere():
-    known = set(re.findall(r'"(MOSS_[A-Z_]+)"', CONFIG))
+    known = set(re.findall(r'"(MOSS_[A-Z_]*[A-Z])"', CONFIG))
     listed = re.findall(r"^(MOSS_[A-Z_]+)=", TEMPLATE, re.M)
     assert set(listed) == known and len(listed) == len(known)
     assert listed[:4] == [
@@ -143,17 +145,46 @@ def test_every_error_code_is_explained():
 def test_every_promise_is_shown_by_a_test():
     section = README.split("## What moss promises under stress", 1)[1].split("\n## ", 1)[0]
     named = set(re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+){2,})`", section))
-    sources = "".join(path.read_text() for path in (REPOSITORY / "tests/stress").glob("*.rs"))
+    files = [*REPOSITORY.glob("tests/stress/*.rs"), *REPOSITORY.glob("tests/tls/*.rs")]
+    sources = "".join(path.read_text() for path in files)
     tests = set(re.findall(r"#\[test\]\s*(?:#\[[^\n]*\]\s*)*fn (\w+)", sources))
     assert len(named) > 20
     assert named - tests == set()
 
 
-def test_every_link_within_the_repository_leads_somewhere():
-    headings = re.findall(r"^#+ (.*)$", README, re.M)
-    anchors = {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in headings}
-    for link in re.findall(r"\]\(([^)]+)\)", README):
-        if link.startswith("#"):
-            assert link[1:] in anchors, link
-        elif "://" not in link:
-            assert (REPOSITORY / link).exists(), link
+def test_every_word_of_the_log_is_explained():
+    section = README.split("### The log", 1)[1].split("\n#", 1)[0]
+    explained = {
+        word
+        for row in re.findall(r"^\| (`[^|]*) \|", section, re.M)
+        for word in re.findall(r"`([a-z0-9-]+)`", row)
+    }
+    words = set()
+    for source in (ENDING, REFUSAL):
+        body = source.split("fn word(self)", 1)[1].split("\n    }\n", 1)[0]
+        words |= set(re.findall(r'=> "([a-z0-9-]+)"', body))
+    assert {"silent", "origin"} <= words
+    assert words - explained == set()
+
+
+def test_template_leaves_the_plain_port_to_moss():
+    """A value that is filled in keeps it open to the network beside TLS."""
+    assert "MOSS_HOSTNAME=\n" in TEMPLATE
+    assert re.findall(r"^(MOSS_TLS_\w+)=.+$", TEMPLATE, re.M) == []
+
+
+def anchors(page):
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in headings}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/https-in-the-lan.md"])
+def test_every_link_within_the_repository_leads_somewhere(page):
+    page = REPOSITORY / page
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if "://" in link:
+            continue
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link

@@ -6,6 +6,7 @@
 //! | `plan` | what a seed means: settings, peers, faults |
 //! | `network` | connections, readiness, faults; the clock |
 //! | `people` | the peers |
+//! | `sealed` | their TLS |
 //! | `judge` | what must hold |
 //! | `wire` | HTTP and WebSocket from the peers' side |
 //! | `universe` | all of it together, as the world that moss asks |
@@ -27,6 +28,7 @@ mod people;
 mod plan;
 #[path = "../random/mod.rs"]
 mod random;
+mod sealed;
 mod universe;
 mod wire;
 
@@ -36,6 +38,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use moss::tls;
 use plan::Plan;
 use universe::{Outcome, run};
 
@@ -67,6 +70,15 @@ fn moss_keeps_its_promises() {
 fn newcomers_get_no_more_than_their_shares() {
     for seed in 9..=11 {
         run(&Plan::newcomers(seed), false);
+    }
+}
+
+/// Keys differ from run to run, and nothing else may.
+#[test]
+fn seed_gives_the_same_run_again() {
+    let with_tls = (1..).map(Plan::new).filter(Plan::has_tls);
+    for plan in with_tls.take(if tls::AVAILABLE { 5 } else { 0 }) {
+        assert_eq!(run(&plan, false), run(&plan, false), "seed {}", plan.seed);
     }
 }
 

@@ -8,14 +8,15 @@
 //! moss is told of a change only (an edge), all changes since the last poll at once, with
 //! the flags as they are at the poll. What a system call does to a buffer in parts, it
 //! does as if the rest had come a moment later: with an edge of its own. Nothing here
-//! knows what the bytes mean, or what moss should do with them.
+//! knows what the bytes mean, or what moss should do with them; where they are TLS, the
+//! peer says where its records end and what they hold.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 
-use moss::server::world::{Readiness, Ready};
+use moss::server::world::{Door, Readiness, Ready, Signals};
 
 use crate::random::Random;
 
@@ -85,6 +86,8 @@ struct Pipe {
 #[derive(Debug)]
 pub(crate) struct Link {
     line: Line,
+    /// By which it comes.
+    door: Door,
     pub(crate) address: IpAddr,
     /// To moss, and from it.
     up: Pipe,
@@ -111,13 +114,23 @@ pub(crate) struct Link {
     /// Bytes that moss has sent, and received.
     pub(crate) sent: u64,
     pub(crate) received: u64,
+    /// Of TLS, where the peer's records end, in bytes of theirs and in bytes of what they
+    /// hold, as far as moss has not received them. Nothing without TLS.
+    pub(crate) records: Option<VecDeque<(u64, u64)>>,
+    /// Bytes of records that moss has received to their ends, and of what those hold.
+    opened: u64,
+    pub(crate) plain: u64,
+    /// Until moss has received so much it can say nothing, for want of a handshake.
+    pub(crate) can_be_told_at: u64,
+    /// Where TLS says that the peer says no more.
+    pub(crate) says_no_more_at: u64,
     /// When moss accepted it, and received from it last.
     pub(crate) accepted: u64,
     pub(crate) heard: u64,
     /// Since when something waits that moss could receive.
     pub(crate) waits_since: u64,
-    /// Where the peer's messages end, in bytes from its first on, as far as moss has not
-    /// received them.
+    /// Where the peer's messages end, in plain bytes from its first on, as far as moss has
+    /// not received them.
     pub(crate) messages: VecDeque<u64>,
     /// The end of the last message that moss has received.
     whole: u64,
@@ -132,6 +145,8 @@ pub(crate) struct Turn {
     pub(crate) accepted: usize,
     pub(crate) receives: usize,
     pub(crate) bytes: usize,
+    /// Connections that began to speak TLS.
+    pub(crate) handshakes: usize,
     pub(crate) sends: usize,
     pub(crate) ready: usize,
     pub(crate) others: usize,
@@ -153,11 +168,11 @@ pub(crate) struct Network {
     pub(crate) links: Vec<Link>,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     serial: u64,
-    /// Complete connections that moss has not accepted.
-    queue: VecDeque<usize>,
+    /// Complete connections that moss has not accepted, by their doors.
+    queues: [VecDeque<usize>; 2],
     pub(crate) listening: bool,
-    listener_woken: bool,
-    pub(crate) signals: usize,
+    listeners_woken: [bool; 2],
+    pub(crate) signals: Signals,
     woken: Vec<usize>,
     gone: Vec<usize>,
     ready: Vec<Ready>,
@@ -173,6 +188,8 @@ pub(crate) struct Network {
     /// When moss came back from its last poll, which is what it takes for the time.
     turn_began: u64,
     late_again: u64,
+    /// All that moss received and sent, as one number.
+    pub(crate) trail: u64,
 }
 
 impl Network {
@@ -184,10 +201,10 @@ impl Network {
             links: Vec::new(),
             events: BinaryHeap::new(),
             serial: 0,
-            queue: VecDeque::new(),
+            queues: Default::default(),
             listening: true,
-            listener_woken: false,
-            signals: 0,
+            listeners_woken: [false; 2],
+            signals: Signals::default(),
             woken: Vec::new(),
             gone: Vec::new(),
             ready: Vec::new(),
@@ -199,6 +216,7 @@ impl Network {
             turn: Turn::default(),
             turn_began: 0,
             late_again: 0,
+            trail: 0,
         }
     }
 
@@ -233,8 +251,13 @@ impl Network {
     }
 
     /// A signal asks moss to stop.
-    pub(crate) fn signal(&mut self) {
-        self.signals += 1;
+    pub(crate) fn stop(&mut self) {
+        self.signals.stop += 1;
+    }
+
+    /// A signal asks moss to read its files again.
+    pub(crate) fn reload(&mut self) {
+        self.signals.reload += 1;
     }
 
     /// All is well from now on.
@@ -254,9 +277,10 @@ impl Network {
 
     // What peers do.
 
-    pub(crate) fn connect(&mut self, line: Line, address: IpAddr) -> usize {
+    pub(crate) fn connect(&mut self, line: Line, address: IpAddr, door: Door) -> usize {
         self.links.push(Link {
             line,
+            door,
             address,
             up: Pipe::default(),
             down: Pipe::default(),
@@ -274,6 +298,11 @@ impl Network {
             read: 0,
             sent: 0,
             received: 0,
+            records: None,
+            opened: 0,
+            plain: 0,
+            can_be_told_at: 0,
+            says_no_more_at: u64::MAX,
             accepted: u64::MAX,
             heard: 0,
             waits_since: u64::MAX,
@@ -354,17 +383,23 @@ impl Network {
 
     /// Whether a poll has something to tell.
     pub(crate) fn has_news(&self) -> bool {
-        !self.woken.is_empty() || self.listener_woken || self.signals > 0
+        !self.woken.is_empty() || self.listeners_woken.contains(&true) || self.is_signalled()
+    }
+
+    fn is_signalled(&self) -> bool {
+        self.signals.stop + self.signals.reload > 0
     }
 
     /// What a poll tells: some or all of what has changed, in any order.
     pub(crate) fn poll(&mut self) {
         self.turn_began = self.now;
         self.ready.clear();
-        if std::mem::take(&mut self.listener_woken) {
-            self.ready.push(Ready::Listener);
+        for door in Door::ALL {
+            if std::mem::take(&mut self.listeners_woken[door as usize]) {
+                self.ready.push(Ready::Listener(door));
+            }
         }
-        if self.signals > 0 {
+        if self.is_signalled() {
             self.ready.push(Ready::Signal);
         }
         for at in (1..self.woken.len()).rev() {
@@ -430,7 +465,7 @@ impl Network {
     }
 
     /// moss accepts: the number of the link.
-    pub(crate) fn accept(&mut self) -> io::Result<(usize, IpAddr)> {
+    pub(crate) fn accept(&mut self, door: Door) -> io::Result<(usize, IpAddr)> {
         self.turn.accepts += 1;
         self.now += 20 * MICROSECOND;
         if self.is_interrupted() {
@@ -439,7 +474,7 @@ impl Network {
         if self.sockets >= self.most_sockets || self.now < self.no_sockets_until {
             return Err(io::Error::from_raw_os_error(24));
         }
-        let Some(number) = self.queue.pop_front() else {
+        let Some(number) = self.queues[door as usize].pop_front() else {
             return Err(ErrorKind::WouldBlock.into());
         };
         if self.random.is_one_in(self.odds.aborted) {
@@ -463,7 +498,7 @@ impl Network {
 
     pub(crate) fn stop_listening(&mut self) {
         self.listening = false;
-        for number in std::mem::take(&mut self.queue) {
+        for number in std::mem::take(&mut self.queues).into_iter().flatten() {
             self.break_peer(number);
         }
     }
@@ -504,9 +539,21 @@ impl Network {
         if link.half() == 0 {
             link.half_since = self.turn_began;
         }
+        self.turn.handshakes += usize::from(link.records.is_some() && link.received == 0);
         link.received += count as u64;
+        match &mut link.records {
+            None => (link.opened, link.plain) = (link.received, link.received),
+            Some(records) => {
+                while let Some(&(end, plain)) = records.front()
+                    && end <= link.received
+                {
+                    (link.opened, link.plain) = (end, plain);
+                    records.pop_front();
+                }
+            }
+        }
         while let Some(&end) = link.messages.front()
-            && end <= link.received
+            && end <= link.plain
         {
             link.whole = end;
             link.half_since = self.turn_began;
@@ -516,6 +563,7 @@ impl Network {
         let more = link.up.arrived > 0 || link.up.end_arrived;
         link.waits_since = if more { self.now } else { u64::MAX };
         self.turn.bytes += count;
+        self.leave_trail(number, count);
         self.now += count as u64 / 1_000;
         let delay = self.links[number].line.delay;
         self.schedule(number, true, delay);
@@ -550,10 +598,16 @@ impl Network {
         }
         link.sent += count as u64;
         link.down.in_flight += count;
+        self.leave_trail(number, count);
         self.now += count as u64 / 1_000;
         let delay = self.links[number].line.delay;
         self.schedule(number, false, delay);
         Ok(count)
+    }
+
+    fn leave_trail(&mut self, link: usize, count: usize) {
+        let step = self.now ^ (link as u64) << 40 ^ (count as u64) << 20;
+        self.trail = (self.trail.rotate_left(5) ^ step).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
     pub(crate) fn shut_down(&mut self, number: usize) -> io::Result<()> {
@@ -593,11 +647,12 @@ impl Network {
     // What the kernel does.
 
     fn connected(&mut self, number: usize) {
-        if !self.listening || self.queue.len() >= 4_096 {
+        let door = self.links[number].door as usize;
+        if !self.listening || self.queues[door].len() >= 4_096 {
             return self.break_peer(number);
         }
-        self.queue.push_back(number);
-        self.listener_woken = true;
+        self.queues[door].push_back(number);
+        self.listeners_woken[door] = true;
         self.notice(number);
     }
 
@@ -738,14 +793,29 @@ impl Link {
         self.up.arrived > 0
     }
 
-    /// How much of a message that is not whole moss has received.
+    /// How much of a message that is not whole moss has received, a record included.
     pub(crate) fn half(&self) -> u64 {
-        self.received - self.whole
+        self.plain - self.whole + (self.received - self.opened)
+    }
+
+    /// How much of a record that is not whole moss has received.
+    pub(crate) fn unopened(&self) -> usize {
+        (self.received - self.opened) as usize
     }
 
     /// Whether the peer's end has arrived, or the line is broken.
     pub(crate) fn is_over(&self) -> bool {
-        self.error.is_some() || self.up.end_arrived
+        self.is_broken() || self.up.end_arrived || self.received >= self.says_no_more_at
+    }
+
+    /// Whether a reset has arrived at moss.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// Whether moss can say anything: at once or, with TLS, after the handshake.
+    pub(crate) fn can_be_told(&self) -> bool {
+        self.received >= self.can_be_told_at
     }
 
     /// Whether moss has it.

@@ -8,10 +8,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use moss::server::world::Door;
+
 use crate::judge::{Facts, Judge, offer};
 use crate::network::{Event, Line, MILLISECOND, Network, SECOND};
 use crate::plan::{Kind, LOGIN_SECRET, Part, SECRET, Settings};
 use crate::random::Random;
+use crate::sealed::{self, Clients, Manners, Sealed, TRICKS, Trick};
 use crate::wire::{self, Said, push_frame, push_header};
 
 /// What moss has sent on a connection: where each message ends, and what it is.
@@ -22,6 +25,9 @@ pub(crate) struct World<'w> {
     pub(crate) network: &'w mut Network,
     pub(crate) judge: &'w mut Judge,
     pub(crate) mail: &'w mut Vec<Mail>,
+    /// The TLS of links that have it, and what all of them share.
+    pub(crate) sealed: &'w mut BTreeMap<usize, Sealed>,
+    pub(crate) clients: &'w Clients,
     /// Mischief is over.
     pub(crate) calm: bool,
 }
@@ -35,6 +41,7 @@ pub(crate) struct Peer {
     kind: Kind,
     random: Random,
     settings: Settings,
+    door: Door,
     line: Line,
     address: IpAddr,
     padding: usize,
@@ -83,6 +90,7 @@ impl Peer {
         let mut peer = Self {
             number,
             kind: part.kind,
+            door: part.door,
             line: line(part.kind, &mut random),
             address: address(number, settings),
             padding: padding.min(most),
@@ -167,10 +175,16 @@ impl Peer {
                 self.acts(link, world);
             }
         }
-        if self.kind == Kind::Dripper && self.stage == Stage::Head && !world.calm {
+        if matches!(self.kind, Kind::Dripper | Kind::BadTls | Kind::HelloHoarder)
+            && self.stage == Stage::Head
+            && !world.calm
+        {
             if world.network.now >= self.next {
-                self.out.push(b'x');
                 self.next = world.network.now + SECOND / 2;
+                match world.sealed.get_mut(&link) {
+                    Some(sealed) if self.kind != Kind::Dripper => sealed.drips(),
+                    _ => self.out.push(b'x'),
+                }
             }
             self.wake_at(self.next, world);
         }
@@ -182,9 +196,13 @@ impl Peer {
         let Some(link) = self.link else { return };
         self.leaves_at = u64::MAX;
         match self.kind {
-            Kind::Hoarder | Kind::Dripper | Kind::Clinger | Kind::BadVisitor => {
-                self.tears(link, world)
-            }
+            Kind::Hoarder
+            | Kind::Dripper
+            | Kind::Clinger
+            | Kind::BadVisitor
+            | Kind::BadTls
+            | Kind::HelloHoarder
+            | Kind::Stranger => self.tears(link, world),
             Kind::Breaker if self.stage != Stage::Open => self.tears(link, world),
             Kind::Mute => {}
             Kind::Share => world.judge.rests(),
@@ -210,7 +228,7 @@ impl Peer {
     }
 
     fn connect(&mut self, world: &mut World<'_>) {
-        let link = world.network.connect(self.line, self.address);
+        let link = world.network.connect(self.line, self.address, self.door);
         world.judge.connects(link, self.facts());
         self.link = Some(link);
         self.stage = Stage::Connecting;
@@ -231,10 +249,14 @@ impl Peer {
             Kind::Inspector => b"GET /health HTTP/1.0\r\n\r\n".to_vec(),
             Kind::BadVisitor => self.bad_request(),
             Kind::Dripper => b"GET / HTTP/1.1\r\nX: ".to_vec(),
+            Kind::Stranger => self.without_an_s(world.clients),
             _ => wire::UPGRADE.as_bytes().to_vec(),
         };
         if self.out == wire::UPGRADE.as_bytes() {
             self.ends.push(self.out.len() as u64);
+        }
+        if self.door == Door::Tls {
+            self.takes_up_tls(link, world);
         }
         // Who waits for the answer is the rule, and not who must.
         let often = if self.kind == Kind::Share { 2 } else { 4 };
@@ -261,6 +283,57 @@ impl Peer {
         }
     }
 
+    /// TLS to the plain door, or none to the other.
+    fn without_an_s(&mut self, clients: &Clients) -> Vec<u8> {
+        if self.door == Door::Plain {
+            let mut hello = sealed::hello(clients);
+            hello.truncate(1 + self.random.below(hello.len()));
+            return hello;
+        }
+        match self.random.below(6) {
+            0 => b"GET /nowhere HTTP/1.1\r\nHost: box\r\n\r\n".to_vec(),
+            1 => b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+            2 => b"BREW / HTTP/1.1\r\nHost: box\r\n\r\n".to_vec(),
+            3 => b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(),
+            4 => b"GET /health HTTP/1.1\r\n".to_vec(),
+            _ => wire::UPGRADE.as_bytes().to_vec(),
+        }
+    }
+
+    fn takes_up_tls(&mut self, link: usize, world: &mut World<'_>) {
+        if self.kind == Kind::Stranger {
+            // moss waits for TLS until it knows better.
+            world.network.links[link].can_be_told_at = 1;
+            return;
+        }
+        let trick = match self.kind {
+            Kind::BadTls => self.random.pick(&TRICKS),
+            Kind::HelloHoarder => Trick::HalfHello,
+            _ => Trick::None,
+        };
+        let much = matches!(
+            self.kind,
+            Kind::Master
+                | Kind::Flooder
+                | Kind::Share
+                | Kind::SlowMaster
+                | Kind::DeadMaster
+                | Kind::Pinger
+                | Kind::Returner
+                | Kind::Usurper
+                | Kind::Stalled
+                | Kind::Trickler
+                | Kind::Hoarder
+                | Kind::Rubbish
+        ) || self.padding > 1_000
+            || self.settings.max_packet > 20_000;
+        let random = Random::new(self.random.next());
+        let (network, judge) = (&mut *world.network, &mut *world.judge);
+        let manners = Manners { trick, much, long: self.settings.max_memory >= 1 << 20 };
+        let sealed = Sealed::new(link, world.clients, manners, random, network, judge);
+        world.sealed.insert(link, sealed);
+    }
+
     /// What moss may do to it.
     fn facts(&self) -> Facts {
         let mut may_end: Vec<&str> = match self.kind {
@@ -276,7 +349,12 @@ impl Peer {
             Kind::Hoarder => vec!["memory", "silent"],
             Kind::Guesser => vec!["wrong-secrets"],
             Kind::Breaker => vec!["protocol-error", "not-utf8", "too-long", "memory"],
-            Kind::BadVisitor => vec!["method", "bad-request", "head-too-large", "no-upgrade"],
+            Kind::BadVisitor => {
+                vec!["method", "bad-request", "head-too-large", "no-upgrade", "tls-on-plain"]
+            }
+            Kind::BadTls => vec!["tls", "timeout", "memory"],
+            Kind::HelloHoarder => vec!["tls", "memory"],
+            Kind::Stranger => vec!["plain-http", "tls-on-plain", "timeout"],
             Kind::Dripper => vec!["timeout", "memory"],
             Kind::Mute => vec!["silent"],
             Kind::Clinger => vec!["protocol-error", "silent"],
@@ -290,7 +368,14 @@ impl Peer {
         }
         let must_end = matches!(
             self.kind,
-            Kind::Guesser | Kind::Breaker | Kind::BadVisitor | Kind::Dripper | Kind::Mute
+            Kind::Guesser
+                | Kind::Breaker
+                | Kind::BadVisitor
+                | Kind::BadTls
+                | Kind::HelloHoarder
+                | Kind::Stranger
+                | Kind::Dripper
+                | Kind::Mute
         );
         Facts {
             kind: self.kind,
@@ -425,14 +510,14 @@ impl Peer {
                     self.push_control(wire::PING, &[b'?'; 125]);
                 }
             }
-            Kind::Hoarder => self.hoards(world),
+            Kind::Hoarder => self.hoards(link, world),
             _ if now < self.next => self.wake_at(self.next, world),
             kind => {
                 self.next = now + self.period / 2 + self.random.between(0, self.period);
                 self.wake_at(self.next, world);
                 match kind {
                     Kind::Client | Kind::Nuisance => self.sends(link, world),
-                    Kind::Guest | Kind::Clinger => self.pings(link, world),
+                    Kind::Guest | Kind::Clinger | Kind::BadTls => self.pings(link, world),
                     Kind::Master => self.masters(link, world),
                     Kind::Usurper => self.claims(link, world),
                     Kind::Returner => {
@@ -610,12 +695,17 @@ impl Peer {
     }
 
     /// Holds as much of a packet as it may, and drips or not.
-    fn hoards(&mut self, world: &mut World<'_>) {
+    fn hoards(&mut self, link: usize, world: &mut World<'_>) {
         let most = self.settings.max_packet as u64;
         let now = world.network.now;
         if self.done == 0 {
             self.done = 1;
             let held = self.random.between(1, most) as usize;
+            if let Some(sealed) = world.sealed.get_mut(&link)
+                && self.random.is_one_in(2)
+            {
+                sealed.keeps_back(self.out.len() + held);
+            }
             if self.random.is_one_in(3) {
                 push_frame(&mut self.out, wire::TEXT, &vec![b' '; held]);
             } else {
@@ -626,14 +716,24 @@ impl Peer {
         } else if self.allowance > 1 && now >= self.next {
             // A sign of life, for as long as there is a byte left.
             self.allowance -= 1;
-            self.out.push(0);
             self.next = now + SECOND / 2;
+            self.out.push(0);
+            if let Some(sealed) = world.sealed.get_mut(&link) {
+                sealed.drips();
+            }
         }
         self.wake_at(now + SECOND / 2, world);
     }
 
     /// Goes of its own accord.
     fn leaves(&mut self, link: usize, world: &mut World<'_>) {
+        if self.stage == Stage::Open
+            && self.kind != Kind::Hoarder
+            && world.sealed.contains_key(&link)
+            && self.random.is_one_in(2)
+        {
+            return self.leaves_tls(link, world);
+        }
         match self.random.below(4) {
             0 => return self.tears(link, world),
             1 => {
@@ -653,9 +753,25 @@ impl Peer {
         self.stage = Stage::Leaving;
     }
 
+    /// Goes by a word of TLS alone, which comes right after the last of its own.
+    fn leaves_tls(&mut self, link: usize, world: &mut World<'_>) {
+        if matches!(self.kind, Kind::Client | Kind::Nuisance) {
+            for _ in 0..3 {
+                self.sends(link, world);
+            }
+        }
+        world.judge.leaves(link);
+        if let Some(sealed) = world.sealed.get_mut(&link) {
+            sealed.leaves();
+        }
+        self.stage = Stage::Leaving;
+    }
+
     /// It has read the end.
     fn ends(&mut self, link: usize, world: &mut World<'_>) {
-        if self.kind == Kind::Clinger && !world.calm && !world.network.links[link].broken {
+        let clings = self.kind == Kind::Clinger
+            || (self.kind == Kind::BadTls && self.number.is_multiple_of(2));
+        if clings && !world.calm && !world.network.links[link].broken {
             // It keeps its end open.
             return;
         }
@@ -663,6 +779,13 @@ impl Peer {
             world.judge.tears(link);
         } else {
             world.judge.leaves(link);
+        }
+        if let Some(sealed) = world.sealed.get_mut(&link)
+            && self.random.is_one_in(2)
+        {
+            // The other half never says it.
+            sealed.leaves();
+            self.flushes(link, world);
         }
         world.network.close(link);
         self.gone(world);
@@ -688,12 +811,18 @@ impl Peer {
     }
 
     fn flushes(&mut self, link: usize, world: &mut World<'_>) {
-        let count = world.network.room(link).min(self.out.len());
-        if count > 0 {
-            world.network.write(link, &self.out[..count]);
-            self.out.drain(..count);
-            self.taken += count as u64;
-        }
+        let count = match world.sealed.get_mut(&link) {
+            Some(sealed) => sealed.flush(link, &self.out, world.network, world.judge),
+            None => {
+                let count = world.network.room(link).min(self.out.len());
+                if count > 0 {
+                    world.network.write(link, &self.out[..count]);
+                }
+                count
+            }
+        };
+        self.out.drain(..count);
+        self.taken += count as u64;
         world.network.links[link].messages.extend(self.ends.drain(..));
         if self.stage == Stage::Open && self.leaves_at != u64::MAX {
             self.wake_at(self.leaves_at, world);

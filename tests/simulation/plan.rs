@@ -7,7 +7,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use moss::server::world::Door;
 use moss::settings::config::{Config, Secret};
+use moss::tls;
 
 use crate::network::{MILLISECOND, Odds, SECOND};
 use crate::random::Random;
@@ -68,6 +70,12 @@ pub(crate) enum Kind {
     Breaker,
     /// Breaks HTTP.
     BadVisitor,
+    /// Breaks TLS, or never finishes its handshake.
+    BadTls,
+    /// Holds a long first message of TLS that is not whole.
+    HelloHoarder,
+    /// Comes to the TLS door without TLS, or with it to the other one.
+    Stranger,
     /// Never finishes its request head.
     Dripper,
     /// Sends what is no packet.
@@ -105,6 +113,7 @@ const HOSTILE: [Kind; 16] = [
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
     pub(crate) kind: Kind,
+    pub(crate) door: Door,
     pub(crate) at: u64,
     /// How many messages it floods with, if that is what it does.
     pub(crate) much: u64,
@@ -126,6 +135,8 @@ pub(crate) enum Fault {
     Busy(u64),
     /// The machine sleeps for so long: moss's clock goes on, and nothing else.
     Sleep(u64),
+    /// A signal asks moss to read its files again. They are as they were.
+    Reload,
 }
 
 /// One simulation.
@@ -174,6 +185,10 @@ impl Plan {
             _ => plan.street(&mut random),
         }
         plan.add_faults(&mut random);
+        if tls::AVAILABLE {
+            // Of its own, so that the rest of a plan is the same with and without.
+            plan.add_tls(&mut Random::new(!seed));
+        }
         plan
     }
 
@@ -215,7 +230,7 @@ impl Plan {
         for number in 0..10 {
             let at = SECOND + random.between(0, 1_000) + number / 2 * 3 * SECOND;
             let much = u64::MAX;
-            plan.parts.push(Part { kind: Kind::Share, at, much, seed: random.next() });
+            plan.push(Kind::Share, at, much, &mut random);
         }
         plan
     }
@@ -268,7 +283,7 @@ impl Plan {
         let shares = random.pick(&[2, 2, 3, 3, 6, 20]);
         for _ in 0..shares {
             let much = u64::MAX;
-            self.parts.push(Part { kind: Kind::Share, at: SECOND, much, seed: random.next() });
+            self.push(Kind::Share, SECOND, much, random);
         }
         let clients = random.below(3);
         self.add(Kind::Client, clients, random);
@@ -293,7 +308,7 @@ impl Plan {
         self.add(Kind::Guest, 3, random);
         for _ in 0..2 {
             let at = random.between(self.calm / 4, self.calm);
-            self.parts.push(Part { kind: Kind::Master, at, much: 0, seed: random.next() });
+            self.push(Kind::Master, at, 0, random);
         }
     }
 
@@ -322,7 +337,7 @@ impl Plan {
         let kind = random.pick(&kinds);
         let count = if kind == Kind::Visitor { 350 } else { random.pick(&[120, 300]) };
         for _ in 0..count {
-            self.parts.push(Part { kind, at: SECOND, much: 400, seed: random.next() });
+            self.push(kind, SECOND, 400, random);
         }
         for _ in 0..3 {
             let busy = random.between(20, 200) * MILLISECOND;
@@ -338,8 +353,62 @@ impl Plan {
                 || random.is_one_in(2);
             let at = if early { at / 8 } else { at };
             let much = random.pick(&[100, 1_000, 10_000]) / count as u64;
-            self.parts.push(Part { kind, at, much: much.max(50), seed: random.next() });
+            self.push(kind, at, much.max(50), random);
         }
+    }
+
+    fn push(&mut self, kind: Kind, at: u64, much: u64, random: &mut Random) {
+        self.parts.push(Part { kind, door: Door::Plain, at, much, seed: random.next() });
+    }
+
+    /// Some come through TLS, in some of the plans, and a few break it. A handshake takes
+    /// long to play, so they are never very many.
+    fn add_tls(&mut self, random: &mut Random) {
+        let with_tls = random.is_one_in(6);
+        for _ in 0..random.pick(&[0, 0, 0, 0, 1, 3]) {
+            self.faults.push((random.between(0, self.calm), Fault::Reload));
+        }
+        if !with_tls {
+            return;
+        }
+        let odds = random.pick(&[1, 2, 2, 8]);
+        let few = self.parts.len() < 40;
+        for part in &mut self.parts {
+            if random.is_one_in(if few { odds } else { 8 * odds }) {
+                part.door = Door::Tls;
+            }
+        }
+        let count = random.pick(&[0, 1, 4, 12]);
+        self.add(Kind::BadTls, count, random);
+        let count = random.pick(&[0, 0, 2]);
+        self.add(Kind::Stranger, count, random);
+        if self.parts.len() < 250 {
+            match random.below(16) {
+                0 => self.add(Kind::BadTls, 60, random),
+                1 | 2 => self.add(Kind::HelloHoarder, 100, random),
+                // All at once.
+                3 => (0..80).for_each(|_| {
+                    let kind = random.pick(&[Kind::BadTls, Kind::Guest]);
+                    self.push(kind, SECOND, 0, random);
+                }),
+                _ => {}
+            }
+        }
+        let hoarders = random.is_one_in(2);
+        for part in &mut self.parts {
+            match part.kind {
+                Kind::BadTls | Kind::HelloHoarder => part.door = Door::Tls,
+                Kind::Hoarder if hoarders => part.door = Door::Tls,
+                Kind::Stranger => part.door = random.pick(&Door::ALL),
+                Kind::Guest if part.at == SECOND => part.door = Door::Tls,
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether moss has a certificate, for those who come through TLS.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.parts.iter().any(|part| part.door == Door::Tls || part.kind == Kind::Stranger)
     }
 
     fn add_faults(&mut self, random: &mut Random) {
@@ -388,6 +457,24 @@ impl Plan {
                 plan.faults.remove(fault);
             });
         }
+        push(&|plan| {
+            let kinds = [Kind::BadTls, Kind::HelloHoarder, Kind::Stranger];
+            plan.parts.retain(|part| !kinds.contains(&part.kind));
+            plan.parts.iter_mut().for_each(|part| part.door = Door::Plain);
+            plan.faults.retain(|(_, fault)| match fault {
+                Fault::Stall(peer, _) | Fault::Reset(peer) | Fault::Away(peer) => {
+                    *peer < plan.parts.len()
+                }
+                _ => true,
+            });
+        });
+        let few = if count < 40 { count } else { 0 };
+        for part in (0..few).filter(|&part| self.parts[part].door == Door::Tls) {
+            if matches!(self.parts[part].kind, Kind::BadTls | Kind::HelloHoarder) {
+                continue;
+            }
+            push(&|plan| plan.parts[part].door = Door::Plain);
+        }
         if self.calm > 2 * SECOND {
             push(&|plan| plan.calm /= 2);
         }
@@ -402,7 +489,10 @@ impl Plan {
     fn size(&self) -> u64 {
         let mut odds = self.odds;
         let odds = odds.each().iter().filter(|odds| ***odds > 0).count();
-        (self.parts.len() + self.faults.len() + odds) as u64 * 1_000 + self.calm / SECOND
+        let tls = self.parts.iter().filter(|part| part.door == Door::Tls).count();
+        (self.parts.len() + self.faults.len() + odds) as u64 * 1_000
+            + tls as u64 * 100
+            + self.calm / SECOND
     }
 }
 

@@ -9,6 +9,7 @@
 //! has to sleep, and at last to stop.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -16,22 +17,27 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use moss::server::Server;
-use moss::server::world::{Ready, World as Seam};
+use moss::server::world::{Door, Ready, Signals, World as Seam};
 
 use crate::judge::{Judge, TURN_FRAMES};
 use crate::network::{Event, Link, MILLISECOND, Network, SECOND, Turn};
 use crate::people::{Mail, Peer, World};
 use crate::plan::{Fault, Kind, Part, Plan};
 use crate::random::Random;
+use crate::sealed::{self, Clients, Sealed};
 use crate::wire::Reader;
 
 /// How long what is owed may take once all is calm.
 const SETTLING: u64 = 10 * SECOND;
 
 /// What one turn of moss may do, see its schedule: 4 MiB of all who are ready, 1 MiB of
-/// arrivals, and the rest of one share (1 MiB).
-const TURN_BYTES: usize = (4 << 20) + (1 << 20) + (1 << 20) + (128 << 10);
+/// arrivals, and the rest of one share (1 MiB). Where TLS takes more than the plain text
+/// does, so many bytes count for a frame.
+const TURN_BYTES: usize = (4 << 20) + (1 << 20) + (1 << 20) + (128 << 10) + 22 * TURN_FRAMES;
 const TURN_ACCEPTS: usize = 256;
+
+/// Each counts for 128 frames.
+const TURN_HANDSHAKES: usize = TURN_FRAMES / 128 + 2;
 
 /// Turns in a row that may ask the kernel for nothing: beside a slow master a client's share
 /// is as little as 64 bytes a turn, it is received up to 64 KiB at a time, and each frame
@@ -39,13 +45,15 @@ const TURN_ACCEPTS: usize = 256;
 const IDLE_TURNS: usize = 4_000;
 
 /// What came of a simulation that found nothing.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// Simulated time, in microseconds.
     pub(crate) time: u64,
     /// Packets passed on.
     pub(crate) passed: u64,
     pub(crate) turns: u64,
+    /// All that moss asked of the network, as one number.
+    pub(crate) trail: u64,
 }
 
 impl Outcome {
@@ -54,6 +62,7 @@ impl Outcome {
         self.time += other.time;
         self.passed += other.passed;
         self.turns += other.turns;
+        self.trail ^= other.trail;
     }
 }
 
@@ -74,6 +83,9 @@ struct Universe {
     owners: Vec<usize>,
     mail: Vec<Mail>,
     readers: Vec<Reader>,
+    /// The TLS of links that have it.
+    sealed: BTreeMap<usize, Sealed>,
+    clients: Clients,
     judge: Judge,
     stage: Stage,
     stage_began: u64,
@@ -89,6 +101,8 @@ struct Universe {
     idle_while_asleep: usize,
     /// Signals that moss was told of.
     signalled: usize,
+    /// How often it was told to read its files again, less how often it has said so.
+    unread: usize,
     traced: bool,
 }
 
@@ -97,7 +111,9 @@ pub(crate) fn run(plan: &Plan, traced: bool) -> Outcome {
     listen_to_the_log();
     LINES.with_borrow_mut(Vec::clear);
     let universe = Rc::new(RefCell::new(Universe::new(plan.clone(), traced)));
-    let mut server = Server::new(plan.settings.config(), Kernel(Rc::clone(&universe)));
+    let certificate = plan.has_tls().then(sealed::certificate);
+    let kernel = Kernel(Rc::clone(&universe));
+    let mut server = Server::new(plan.settings.config(), certificate, kernel);
     while server.turn().expect("the poll never fails") {
         universe.borrow_mut().after_turn(server.held());
     }
@@ -105,7 +121,12 @@ pub(crate) fn run(plan: &Plan, traced: bool) -> Outcome {
     drop(server);
     let universe = universe.borrow();
     universe.after_all();
-    Outcome { time: universe.network.now, passed: universe.judge.passed, turns: universe.turns }
+    Outcome {
+        time: universe.network.now,
+        passed: universe.judge.passed,
+        turns: universe.turns,
+        trail: universe.network.trail,
+    }
 }
 
 impl Universe {
@@ -129,12 +150,14 @@ impl Universe {
         }
         network.at(plan.calm, Event::Stage);
         Self {
-            judge: Judge::new(plan.settings, plan.odds),
+            judge: Judge::new(plan.settings, plan.odds, plan.has_tls()),
             network,
             people,
             owners: Vec::new(),
             mail: Vec::new(),
             readers: Vec::new(),
+            sealed: BTreeMap::new(),
+            clients: Clients::new(),
             stage: Stage::Mischief,
             stage_began: 0,
             base: Instant::now(),
@@ -145,6 +168,7 @@ impl Universe {
             idle_turns: 0,
             idle_while_asleep: 0,
             signalled: 0,
+            unread: 0,
             traced,
             plan,
         }
@@ -192,6 +216,8 @@ impl Universe {
             network: &mut self.network,
             judge: &mut self.judge,
             mail: &mut self.mail,
+            sealed: &mut self.sealed,
+            clients: &self.clients,
             calm: self.stage != Stage::Mischief,
         };
         act(&mut self.people[number], &mut world);
@@ -228,6 +254,7 @@ impl Universe {
                 // The second in which it began counts for no deadline.
                 self.judge.lateness += SECOND;
             }
+            Fault::Reload => self.network.reload(),
         }
     }
 
@@ -259,7 +286,7 @@ impl Universe {
             Stage::Stop => {
                 self.judge.rests();
                 self.judge.stopping = true;
-                self.network.signal();
+                self.network.stop();
                 if self.plan.twice {
                     self.network.at(now + MILLISECOND, Event::Stage);
                 }
@@ -271,19 +298,22 @@ impl Universe {
     /// Somebody asks for /health when all has settled.
     fn visit(&mut self, at: u64) {
         let number = self.people.len();
-        let part = Part { kind: Kind::Inspector, at, much: 0, seed: self.random.next() };
+        let (kind, door) = (Kind::Inspector, Door::Plain);
+        let part = Part { kind, door, at, much: 0, seed: self.random.next() };
         self.people.push(Peer::new(number, part, self.plan.settings));
         self.network.at(at, Event::Wake(number));
     }
 
     fn after_turn(&mut self, held: usize) {
         self.take_lines();
+        assert_eq!(self.unread, 0, "a signal asked for files to be read again");
         self.turns += 1;
         let turn = std::mem::take(&mut self.network.turn);
-        let Turn { accepted, receives, bytes, .. } = turn;
+        let Turn { accepted, receives, bytes, handshakes, .. } = turn;
         assert!(accepted <= TURN_ACCEPTS, "{accepted} accepted in a turn");
         assert!(receives <= TURN_FRAMES, "{receives} receives in a turn");
         assert!(bytes <= TURN_BYTES, "{bytes} bytes received in a turn");
+        assert!(handshakes <= TURN_HANDSHAKES, "{handshakes} handshakes begun in a turn");
         let most = self.plan.settings.max_memory;
         assert!(held <= most, "{held} bytes are held, and {most} may be");
         self.idle_turns = if turn.is_idle() { self.idle_turns + 1 } else { 0 };
@@ -301,6 +331,8 @@ impl Universe {
         self.judge.ends_turn(&self.network.links, now);
         if now >= self.looks_at {
             self.looks_at = now + SECOND / 4;
+            let least = self.judge.least_held(&self.network.links);
+            assert!(held >= least, "{held} bytes are held, they say, and {least} must be");
             self.judge.looks(&self.network.links, now);
         }
         if self.signalled > 0 {
@@ -328,6 +360,9 @@ impl Universe {
 
     fn take_lines(&mut self) {
         for line in LINES.take() {
+            if line == "the certificate was read again" || line.starts_with("a signal asks for") {
+                self.unread = self.unread.checked_sub(1).expect("a signal that asks for it");
+            }
             self.trace(|| format!("log: {line}"));
             self.judge.logs(&line, &self.network.links, self.network.now);
         }
@@ -375,17 +410,38 @@ impl Universe {
     fn send(&mut self, link: usize, bytes: &[u8]) -> io::Result<usize> {
         self.take_lines();
         let sent = self.network.send(link, bytes.len());
-        self.judge.sent(link, sent.as_ref().is_ok_and(|&count| count == bytes.len()));
+        self.judge.sent(link, bytes.len() - sent.as_ref().copied().unwrap_or(0));
         let count = sent?;
         let end = self.network.links[link].sent;
+        let Some(sealed) = self.sealed.get_mut(&link) else {
+            self.tell(link, &bytes[..count], end);
+            return Ok(count);
+        };
+        let opened = sealed.opens(&bytes[..count], end);
+        for plain in opened {
+            self.judge.opens_record(link);
+            self.tell(link, &plain, end);
+        }
+        Ok(count)
+    }
+
+    /// Lets the judge hear what moss has sent by now, and the peer when it has read so much.
+    fn tell(&mut self, link: usize, plain: &[u8], end: u64) {
         let mut said = Vec::new();
-        self.readers[link].read(&bytes[..count], |message| said.push(message));
+        self.readers[link].read(plain, |message| said.push(message));
         for message in said {
             self.trace(|| format!("{link} is told {message:.200?}"));
             self.judge.said(link, &message, &self.network.links, self.network.now);
             self.mail[link].push_back((end, message));
         }
-        Ok(count)
+    }
+
+    fn shut_down(&mut self, link: usize) -> io::Result<()> {
+        self.take_lines();
+        if let Some(sealed) = self.sealed.get(&link) {
+            self.judge.shuts_down(link, sealed, &self.network.links[link]);
+        }
+        self.network.shut_down(link)
     }
 }
 
@@ -415,8 +471,8 @@ impl Seam for Kernel {
         ready.into_iter().for_each(note);
     }
 
-    fn accept(&mut self) -> io::Result<(Stream, IpAddr)> {
-        let (link, address) = self.0.borrow_mut().network.accept()?;
+    fn accept(&mut self, door: Door) -> io::Result<(Stream, IpAddr)> {
+        let (link, address) = self.0.borrow_mut().network.accept(door)?;
         Ok((Stream { universe: Rc::clone(&self.0), link }, address))
     }
 
@@ -430,17 +486,18 @@ impl Seam for Kernel {
     }
 
     fn shut_down(stream: &Stream) -> io::Result<()> {
-        stream.universe.borrow_mut().network.shut_down(stream.link)
+        stream.universe.borrow_mut().shut_down(stream.link)
     }
 
     fn stop_listening(&mut self) {
         self.0.borrow_mut().network.stop_listening();
     }
 
-    fn signals(&mut self) -> usize {
+    fn signals(&mut self) -> Signals {
         let mut universe = self.0.borrow_mut();
         let signals = std::mem::take(&mut universe.network.signals);
-        universe.signalled += signals;
+        universe.signalled += signals.stop;
+        universe.unread += usize::from(signals.reload > 0);
         signals
     }
 

@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 
 use httparse::{EMPTY_HEADER, Response, Status};
 use moss::http::head::{Head, MAX_HEAD_BYTES, read_head};
+use moss::http::redirect;
 use moss::settings::config::AllowedOrigins;
 use tungstenite::handshake::derive_accept_key;
 
@@ -22,20 +23,49 @@ pub(crate) fn check(data: &[u8]) {
     let only = |own| AllowedOrigins::Only { named: vec![ORIGIN.to_owned()], own };
     for origins in [AllowedOrigins::Any, only(false), only(true)] {
         let verdict = read_head(data, &origins);
-        check_prefixes(data, &origins, &verdict);
+        check_prefixes(data, &verdict, |prefix| read_head(prefix, &origins));
         match verdict {
             Head::Incomplete => assert!(data.len() < MAX_HEAD_BYTES),
             Head::Upgrade { len, response } => check_upgrade(&data[..len], &origins, &response),
             Head::Health => assert!(request_line(data).starts_with(b"GET ")),
             Head::Refused { answer, .. } => check_answer(data, &origins, &answer),
+            Head::Tls => assert_eq!(data[0], 0x16),
+            Head::Redirect(_) => panic!("not here"),
         }
+    }
+    check_redirect(data);
+}
+
+/// The same head on the TLS port.
+fn check_redirect(data: &[u8]) {
+    let verdict = redirect::read_head(data);
+    check_prefixes(data, &verdict, redirect::read_head);
+    match verdict {
+        Head::Incomplete => assert!(data.len() < MAX_HEAD_BYTES),
+        Head::Refused { answer, .. } => check_answer(data, &AllowedOrigins::Any, &answer),
+        Head::Redirect(answer) => {
+            let mut headers = [EMPTY_HEADER; 8];
+            let (code, headers) = parse(&answer, &mut headers, head_len(&answer));
+            assert_eq!(code, 307);
+            let location = headers.iter().find(|header| header.0 == "Location");
+            let location = location.expect("a location").1;
+            let target = request_line(data).split(|&byte| byte == b' ').nth(1).expect("a target");
+            assert!(location.starts_with("https://"), "{location}");
+            assert!(location.as_bytes().ends_with(target), "{location}");
+            assert!(request_line(data).starts_with(b"GET "));
+        }
+        other => panic!("not on the TLS port: {other:?}"),
     }
 }
 
+fn head_len(answer: &[u8]) -> usize {
+    4 + answer.windows(4).position(|window| window == b"\r\n\r\n").expect("an end of the head")
+}
+
 /// Once a prefix has a verdict, more bytes don't change it.
-fn check_prefixes(data: &[u8], origins: &AllowedOrigins, verdict: &Head) {
+fn check_prefixes(data: &[u8], verdict: &Head, read: impl Fn(&[u8]) -> Head) {
     for len in (0..data.len()).step_by(1 + data.len() / EVERY_PREFIX) {
-        let early = read_head(&data[..len], origins);
+        let early = read(&data[..len]);
         if early != Head::Incomplete {
             assert!(early == *verdict, "another verdict after {len} bytes");
         }

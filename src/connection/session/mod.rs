@@ -48,6 +48,8 @@ pub struct Session {
     heard: Instant,
     pinged: bool,
     peer_ended: bool,
+    /// It came to the TLS port without TLS, and its request is only told so.
+    lacks_tls: bool,
     /// What it has received and not handled; nothing at rest.
     partial: Option<Box<Partial>>,
     backlog: Backlog,
@@ -99,9 +101,15 @@ impl Session {
             heard: now,
             pinged: false,
             peer_ended: false,
+            lacks_tls: false,
             partial: None,
             backlog: Backlog::default(),
         }
+    }
+
+    /// It came to the TLS port without TLS: its request is answered by the way to `https://`.
+    pub fn came_without_tls(&mut self) {
+        self.lacks_tls = true;
     }
 
     /// Where the session is in its life.
@@ -114,7 +122,14 @@ impl Session {
         self.phase == Phase::Head
             || matches!(
                 self.ending,
-                Some(Ending::Refused(_) | Ending::Answered | Ending::Displaced)
+                Some(
+                    Ending::Refused(_)
+                        | Ending::Answered
+                        | Ending::Redirected
+                        | Ending::Displaced
+                        | Ending::Tls
+                        | Ending::TlsOnPlain
+                )
             )
     }
 
@@ -135,6 +150,7 @@ impl Session {
     }
 
     /// `count` of the unsent bytes were sent; a buffer that is empty now is given back.
+    #[inline]
     pub fn advance(&mut self, count: usize, spares: &mut Spares) {
         self.backlog.advance(count, spares);
     }
@@ -203,6 +219,7 @@ impl Session {
     }
 
     /// Takes bytes that were received just now; with none, goes on with earlier ones.
+    #[inline]
     pub fn take_in<'b>(&mut self, received: &'b mut [u8], now: Instant) -> Input<'b> {
         if !received.is_empty() {
             self.heard(now);
@@ -215,11 +232,18 @@ impl Session {
                 Input::new(received, &mut partial.bytes)
             }
             None => {
-                if self.phase == Phase::Open {
-                    self.since = now;
+                if !received.is_empty() {
+                    self.begins(now);
                 }
                 Input::new(received, &mut Vec::new())
             }
+        }
+    }
+
+    /// The first bytes of a message have come, unless they go on with one.
+    pub fn begins(&mut self, now: Instant) {
+        if self.phase == Phase::Open && self.partial.is_none() {
+            self.since = now;
         }
     }
 
@@ -332,10 +356,20 @@ impl Session {
         self.peer_ended(now);
     }
 
+    /// Whether the peer has sent its last byte.
+    pub fn has_peer_ended(&self) -> bool {
+        self.peer_ended
+    }
+
     /// Whether nothing is left to do or to wait for.
     pub fn is_over(&self, now: Instant) -> bool {
-        self.phase == Phase::Ending
-            && (now >= self.since + ENDING_TIMEOUT || (self.peer_ended && self.unsent().is_empty()))
+        self.is_overdue(now)
+            || (self.phase == Phase::Ending && self.peer_ended && self.unsent().is_empty())
+    }
+
+    /// Whether the peer had all its time to end.
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        self.phase == Phase::Ending && now >= self.since + ENDING_TIMEOUT
     }
 
     /// Looks at the clock; at least once a second. Queues a ping, or ends the session,

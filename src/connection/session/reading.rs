@@ -10,7 +10,9 @@ use crate::connection::ending::Ending;
 use crate::connection::frames::{Fragments, Header, Progress, is_control, unmask};
 use crate::connection::input::Input;
 use crate::http::head::{self, Head};
+use crate::http::redirect;
 use crate::settings::config::Config;
+use crate::tls;
 
 /// The longest payload of a control frame (RFC 6455, section 5.5).
 const MOST_CONTROL_BYTES: usize = 125;
@@ -23,8 +25,21 @@ impl Session {
         config: &Config,
         now: Instant,
     ) -> Option<Event<'i>> {
-        match head::read_head(input.rest(), &config.allowed_origins) {
+        let head = if tls::AVAILABLE && self.lacks_tls {
+            redirect::read_head(input.rest())
+        } else {
+            head::read_head(input.rest(), &config.allowed_origins)
+        };
+        match head {
             Head::Incomplete => None,
+            Head::Redirect(answer) => {
+                self.answer(&answer, Ending::Redirected, now);
+                Some(Event::Handled)
+            }
+            Head::Tls => {
+                self.drop_now(Ending::TlsOnPlain, now);
+                Some(Event::Handled)
+            }
             Head::Upgrade { len, response } => {
                 input.take(len);
                 Some(Event::Upgrade(response))

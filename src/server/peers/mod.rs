@@ -26,9 +26,13 @@ use crate::server::socket::Socket;
 use crate::server::table::Table;
 use crate::server::world::{Readiness, World};
 use crate::settings::config::Limits;
+use crate::tls::Tls;
 
 /// How long a connection may be on its way in or out when others want its place.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// How often the log says what TLS on the plain port means.
+const HINT: Duration = Duration::from_secs(60);
 
 /// All connections.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub(crate) struct Peers<W: World> {
     sums: Sums,
     /// Empty buffers for the next receivers.
     spares: Spares,
+    /// When the log may say again what TLS on the plain port means.
+    hints_at_tls: Option<Instant>,
 }
 
 /// Ids of peers that something is to be done with. One that is gone is passed over.
@@ -69,9 +75,15 @@ struct Sums {
 }
 
 impl<W: World> Peers<W> {
-    /// None yet, and ids from this `serial` on; one call receives at most `largest_receive`
-    /// bytes.
-    pub(crate) fn new(limits: &Limits, serial: u64, largest_receive: usize, now: Instant) -> Self {
+    /// None yet, who may come through TLS or not, and ids from this `serial` on; one call
+    /// receives at most `largest_receive` bytes.
+    pub(crate) fn new(
+        limits: &Limits,
+        tls: bool,
+        serial: u64,
+        largest_receive: usize,
+        now: Instant,
+    ) -> Self {
         Self {
             table: Table::new(serial),
             addresses: Addresses::new(limits.max_connections_per_address),
@@ -80,8 +92,9 @@ impl<W: World> Peers<W> {
             lists: Lists::default(),
             sums: Sums::default(),
             spares: Spares::new(limits.max_memory_bytes),
+            hints_at_tls: None,
             max_backlog: limits.max_backlog_bytes,
-            bounds: Bounds::new(limits),
+            bounds: Bounds::new(limits, tls),
             memory: Memory::default(),
         }
     }
@@ -157,6 +170,9 @@ impl<W: World> Peers<W> {
         let peer = self.table.get_mut(id)?;
         let before = peer.snapshot();
         let result = act(peer, &mut self.spares);
+        if peer.has_tls() {
+            peer.settle(self.now);
+        }
         if peer.session.backlog_len() > self.max_backlog {
             bound_backlog(peer, &mut self.spares, self.max_backlog, self.now);
         }
@@ -184,6 +200,14 @@ impl<W: World> Peers<W> {
         let Some(peer) = self.table.get_mut(id) else { return };
         if before.phase != Phase::Ending && after.phase == Phase::Ending {
             tell_of_ending(id, peer);
+            if peer.session.ending() == Some(Ending::TlsOnPlain)
+                && self.hints_at_tls.is_none_or(|at| self.now >= at)
+            {
+                self.hints_at_tls = Some(self.now + HINT);
+                log::info!(
+                    "a peer spoke TLS to the plain port, which is for http:// and ws:// only"
+                );
+            }
         }
         if before.phase == Phase::Open && after.phase == Phase::Ending {
             self.sums.open -= 1;
@@ -193,7 +217,7 @@ impl<W: World> Peers<W> {
                 self.schedule.ready(id, &mut peer.standing, false);
             }
         }
-        if peer.session.is_over(self.now) {
+        if peer.is_over(self.now) {
             // Dropping the stream closes it and takes it out of the poll.
             self.addresses.leave(peer.address);
             self.table.remove(id);
@@ -204,7 +228,13 @@ impl<W: World> Peers<W> {
 
     /// Adds a connection that was just accepted, or refuses it where its address has too
     /// many. One that can't be registered is closed by dropping it.
-    pub(crate) fn accept(&mut self, mut stream: W::Stream, address: IpAddr, world: &mut W) {
+    pub(crate) fn accept(
+        &mut self,
+        mut stream: W::Stream,
+        address: IpAddr,
+        tls: Option<Tls>,
+        world: &mut W,
+    ) {
         let entered = self.addresses.enter(address);
         if entered == Entered::FarOver {
             log::debug!("visitor at {address}: per-address, dropped");
@@ -214,7 +244,7 @@ impl<W: World> Peers<W> {
         let standing = Standing::new(&self.schedule);
         let added = self.table.insert_with(|id| {
             world.register(&mut stream, id as usize)?;
-            io::Result::Ok(Peer::new(Socket::new(stream), session, address, standing))
+            io::Result::Ok(Peer::new(Socket::new(stream), tls, session, address, standing))
         });
         match added {
             Ok(id) => {
@@ -260,7 +290,11 @@ impl<W: World> Peers<W> {
         if now.saturating_duration_since(since) <= GRACE {
             return false;
         }
-        self.with(id, |peer, _| peer.session.drop_now(Ending::Displaced, now));
+        self.with(id, |peer, _| {
+            peer.session.drop_now(Ending::Displaced, now);
+            // TLS has nothing to say either: the place is free at once.
+            peer.give_up(now);
+        });
         true
     }
 
@@ -277,13 +311,7 @@ impl<W: World> Peers<W> {
         self.check();
         for id in self.ids() {
             let now = self.now;
-            self.with(id, |peer, _| {
-                if peer.standing.place != Place::Idle {
-                    // It has said something, which only was not listened to yet.
-                    peer.session.heard(now);
-                }
-                peer.session.tick(keepalive, now);
-            });
+            self.with(id, |peer, _| peer.tick(keepalive, now));
         }
     }
 
@@ -318,6 +346,9 @@ fn tell_of_ending<W: World>(id: u64, peer: &Peer<W>) {
     let Some(ending) = peer.session.ending() else { return };
     let word = ending.word();
     match ending.code() {
+        _ if ending == Ending::Tls => {
+            log::log!(ending.level(), "{id}, {peer}: {word} ({})", peer.tls_failure());
+        }
         0 => log::log!(ending.level(), "{id}, {peer}: {word}"),
         code => log::log!(ending.level(), "{id}, {peer}: {word} ({code})"),
     }

@@ -2,6 +2,7 @@
 
 use super::Peers;
 use crate::connection::session::Input;
+use crate::server::peer::Buffers;
 use crate::server::schedule::{Budget, Place, Share};
 use crate::server::world::World;
 
@@ -34,11 +35,17 @@ impl<W: World> Peers<W> {
             .then(|| self.schedule.begin(id, &mut peer.standing, share))?
     }
 
-    /// Receives from a peer that is being served, or goes on with what an earlier share
-    /// left: a walk over the bytes. Nothing if there is nothing to do.
-    pub(crate) fn receive<'b>(&mut self, id: u64, buffer: &'b mut [u8]) -> Option<Input<'b>> {
+    /// Receives at most so many bytes from a peer that is being served, or goes on with what
+    /// an earlier share left: a walk over what they say, and what it cost, in frames. Nothing
+    /// if there is nothing to do.
+    pub(crate) fn receive<'b>(
+        &mut self,
+        id: u64,
+        buffers: &'b mut Buffers,
+        most: usize,
+    ) -> Option<(Input<'b>, i64)> {
         let now = self.now;
-        self.with(id, |peer, _| peer.receive(buffer, now))?
+        self.with(id, |peer, _| peer.receive(buffers, most, now))?
     }
 
     /// Ends the handling of received bytes, with so much `left` of the peer's share. True

@@ -4,6 +4,7 @@ use super::house::neighbours;
 use super::{Connection, Facts, Judge};
 use crate::network::{Link, MILLISECOND, SECOND};
 use crate::plan::{Kind, LOGIN_SECRET, SECRET, Settings};
+use crate::sealed::Sealed;
 
 impl Judge {
     /// moss writes a line to its log.
@@ -12,8 +13,10 @@ impl Judge {
         assert!(!secrets.iter().any(|secret| line.contains(secret)), "in the log: {line}");
         let Some((id, rest)) = line.split_once(", ") else { return };
         let Some(&link) = self.by_id.get(id) else { return };
-        let Some((_, why)) = rest.rsplit_once(": ") else { return };
+        let Some((_, why)) = rest.split_once(": ") else { return };
         let (word, code) = match why.split_once(" (") {
+            // The reason is rustls's.
+            Some((word @ "tls", _)) => (word, 0),
             Some((word, code)) => (word, code.trim_end_matches(')').parse().expect("a code")),
             None => (why, 0),
         };
@@ -31,12 +34,16 @@ impl Judge {
             "answered" => true,
             "stopping" => self.stopping,
             // Its host is away, or its last words got lost.
-            "silent" | "timeout" | "slow-reader" | "slow-master" | "memory" | "displaced"
+            "silent" | "timeout" | "tls" | "slow-reader" | "slow-master" | "memory"
+            | "displaced"
                 if connection.torn =>
             {
                 true
             }
             "memory" if half => true,
+            // Each client that waits may hold a record of which the rest is not received, and
+            // guests pay before clients.
+            "memory" if self.is_scarce && !was_client && connection.reign.is_none() => true,
             // It is a guest now, and has much from the time when it was none.
             "memory" if connection.blocked && was_replaced => true,
             // Its kernel takes a part for no reason: so it does not read.
@@ -51,7 +58,15 @@ impl Judge {
         let waited = now - links[link].heard;
         match word {
             "silent" => assert!(waited >= 2 * self.settings.keepalive, "{line}: after {waited}"),
-            "timeout" => assert!(now - links[link].accepted >= 10 * SECOND, "{line}"),
+            "timeout" => {
+                assert!(now - links[link].accepted >= 10 * SECOND, "{line}");
+                assert!(links[link].can_be_told(), "{line}: in the middle of its handshake");
+            }
+            "tls" => {
+                let is_late = now - links[link].accepted >= 10 * SECOND;
+                let is_late = is_late && !links[link].can_be_told();
+                assert!(connection.breaks_tls.is_some() || is_late, "{line}: for nothing");
+            }
             "slow-master" => {
                 let behind = self.turn_began - connection.blocked_since;
                 assert!(connection.blocked, "{line}: and it is not behind");
@@ -67,6 +82,8 @@ impl Judge {
             _ => {}
         }
         connection.ending = Some((word.to_owned(), code, now));
+        connection.untold = !links[link].can_be_told();
+        connection.sealed = connection.blocked.then_some(connection.records + 1);
         if connection.facts.kind == Kind::Share || connection.reign.is_some() {
             // What was measured until now does not count.
             self.shares.begin_anew();
@@ -137,21 +154,68 @@ impl Judge {
             self.reigns[reign].ended = Some(now);
         }
         let whole = connection.facts.reads && !connection.torn && !network.broken;
+        let at_once = ["tls", "tls-on-plain"].contains(&word.as_str())
+            || (connection.untold && word != "per-address");
+        if connection.breaks_tls.is_some() {
+            // Nothing more can be said to it, whatever it was ended for before.
+            return;
+        }
+        if at_once {
+            let waited = now - since;
+            let is_kept = connection.blocked || waited <= SECOND + self.lateness;
+            assert!(is_kept, "{kind:?} {link}, {word}, was kept for {waited}");
+            // To close with unread input is a reset, which would overtake the alert.
+            let overtakes = connection.breaks_tls == Some(true)
+                && network.has_input()
+                && self.odds.partial == 0
+                && waited < 5 * SECOND;
+            assert!(!overtakes, "{kind:?} {link}, {word}, is not read, and loses its alert");
+            return;
+        }
         // Where memory is full, a last word that the kernel does not take at once is given up.
         let ample = self.settings.max_memory >= 64 << 20;
         let given_up = ["memory", "displaced"].contains(&word.as_str());
-        if *code > 0 && whole && !self.stopping && !given_up && !connection.blocked {
+        let tells = network.can_be_told();
+        if *code > 0 && whole && tells && !self.stopping && !given_up && !connection.blocked {
             let said = connection.close.or(connection.status);
             assert_eq!(said, Some(*code), "the last word to {kind:?} {link}, who was {word}");
         }
         let waited = now - since;
         assert!(waited <= 6 * SECOND + self.lateness, "{link}, {word}, stayed for {waited}");
-        if !network.is_over() && !self.stopping && !given_up && (ample || !connection.blocked) {
+        let keeps = ample || !(connection.blocked || connection.untold);
+        if !network.is_over() && !self.stopping && !given_up && keeps {
             // In a full house others want its place.
             let least = if self.settings.max_connections < 100 { 1 } else { 5 } * SECOND;
             // It counts from when its turn began.
             let waited = waited + 10 * MILLISECOND;
             assert!(waited >= least, "{kind:?} {link}, {word}, had {waited} to hang up");
+        }
+    }
+
+    /// moss ends its side of a connection with TLS.
+    pub(crate) fn shuts_down(&self, link: usize, sealed: &Sealed, network: &Link) {
+        let connection = &self.connections[link];
+        let kind = connection.facts.kind;
+        let Some((word, ..)) = &connection.ending else {
+            panic!("{kind:?} {link} is shut down without a line in the log");
+        };
+        if network.is_broken() || ["memory", "displaced"].contains(&word.as_str()) {
+            return;
+        }
+        // Where memory is full, last words are given up.
+        let ample = self.settings.max_memory >= 64 << 20;
+        if !ample && connection.blocked {
+            return;
+        }
+        assert!(sealed.is_whole(), "{kind:?} {link}, {word}, gets half a record at last");
+        match connection.breaks_tls {
+            Some(alert) if word == "tls" => {
+                assert!(sealed.alerted || !alert, "{kind:?} {link} is not told what is wrong");
+            }
+            _ => {
+                let says_so = sealed.closed || connection.untold || !network.can_be_told();
+                assert!(says_so, "{kind:?} {link}, {word}: the end comes without a word of TLS");
+            }
         }
     }
 
@@ -196,9 +260,10 @@ impl Judge {
                     "{kind:?} {link} was silent for {silent}"
                 ),
             }
-            if kind == Kind::Stalled && connection.ending.is_none() {
+            // What can't be sent any more is given up, and what had come is still read.
+            if kind == Kind::Stalled && connection.ending.is_none() && !network.broken {
                 // It sends little but pings of 131 bytes; each is answered by 127.
-                let owed = (network.received / 131 * 127).saturating_sub(network.sent);
+                let owed = (network.plain / 131 * 127).saturating_sub(network.sent);
                 let most = self.settings.max_backlog as u64 + (64 << 10);
                 assert!(owed <= most, "{kind:?} {link} is owed {owed} bytes");
             }
@@ -215,7 +280,8 @@ impl Judge {
     fn bounds_halves(&self, links: &[Link], clients_are_heard: bool) {
         let (mut guests, mut all) = (0, 0);
         for (link, connection) in self.lives(links) {
-            if connection.facts.kind == Kind::Hoarder && connection.open {
+            let kind = connection.facts.kind;
+            if kind == Kind::HelloHoarder || (kind == Kind::Hoarder && connection.open) {
                 let half = links[link].half();
                 all += half;
                 guests += if connection.logged_in { 0 } else { half };

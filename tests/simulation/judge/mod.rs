@@ -69,12 +69,21 @@ struct Connection {
     blocked: bool,
     blocked_in: u64,
     blocked_since: u64,
+    unsent: usize,
+    unblocked_in: u64,
     status: Option<u16>,
     close: Option<u16>,
     /// The line of the log: word, code, time.
     ending: Option<(String, u16, u64)>,
     /// What it was sent after that, but for a Close.
     after_ending: usize,
+    /// There was no handshake by then, so it could be told nothing.
+    untold: bool,
+    /// It has broken TLS, and whether an alert is due to it.
+    breaks_tls: Option<bool>,
+    /// Records that it was sent, and the one that was sealed when its end came.
+    records: u64,
+    sealed: Option<u64>,
     /// The peer has begun to leave, by whatever way.
     left: bool,
     /// Something of it may be lost: it was reset, or its host is away.
@@ -113,6 +122,8 @@ struct Reign {
 /// Knows what must hold.
 pub(crate) struct Judge {
     settings: Settings,
+    /// There is TLS, and memory for a few records only.
+    is_scarce: bool,
     /// What its kernel does for no reason; until when it tells moss of what is not there.
     odds: Odds,
     spurious_until: u64,
@@ -140,9 +151,10 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    pub(crate) fn new(settings: Settings, odds: Odds) -> Self {
+    pub(crate) fn new(settings: Settings, odds: Odds, has_tls: bool) -> Self {
         Self {
             settings,
+            is_scarce: has_tls && settings.max_memory < 1 << 20,
             odds,
             spurious_until: if odds.spurious > 0 { u64::MAX } else { 0 },
             connections: Vec::new(),
@@ -177,10 +189,16 @@ impl Judge {
             blocked: false,
             blocked_in: 0,
             blocked_since: 0,
+            unsent: 0,
+            unblocked_in: 0,
             status: None,
             close: None,
             ending: None,
             after_ending: 0,
+            untold: false,
+            breaks_tls: None,
+            records: 0,
+            sealed: None,
             left: false,
             torn: false,
             logged_in: false,
@@ -205,6 +223,11 @@ impl Judge {
     pub(crate) fn tears(&mut self, link: usize) {
         self.connections[link].left = true;
         self.connections[link].torn = true;
+    }
+
+    /// The peer breaks TLS, and is due an alert or not.
+    pub(crate) fn breaks_tls(&mut self, link: usize, alert: bool) {
+        self.connections[link].breaks_tls = Some(alert);
     }
 
     pub(crate) fn logs_in(&mut self, link: usize) {
@@ -274,15 +297,23 @@ impl Judge {
         self.frames = 0;
     }
 
-    /// A kernel took all that moss had for a peer, or not.
-    pub(crate) fn sent(&mut self, link: usize, all: bool) {
+    /// A kernel took all that moss had for a peer, or so much is left.
+    pub(crate) fn sent(&mut self, link: usize, left: usize) {
         let connection = &mut self.connections[link];
         if connection.blocked {
             connection.blocked_in = self.turn;
-        } else {
+            connection.unblocked_in = self.turn;
+        } else if connection.unblocked_in != self.turn {
+            // Of TLS, one record may be taken and the next one not.
             connection.blocked_since = self.turn_began;
         }
-        connection.blocked = !all;
+        connection.blocked = left > 0;
+        connection.unsent = left;
+    }
+
+    /// moss sends a record to its end; what it says follows.
+    pub(crate) fn opens_record(&mut self, link: usize) {
+        self.connections[link].records += 1;
     }
 
     /// moss sends something whole.
@@ -321,16 +352,29 @@ impl Judge {
         }
     }
 
-    /// Who is cut off gets the frame that had begun, and a Close.
+    /// Who is cut off gets the frame that had begun, and a Close. What was sealed can't be
+    /// taken back, and is sent before that.
     fn gives_up_the_rest(&mut self, link: usize, said: &Said) {
         let connection = &mut self.connections[link];
         let Some((word, ..)) = &connection.ending else { return };
         if ["slow-reader", "slow-master", "memory"].contains(&word.as_str())
             && !matches!(said, Said::Close { .. })
+            && connection.sealed != Some(connection.records)
         {
             connection.after_ending += 1;
             assert!(connection.after_ending <= 1, "{link} was cut off, and gets more: {word}");
         }
+    }
+
+    /// What moss holds at least: what it did not get rid of, and records that are not whole.
+    pub(crate) fn least_held(&self, links: &[Link]) -> usize {
+        let holds = |&(link, connection): &(usize, &Connection)| {
+            !links[link].is_over() && connection.breaks_tls.is_none()
+        };
+        let lives = self.lives(links).filter(holds);
+        // A short record of TLS's own may be opened before the one that came with it.
+        let half = |link: &Link| link.unopened().saturating_sub(64);
+        lives.map(|(link, connection)| connection.unsent + half(&links[link])).sum()
     }
 
     /// Those that moss has and has not begun to end.

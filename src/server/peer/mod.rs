@@ -1,0 +1,240 @@
+//! One connection: its socket, its session, perhaps TLS between the two, and where it
+//! stands in the lists of [`Peers`](crate::server::peers::Peers). How bytes go between socket
+//! and session is in `transport`.
+
+mod transport;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+pub(crate) use transport::Buffers;
+
+use crate::connection::ending::Ending;
+use crate::connection::session::{HEAD_TIMEOUT, Phase, Session};
+use crate::http::answer::Refusal;
+use crate::protocol::relay::Role;
+use crate::server::schedule::{Place, Standing};
+use crate::server::socket::Socket;
+use crate::server::world::World;
+use crate::tls::Tls;
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Peer<W: World> {
+    pub(crate) socket: Socket<W>,
+    tls: Option<Box<Tls>>,
+    pub(crate) session: Session,
+    /// Whose connection it is.
+    pub(crate) address: IpAddr,
+    /// What it is to the protocol.
+    pub(crate) role: Role,
+    /// Where it stands in the schedule.
+    pub(crate) standing: Standing,
+    /// Its budget was spent, or it had to wait, before its received frames were handled.
+    pub(crate) interrupted: bool,
+    /// On the list of those to be flushed.
+    pub(crate) to_flush: bool,
+    /// Has been master: what moss itself had to tell it may stand above the limit, and is
+    /// still owed to it when another takes over.
+    pub(crate) was_master: bool,
+}
+
+/// What counts of a peer in the sums over all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    pub(crate) phase: Phase,
+    pub(crate) role: Role,
+    /// Heap bytes.
+    pub(crate) held: usize,
+    /// Bytes of a message that is not whole.
+    pub(crate) half: usize,
+}
+
+impl<W: World> Peer<W> {
+    /// A connection that was just accepted.
+    pub(crate) fn new(
+        socket: Socket<W>,
+        tls: Option<Tls>,
+        session: Session,
+        address: IpAddr,
+        standing: Standing,
+    ) -> Self {
+        Self {
+            socket,
+            tls: tls.map(Box::new),
+            session,
+            address,
+            role: Role::Guest,
+            standing,
+            interrupted: false,
+            to_flush: false,
+            was_master: false,
+        }
+    }
+
+    /// What counts of it now.
+    #[inline]
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let backlog = self.session.backlog_held();
+        let (partial, half) = if self.session.has_partial() { self.partial_held() } else { (0, 0) };
+        let mut snapshot = Snapshot {
+            phase: self.session.phase(),
+            role: self.role,
+            held: backlog + partial,
+            half,
+        };
+        if let Some(tls) = &self.tls {
+            snapshot.held += tls.held();
+            // A client owes nothing of a record whose rest moss itself has not received: it may
+            // have to wait for the master.
+            let counts = match self.role {
+                Role::Guest => true,
+                Role::Client => !self.interrupted && !self.socket.is_readable(),
+                Role::Master => false,
+            };
+            if counts && snapshot.phase != Phase::Ending {
+                snapshot.half += tls.half();
+            }
+        }
+        snapshot
+    }
+
+    /// Heap bytes of what is not sent yet.
+    pub(crate) fn unsent_held(&self) -> usize {
+        self.session.backlog_held() + self.tls.as_ref().map_or(0, |tls| tls.unsent_held())
+    }
+
+    /// Heap bytes of its session and of TLS.
+    pub(crate) fn held(&self) -> usize {
+        self.snapshot().held
+    }
+
+    /// Heap bytes of what it sent of a message, or a request head, that is not whole; and how
+    /// much of that counts against the bounds for it. The master's does not. Neither does what
+    /// waits only because a share was spent: the schedule bounds that.
+    #[cold]
+    fn partial_held(&self) -> (usize, usize) {
+        let fragments = self.session.fragments_held();
+        let half = match (self.role, self.interrupted) {
+            (Role::Master, _) => 0,
+            (_, true) => fragments,
+            (_, false) => fragments + self.session.unparsed(),
+        };
+        (self.session.partial_held(), half)
+    }
+
+    /// It is this to the protocol from now on.
+    pub(crate) fn take_role(&mut self, role: Role) {
+        self.role = role;
+        self.was_master |= role == Role::Master;
+    }
+
+    /// Whether it is no WebSocket yet, or was told its last words and only has to hang up.
+    pub(crate) fn is_on_its_way(&self) -> bool {
+        match self.session.phase() {
+            Phase::Head => true,
+            Phase::Open => false,
+            Phase::Ending => self.session.is_http() || self.session.unsent().is_empty(),
+        }
+    }
+
+    /// Whether serving it would find something.
+    #[inline]
+    pub(crate) fn has_input(&self) -> bool {
+        self.interrupted || self.socket.is_readable() || self.has_untold_end()
+    }
+
+    /// Whether TLS has ended, and the session was not told.
+    fn has_untold_end(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.has_ended()) && !self.session.has_peer_ended()
+    }
+
+    /// Whether its session can't be sent to yet.
+    fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// Whether flushing it would do something. A session that is ending is flushed even
+    /// of nothing: that shuts its stream down.
+    #[inline]
+    pub(crate) fn has_output(&self) -> bool {
+        let unsent = match &self.tls {
+            None => self.session.backlog_len() > 0,
+            Some(tls) if tls.is_handshaking() && self.session.backlog_len() > 0 => {
+                // The session's last words have to wait for it.
+                return (!tls.unsent().is_empty() && self.socket.is_writable())
+                    || self.socket.is_broken();
+            }
+            Some(tls) => self.session.backlog_len() > 0 || !tls.unsent().is_empty(),
+        };
+        if unsent {
+            self.socket.is_writable() || self.socket.is_broken()
+        } else {
+            self.session.phase() == Phase::Ending && !self.socket.is_shut_down()
+        }
+    }
+
+    /// What an ending means for TLS: no word of it can be said before the handshake is over,
+    /// so nothing is left to wait for. Who is told that others of its address are too many is
+    /// told all the same.
+    pub(crate) fn settle(&mut self, now: Instant) {
+        if self.session.phase() == Phase::Ending
+            && self.is_handshaking()
+            && (self.session.ending() != Some(Ending::Refused(Refusal::PerAddress))
+                || self.session.has_peer_ended())
+        {
+            self.session.broken(now);
+        }
+    }
+
+    /// Whether TLS stands between socket and session.
+    #[inline]
+    pub(crate) fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Why TLS has failed, in the library's words; or that it had not begun to work.
+    pub(crate) fn tls_failure(&self) -> &str {
+        let failure = self.tls.as_ref().and_then(|tls| tls.failure());
+        failure.unwrap_or("handshake not finished")
+    }
+
+    /// Whether nothing is left to do or to wait for. TLS has its own last words; and where it
+    /// has failed what came is read before the connection is closed, else the alert would be
+    /// lost on its way.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        let said_all = |tls: &Tls| {
+            self.socket.is_broken()
+                || (self.socket.is_shut_down() && !(tls.has_failed() && self.socket.is_readable()))
+        };
+        self.session.is_over(now)
+            && (self.session.is_overdue(now) || self.tls.as_ref().is_none_or(|tls| said_all(tls)))
+    }
+
+    /// Looks at its deadlines; see [`Session::tick`].
+    pub(crate) fn tick(&mut self, keepalive: Duration, now: Instant) {
+        if self.standing.place != Place::Idle {
+            // It has said something, which only was not listened to yet.
+            self.session.heard(now);
+        }
+        if self.is_handshaking() && now >= self.session.since() + HEAD_TIMEOUT {
+            self.session.drop_now(Ending::Tls, now);
+        } else {
+            self.session.tick(keepalive, now);
+        }
+    }
+}
+
+/// As the log names it.
+impl<W: World> fmt::Display for Peer<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let role = match (self.session.is_http(), self.role) {
+            (true, Role::Guest) => "visitor",
+            (_, Role::Guest) => "guest",
+            (_, Role::Client) => "client",
+            (_, Role::Master) => "master",
+        };
+        write!(f, "{role} at {}", self.address)
+    }
+}

@@ -1,0 +1,84 @@
+//! How a server comes to be: its world, its doors, its certificate.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::{fmt, io};
+
+use super::Server;
+use crate::server::certificate::Certificate;
+use crate::server::system::System;
+use crate::server::world::Door;
+use crate::settings::config::Config;
+use crate::tls::{File, Problem};
+
+/// Why a server can't start. Displays as one line that names the variable, what is wrong and
+/// what would be right.
+#[derive(Debug)]
+pub enum StartError {
+    /// The certificate or its key can't be used.
+    Certificate(Problem),
+    /// An address can't be listened on.
+    Listen(Door, SocketAddr, io::Error),
+    /// The system gives no poll or no signals.
+    System(io::Error),
+}
+
+impl Server<System> {
+    /// Listens, and catches SIGTERM, SIGINT and SIGHUP from now on.
+    ///
+    /// # Errors
+    /// A certificate or an address can't be used, or the system gives no poll or no signals.
+    pub fn bind(config: Config) -> Result<Self, StartError> {
+        let mut system = System::new().map_err(StartError::System)?;
+        let mut certificate = None;
+        if let Some(tls) = &config.tls {
+            certificate =
+                Some(Certificate::load(tls.files.clone()).map_err(StartError::Certificate)?);
+            listen(&mut system, Door::Tls, tls.listen)?;
+        }
+        listen(&mut system, Door::Plain, config.listen)?;
+        Ok(Self::new(config, certificate, system))
+    }
+
+    /// Where moss listens.
+    ///
+    /// # Errors
+    /// The kernel does not tell, there is no such door, or moss is stopping.
+    pub fn address(&self, door: Door) -> io::Result<SocketAddr> {
+        self.world.address(door)
+    }
+}
+
+fn listen(system: &mut System, door: Door, address: SocketAddr) -> Result<(), StartError> {
+    system.listen(door, address).map_err(|error| StartError::Listen(door, address, error))
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate(Problem { file, why }) => write!(f, "{}: {why}", variable(*file)),
+            Self::Listen(door, address, error) => {
+                let variables = match door {
+                    Door::Plain => "MOSS_HOSTNAME, MOSS_PORT",
+                    Door::Tls => "MOSS_TLS_HOSTNAME, MOSS_TLS_PORT",
+                };
+                write!(
+                    f,
+                    "{variables}: can't listen on {address} ({error}); \
+                     give an address of this machine and a free port"
+                )
+            }
+            Self::System(error) => write!(f, "the system gives no poll or no signals: {error}"),
+        }
+    }
+}
+
+impl Error for StartError {}
+
+/// The variable that names a file.
+pub(super) fn variable(file: File) -> &'static str {
+    match file {
+        File::Certificate => "MOSS_TLS_CERTIFICATE_FILE",
+        File::Key => "MOSS_TLS_KEY_FILE",
+    }
+}

@@ -1,0 +1,488 @@
+//! TLS from the peers' side: what a peer says is sealed before its kernel takes it, and what
+//! moss sends is opened as soon as it is sent.
+//!
+//! So the network carries TLS, and cuts, delays and loses it wherever it likes, while peers
+//! and judge deal with plain text alone. A peer's TLS hears moss at once, but what it answers
+//! waits until the peer has read that.
+//!
+//! The keys are random, and the lengths must not be, or a seed would not give the same run
+//! again: so all signatures have one length (the key is an Ed25519 one), and tickets are
+//! those of this run.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use moss::server::certificate::Certificate;
+use moss::tls::Files;
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    ClientConfig, ClientConnection, Error, ProtocolVersion, RootCertStore, SupportedProtocolVersion,
+};
+
+use crate::judge::Judge;
+use crate::network::Network;
+use crate::random::Random;
+use crate::wire;
+
+/// The most plain text in one record, and what a record is longer than that at most
+/// (RFC 8446, section 5.2).
+const MOST_PLAIN_BYTES: usize = 1 << 14;
+const RECORD_BYTES: usize = 256;
+
+/// A record's header: type, version, length.
+const HEADER_BYTES: usize = 5;
+
+/// As short as some cut their handshake's records.
+const FRAGMENT_BYTES: usize = 64;
+
+/// How a peer breaks TLS, or does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trick {
+    /// Does as it should.
+    None,
+    /// Never says a word.
+    Silence,
+    /// Stops or drips before its first message is whole; a long one, if it can.
+    HalfHello,
+    /// Does not go on after it.
+    HalfHandshake,
+    /// Begins as TLS does, and is none.
+    Rubbish,
+    /// Wants a protocol within TLS that moss does not speak, or a version of TLS.
+    OtherProtocol,
+    OldVersion,
+    /// Trusts nobody, and says so.
+    Distrust,
+    /// Damages what it says last in the handshake, or one of its first records.
+    DamagedHandshake,
+    DamagedRecord,
+    /// After the handshake: a record that is too long, none at all, half of one.
+    TooLong,
+    NoRecord,
+    HalfRecord,
+    /// Says that it says no more, and nothing else.
+    Goodbye,
+}
+
+/// All that break it.
+pub(crate) const TRICKS: [Trick; 13] = [
+    Trick::Silence,
+    Trick::HalfHello,
+    Trick::HalfHandshake,
+    Trick::Rubbish,
+    Trick::OtherProtocol,
+    Trick::OldVersion,
+    Trick::Distrust,
+    Trick::DamagedHandshake,
+    Trick::DamagedRecord,
+    Trick::TooLong,
+    Trick::NoRecord,
+    Trick::HalfRecord,
+    Trick::Goodbye,
+];
+
+/// How a peer does TLS.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manners {
+    pub(crate) trick: Trick,
+    /// It sends so much that it does not do so in short records.
+    pub(crate) much: bool,
+    /// Its first message may be a long one. Where there is little memory that may cost a
+    /// guest its place.
+    pub(crate) long: bool,
+}
+
+/// What the peers of one run have in common.
+pub(crate) struct Clients {
+    /// Of TLS 1.3, in short fragments, with a long first message, and of TLS 1.2.
+    usual: [Arc<ClientConfig>; 4],
+    other_protocol: Arc<ClientConfig>,
+    distrusts: Arc<ClientConfig>,
+}
+
+/// The peer's TLS on one connection.
+pub(crate) struct Sealed {
+    client: ClientConnection,
+    trick: Trick,
+    random: Random,
+    /// The most plain text that it seals in one record.
+    piece: usize,
+    /// Sealed, and not taken by the peer's kernel; and the rest of a record that it keeps
+    /// back for itself, behind which nothing is sealed.
+    pending: Vec<u8>,
+    kept: Vec<u8>,
+    /// Bytes ever sealed, and what they hold in plain.
+    sealed: u64,
+    plain: u64,
+    records: usize,
+    /// What TLS answers when the peer has read so much, and whether it is the last of the
+    /// handshake.
+    answers: VecDeque<(u64, Vec<u8>, bool)>,
+    /// When the peer has read so much it may seal.
+    opens_at: u64,
+    /// It keeps a part of the next record of this many back.
+    keeps_back: Option<usize>,
+    /// It says no more: after all that it has to say, or from now on.
+    leaves: bool,
+    dumb: bool,
+    /// What moss has sent of a record.
+    record: Vec<u8>,
+    /// moss has said that it says no more, or that something is wrong.
+    pub(crate) closed: bool,
+    pub(crate) alerted: bool,
+}
+
+/// moss's certificate.
+pub(crate) fn certificate() -> Certificate {
+    Certificate::load(Files { certificate: file("own.pem"), key: file("own-key.pem") })
+        .unwrap_or_else(|problem| panic!("{problem:?}"))
+}
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)
+}
+
+impl Clients {
+    pub(crate) fn new() -> Self {
+        let mut roots = RootCertStore::empty();
+        let own = CertificateDer::from_pem_file(file("own.pem")).expect("a certificate");
+        roots.add(own).expect("one that can be trusted");
+        let roots = Arc::new(roots);
+        let new = |version: &'static SupportedProtocolVersion, roots: &Arc<RootCertStore>| {
+            ClientConfig::builder_with_provider(ring::default_provider().into())
+                .with_protocol_versions(&[version])
+                .expect("a version that ring knows")
+                .with_root_certificates(Arc::clone(roots))
+                .with_no_client_auth()
+        };
+        let with = |change: &dyn Fn(&mut ClientConfig)| {
+            let mut config = new(&TLS13, &roots);
+            change(&mut config);
+            Arc::new(config)
+        };
+        let long = |config: &mut ClientConfig| {
+            let names = (0..56_u8).map(|number| vec![b'a' + number; 250]);
+            config.alpn_protocols = names.chain([b"http/1.1".to_vec()]).collect();
+        };
+        Self {
+            usual: [
+                with(&|_| {}),
+                with(&|config| config.max_fragment_size = Some(FRAGMENT_BYTES)),
+                with(&long),
+                Arc::new(new(&TLS12, &roots)),
+            ],
+            other_protocol: with(&|config| config.alpn_protocols = vec![b"h2".to_vec()]),
+            distrusts: Arc::new(new(&TLS13, &Arc::new(RootCertStore::empty()))),
+        }
+    }
+
+    fn connect(config: &Arc<ClientConfig>) -> ClientConnection {
+        let name = "localhost".try_into().expect("a name");
+        ClientConnection::new(Arc::clone(config), name).expect("a client")
+    }
+}
+
+impl Sealed {
+    /// A peer's TLS on this link, of which nothing is written yet.
+    pub(crate) fn new(
+        link: usize,
+        clients: &Clients,
+        manners: Manners,
+        mut random: Random,
+        network: &mut Network,
+        judge: &mut Judge,
+    ) -> Self {
+        let Manners { trick, much, long } = manners;
+        let piece = if much {
+            random.pick(&[4_096, MOST_PLAIN_BYTES])
+        } else {
+            random.pick(&[1, 7, 50, 1_400, MOST_PLAIN_BYTES, MOST_PLAIN_BYTES])
+        };
+        let usual = random.pick(&[0, 0, 1, 2, 3, 3]);
+        let config = match trick {
+            Trick::OtherProtocol => &clients.other_protocol,
+            Trick::Distrust => &clients.distrusts,
+            Trick::HalfHello => &clients.usual[2],
+            // Each record is one that it makes.
+            _ if usual == 1 && piece > 50 => &clients.usual[0],
+            _ if usual == 2 && !long => &clients.usual[0],
+            _ => &clients.usual[usual],
+        };
+        let mut sealed = Self {
+            client: Clients::connect(config),
+            trick,
+            random,
+            piece,
+            pending: Vec::new(),
+            kept: Vec::new(),
+            sealed: 0,
+            plain: 0,
+            records: 0,
+            answers: VecDeque::new(),
+            opens_at: u64::MAX,
+            keeps_back: None,
+            leaves: false,
+            dumb: false,
+            record: Vec::new(),
+            closed: false,
+            alerted: false,
+        };
+        network.links[link].records = Some(VecDeque::new());
+        network.links[link].can_be_told_at = u64::MAX;
+        let mut hello = sealed.written();
+        match trick {
+            Trick::Silence => hello.clear(),
+            Trick::HalfHello => {
+                let most = hello.len() - 1;
+                let most = sealed.random.pick(&[HEADER_BYTES, 300, most, most]);
+                sealed.kept = hello.split_off(1 + sealed.random.below(most));
+            }
+            Trick::Rubbish => {
+                let long = sealed.random.is_one_in(2);
+                hello = match long {
+                    true => b"\x16\x03\x01\xff\xff\x01\x00".to_vec(),
+                    false => [&b"\x16\x03\x01\x00\x20"[..], &[0xff; 32]].concat(),
+                };
+            }
+            Trick::OldVersion => {
+                // TLS 1.0, a random number, no session, one cipher, no compression.
+                hello = b"\x16\x03\x01\x00\x2d\x01\x00\x00\x29\x03\x01".to_vec();
+                hello.extend_from_slice(&[7; 32]);
+                hello.extend_from_slice(b"\x00\x00\x02\x00\x2f\x01\x00");
+            }
+            _ => {}
+        }
+        match trick {
+            Trick::Rubbish | Trick::OtherProtocol | Trick::OldVersion => {
+                judge.breaks_tls(link, true)
+            }
+            Trick::Distrust => judge.breaks_tls(link, false),
+            _ => {}
+        }
+        sealed.push(link, &hello, 0, network);
+        sealed
+    }
+
+    /// What TLS has to say.
+    fn written(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while self.client.wants_write() {
+            self.client.write_tls(&mut bytes).expect("a vector takes it");
+        }
+        bytes
+    }
+
+    /// These bytes go to the peer's kernel next. They are whole records, which hold so much.
+    fn push(&mut self, link: usize, bytes: &[u8], plain: usize, network: &mut Network) {
+        self.pending.extend_from_slice(bytes);
+        self.sealed += bytes.len() as u64;
+        self.plain += plain as u64;
+        let records = network.links[link].records.as_mut().expect("a link with TLS");
+        records.push_back((self.sealed + self.kept.len() as u64, self.plain));
+    }
+
+    /// The peer says no more after what it has to say.
+    pub(crate) fn leaves(&mut self) {
+        self.leaves = true;
+    }
+
+    /// Keeps a part of what comes back, once so many bytes were sealed: no record is whole
+    /// after that.
+    pub(crate) fn keeps_back(&mut self, after: usize) {
+        self.keeps_back = Some(after);
+    }
+
+    /// Gives a byte of what was kept back, but never the last one.
+    pub(crate) fn drips(&mut self) {
+        if self.kept.len() > 1 {
+            self.pending.push(self.kept.remove(0));
+            self.sealed += 1;
+        }
+    }
+
+    /// Gives the peer's kernel as much as it takes. How much of `out` was sealed.
+    pub(crate) fn flush(
+        &mut self,
+        link: usize,
+        out: &[u8],
+        network: &mut Network,
+        judge: &mut Judge,
+    ) -> usize {
+        let read = network.links[link].read;
+        while self.answers.front().is_some_and(|(at, ..)| *at <= read)
+            && let Some((_, answer, last)) = self.answers.pop_front()
+        {
+            self.answer(link, answer, last, network, judge);
+        }
+        let room = network.room(link);
+        let is_open = read >= self.opens_at && self.answers.is_empty() && self.kept.is_empty();
+        let mut taken = 0;
+        if is_open && self.trick == Trick::Goodbye {
+            self.leaves = true;
+            judge.leaves(link);
+        }
+        while is_open && !self.dumb && self.pending.len() < room && taken < out.len() {
+            let len = self.piece.min(out.len() - taken);
+            self.seal(link, &out[taken..taken + len], network, judge);
+            taken += len;
+            if !self.kept.is_empty() {
+                break;
+            }
+        }
+        if self.dumb {
+            taken = out.len();
+        }
+        if is_open
+            && self.leaves
+            && !self.dumb
+            && (taken == out.len() || self.trick == Trick::Goodbye)
+        {
+            self.dumb = true;
+            self.client.send_close_notify();
+            let goodbye = self.written();
+            self.push(link, &goodbye, 0, network);
+            network.links[link].says_no_more_at = self.sealed;
+        }
+        let count = room.min(self.pending.len());
+        if count > 0 {
+            network.write(link, &self.pending[..count]);
+            self.pending.drain(..count);
+        }
+        taken
+    }
+
+    /// The peer has read what TLS answers.
+    fn answer(
+        &mut self,
+        link: usize,
+        mut answer: Vec<u8>,
+        last: bool,
+        network: &mut Network,
+        judge: &mut Judge,
+    ) {
+        match self.trick {
+            Trick::HalfHandshake
+            | Trick::Silence
+            | Trick::HalfHello
+            | Trick::Rubbish
+            | Trick::OldVersion => {
+                self.dumb = true;
+                return;
+            }
+            Trick::DamagedHandshake if last => {
+                *answer.last_mut().expect("an answer") ^= 1;
+                self.dumb = true;
+                judge.breaks_tls(link, true);
+            }
+            _ => {}
+        }
+        self.push(link, &answer, 0, network);
+        if last && self.trick != Trick::DamagedHandshake {
+            network.links[link].can_be_told_at = self.sealed;
+        }
+    }
+
+    fn seal(&mut self, link: usize, plain: &[u8], network: &mut Network, judge: &mut Judge) {
+        self.records += 1;
+        let is_newer = self.client.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        if is_newer && self.random.is_one_in(200) {
+            self.client.refresh_traffic_keys().expect("the handshake is over");
+        }
+        self.client.writer().write_all(plain).expect("it takes a record");
+        let mut record = self.written();
+        let before = self.keeps_back.map(|rest| rest.saturating_sub(plain.len()));
+        let mut kept = Vec::new();
+        match self.trick {
+            Trick::DamagedRecord if self.records > 1 && self.random.is_one_in(2) => {
+                *record.last_mut().expect("a record") ^= 1;
+                self.dumb = self.random.is_one_in(2);
+                judge.breaks_tls(link, true);
+            }
+            Trick::TooLong => {
+                record = b"\x17\x03\x03\xff\xff\x01".to_vec();
+                self.dumb = self.random.is_one_in(2);
+                judge.breaks_tls(link, true);
+            }
+            Trick::NoRecord => {
+                record = wire::UPGRADE.as_bytes().to_vec();
+                self.dumb = self.random.is_one_in(2);
+                judge.breaks_tls(link, true);
+            }
+            Trick::HalfRecord => kept = record.split_off(1 + self.random.below(record.len() - 1)),
+            _ if before == Some(0) => {
+                kept = record.split_off(1 + self.random.below(record.len() - 1));
+            }
+            _ => {}
+        }
+        self.keeps_back = before;
+        self.kept = kept;
+        self.push(link, &record, plain.len(), network);
+    }
+
+    /// Opens what moss sends, when so much has been sent in all: what each record holds that
+    /// has come to its end by that.
+    pub(crate) fn opens(&mut self, bytes: &[u8], sent: u64) -> Vec<Vec<u8>> {
+        self.record.extend_from_slice(bytes);
+        let mut opened = Vec::new();
+        while let Some(len) = self.next_record() {
+            let record: Vec<u8> = self.record.drain(..len).collect();
+            let trick = self.trick;
+            assert!(!self.closed && !self.alerted, "moss goes on after the last word of TLS");
+            let mut rest = &record[..];
+            while !rest.is_empty() {
+                self.client.read_tls(&mut rest).expect("it takes a record");
+            }
+            match self.client.process_new_packets() {
+                Ok(state) => self.closed |= state.peer_has_closed(),
+                Err(Error::AlertReceived(_)) => (self.alerted, self.dumb) = (true, true),
+                // It says so only once.
+                Err(_) if self.trick == Trick::Distrust => {}
+                Err(error) => panic!("{trick:?}: what moss sends can't be opened: {error}"),
+            }
+            let mut plain = Vec::new();
+            // It ends by what is no error.
+            let _ = self.client.reader().read_to_end(&mut plain);
+            if !plain.is_empty() {
+                opened.push(plain);
+            }
+            let at = sent - self.record.len() as u64;
+            let is_over = !self.client.is_handshaking();
+            if is_over {
+                self.opens_at = self.opens_at.min(at);
+            }
+            let answer = self.written();
+            if !answer.is_empty() && !self.alerted {
+                let is_older = self.client.protocol_version() == Some(ProtocolVersion::TLSv1_2);
+                self.answers.push_back((at, answer, is_over || is_older));
+            }
+        }
+        opened
+    }
+
+    /// The length of the next record, if all of it was sent.
+    fn next_record(&self) -> Option<usize> {
+        let header: &[u8; HEADER_BYTES] = self.record.first_chunk()?;
+        assert!((20..=23).contains(&header[0]), "moss sends what is no TLS: {header:?}");
+        let len = usize::from(u16::from_be_bytes([header[3], header[4]]));
+        assert!(len <= MOST_PLAIN_BYTES + RECORD_BYTES, "moss sends a record of {len} bytes");
+        (self.record.len() >= HEADER_BYTES + len).then_some(HEADER_BYTES + len)
+    }
+
+    /// Whether moss has ended a record, and begun no other.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.record.is_empty()
+    }
+}
+
+/// The start of a connection, for one that comes to the wrong door.
+pub(crate) fn hello(clients: &Clients) -> Vec<u8> {
+    let mut client = Clients::connect(&clients.usual[0]);
+    let mut bytes = Vec::new();
+    client.write_tls(&mut bytes).expect("a vector takes it");
+    bytes
+}
