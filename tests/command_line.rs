@@ -93,7 +93,7 @@ fn url_is_one_that_others_can_use() {
     assert!(!address.ip().is_unspecified(), "{line}");
     assert_eq!(address.port(), moss.address().port());
     // This machine is one of those who can.
-    support::Client::open(support::connect(address)).expect_nothing();
+    support::Client::open(support::Stream::connect(address)).expect_nothing();
 }
 
 #[test]

@@ -333,6 +333,19 @@ fn port_is_8080_unless_it_is_set() {
     }
 }
 
+/// Whoever sets one counts on it. (What they do in a moss that has TLS is in `tests/tls`.)
+#[cfg(not(feature = "tls"))]
+#[test]
+fn settings_of_tls_stop_a_moss_that_has_none() {
+    for name in
+        ["MOSS_TLS_CERTIFICATE_FILE", "MOSS_TLS_KEY_FILE", "MOSS_TLS_HOSTNAME", "MOSS_TLS_PORT"]
+    {
+        let line = assert_refused(Setup::new().set(name, "8443"), name);
+        assert!(line.contains("without TLS"), "{line}");
+        Setup::new().set(name, "").start();
+    }
+}
+
 #[test]
 fn any_page_may_log_in_only_with_a_warning() {
     let warning = "any web page may log in";
@@ -453,7 +466,7 @@ fn level_bounds_the_log() {
 fn log_of_a_visit(setup: Setup) -> String {
     let mut child = setup.command(&[]).spawn().expect("moss can be run");
     let address = support::listening_address(child.id());
-    Client::open(support::connect(address)).close();
+    Client::open(support::Stream::connect(address)).close();
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("moss is there");
     let mut log = String::new();

@@ -1,9 +1,8 @@
 //! What moss says to those who speak HTTP, and which requests become a WebSocket.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 
-use crate::support::{Client, Moss, TEXT, frame};
+use crate::support::{Client, Moss, Stream, TEXT, frame};
 
 /// The request of RFC 6455, section 1.3, without the empty line at its end.
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -19,7 +18,7 @@ struct Answer {
 impl Answer {
     /// Reads to the end of the connection and holds the answer against its own head.
     #[track_caller]
-    fn read(mut stream: TcpStream) -> Self {
+    fn read(mut stream: Stream) -> Self {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).expect("an answer and the end of the connection");
         let text = String::from_utf8(bytes).expect("UTF-8");

@@ -1,5 +1,7 @@
 //! What peers meet at moss, against the real program: HTTP, packets, errors, notices, and
 //! how connections and moss itself end.
+//!
+//! `peers_over_tls` runs the same tests through TLS.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::flood::{Arrivals, Flood, wait_until_stuck};
 use crate::process::{MIB, Memory, cpu_time};
-use crate::sockets::{REQUEST, expect_last_close, health, narrow_master, reset};
+use crate::sockets::{REQUEST, expect_last_close, health, narrow_master};
 use crate::support::{Client, Moss, PATIENCE, TEXT, frame};
 
 /// Three times what the kernel's buffers and moss's limit hold for one client.
@@ -161,7 +161,7 @@ fn paused_clients_may_close_reset_or_stop_within_a_message() {
     wait_until_stuck(&moss, &floods);
 
     closing.sender().send_frame(0x88, &1000_u16.to_be_bytes());
-    reset(resetting);
+    resetting.reset();
     halfway.sender().send_frame(0x01, br#"{"type":"#);
 
     let mut arrivals = Arrivals::default();

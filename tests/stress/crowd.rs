@@ -1,13 +1,12 @@
 //! Crowds of connections of which nothing but the streams are kept.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
 
 use crate::sockets::REQUEST;
-use crate::support::Moss;
+use crate::support::{Moss, Stream};
 
 /// Guests of which nothing but the stream is kept.
-pub(crate) fn guests(moss: &Moss, count: usize) -> Vec<TcpStream> {
+pub(crate) fn guests(moss: &Moss, count: usize) -> Vec<Stream> {
     let open = |_| {
         let mut stream = moss.connect();
         stream.write_all(REQUEST.as_bytes()).expect("moss reads");
@@ -26,7 +25,7 @@ pub(crate) fn guests(moss: &Moss, count: usize) -> Vec<TcpStream> {
 }
 
 /// Reads all that is there now, and returns its length.
-pub(crate) fn drain(mut stream: &TcpStream) -> usize {
+pub(crate) fn drain(mut stream: &Stream) -> usize {
     let mut buffer = vec![0; 64 << 10];
     let mut drained = 0;
     loop {

@@ -13,7 +13,7 @@ use rustix::fd::AsFd;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::sockets::{wait_for_clients, wait_for_packet};
-use crate::support::{Client, Setup, connect, skipped};
+use crate::support::{Client, Setup, Stream, skipped};
 
 /// Where moss is, and where the peer is (RFC 5737: addresses that are nobody's).
 const HERE: &str = "192.0.2.1";
@@ -86,15 +86,16 @@ fn peers_whose_host_is_cut_off_are_dropped() {
         return skipped("peers_whose_host_is_cut_off_are_dropped", why);
     };
     let setup = Setup::new()
-        .set("MOSS_HOSTNAME", "0.0.0.0")
+        .listen_on("0.0.0.0")
         // Short, but the near one must find the time to answer.
         .set("MOSS_KEEPALIVE_SECONDS", "4")
         .set("MOSS_MASTER_LEFT_TYPE", "master-left")
         .set("MOSS_CLIENT_LEFT_TYPE", "client-left");
     let moss = on(&hosts.here, || setup.start());
     let far = SocketAddr::new(HERE.parse().expect("an address"), moss.address().port());
-    let (mut far_master, mut far_client) =
-        on(&hosts.there, || (Client::open(connect(far)), Client::open(connect(far))));
+    let (mut far_master, mut far_client) = on(&hosts.there, || {
+        (Client::open(Stream::connect(far)), Client::open(Stream::connect(far)))
+    });
     far_master.set_master("1");
     far_client.send(r#"{"type":"login"}"#);
     far_client.expect(r#"{"type":"connection-offer","payload":1}"#);

@@ -1,7 +1,6 @@
 //! A full house is survived, and so are few descriptors.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::process::{cpu_time, descriptors, is_asleep};
 use crate::sockets::{REQUEST, health, narrow_from};
-use crate::support::{Client, Moss, PATIENCE, Setup, crowd};
+use crate::support::{Client, Moss, PATIENCE, Setup, Stream, crowd};
 
 /// CPU time in a second of full house; a busy loop would take all of it.
 const IDLE_CPU: Duration = Duration::from_millis(250);
@@ -90,7 +89,7 @@ fn descriptors_that_run_out_are_waited_for() {
     // Taken from a running moss, which knows nothing of it: accept fails with EMFILE.
     let limit = 1 + descriptors(&moss) as u64 + 3;
     set_descriptor_limit(&moss, limit);
-    let waiting: Vec<TcpStream> = (0..crowd.size).map(|_| moss.connect()).collect();
+    let waiting: Vec<Stream> = (0..crowd.size).map(|_| moss.connect()).collect();
     moss.wait_for_log("no new connections");
     assert_idle(&moss);
     guest.expect_nothing();
@@ -99,7 +98,7 @@ fn descriptors_that_run_out_are_waited_for() {
     moss.guest().expect_nothing();
 
     // And once there are more of them, without anybody leaving.
-    let kept: Vec<TcpStream> = (0..20).map(|_| moss.connect()).collect();
+    let kept: Vec<Stream> = (0..20).map(|_| moss.connect()).collect();
     set_descriptor_limit(&moss, 1_000);
     moss.guest().expect_nothing();
     drop(kept);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Client, Moss, PATIENCE, Setup, connect};
+use crate::support::{Client, Moss, PATIENCE, Setup, Stream};
 
 /// Lines a second that reach the log; see the README.
 const LINES_A_SECOND: usize = 100;
@@ -40,7 +40,7 @@ impl Quiet {
     fn assert_serves(mut self) {
         let address = self.address();
         for _ in 0..100 {
-            let mut guest = Client::open(connect(address));
+            let mut guest = Client::open(Stream::connect(address));
             guest.expect_nothing();
         }
         kill_process(Pid::from_child(&self.0), Signal::TERM).expect("moss is there");
@@ -118,13 +118,13 @@ fn nobody_may_read_the_log() {
     let moss = Quiet::start(&talkative(), writer);
     let address = moss.address();
     for _ in 0..20 {
-        Client::open(connect(address)).expect_nothing();
+        Client::open(Stream::connect(address)).expect_nothing();
     }
     // Somebody reads at last: what was lost is told.
     let mut reader = BufReader::new(reader);
     let mut filler = [0; 4096];
     reader.read_exact(&mut filler).expect("a pipe");
-    Client::open(connect(address)).expect_nothing();
+    Client::open(Stream::connect(address)).expect_nothing();
     wait_for_line(&mut reader, "lines of the log were dropped");
     moss.assert_serves();
 }

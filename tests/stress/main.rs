@@ -1,5 +1,6 @@
 //! What moss promises under stress, against the real program: figures, and what the
 //! kernel has a part in. What the simulation says as well is left to it, as it is quicker.
+//! `stress_over_tls` runs the same tests through TLS.
 //!
 //! A bound on memory is a constant beside its test, and what is held against it is the
 //! kernel's own high-water mark of the process. A bound on fairness is a number of

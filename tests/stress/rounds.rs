@@ -5,7 +5,6 @@
 //! answers somebody else: each pong that a flooder could read is one.
 
 use std::io::Write;
-use std::net::TcpStream;
 use std::time::Instant;
 
 use rustix::process::Signal;
@@ -13,7 +12,7 @@ use rustix::process::Signal;
 use crate::crowd::{drain, guests};
 use crate::process::stop;
 use crate::sockets::{REQUEST, health};
-use crate::support::{Client, Moss, crowd, frame};
+use crate::support::{Client, Moss, Stream, crowd, frame};
 
 const PING: u8 = 0x89;
 
@@ -26,7 +25,7 @@ const ROUND: usize = (32 << 10) * 4 / 3;
 
 /// A crowd that floods a moss, and frames that it has handled so far.
 struct Siege {
-    flooders: Vec<TcpStream>,
+    flooders: Vec<Stream>,
     waiting: usize,
     handled: usize,
 }
@@ -37,7 +36,7 @@ impl Siege {
         let flooders = guests(moss, count);
         stop(moss);
         let frames = frame(PING, b"").repeat(each);
-        let fill = |mut flooder: &TcpStream| flooder.write(&frames).unwrap_or(0) / 6;
+        let fill = |mut flooder: &Stream| flooder.write(&frames).unwrap_or(0) / 6;
         let waiting: usize = flooders.iter().map(fill).sum();
         assert!(waiting > count * each / 2, "the kernel took {waiting} frames only");
         Self { flooders, waiting, handled: 0 }
@@ -75,8 +74,8 @@ fn expect_service(wanted: usize, each: usize) {
     let (mut client, id) = moss.client_of(&mut master);
     let mut siege = Siege::lay(&moss, crowd.size, each);
     client.send(r#"{"type":"x"}"#);
-    let mut newcomer = moss.connect();
-    newcomer.write_all(REQUEST.as_bytes()).expect("the kernel takes it");
+    let newcomer = moss.connect();
+    newcomer.write_ahead(REQUEST.as_bytes());
     let start = Instant::now();
     moss.signal(Signal::CONT);
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
 
-use crate::support::{Client, Moss, PATIENCE, SECRET, TEXT};
+use crate::support::{Client, Moss, PATIENCE, SECRET, Stream, TEXT, with_time_outs};
 
 /// Bytes asked for; the kernel rounds up to its least.
 const SMALL: usize = 4 << 10;
@@ -20,7 +20,7 @@ pub(crate) const REQUEST: &str = "GET / HTTP/1.1\r\nHost: moss\r\nUpgrade: webso
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// A connection whose kernel keeps next to nothing for it in either direction.
-pub(crate) fn narrow(address: SocketAddr) -> TcpStream {
+pub(crate) fn narrow(address: SocketAddr) -> Stream {
     connect_narrow(
         socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket"),
         address,
@@ -28,22 +28,18 @@ pub(crate) fn narrow(address: SocketAddr) -> TcpStream {
 }
 
 /// The same from another address of this machine.
-pub(crate) fn narrow_from(from: [u8; 4], address: SocketAddr) -> TcpStream {
+pub(crate) fn narrow_from(from: [u8; 4], address: SocketAddr) -> Stream {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
     bind(&socket, &SocketAddr::from((from, 0))).expect("an address of this machine");
     connect_narrow(socket, address)
 }
 
-fn connect_narrow(socket: OwnedFd, address: SocketAddr) -> TcpStream {
+fn connect_narrow(socket: OwnedFd, address: SocketAddr) -> Stream {
     // Before it connects: the window's scale is agreed on then.
     sockopt::set_socket_recv_buffer_size(&socket, SMALL).expect("a small buffer");
     sockopt::set_socket_send_buffer_size(&socket, SMALL).expect("a small buffer");
     connect(&socket, &address).expect("moss accepts");
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-    stream.set_write_timeout(Some(PATIENCE)).expect("a time-out");
-    stream.set_nodelay(true).expect("no delay");
-    stream
+    Stream::new(with_time_outs(TcpStream::from(socket)))
 }
 
 /// A guest on a narrow connection.
@@ -61,11 +57,6 @@ pub(crate) fn narrow_master(moss: &Moss, offer: &str) -> Client {
 /// Claims the master's place without waiting for an answer.
 pub(crate) fn claim(offer: &str) -> String {
     format!(r#"{{"type":"set-master","payload":{{"secret":"{SECRET}","sdp":{offer}}}}}"#)
-}
-
-/// Ends a connection by a reset, as a crashed host's kernel would.
-pub(crate) fn reset(client: Client) {
-    sockopt::set_socket_linger(client.stream(), Some(Duration::ZERO)).expect("a linger time");
 }
 
 /// What `/health` answers.

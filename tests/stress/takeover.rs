@@ -2,7 +2,6 @@
 //! has that one's offer.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Instant;
 
 use rustix::process::Signal;
@@ -10,7 +9,7 @@ use rustix::process::Signal;
 use crate::crowd::{drain, guests};
 use crate::process::stop;
 use crate::sockets::{claim, wait_for_clients};
-use crate::support::{Client, Crowd, Moss, TEXT, crowd, frame};
+use crate::support::{Client, Crowd, Moss, Stream, TEXT, crowd, frame};
 
 /// The last of the clients, who are told last.
 const LAST: usize = 100;
@@ -20,7 +19,7 @@ struct House {
     moss: Moss,
     /// It owns the place until somebody takes it.
     master: Client,
-    clients: Vec<TcpStream>,
+    clients: Vec<Stream>,
     /// The ids of the last of them.
     last: Vec<String>,
     /// No other crowd comes meanwhile.
@@ -65,7 +64,7 @@ fn packet(kind: &str, payload: &str) -> Vec<u8> {
 
 /// The next bytes must be these.
 #[track_caller]
-fn expect(client: &mut TcpStream, bytes: &[u8]) {
+fn expect(client: &mut Stream, bytes: &[u8]) {
     let mut found = vec![0; bytes.len()];
     client.read_exact(&mut found).expect("as many bytes");
     assert!(found == bytes, "{:?}", String::from_utf8_lossy(&found));
@@ -122,10 +121,11 @@ fn others_are_served_while_a_new_master_is_announced() {
     let bytes = packet("connection-offer", &offer());
     let mut between = false;
     for _ in 0..TRIES {
+        let mut visitor = moss.connect();
+        visitor.shake_hands().expect("moss answers");
         stop(&moss);
         master.send(&claim(&offer()));
         guest.send(r#"{"type":"ping"}"#);
-        let mut visitor = moss.connect();
         visitor.write_all(b"GET /health HTTP/1.1\r\n\r\n").expect("the kernel takes it");
         let start = Instant::now();
         moss.signal(Signal::CONT);
@@ -134,7 +134,7 @@ fn others_are_served_while_a_new_master_is_announced() {
         visitor.read_to_string(&mut answer).expect("a whole answer");
         let time = start.elapsed();
         stop(&moss);
-        let told = |client: &mut TcpStream| {
+        let told = |client: &mut Stream| {
             client.set_nonblocking(true).expect("an open connection");
             let told = drain(client) == bytes.len();
             client.set_nonblocking(false).expect("an open connection");

@@ -2,13 +2,12 @@
 //! library would, and nothing that moss sends is smoothed over.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::net::Shutdown;
+use std::time::Instant;
 
 use serde_json::Value;
 
-use super::{PATIENCE, SECRET};
+use super::{PATIENCE, SECRET, Stream};
 
 /// First byte of a text message in one frame; the other opcodes are written as numbers
 /// where they are used (RFC 6455, section 5.2).
@@ -27,16 +26,12 @@ const REQUEST: &str = "GET / HTTP/1.1\r\nHost: moss\r\nUpgrade: websocket\r\nCon
 
 /// An open WebSocket.
 pub struct Client {
-    reader: BufReader<Receiver>,
+    reader: BufReader<Stream>,
     sender: Sender,
 }
 
 /// The sending half, so that a test can send in one thread and receive in another.
-pub struct Sender(Arc<TcpStream>);
-
-/// The receiving half. Not a second handle of the kernel's: that would be one more
-/// descriptor for each peer of a crowd.
-struct Receiver(Arc<TcpStream>);
+pub struct Sender(Stream);
 
 /// A frame as it came.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,31 +42,22 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
-/// A connection whose every wait ends.
-pub fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("moss accepts");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-    stream.set_write_timeout(Some(PATIENCE)).expect("a time-out");
-    stream.set_nodelay(true).expect("no delay");
-    stream
-}
-
 impl Client {
     /// Upgrades a connection.
-    pub fn open(stream: TcpStream) -> Self {
+    pub fn open(stream: Stream) -> Self {
         Self::try_open(stream).unwrap_or_else(|status| panic!("no upgrade: {status}"))
     }
 
     /// The same where moss may refuse: the error is the response's first line.
-    pub fn try_open(mut stream: TcpStream) -> Result<Self, String> {
+    pub fn try_open(mut stream: Stream) -> Result<Self, String> {
         stream.write_all(REQUEST.as_bytes()).expect("moss reads");
         Self::upgraded(stream)
     }
 
     /// Takes over a connection on which an upgrade was requested.
-    pub fn upgraded(stream: TcpStream) -> Result<Self, String> {
-        let sender = Sender(Arc::new(stream));
-        let reader = BufReader::new(Receiver(Arc::clone(&sender.0)));
+    pub fn upgraded(stream: Stream) -> Result<Self, String> {
+        let sender = Sender(stream.clone());
+        let reader = BufReader::new(stream);
         let mut client = Self { reader, sender };
         let status = client.line();
         if !status.starts_with("HTTP/1.1 101 ") {
@@ -87,8 +73,8 @@ impl Client {
         line.trim_end().to_owned()
     }
 
-    /// The TCP connection.
-    pub fn stream(&self) -> &TcpStream {
+    /// The connection beneath.
+    pub fn stream(&self) -> &Stream {
         &self.sender.0
     }
 
@@ -99,7 +85,7 @@ impl Client {
 
     /// Another handle of the sending half.
     pub fn second_sender(&self) -> Sender {
-        Sender(Arc::clone(&self.sender.0))
+        Sender(self.sender.0.clone())
     }
 
     /// Sends a text message.
@@ -238,7 +224,7 @@ impl Client {
         }
     }
 
-    /// Ends the TCP connection without a Close. Once this returns, moss knows.
+    /// Ends the connection without a Close. Once this returns, moss knows.
     pub fn hang_up(mut self) {
         self.stream().shutdown(Shutdown::Write).expect("an open connection");
         while self.next_frame().is_some() {}
@@ -246,8 +232,7 @@ impl Client {
 
     /// Ends with a reset instead of the usual farewell.
     pub fn reset(self) {
-        rustix::net::sockopt::set_socket_linger(self.stream(), Some(Duration::ZERO))
-            .expect("a TCP socket");
+        self.stream().reset_at_end();
     }
 }
 
@@ -264,13 +249,7 @@ impl Sender {
 
     /// Sends bytes as they are.
     pub fn send_raw(&mut self, bytes: &[u8]) {
-        (&*self.0).write_all(bytes).expect("moss reads");
-    }
-}
-
-impl Read for Receiver {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        (&*self.0).read(buffer)
+        self.0.write_all(bytes).expect("moss reads");
     }
 }
 

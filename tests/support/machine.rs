@@ -5,9 +5,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::OVER_TLS;
+
 /// Descriptors left to the tests that run beside a crowd; all of those together have
 /// some 370 open at once where there are cores enough to run them all.
 const SPARE: usize = 448;
+
+/// The largest crowd through TLS, where each costs both sides a handshake.
+const MOST_OVER_TLS: usize = 1_500;
 
 /// Held by the one crowd of a test program.
 static CROWD: Mutex<()> = Mutex::new(());
@@ -22,6 +27,7 @@ pub struct Crowd {
 /// Waits until no other test of this program has a crowd, so that this one may have all
 /// descriptors. Its size is what is wanted, or what the hard limit on open files allows.
 pub fn crowd(wanted: usize) -> Crowd {
+    let wanted = if OVER_TLS { wanted.min(MOST_OVER_TLS) } else { wanted };
     // A test that fails says so itself; it is no reason for the next one to fail.
     let turn = CROWD.lock().unwrap_or_else(PoisonError::into_inner);
     let hard = getrlimit(Resource::Nofile).maximum;

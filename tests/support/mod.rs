@@ -1,5 +1,6 @@
 //! What the black-box tests share: a moss of their own, and a WebSocket client that
-//! blocks. The program is the real one, and so are the sockets.
+//! blocks. The program is the real one, and so are the sockets. In test programs that run
+//! [over TLS](OVER_TLS), all of it is set up for that.
 //!
 //! No wait is endless: each panics after [`PATIENCE`]. No test needs to sleep: that a
 //! packet does *not* come is shown by the answer to a later one coming first (see
@@ -14,10 +15,11 @@
 
 mod client;
 mod machine;
+mod stream;
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,8 +28,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-pub use client::{Client, Frame, Sender, TEXT, connect, frame};
+pub use client::{Client, Frame, Sender, TEXT, frame};
 pub use machine::{Crowd, crowd, skipped};
+pub use stream::{
+    CERTIFICATES, OVER_TLS, Stream, connect_tcp, tls_config, tls_config_of, with_time_outs,
+};
 
 /// How long anything may take before its test fails. Only a hang takes so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,6 +42,9 @@ pub const SECRET: &str = "only-the-tests-know-it";
 
 /// The type of offers, unless a test says otherwise.
 pub const OFFER: &str = "connection-offer";
+
+/// What stands in the log before the address without TLS.
+const LISTENING: &str = "listening on ";
 
 /// A moss that is going to be started, in an empty folder and with an environment that
 /// holds nothing but these variables.
@@ -68,11 +76,19 @@ struct Folder(PathBuf);
 impl Setup {
     /// A moss on a free loopback port, with the two required variables.
     pub fn new() -> Self {
-        Self::empty()
+        let setup = Self::empty()
             .set("MOSS_CONNECTION_SECRET", SECRET)
             .set("MOSS_CONNECTION_OFFER_TYPE", OFFER)
             .set("MOSS_HOSTNAME", "127.0.0.1")
-            .set("MOSS_PORT", "0")
+            .set("MOSS_PORT", "0");
+        if !OVER_TLS {
+            return setup;
+        }
+        setup
+            .set("MOSS_TLS_CERTIFICATE_FILE", format!("{CERTIFICATES}/chain.pem"))
+            .set("MOSS_TLS_KEY_FILE", format!("{CERTIFICATES}/key.pem"))
+            .set("MOSS_TLS_HOSTNAME", "127.0.0.1")
+            .set("MOSS_TLS_PORT", "0")
     }
 
     /// A moss without a single variable.
@@ -91,6 +107,11 @@ impl Setup {
     pub fn unset(mut self, name: &str) -> Self {
         self.variables.retain(|(known, _)| known != name);
         self
+    }
+
+    /// Peers come in at this host.
+    pub fn listen_on(self, host: &str) -> Self {
+        self.set(if OVER_TLS { "MOSS_TLS_HOSTNAME" } else { "MOSS_HOSTNAME" }, host)
     }
 
     /// Writes a file, such as `.env`, into the working directory.
@@ -148,14 +169,14 @@ impl Setup {
         let mut child = command.spawn().expect("moss can be run");
         let stdout = Text::read(child.stdout.take().expect("a pipe"));
         let stderr = Text::read(child.stderr.take().expect("a pipe"));
-        let Some(line) = stdout.wait_for("listening on ") else {
+        let listening = if OVER_TLS { "listening for TLS on " } else { LISTENING };
+        let Some(line) = stdout.wait_for(listening) else {
             let _ = child.kill();
             let _ = child.wait();
             stderr.wait_for_end();
             panic!("moss does not listen:\n{}{}", stdout.get(), stderr.get());
         };
-        let address = line.rsplit(' ').next().and_then(|address| address.parse().ok());
-        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
+        let address = last_word(&line);
         Moss { child, stdout, stderr, address, folder: self.folder }
     }
 
@@ -183,9 +204,14 @@ impl Moss {
         variables.iter().fold(Setup::new(), |setup, (name, value)| setup.set(name, value)).start()
     }
 
-    /// Where it listens.
+    /// Where its peers come in.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where they come in without TLS, beside which there may be TLS.
+    pub fn plain_address(&self) -> SocketAddr {
+        last_word(&self.wait_for_log(LISTENING))
     }
 
     /// The working directory.
@@ -230,9 +256,9 @@ impl Moss {
         self.child.wait().expect("a child to wait for")
     }
 
-    /// A bare TCP connection, with time-outs.
-    pub fn connect(&self) -> TcpStream {
-        client::connect(self.address)
+    /// A connection, with time-outs, of a peer that says nothing of its own.
+    pub fn connect(&self) -> Stream {
+        Stream::connect(self.address)
     }
 
     /// A WebSocket that has not logged in.
@@ -264,6 +290,12 @@ impl Moss {
         master.set_master(offer);
         master
     }
+}
+
+/// The address at the end of a line of the log.
+fn last_word(line: &str) -> SocketAddr {
+    let address = line.rsplit(' ').next().and_then(|address| address.parse().ok());
+    address.unwrap_or_else(|| panic!("no address in {line:?}"))
 }
 
 /// Where a process listens, for one whose log does not tell.

@@ -1,0 +1,41 @@
+//! What moss promises under stress, through TLS: the tests of `stress` once more. `support`
+//! knows by this program's name how to connect.
+//!
+//! Not here is what says nothing of connections: `conformance` has no sockets, and `journal`
+//! is about the log.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[path = "../stress/back_pressure.rs"]
+mod back_pressure;
+#[path = "../stress/crowd.rs"]
+mod crowd;
+#[path = "../stress/cut_off.rs"]
+mod cut_off;
+#[path = "../stress/deadlines.rs"]
+mod deadlines;
+#[path = "../stress/departures.rs"]
+mod departures;
+#[path = "../stress/fairness.rs"]
+mod fairness;
+#[path = "../stress/flood.rs"]
+mod flood;
+#[path = "../stress/full_house.rs"]
+mod full_house;
+#[path = "../stress/memory.rs"]
+mod memory;
+#[path = "../stress/process.rs"]
+mod process;
+#[path = "../stress/rounds.rs"]
+mod rounds;
+#[path = "../stress/secrets.rs"]
+mod secrets;
+#[path = "../stress/slow_clients.rs"]
+mod slow_clients;
+#[path = "../stress/sockets.rs"]
+mod sockets;
+#[path = "../stress/takeover.rs"]
+mod takeover;
+#[path = "../stress/victims.rs"]
+mod victims;

@@ -1,0 +1,346 @@
+//! A connection to moss: TCP, or TLS over TCP. Whether a test program goes through TLS is
+//! told by its name.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::time::Duration;
+
+use rustls::client::Resumption;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
+
+use super::PATIENCE;
+
+/// Whether connections go through TLS: in `peers_over_tls`, `stress_over_tls` and `tls`.
+pub const OVER_TLS: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), [.., b't', b'l', b's']);
+
+/// The folder with the certificates; see the script in it.
+pub const CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
+
+/// The most that one record holds (RFC 8446, section 5.1).
+const RECORD: usize = 1 << 14;
+
+/// A connection. Its clones are the same connection: one may be read in one thread while
+/// another is written in another, and it costs one descriptor.
+///
+/// Within TLS, nothing happens before the first byte is written or read: then the
+/// handshake comes first.
+#[derive(Clone)]
+pub struct Stream {
+    tcp: Arc<TcpStream>,
+    tls: Option<Arc<Tls>>,
+}
+
+/// TLS's part of a connection. Nobody holds `connection` while waiting for the network.
+struct Tls {
+    connection: Mutex<ClientConnection>,
+    incoming: Mutex<Incoming>,
+    outgoing: Mutex<Vec<u8>>,
+}
+
+/// What was received and not decrypted yet.
+#[derive(Default)]
+struct Incoming {
+    bytes: Vec<u8>,
+    /// The peer said `close_notify`: nothing may follow but the end.
+    closed: bool,
+}
+
+impl Stream {
+    /// A connection whose every wait ends.
+    pub fn connect(address: SocketAddr) -> Self {
+        Self::new(connect_tcp(address))
+    }
+
+    /// The same on a TCP connection that is there already.
+    pub fn new(tcp: TcpStream) -> Self {
+        if OVER_TLS { Self::over_tls(tcp, &CONFIG) } else { Self::plain(tcp) }
+    }
+
+    /// A connection without TLS, in every test program.
+    pub fn plain(tcp: TcpStream) -> Self {
+        Self { tcp: Arc::new(tcp), tls: None }
+    }
+
+    /// A connection through TLS as this configuration has it.
+    pub fn over_tls(tcp: TcpStream, config: &Arc<ClientConfig>) -> Self {
+        let name = ServerName::try_from("localhost").expect("a name");
+        let mut connection = ClientConnection::new(Arc::clone(config), name).expect("a client");
+        // Whoever writes has its own bound.
+        connection.set_buffer_limit(None);
+        let tls = Tls {
+            connection: Mutex::new(connection),
+            incoming: Mutex::default(),
+            outgoing: Mutex::default(),
+        };
+        Self { tcp: Arc::new(tcp), tls: Some(Arc::new(tls)) }
+    }
+
+    /// The TCP connection.
+    pub fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+
+    /// What is known of the TLS connection, the handshake's outcome above all.
+    pub fn tls(&self) -> MutexGuard<'_, ClientConnection> {
+        lock(&self.tls.as_ref().expect("a connection through TLS").connection)
+    }
+
+    /// Shakes hands now, if that is to be done and was not.
+    pub fn shake_hands(&self) -> io::Result<()> {
+        self.tls.as_ref().map_or(Ok(()), |tls| tls.shake_hands(&self.tcp))
+    }
+
+    /// Leaves bytes to moss that it may read later. While it is stopped it can't shake
+    /// hands; within TLS these bytes go out once somebody waits for the answer.
+    pub fn write_ahead(&self, bytes: &[u8]) {
+        match &self.tls {
+            None => (&*self.tcp).write_all(bytes),
+            Some(tls) => tls.write_ahead(bytes, &self.tcp),
+        }
+        .expect("the kernel takes it");
+    }
+
+    /// Whether calls that would wait fail instead.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.tcp.set_nonblocking(nonblocking)
+    }
+
+    /// Says farewell as the protocol has it, and ends this direction, or both.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        if how != Shutdown::Read {
+            self.say_close_notify();
+        }
+        self.tcp.shutdown(how)
+    }
+
+    /// Says, within TLS, that nothing more comes, unless another thread is stuck in the midst
+    /// of a record.
+    pub fn say_close_notify(&self) {
+        let Some(tls) = &self.tls else { return };
+        if let Ok(mut outgoing) = tls.outgoing.try_lock() {
+            lock(&tls.connection).send_close_notify();
+            // Like all farewells, it may come too late.
+            let _ = tls.encrypt(&[], &mut outgoing).and_then(|()| send(&mut outgoing, &self.tcp));
+        }
+    }
+
+    /// Ends with a reset instead of a farewell once the last handle is dropped.
+    pub fn reset_at_end(&self) {
+        rustix::net::sockopt::set_socket_linger(&*self.tcp, Some(Duration::ZERO))
+            .expect("a TCP socket");
+    }
+}
+
+impl Read for &Stream {
+    /// Within TLS, the end is an end only if it was announced; else it is an error.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &self.tls {
+            None => (&*self.tcp).read(buffer),
+            Some(tls) => tls.read(buffer, &self.tcp),
+        }
+    }
+}
+
+impl Write for &Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.tls {
+            None => (&*self.tcp).write(bytes),
+            Some(tls) => tls.write(bytes, &self.tcp),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Tls {
+    fn read(&self, buffer: &mut [u8], tcp: &TcpStream) -> io::Result<usize> {
+        self.shake_hands(tcp)?;
+        let mut incoming = lock(&self.incoming);
+        loop {
+            match lock(&self.connection).reader().read(buffer) {
+                Ok(0) if !buffer.is_empty() => incoming.closed = true,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            if incoming.receive(tcp)? == 0 && incoming.closed {
+                return Ok(0);
+            }
+            let result = incoming.decrypt(&self.connection);
+            // An alert, mostly. Whoever writes at this moment takes it along.
+            if lock(&self.connection).wants_write()
+                && let Ok(mut outgoing) = self.outgoing.try_lock()
+            {
+                self.encrypt(&[], &mut outgoing)?;
+                let _ = send(&mut outgoing, tcp);
+            }
+            result?;
+        }
+    }
+
+    /// Takes as much as the kernel does, and a record more: what is left of it is sent by
+    /// the next call.
+    fn write(&self, bytes: &[u8], tcp: &TcpStream) -> io::Result<usize> {
+        self.shake_hands(tcp)?;
+        let mut outgoing = lock(&self.outgoing);
+        let mut records = bytes.chunks(RECORD);
+        let mut taken = 0;
+        loop {
+            match send(&mut outgoing, tcp) {
+                Err(error) if taken > 0 && error.kind() == ErrorKind::WouldBlock => break,
+                result => result?,
+            }
+            let Some(record) = records.next() else { break };
+            self.encrypt(record, &mut outgoing)?;
+            taken += record.len();
+        }
+        Ok(taken)
+    }
+
+    fn write_ahead(&self, bytes: &[u8], tcp: &TcpStream) -> io::Result<()> {
+        let mut outgoing = lock(&self.outgoing);
+        self.encrypt(bytes, &mut outgoing)?;
+        send(&mut outgoing, tcp)
+    }
+
+    fn shake_hands(&self, tcp: &TcpStream) -> io::Result<()> {
+        if !lock(&self.connection).is_handshaking() {
+            return Ok(());
+        }
+        let mut incoming = lock(&self.incoming);
+        let mut outgoing = lock(&self.outgoing);
+        loop {
+            self.encrypt(&[], &mut outgoing)?;
+            send(&mut outgoing, tcp)?;
+            if !lock(&self.connection).is_handshaking() {
+                return Ok(());
+            }
+            if incoming.receive(tcp)? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            let result = incoming.decrypt(&self.connection);
+            if result.is_err() {
+                self.encrypt(&[], &mut outgoing)?;
+                // The alert is for the peer's log; it may be gone.
+                let _ = send(&mut outgoing, tcp);
+            }
+            result?;
+        }
+    }
+
+    /// Adds these bytes, and what TLS has to say of its own, to what goes out.
+    fn encrypt(&self, bytes: &[u8], outgoing: &mut Vec<u8>) -> io::Result<()> {
+        let mut connection = lock(&self.connection);
+        connection.writer().write_all(bytes)?;
+        while connection.wants_write() {
+            connection.write_tls(outgoing)?;
+        }
+        Ok(())
+    }
+}
+
+impl Incoming {
+    /// Waits for more, unless there is some: how much there is, and nothing at the end.
+    fn receive(&mut self, mut tcp: &TcpStream) -> io::Result<usize> {
+        if self.bytes.is_empty() {
+            self.bytes.resize(RECORD, 0);
+            let result = tcp.read(&mut self.bytes);
+            self.bytes.truncate(*result.as_ref().unwrap_or(&0));
+            result?;
+        }
+        Ok(self.bytes.len())
+    }
+
+    /// Gives rustls as much as it takes before its text is read.
+    fn decrypt(&mut self, connection: &Mutex<ClientConnection>) -> io::Result<()> {
+        if self.closed {
+            return Err(io::Error::new(ErrorKind::InvalidData, "bytes after close_notify"));
+        }
+        let mut connection = lock(connection);
+        let count = connection.read_tls(&mut &*self.bytes)?;
+        self.bytes.drain(..count);
+        // A connection that waits holds no buffer: there are crowds.
+        if self.bytes.is_empty() {
+            self.bytes = Vec::new();
+        }
+        connection
+            .process_new_packets()
+            .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+        Ok(())
+    }
+}
+
+/// A TCP connection whose every wait ends.
+pub fn connect_tcp(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("moss accepts");
+    with_time_outs(stream)
+}
+
+/// Ends every wait of a TCP connection.
+pub fn with_time_outs(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a time-out");
+    stream.set_nodelay(true).expect("no delay");
+    stream
+}
+
+/// A client that trusts the tests' own authority, and comes as a new one each time.
+pub fn tls_config() -> ClientConfig {
+    tls_config_of(rustls::ALL_VERSIONS)
+}
+
+/// The same, of these versions only.
+pub fn tls_config_of(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    let authority = format!("{CERTIFICATES}/ca.pem");
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority).expect("a certificate")).expect("a root");
+    let provider = rustls::crypto::ring::default_provider();
+    let mut config = ClientConfig::builder_with_provider(provider.into())
+        .with_protocol_versions(versions)
+        .expect("versions of the provider")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config
+}
+
+static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| tls_config().into());
+
+/// Sends all of it, or as much as the kernel takes.
+fn send(outgoing: &mut Vec<u8>, mut tcp: &TcpStream) -> io::Result<()> {
+    let mut sent = 0;
+    let mut result = Ok(());
+    while sent < outgoing.len() && result.is_ok() {
+        match tcp.write(&outgoing[sent..]) {
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => result = Err(error),
+        }
+    }
+    outgoing.drain(..sent);
+    result
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder panics")
+}

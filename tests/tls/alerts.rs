@@ -1,0 +1,146 @@
+//! Who can't or won't speak TLS as it should ends alone, with the alert that is due.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use rustls::{AlertDescription, ClientConfig, Error, RootCertStore};
+
+use crate::process::descriptors;
+use crate::support::{Moss, PATIENCE, Setup, Stream, tls_config};
+use crate::wire::{
+    APPLICATION_DATA, BAD_SUITE, HANDSHAKE, Hello, TLS_1_1, TLS_1_2, begin_handshake, client,
+    connect, expect_alert, outgoing, read_record, read_to_error, record,
+};
+
+/// How long who got through its handshake is waited for (`ENDING_TIMEOUT`).
+const ENDING: Duration = Duration::from_secs(5);
+
+#[test]
+fn no_common_version_gets_protocol_version() {
+    let moss = Moss::start();
+    let mut other = moss.client();
+    let old = Hello { version: TLS_1_1, versions: vec![], ..Hello::new() };
+    expect_alert(&moss, &old.record(), AlertDescription::ProtocolVersion);
+    let old = Hello { versions: vec![TLS_1_1], ..Hello::new() };
+    expect_alert(&moss, &old.record(), AlertDescription::ProtocolVersion);
+    other.expect_nothing();
+}
+
+#[test]
+fn no_common_cipher_suite_gets_handshake_failure() {
+    let moss = Moss::start();
+    for versions in [Hello::new().versions, vec![TLS_1_2]] {
+        let hello = Hello { versions, suites: vec![BAD_SUITE], ..Hello::new() };
+        expect_alert(&moss, &hello.record(), AlertDescription::HandshakeFailure);
+    }
+}
+
+#[test]
+fn record_that_is_too_long_gets_record_overflow() {
+    let moss = Moss::start();
+    // At its header: what it announces is not waited for.
+    expect_alert(&moss, &[HANDSHAKE, 3, 1, 0xff, 0xff], AlertDescription::RecordOverflow);
+}
+
+#[test]
+fn handshake_message_that_is_too_long_gets_decode_error() {
+    let moss = Moss::start();
+    let hello = record(HANDSHAKE, &[1, 0xff, 0xff, 0xff, 3, 3]);
+    expect_alert(&moss, &hello, AlertDescription::DecodeError);
+}
+
+#[test]
+fn hello_that_is_none_gets_decode_error() {
+    let moss = Moss::start();
+    let hello = record(HANDSHAKE, &[1, 0, 0, 4, 3, 3, 0, 0]);
+    expect_alert(&moss, &hello, AlertDescription::DecodeError);
+}
+
+#[test]
+fn another_message_than_a_hello_gets_unexpected_message() {
+    let moss = Moss::start();
+    // Finished.
+    let finished = record(HANDSHAKE, &[&[20, 0, 0, 12][..], &[0; 12]].concat());
+    expect_alert(&moss, &finished, AlertDescription::UnexpectedMessage);
+}
+
+#[test]
+fn rubbish_after_a_hello_gets_an_alert() {
+    let moss = Moss::start();
+    let (mut client, mut stream) = (client(tls_config()), connect(&moss));
+    begin_handshake(&mut client, &mut stream);
+    stream.write_all(b"rubbish, and no record").expect("moss reads");
+    let error = read_to_error(&mut client, &mut stream);
+    assert_eq!(error, Error::AlertReceived(AlertDescription::DecodeError));
+}
+
+#[test]
+fn record_that_can_not_be_decrypted_gets_bad_record_mac() {
+    let moss = Moss::start();
+    let mut other = moss.client();
+    for finish in [false, true] {
+        let (mut client, mut stream) = (client(tls_config()), connect(&moss));
+        begin_handshake(&mut client, &mut stream);
+        if finish {
+            stream.write_all(&outgoing(&mut client)).expect("moss reads");
+        }
+        stream.write_all(&record(APPLICATION_DATA, &[0; 64])).expect("moss reads");
+        let error = read_to_error(&mut client, &mut stream);
+        assert_eq!(error, Error::AlertReceived(AlertDescription::BadRecordMac), "{finish}");
+    }
+    other.expect_nothing();
+}
+
+#[test]
+fn client_that_trusts_nobody_ends_alone() {
+    let moss = Moss::start();
+    let mut other = moss.client();
+    let config =
+        ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .expect("versions of the provider")
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+    let stream = Stream::over_tls(connect(&moss), &config.into());
+    stream.shake_hands().expect_err("nobody signed for moss");
+    // It was told by an alert, and gives up as well.
+    assert_ends(stream);
+    moss.wait_for_log("at 127.0.0.1: tls");
+    other.expect_nothing();
+}
+
+/// Moss ends the connection in time, orderly or not.
+#[track_caller]
+fn assert_ends(stream: Stream) {
+    let mut tcp = stream.tcp();
+    while std::io::Read::read(&mut tcp, &mut [0; 4096]).is_ok_and(|count| count > 0) {}
+}
+
+#[test]
+fn failed_handshake_is_closed_at_once_after_its_alert() {
+    let moss = Moss::start();
+    moss.guest().close();
+    let base = descriptors(&moss);
+    let mut stream = connect(&moss);
+    stream.write_all(&Hello { suites: vec![BAD_SUITE], ..Hello::new() }.record()).expect("moss");
+    let start = Instant::now();
+    // It does not end its own direction: moss does not wait for that.
+    assert!(read_record(&stream).is_some() && read_record(&stream).is_none());
+    while descriptors(&moss) > base {
+        assert!(start.elapsed() < PATIENCE, "{} descriptors, not {base}", descriptors(&moss));
+        std::thread::yield_now();
+    }
+    assert!(start.elapsed() < ENDING, "{:?}", start.elapsed());
+}
+
+#[test]
+fn failed_handshake_leaves_one_line_without_a_word_of_its_bytes() {
+    let moss = Setup::new().set("MOSS_LOG", "trace").start();
+    expect_alert(&moss, &record(HANDSHAKE, b"canary"), AlertDescription::DecodeError);
+    let line = moss.wait_for_log(": tls");
+    assert!(line.contains("visitor at 127.0.0.1"), "{line}");
+    moss.guest().expect_nothing();
+    let log = moss.log();
+    assert_eq!(log.lines().filter(|line| line.contains(": tls (")).count(), 1, "{log}");
+    assert!(!log.contains("canary"), "{log}");
+}

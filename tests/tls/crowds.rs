@@ -1,0 +1,162 @@
+//! Many at once: handshakes keep nobody waiting, and what is half there is bounded.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use crate::process::{MIB, Memory, stop};
+use crate::support::{Moss, PATIENCE, Stream, crowd};
+use crate::wire::{APPLICATION_DATA, HANDSHAKE, Hello, SERVER_HELLO, connect, read_record, record};
+
+/// Handshakes for which all peers together have time in a round: 32,768 frames, of which
+/// one costs 128. And a third of it again for moss's pace while the test comes to count.
+const ROUND: usize = (32 << 10) / 128 * 4 / 3;
+
+/// How many of these were sent something.
+fn answered(streams: &[TcpStream]) -> usize {
+    let is_answered = |stream: &TcpStream| {
+        stream.set_nonblocking(true).expect("a connection");
+        let result = stream.peek(&mut [0]);
+        stream.set_nonblocking(false).expect("a connection");
+        match result {
+            Ok(count) => count > 0,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    streams.iter().filter(|stream| is_answered(stream)).count()
+}
+
+#[test]
+fn packet_does_not_wait_for_a_thousand_handshakes() {
+    let crowd = crowd(1_000);
+    let moss = Moss::start();
+    let mut master = moss.master("1");
+    let (mut client, id) = moss.client_of(&mut master);
+    let mut newcomers: Vec<_> = (0..crowd.size).map(|_| connect(&moss)).collect();
+    moss.guest().close();
+    stop(&moss);
+    let hello = Hello::new().record();
+    for stream in &mut newcomers {
+        stream.write_all(&hello).expect("the kernel takes it");
+    }
+    client.send(r#"{"type":"there"}"#);
+    let start = Instant::now();
+    moss.signal(Signal::CONT);
+    master.expect(&format!(r#"{{"type":"there","payload":"","id":"{id}"}}"#));
+    let time = start.elapsed();
+    stop(&moss);
+    let there = answered(&newcomers);
+    println!("a packet arrived after {time:?} and {there} of {} handshakes", crowd.size);
+    assert!(there <= ROUND, "a packet waited for {there} handshakes; {ROUND} are allowed");
+
+    master.send(&format!(r#"{{"type":"back","id":"{id}"}}"#));
+    let start = Instant::now();
+    moss.signal(Signal::CONT);
+    client.expect(r#"{"type":"back","payload":""}"#);
+    let time = start.elapsed();
+    stop(&moss);
+    let back = answered(&newcomers) - there;
+    println!("the answer came after {time:?} and {back} more");
+    assert!(back <= ROUND, "a packet waited for {back} handshakes; {ROUND} are allowed");
+    moss.signal(Signal::CONT);
+
+    // None of them is forgotten.
+    for stream in &newcomers {
+        let (kind, content) = read_record(stream).expect("an answer");
+        assert_eq!((kind, content[0]), (HANDSHAKE, SERVER_HELLO));
+    }
+}
+
+/// Connections that send these bytes each, and no more: what they hold together stays within
+/// what is allowed to strangers' halves, an eighth of all.
+fn expect_bounded(bytes: &[u8], open: impl Fn(&Moss) -> Stream) {
+    const LIMIT: usize = 16 * MIB;
+    /// Buffers that grow and go leave holes in the heap.
+    const GROWTH: usize = 2 * LIMIT / 8;
+
+    let crowd = crowd(600);
+    assert!(crowd.size * bytes.len() > 2 * GROWTH || crowd.size < 600, "too few to tell");
+    let moss = Moss::with(&[("MOSS_MAX_MEMORY_BYTES", &LIMIT.to_string())]);
+    let mut master = moss.master("1");
+    let (mut client, id) = moss.client_of(&mut master);
+    let streams: Vec<_> = (0..crowd.size).map(|_| open(&moss)).collect();
+    let memory = Memory::watch(&moss);
+    for stream in &streams {
+        // One that was dropped meanwhile may be gone already.
+        let _ = stream.tcp().write_all(bytes);
+    }
+    moss.guest().expect_nothing();
+    memory.assert_peak_below(GROWTH);
+    // Who holds little is not touched.
+    assert_eq!(client.introduce(&mut master), id);
+    // And whoever was dropped was so for this, and is told nothing that is no TLS.
+    moss.wait_for_log("memory (1013)");
+    drop(streams);
+}
+
+#[test]
+fn half_records_of_many_guests_stay_below_the_limit_of_all() {
+    // All but the last bytes of the longest record (RFC 8446, section 5.2).
+    let record = [&[APPLICATION_DATA, 3, 3, 0x40, 0x11][..], &[0; 16 << 10]].concat();
+    expect_bounded(&record, |moss| {
+        let guest = moss.guest();
+        guest.stream().clone()
+    });
+}
+
+#[test]
+fn half_hellos_of_many_strangers_stay_below_the_limit_of_all() {
+    // All but the last bytes of one that fills many records.
+    let hello = Hello { padding: 60 << 10, ..Hello::new() }.message();
+    let records: Vec<_> = hello.chunks(16 << 10).map(|piece| record(HANDSHAKE, piece)).collect();
+    let records = records.concat();
+    let half = &records[..records.len() - 100];
+    expect_bounded(half, Moss::connect);
+}
+
+#[test]
+fn crowd_with_half_a_handshake_each_lets_others_in() {
+    let crowd = crowd(500);
+    let moss = Moss::start();
+    let hello = Hello::new().record();
+    let streams: Vec<_> = (0..crowd.size)
+        .map(|number| {
+            let mut stream = connect(&moss);
+            stream.write_all(&hello[..number % hello.len()]).expect("moss reads");
+            stream
+        })
+        .collect();
+    let start = Instant::now();
+    moss.guest().expect_nothing();
+    assert!(start.elapsed() < PATIENCE);
+    drop(streams);
+}
+
+#[test]
+fn records_of_one_byte_do_not_keep_others_waiting() {
+    /// Each is a frame of its own to moss, and half of one to its sender.
+    const RECORDS: usize = 100_000;
+
+    let moss = Moss::start();
+    let flooder = moss.guest();
+    let mut other = moss.guest();
+    let stream = flooder.stream().clone();
+    let flood = std::thread::spawn(move || {
+        let frame = crate::support::frame(0x89, b"");
+        for byte in frame.iter().cycle().take(RECORDS - RECORDS % frame.len()) {
+            (&stream).write_all(&[*byte]).expect("moss reads");
+        }
+    });
+    let mut met = 0;
+    while !flood.is_finished() {
+        other.expect_nothing();
+        met += 1;
+    }
+    flood.join().expect("no panic");
+    assert!(met > 10, "served {met} times only");
+    let mut pong = [0; 2];
+    flooder.stream().read_exact(&mut pong).expect("a pong");
+}

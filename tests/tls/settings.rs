@@ -1,0 +1,162 @@
+//! The settings of TLS: what can't be used stops moss with one line that names the variable
+//! and holds nothing of what is in the files.
+
+use std::fs;
+
+use crate::certificates::{CERTIFICATE_FILE, KEY_FILE, fixture};
+use crate::support::{Moss, Setup};
+
+/// Moss must not start; its one line, which names this variable first, is returned.
+#[track_caller]
+fn assert_refused(setup: Setup, variable: &str) -> String {
+    let output = setup.run(&[]);
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert_eq!(stderr.matches('\n').count(), 1, "{stderr}");
+    let rest = stderr.strip_prefix("moss: ").expect("moss's own line");
+    let names = rest.split(": ").next().expect("a first part");
+    assert!(names.split(", ").any(|name| name == variable), "{stderr}");
+    // What is wrong comes first; what would be right, behind a semicolon.
+    assert!(stderr.split_once("; ").is_some_and(|(_, remedy)| remedy.len() > 5), "{stderr}");
+    for secret in ["key.pem", "other-key.pem", "sec1-key.pem"] {
+        let secret = fs::read_to_string(fixture(secret)).expect("a fixture");
+        for line in secret.lines().filter(|line| !line.starts_with("--")) {
+            assert!(!stderr.contains(&line[..16]), "{stderr}");
+        }
+    }
+    stderr
+}
+
+#[test]
+fn one_file_without_the_other_stops_moss() {
+    for (missing, there) in [(KEY_FILE, CERTIFICATE_FILE), (CERTIFICATE_FILE, KEY_FILE)] {
+        for setup in [Setup::new().unset(missing), Setup::new().set(missing, "")] {
+            let line = assert_refused(setup, missing);
+            assert!(line.contains(there), "{line}");
+        }
+    }
+}
+
+#[test]
+fn file_that_can_not_be_read_stops_moss() {
+    for variable in [CERTIFICATE_FILE, KEY_FILE] {
+        for name in ["no/such/file", ".", "/dev/null/x", "two\nlines"] {
+            let line = assert_refused(Setup::new().set(variable, name), variable);
+            assert!(line.contains(&format!("{name:?}")), "{line}");
+        }
+    }
+}
+
+#[test]
+fn file_without_what_it_is_for_stops_moss() {
+    let read = |name| fs::read(fixture(name)).expect("a fixture");
+    let (certificate, key) = (read("chain.pem"), read("key.pem"));
+    let half = |whole: &[u8]| whole[..whole.len() / 2].to_vec();
+    let encrypted =
+        b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let rubbish = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (variable, content) in [
+        (CERTIFICATE_FILE, vec![]),
+        (CERTIFICATE_FILE, b"\n\n".to_vec()),
+        (CERTIFICATE_FILE, key.clone()),
+        (CERTIFICATE_FILE, certificate[..certificate.len() / 4].to_vec()),
+        (CERTIFICATE_FILE, vec![0; 10_000]),
+        (CERTIFICATE_FILE, rubbish.to_vec()),
+        (KEY_FILE, vec![]),
+        (KEY_FILE, certificate.clone()),
+        (KEY_FILE, half(&key)),
+        (KEY_FILE, vec![0xff; 10_000]),
+        (KEY_FILE, encrypted.to_vec()),
+        (
+            KEY_FILE,
+            [&b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"[..]].concat(),
+        ),
+    ] {
+        let setup = Setup::new().set(variable, "file").file("file", content);
+        let line = assert_refused(setup, variable);
+        assert!(line.starts_with(&format!("moss: {variable}: ")), "{line}");
+    }
+}
+
+#[test]
+fn key_of_another_certificate_stops_moss() {
+    let setup = Setup::new().set(KEY_FILE, fixture("other-key.pem"));
+    assert_refused(setup, KEY_FILE);
+    let setup = Setup::new().set(CERTIFICATE_FILE, fixture("other-chain.pem"));
+    assert_refused(setup, KEY_FILE);
+    // The authority's first: it has another key than the leaf.
+    let setup = Setup::new().set(CERTIFICATE_FILE, fixture("ca.pem"));
+    assert_refused(setup, KEY_FILE);
+}
+
+#[test]
+fn address_that_can_not_be_used_stops_moss() {
+    for (variable, values) in [
+        ("MOSS_TLS_PORT", &["x", "-1", "65536", " 80", "8e3"][..]),
+        ("MOSS_TLS_HOSTNAME", &["300.1.2.3", "no such host", "[::1", "127.0.0.1:80"]),
+    ] {
+        for value in values {
+            assert_refused(Setup::new().set(variable, value), variable);
+        }
+    }
+}
+
+#[test]
+fn port_that_is_taken_stops_moss() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let line = assert_refused(Setup::new().set("MOSS_TLS_PORT", port.clone()), "MOSS_TLS_PORT");
+    assert!(line.contains(&format!("127.0.0.1:{port}")), "{line}");
+}
+
+#[test]
+fn same_port_for_both_stops_moss() {
+    // Free a moment ago; moss itself takes it first.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = free.local_addr().expect("an address").port().to_string();
+    drop(free);
+    let setup = Setup::new().set("MOSS_PORT", port.clone()).set("MOSS_TLS_PORT", port);
+    let output = setup.run(&[]);
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("_PORT"), "{stderr}");
+}
+
+#[test]
+fn address_without_a_certificate_does_nothing_and_is_warned_of() {
+    let setup = Setup::new().unset(CERTIFICATE_FILE).unset(KEY_FILE).unset("MOSS_TLS_HOSTNAME");
+    // It would not listen for TLS, so nothing waits for that here.
+    let mut child = setup.command(&[]).spawn().expect("moss can be run");
+    let address = crate::support::listening_address(child.id());
+    assert!(address.ip().is_loopback());
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("moss is there");
+    let mut log = String::new();
+    let mut stdout = child.stdout.take().expect("a pipe");
+    std::io::Read::read_to_string(&mut stdout, &mut log).expect("UTF-8");
+    assert!(child.wait().expect("a child to wait for").success());
+    let line = log.lines().find(|line| line.contains("MOSS_TLS_PORT")).expect("a warning");
+    assert!(line.contains("WARN"), "{line}");
+    assert!(!log.contains("for TLS"), "{log}");
+}
+
+#[test]
+fn known_variables_are_not_warned_of() {
+    let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", "https://a.example")]);
+    moss.wait_for_log("limits: ");
+    assert!(!moss.log().contains("WARN"), "{}", moss.log());
+}
+
+#[test]
+fn settings_may_come_from_dotenv() {
+    let text = format!(
+        "MOSS_TLS_CERTIFICATE_FILE={}\nMOSS_TLS_KEY_FILE='key'\nMOSS_TLS_HOSTNAME=127.0.0.1\n\
+         MOSS_TLS_PORT=0\n",
+        fixture("chain.pem").display()
+    );
+    let names = [CERTIFICATE_FILE, KEY_FILE, "MOSS_TLS_HOSTNAME", "MOSS_TLS_PORT"];
+    let setup = names.iter().fold(Setup::new(), |setup, name| setup.unset(name));
+    let key = fs::read(fixture("key.pem")).expect("a fixture");
+    // A relative path is one from the working directory, as elsewhere.
+    setup.file(".env", text).file("key", key).start().master("1").expect_nothing();
+}
