@@ -7,6 +7,8 @@ mod targets {
     pub(crate) mod packet;
     pub(crate) mod relay;
     pub(crate) mod session;
+    #[cfg(feature = "tls")]
+    pub(crate) mod tls;
 }
 
 use std::fs;
@@ -45,4 +47,10 @@ fn relay_delivers_what_the_model_expects() {
 #[test]
 fn session_does_not_depend_on_pieces() {
     replay("session", targets::session::check);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn tls_does_not_depend_on_pieces() {
+    replay("tls", targets::tls::check);
 }
