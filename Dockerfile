@@ -5,7 +5,8 @@
 # Nothing here names an architecture; what the builder runs on is what comes out.
 # rust:1-slim and not rust:1-alpine, because Debian's is there for more
 # architectures, and glibc's malloc and memcpy are the ones moss was measured
-# with. `--build-arg BUILDER=rust:1-alpine` works as well.
+# with. Both have the C compiler that TLS needs (rust:1-alpine has musl-dev too):
+# `--build-arg BUILDER=rust:1-alpine` should work as well.
 ARG BUILDER=rust:1-slim
 
 FROM ${BUILDER} AS builder
@@ -32,7 +33,8 @@ COPY --from=builder /moss/moss /moss
 
 # By number: the image has no /etc/passwd to look a name up in.
 USER 65532:65532
-EXPOSE 8080
+# ws:// and http://; wss:// and https://, for which certificate and key are mounted.
+EXPOSE 8080 8443
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s --retries=3 CMD ["/moss", "health"]
 ENTRYPOINT ["/moss"]

@@ -7,14 +7,17 @@ import queue
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from websockets.sync.client import connect
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+LAN_PAGE = (REPOSITORY / "docs/https-in-the-lan.md").read_text()
 
 # Far more than anything here takes on a busy machine: a limit for a hang.
 PATIENCE = 60
@@ -31,7 +34,8 @@ class Moss:
     """A moss that is listening, with all that it printed.
 
     `command` may wrap it in other programs, as long as each of them either
-    becomes the next or waits for it.
+    becomes the next or waits for it. With a certificate among the settings it
+    listens on `tls_port` too.
     """
 
     def __init__(self, command, cwd, **settings):
@@ -49,7 +53,9 @@ class Moss:
         self._lines = queue.Queue()
         threading.Thread(target=self._drain, daemon=True).start()
         try:
-            self.port = self._wait_for_port()
+            self.port = self._wait_for_port("listening on")
+            if settings.get("MOSS_TLS_CERTIFICATE_FILE"):
+                self.tls_port = self._wait_for_port("listening for TLS on")
         except BaseException:
             self.kill()
             raise
@@ -75,10 +81,20 @@ class Moss:
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return {key: value.strip() for key, value in (line.split(":", 1) for line in lines)}
 
+    def notify(self, number):
+        os.kill(self.pid, number)
+
     def stop(self, number=signal.SIGTERM):
         """Sends moss the signal and returns the exit status."""
-        os.kill(self.pid, number)
+        self.notify(number)
         return self.process.wait(PATIENCE)
+
+    def wait_for(self, words):
+        """Waits until moss prints a line with these words, and returns it."""
+        while (line := self._lines.get(timeout=PATIENCE)) is not None:
+            if words in line:
+                return line
+        pytest.fail(f"moss does not say {words!r}:\n" + "".join(self.output))
 
     def kill(self):
         # Takes moss along: `unshare --kill-child`.
@@ -92,11 +108,73 @@ class Moss:
                 self._lines.put(line)
         self._lines.put(None)
 
-    def _wait_for_port(self):
-        while (line := self._lines.get(timeout=PATIENCE)) is not None:
-            if found := re.search(r"listening .*:(\d+)\b", line):
-                return int(found[1])
-        pytest.fail("moss does not listen:\n" + "".join(self.output))
+    def _wait_for_port(self, words):
+        return int(re.search(r":(\d+)$", self.wait_for(words).rstrip())[1])
+
+
+def trusting(authority):
+    """What a client needs that trusts this authority and nobody else. Of TLS 1.2, as the
+    client here reads in a thread of its own: in Python 3.11 a ticket of TLS 1.3 that comes
+    while it writes loses one request in three hundred, whatever the server."""
+    context = ssl.create_default_context(cafile=authority)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class Certificate(NamedTuple):
+    """A self-signed certificate for this machine, and its key."""
+
+    file: Path
+    key: Path
+
+    @property
+    def trusting(self):
+        """What a client needs that trusts it and nothing else."""
+        return trusting(self.file)
+
+    def give(self, folder, user):
+        """Puts both into the folder, for `user` alone, over what may be there."""
+        folder.mkdir(mode=0o700, exist_ok=True)
+        os.chown(folder, user, user)
+        for file, name in ((self.file, "certificate.pem"), (self.key, "key.pem")):
+            (folder / name).unlink(missing_ok=True)
+            shutil.copy(file, folder / name)
+            (folder / name).chmod(0o400)
+            os.chown(folder / name, user, user)
+
+
+def make_certificate(folder):
+    """A new one, whose files are in `folder`."""
+    made = run(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+        *("-nodes", "-days", "30", "-subj", "/CN=localhost"),
+        *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        *("-addext", "basicConstraints=critical,CA:FALSE"),
+        *("-keyout", folder / "key.pem", "-out", folder / "certificate.pem"),
+    )
+    assert made.returncode == 0, made.stderr
+    return Certificate(folder / "certificate.pem", folder / "key.pem")
+
+
+def tls_settings(folder):
+    """The settings of a moss whose certificate and key are there."""
+    return {
+        "MOSS_TLS_CERTIFICATE_FILE": f"{folder}/certificate.pem",
+        "MOSS_TLS_KEY_FILE": f"{folder}/key.pem",
+        "MOSS_TLS_PORT": "0",
+    }
+
+
+def served_certificate(port):
+    """The certificate that is served there, in PEM, whoever signed it."""
+    return ssl.get_server_certificate(("127.0.0.1", port), timeout=PATIENCE)
+
+
+def block(page, language, words):
+    """The code block of the page in this language that has these words."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", page, re.S | re.M)
+    [found] = [block for block in blocks if words in block]
+    return found
 
 
 def child_pids(pid):
@@ -104,21 +182,27 @@ def child_pids(pid):
     return [int(line) for line in listed.stdout.split()]
 
 
-def confined(root, *command, user="65534:65534"):
+def confined(root, *command, user="65534:65534", volume=("", "")):
     """The command that runs `command` as PID 1 with `root` as its root, which
     it can only read, as `user`, with no capability and none to be had: what
     `docker run --read-only --cap-drop ALL --security-opt no-new-privileges`
-    does, without Docker."""
+    does, without Docker. `volume` is a folder of this machine and one within
+    the root, which is there: `--volume FOLDER:WITHIN:ro`."""
     script = """
-        chroot=$1 root=$2 user=$3
-        shift 3
+        chroot=$1 root=$2 user=$3 folder=$4 within=$5
+        shift 5
         mount --bind "$root" "$root"
         mount -o remount,bind,ro "$root"
+        if [ -n "$folder" ]; then
+            mount --bind "$folder" "$root$within"
+            mount -o remount,bind,ro "$root$within"
+        fi
         exec setpriv --no-new-privs "$chroot" --userspec="$user" --groups= "$root" "$@"
     """
     return [
         *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
         *("sh", "-ec", script, "sh", shutil.which("chroot"), str(root), user),
+        *map(str, volume),
         *map(str, command),
     ]
 
@@ -170,6 +254,18 @@ def binary():
     host = run("rustc", "--print", "host-tuple").stdout.strip()
     target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
     return target / host / "release" / "moss"
+
+
+@pytest.fixture(scope="session")
+def binary_without_tls(binary):
+    """The file that `cargo static --no-default-features` made."""
+    release, host = binary.parent.name, binary.parent.parent
+    return host.parent / "without-tls" / host.name / release / binary.name
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from conftest import (
     health,
     relays,
     run,
+    tls_settings,
     without_network,
 )
 
@@ -22,8 +23,21 @@ def test_is_static(binary):
     assert "interpreter" not in described
 
 
-def test_takes_at_most_one_and_a_half_mebibytes(binary):
-    assert binary.stat().st_size <= 3 << 19
+def test_takes_at_most_two_point_seven_mebibytes(binary):
+    assert binary.stat().st_size <= 2.7 * (1 << 20)
+
+
+def test_takes_at_most_one_and_a_half_mebibytes_without_tls(binary_without_tls):
+    assert binary_without_tls.stat().st_size <= 3 << 19
+
+
+@pytest.mark.parametrize("name", sorted(tls_settings("")))
+def test_without_tls_no_setting_of_it_is_taken(binary_without_tls, tmp_path, name):
+    settings = ENVIRONMENT | {name: tls_settings("/etc/moss")[name]}
+    refused = run(binary_without_tls, env=settings, cwd=tmp_path)
+    assert refused.returncode == 2, refused
+    [line] = refused.stderr.splitlines()
+    assert name in line
 
 
 def test_serves_an_empty_read_only_root_without_privileges(empty_root):
@@ -40,6 +54,39 @@ def test_serves_an_empty_read_only_root_without_privileges(empty_root):
         assert relays(f"ws://127.0.0.1:{moss.port}")
         checked = run(*confined(empty_root, "/moss", "health"), env=moss.environment)
         assert checked.returncode == 0, checked
+
+
+# Where there is neither /dev/urandom nor anything else to open for randomness.
+def test_speaks_tls_in_an_empty_root_without_devices(empty_root, certificate):
+    certificate.give(empty_root / "tls", 65534)
+    with Moss(confined(empty_root, "/moss"), empty_root, **tls_settings("/tls")) as moss:
+        assert sorted(entry.name for entry in empty_root.iterdir()) == ["moss", "tls"]
+        assert relays(f"wss://localhost:{moss.tls_port}", ssl=certificate.trusting)
+        assert relays(f"ws://127.0.0.1:{moss.port}")
+        checked = run(*confined(empty_root, "/moss", "health"), env=moss.environment)
+        assert checked.returncode == 0, checked
+
+
+def test_beside_tls_the_plain_port_is_this_machines_own(binary, certificate, tmp_path):
+    settings = tls_settings(certificate.file.parent)
+    with Moss([binary], tmp_path, **settings) as moss:
+        socket.create_connection(("127.0.0.2", moss.tls_port)).close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", moss.port))
+    # As in every .env that was made of an older template.
+    with Moss([binary], tmp_path, **settings, MOSS_HOSTNAME="0.0.0.0") as moss:
+        socket.create_connection(("127.0.0.2", moss.port)).close()
+        [warning] = [line for line in moss.output if "MOSS_HOSTNAME" in line]
+        assert warning.startswith("WARN")
+
+
+def test_says_that_a_key_can_not_be_read(empty_root, certificate):
+    certificate.give(empty_root / "tls", 65533)
+    started = confined(empty_root, "/moss")
+    refused = run(*started, env=ENVIRONMENT | tls_settings("/tls"), cwd=empty_root)
+    assert refused.returncode == 2, refused
+    [line] = refused.stderr.splitlines()
+    assert "MOSS_TLS_" in line and "can't be read" in line
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

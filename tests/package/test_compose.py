@@ -22,8 +22,10 @@ def parsed(project, environment):
 
 
 def ports(shown):
-    """What is published, however this docker-compose quotes it."""
-    return dict(re.findall(r'(published|target): "?(\d+)', shown))
+    """What is published where, however this docker-compose orders and quotes it."""
+    found = re.findall(r'(published|target): "?(\d+)', shown)
+    pairs = [dict(found[at : at + 2]) for at in range(0, len(found), 2)]
+    return {pair["published"]: pair["target"] for pair in pairs}
 
 
 def test_a_filled_in_template_is_valid(project):
@@ -36,12 +38,26 @@ def test_a_filled_in_template_is_valid(project):
         "MOSS_CONNECTION_OFFER_TYPE: ",
     ):
         assert setting in shown, shown
-    assert ports(shown) == {"published": "8080", "target": "8080"}
+    assert ports(shown) == {"8080": "8080", "8443": "8443"}
+    assert "volumes:" not in shown
 
 
-def test_the_port_of_the_environment_file_is_published(project):
-    shown = parsed(project, "MOSS_PORT=9000\n")
-    assert ports(shown) == {"published": "9000", "target": "9000"}
+def test_the_ports_of_the_environment_file_are_published(project):
+    shown = parsed(project, "MOSS_PORT=9000\nMOSS_TLS_PORT=9443\n")
+    assert ports(shown) == {"9000": "9000", "9443": "9443"}
+
+
+def test_the_folder_with_the_certificate_is_mounted_by_two_lines(project):
+    file = project / "docker-compose.yaml"
+    commented = re.compile(r"^    #(?=volumes:|  - )", re.M)
+    uncommented, lines = commented.subn("    ", file.read_text())
+    assert lines == 2
+    file.write_text(uncommented)
+    shown = parsed(project, "")
+    # As docker-compose writes it, and as Docker's own plugin does.
+    short = "- /etc/moss:/etc/moss:ro"
+    long = r"source: /etc/moss\n\s+target: /etc/moss\n\s+read_only: true"
+    assert re.search(f"{short}|{long}", shown), shown
 
 
 def test_an_unknown_key_is_refused(project):

@@ -8,9 +8,21 @@ What comes out runs from its own root, as its own user, as PID 1.
 
 import json
 import shutil
+import signal
+import socket
+from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, Moss, confined, relays, run
+from conftest import (
+    REPOSITORY,
+    Moss,
+    confined,
+    make_certificate,
+    relays,
+    run,
+    served_certificate,
+    tls_settings,
+)
 
 BUILDER = "localhost/moss-builder"
 IMAGE = "localhost/moss"
@@ -66,11 +78,11 @@ class Image:
         self._container = storage("from", "--pull-never", IMAGE)
         self.root = storage("mount", self._container)
 
-    def command(self, argv):
-        return confined(self.root, *argv, user=self.config["User"])
+    def command(self, argv, **options):
+        return confined(self.root, *argv, user=self.config["User"], **options)
 
-    def start(self, **settings):
-        return Moss(self.command(self.config["Entrypoint"]), self.root, **settings)
+    def start(self, volume=("", ""), **settings):
+        return Moss(self.command(self.config["Entrypoint"], volume=volume), self.root, **settings)
 
     def health(self, moss):
         kind, *argv = self.config["Healthcheck"]["Test"]
@@ -104,7 +116,7 @@ def test_image_says_how_to_run_it(image):
     config = image.config
     assert config["Entrypoint"] == ["/moss"]
     assert not config.get("Cmd")
-    assert list(config["ExposedPorts"]) == ["8080/tcp"]
+    assert sorted(config["ExposedPorts"]) == ["8080/tcp", "8443/tcp"]
     assert config["StopSignal"] == "SIGTERM"
     labels = config["Labels"]
     assert labels["org.opencontainers.image.title"] == "moss"
@@ -136,6 +148,38 @@ def test_image_is_healthy_until_it_is_stopped_and_ends_with_0(image):
         assert moss.stop() == 0
         unhealthy = image.health(moss)
         assert unhealthy.returncode == 1, unhealthy
+
+
+@pytest.fixture
+def mounted(image, tmp_path):
+    """A folder of this machine, and where it is mounted: Docker makes that."""
+    folder, within = tmp_path / "moss", "/etc/moss"
+    place = Path(image.root + within)
+    place.mkdir(parents=True)
+    yield folder, within
+    place.rmdir()
+    place.parent.rmdir()
+
+
+def test_image_serves_tls_with_a_certificate_that_is_mounted(image, certificate, mounted, tmp_path):
+    folder, within = mounted
+    user = int(image.config["User"].split(":")[0])
+    certificate.give(folder, user)
+    with image.start(volume=mounted, **tls_settings(within)) as moss:
+        assert relays(f"wss://localhost:{moss.tls_port}", ssl=certificate.trusting)
+        assert image.health(moss).returncode == 0
+        # What would be published of it is refused.
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", moss.port))
+
+        # `docker kill --signal HUP`, after a renewal.
+        renewed = make_certificate(tmp_path)
+        renewed.give(folder, user)
+        moss.notify(signal.SIGHUP)
+        moss.wait_for("certificate")
+        assert served_certificate(moss.tls_port).split() == renewed.file.read_text().split()
+        assert relays(f"wss://localhost:{moss.tls_port}", ssl=renewed.trusting)
+        assert moss.stop() == 0
 
 
 def test_changed_sources_are_compiled_and_the_dependencies_are_not(image, storage, tmp_path):

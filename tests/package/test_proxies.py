@@ -1,4 +1,4 @@
-"""The proxies' files that the README quotes, in front of moss, by wss://.
+"""The proxies' files that the pages quote, in front of moss, by wss://.
 
 Each file is used as it stands, but for the host name, the ports and the
 certificate of a test on loopback.
@@ -6,12 +6,12 @@ certificate of a test on loopback.
 
 import os
 import socket
-import ssl
 import subprocess
 import time
+import urllib.request
 
 import pytest
-from conftest import PATIENCE, REPOSITORY, Moss, relays, run
+from conftest import PATIENCE, REPOSITORY, Moss, relays
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -36,7 +36,7 @@ class Proxy:
             stderr=subprocess.STDOUT,
         )
         self.url = f"wss://localhost:{port}"
-        self.trusting = ssl.create_default_context(cafile=certificate)
+        self.trusting = certificate.trusting
         try:
             self._wait_for(port)
         except BaseException:
@@ -69,12 +69,33 @@ class Proxy:
                 time.sleep(0.05)
 
 
-def caddy(folder, port, upstream, certificate, key):
+def caddy(folder, port, upstream, certificate):
     site = edited(
         "Caddyfile",
-        ("moss.example.com {", f"https://localhost:{port} {{\n\ttls {certificate} {key}"),
+        (
+            "moss.example.com {",
+            f"https://localhost:{port} {{\n\ttls {certificate.file} {certificate.key}",
+        ),
         ("127.0.0.1:8080", f"127.0.0.1:{upstream}"),
     )
+    return run_caddy(folder, port, site, certificate)
+
+
+def caddy_in_the_lan(folder, port, upstream, certificate):
+    (folder / "pages").mkdir(exist_ok=True)
+    (folder / "pages/index.html").write_text("the page")
+    site = edited(
+        "Caddyfile.lan",
+        (":443 {", f":{port} {{"),
+        ("/etc/moss/certificate.pem", str(certificate.file)),
+        ("/etc/moss/key.pem", str(certificate.key)),
+        ("127.0.0.1:8080", f"127.0.0.1:{upstream}"),
+        ("/srv/pages", str(folder / "pages")),
+    )
+    return run_caddy(folder, port, site, certificate)
+
+
+def run_caddy(folder, port, site, certificate):
     # What a second Caddy on a machine needs: no administration, no port 80.
     alone = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
     (folder / "Caddyfile").write_text(alone + site)
@@ -82,15 +103,15 @@ def caddy(folder, port, upstream, certificate, key):
     return Proxy(command, folder, port, certificate)
 
 
-def nginx(folder, port, upstream, certificate, key, idle="60s"):
+def nginx(folder, port, upstream, certificate, idle="60s"):
     live = "/etc/letsencrypt/live/moss.example.com"
     server = edited(
         "nginx.conf",
         ("    listen [::]:443 ssl;\n", ""),
         ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
         ("server_name moss.example.com;", "server_name localhost;"),
-        (f"{live}/fullchain.pem", str(certificate)),
-        (f"{live}/privkey.pem", str(key)),
+        (f"{live}/fullchain.pem", str(certificate.file)),
+        (f"{live}/privkey.pem", str(certificate.key)),
         ("127.0.0.1:8080", f"127.0.0.1:{upstream}"),
         ("proxy_read_timeout 60s;", f"proxy_read_timeout {idle};"),
     )
@@ -115,19 +136,6 @@ def edited(name, *replacements):
     return text
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A self-signed certificate for localhost, and its key."""
-    folder = tmp_path_factory.mktemp("certificate")
-    made = run(
-        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-        *("-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-        *("-keyout", folder / "key.pem", "-out", folder / "certificate.pem"),
-    )
-    assert made.returncode == 0, made.stderr
-    return folder / "certificate.pem", folder / "key.pem"
-
-
 def in_front(proxy, moss, certificate, folder, **options):
     """The proxy in front of moss, on a port that was free a moment ago: on a machine with
     many connections it may no longer be."""
@@ -135,22 +143,38 @@ def in_front(proxy, moss, certificate, folder, **options):
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         try:
-            return proxy(folder, port, moss.port, *certificate, **options)
+            return proxy(folder, port, moss.port, certificate, **options)
         except PortTaken:
             continue
     pytest.fail("no port stays free")
 
 
-@pytest.mark.parametrize("name", ["Caddyfile", "nginx.conf"])
-def test_readme_quotes_the_file(name):
-    assert f"\n{(EXAMPLES / name).read_text()}```" in (REPOSITORY / "README.md").read_text()
+@pytest.mark.parametrize(
+    "name, page",
+    [
+        ("Caddyfile", "README.md"),
+        ("nginx.conf", "README.md"),
+        ("Caddyfile.lan", "docs/https-in-the-lan.md"),
+    ],
+)
+def test_page_quotes_the_file(name, page):
+    assert f"\n{(EXAMPLES / name).read_text()}```" in (REPOSITORY / page).read_text()
 
 
-@pytest.mark.parametrize("proxy", [caddy, nginx])
+@pytest.mark.parametrize("proxy", [caddy, caddy_in_the_lan, nginx])
 def test_a_conversation_passes_through(proxy, binary, certificate, tmp_path):
     with Moss([binary], tmp_path, MOSS_HOSTNAME="127.0.0.1") as moss:
         with in_front(proxy, moss, certificate, tmp_path) as front:
             assert relays(front.url, ssl=front.trusting)
+
+
+def test_caddy_in_the_lan_serves_pages_where_moss_is(binary, certificate, tmp_path):
+    with Moss([binary], tmp_path, MOSS_ALLOWED_ORIGINS="self") as moss:
+        with in_front(caddy_in_the_lan, moss, certificate, tmp_path) as front:
+            origin = front.url.replace("wss:", "https:")
+            with urllib.request.urlopen(origin, timeout=PATIENCE, context=front.trusting) as page:
+                assert page.read() == b"the page"
+            assert relays(front.url, ssl=front.trusting, origin=origin)
 
 
 # moss looks at the clock once a second: a ping comes after one to two seconds here.

@@ -1,7 +1,8 @@
 """moss.service, judged by systemd and then run by one.
 
 systemd boots in a container of its own, on this machine's /usr and in this
-machine's network, with the README's three files in their places.
+machine's network, with the README's three files in their places; and with a
+certificate as docs/https-in-the-lan.md gives it to moss.
 """
 
 import os
@@ -14,7 +15,20 @@ import time
 import uuid
 
 import pytest
-from conftest import ENVIRONMENT, PATIENCE, REPOSITORY, child_pids, relays, run
+from conftest import (
+    ENVIRONMENT,
+    LAN_PAGE,
+    PATIENCE,
+    REPOSITORY,
+    block,
+    child_pids,
+    make_certificate,
+    relays,
+    run,
+    served_certificate,
+    tls_settings,
+)
+from websockets.sync.client import connect
 
 UNIT = REPOSITORY / "moss.service"
 
@@ -31,6 +45,7 @@ class Machine:
     """A container that systemd has booted."""
 
     def __init__(self, root, local):
+        self.root = root
         self._name = f"moss-{uuid.uuid4().hex[:8]}"
         self._nspawn = subprocess.Popen(
             [
@@ -80,15 +95,21 @@ class Machine:
             time.sleep(0.05)
         return result
 
+    def logged(self, pid, pattern):
+        """What the moss of this process id says of this kind, once it does."""
+
+        def found():
+            journal = self.run("journalctl", "--no-pager", "--output=cat", f"_PID={pid}")
+            return re.search(pattern, journal.stdout, re.M)
+
+        return self.wait_for(pattern, found)
+
     def port(self, pid):
         """Where the moss of this process id says that it listens."""
-        listening = re.compile(r"listening .*:(\d+)\b")
+        return self.logged(pid, r"listening on .*:(\d+)$")[1]
 
-        def logged():
-            journal = self.run("journalctl", "--no-pager", "--output=cat", f"_PID={pid}")
-            return listening.search(journal.stdout)
-
-        return self.wait_for("moss listening", logged)[1]
+    def tls_port(self, pid):
+        return int(self.logged(pid, r"listening for TLS on .*:(\d+)$")[1])
 
     def serving(self):
         """The process id and the port of a moss that runs."""
@@ -120,17 +141,90 @@ def machine(binary, tmp_path):
     machine.kill()
 
 
-def test_unit_is_valid(binary, tmp_path):
-    unit = tmp_path / "moss.service"
-    unit.write_text(UNIT.read_text().replace("ExecStart=/usr/local/bin/moss", f"ExecStart={binary}"))
+@pytest.fixture(params=["as it is", "with the group for TLS"])
+def unit(request, tmp_path):
+    """The unit, in a file of this test."""
+    text = UNIT.read_text()
+    if request.param == "with the group for TLS":
+        assert text.count("\n#SupplementaryGroups=") == 1
+        text = text.replace("\n#SupplementaryGroups=", "\nSupplementaryGroups=")
+    file = tmp_path / "moss.service"
+    file.write_text(text)
+    return file
+
+
+def test_unit_is_valid(binary, unit):
+    unit.write_text(unit.read_text().replace("ExecStart=/usr/local/bin/moss", f"ExecStart={binary}"))
     verified = run("systemd-analyze", "verify", unit)
     assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
 
 
-def test_unit_is_hardened():
-    judged = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", UNIT)
+def test_unit_is_hardened(unit):
+    judged = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", unit)
     assert judged.returncode == 0, judged.stdout + judged.stderr
     assert re.search(r"Overall exposure level .* OK", judged.stdout)
+
+
+def test_service_has_a_certificate_by_a_group_and_reloads_it(machine, certificate, tmp_path):
+    machine.serving()
+    # The commands of the page, as root, and its script for certbot.
+    (machine.root / "etc/group").write_text("root:x:0:\n")
+    sudo = "sudo() { \"$@\"; }\n"
+    done = machine.run("sh", "-euc", sudo + block(LAN_PAGE, "sh", "groupadd"))
+    assert done.returncode == 0, done
+    deploy = machine.root / "etc/moss/deploy"
+    deploy.write_text(block(LAN_PAGE, "sh", "RENEWED_LINEAGE"))
+    deploy.chmod(0o755)
+    with open(machine.root / "etc/moss.env", "a") as environment:
+        settings = tls_settings("/etc/moss")
+        environment.writelines(f"{name}={value}\n" for name, value in settings.items())
+
+    lineage = machine.root / "etc/letsencrypt/live/box"
+    lineage.mkdir(parents=True, mode=0o700)
+
+    def issue(certificate):
+        """What certbot does; its files are for root alone."""
+        for file, name in ((certificate.file, "fullchain.pem"), (certificate.key, "privkey.pem")):
+            shutil.copy(file, lineage / name)
+            (lineage / name).chmod(0o600)
+        hook = ("env", "RENEWED_LINEAGE=/etc/letsencrypt/live/box", "/etc/moss/deploy")
+        done = machine.run(*hook)
+        assert done.returncode == 0, done
+
+    issue(certificate)
+    assert machine.run("systemctl", "restart", "moss").returncode == 0
+    pid, port = machine.serving()
+    tls_port = machine.tls_port(pid)
+    assert relays(f"wss://localhost:{tls_port}", ssl=certificate.trusting)
+    assert relays(f"ws://127.0.0.1:{port}")
+
+    # Only root and moss read the key.
+    key = machine.root / "etc/moss/key.pem"
+    group = int(re.search(r"^moss-tls:[^:]*:(\d+):", (machine.root / "etc/group").read_text(), re.M)[1])
+    held = key.stat()
+    assert (held.st_mode & 0o777, held.st_uid, held.st_gid) == (0o640, 0, group)
+
+    with connect(f"wss://localhost:{tls_port}", ssl=certificate.trusting) as peer:
+        (tmp_path / "renewed").mkdir()
+        renewed = make_certificate(tmp_path / "renewed")
+        issue(renewed)
+
+        def is_served():
+            return served_certificate(tls_port).split() == renewed.file.read_text().split()
+
+        machine.wait_for("the renewed certificate being served", is_served)
+        peer.send('{"type":"ping"}')
+        assert peer.recv(timeout=PATIENCE) == '{"type":"pong","payload":""}'
+    assert machine.shown("MainPID", "NRestarts") == {"MainPID": pid, "NRestarts": "0"}
+
+
+def test_reload_ends_no_service_without_a_certificate(machine):
+    pid, port = machine.serving()
+    with connect(f"ws://127.0.0.1:{port}") as peer:
+        assert machine.run("systemctl", "reload", "moss").returncode == 0
+        peer.send('{"type":"ping"}')
+        assert peer.recv(timeout=PATIENCE) == '{"type":"pong","payload":""}'
+    assert machine.shown("MainPID", "NRestarts") == {"MainPID": pid, "NRestarts": "0"}
 
 
 def test_service_serves_and_restarts_and_stops(machine):
