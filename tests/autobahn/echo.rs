@@ -1,10 +1,13 @@
-//! An echo server made of moss's own session and socket, for the Autobahn test suite.
+//! An echo server made of moss's own session, TLS and socket, for the Autobahn test suite.
 //!
-//! Text comes back as text and binary as binary, whatever is in it: no packets and no
+//!     autobahn-echo <certificate> <key>
+//!
+//! It listens on two ports, without and with TLS. Text comes back as text and binary as binary, whatever is in it: no packets and no
 //! relay, so that what the suite judges is the WebSocket alone. The packet limit is
 //! raised to what the suite's longest message needs.
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
@@ -16,6 +19,7 @@ use moss::server::socket::{Received, Socket};
 use moss::server::system::System;
 use moss::server::table::Table;
 use moss::settings::config::Config;
+use moss::tls::{Credentials, Files, Tls};
 
 /// The suite's longest message, in group 9, has 16 MiB.
 const MAX_PACKET_BYTES: usize = 16 << 20;
@@ -23,10 +27,12 @@ const MAX_PACKET_BYTES: usize = 16 << 20;
 /// Longer than any silence of the suite.
 const KEEPALIVE: Duration = Duration::from_secs(600);
 
-const LISTENER: Token = Token(usize::MAX - 1);
+const PLAIN: Token = Token(usize::MAX - 1);
+const TLS: Token = Token(usize::MAX - 2);
 
 struct Peer {
     socket: Socket<System>,
+    tls: Option<Tls>,
     session: Session,
 }
 
@@ -34,35 +40,58 @@ fn main() -> io::Result<()> {
     let mut config = Config::new("not asked for", "offer");
     config.limits.max_packet_bytes = MAX_PACKET_BYTES;
 
+    let mut files = std::env::args_os().skip(1).map(Into::into);
+    let (Some(certificate), Some(key)) = (files.next(), files.next()) else {
+        return Err(io::Error::other("give a certificate and its key"));
+    };
+    let credentials = Credentials::load(&Files { certificate, key })
+        .map_err(|problem| io::Error::other(problem.why))?;
+
     let mut poll = Poll::new()?;
-    let mut listener = TcpListener::bind(config.listen)?;
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-    println!("listening on {}", listener.local_addr()?);
+    let listen = |token| {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut listener = TcpListener::bind(address)?;
+        poll.registry().register(&mut listener, token, Interest::READABLE)?;
+        Ok::<_, io::Error>(listener)
+    };
+    let (plain, tls) = (listen(PLAIN)?, listen(TLS)?);
+    println!("ws://{}/ wss://{}/", plain.local_addr()?, tls.local_addr()?);
 
     let mut peers: Table<Peer> = Table::new(0);
     let mut events = Events::with_capacity(64);
-    let mut buffer = vec![0; 64 << 10];
+    let mut buffers = (vec![0; 64 << 10], Vec::new());
     loop {
         poll.poll(&mut events, Some(Duration::from_secs(1)))?;
         let now = Instant::now();
         for event in &events {
-            if event.token() == LISTENER {
-                while let Ok((stream, _)) = listener.accept() {
-                    add(&mut peers, stream, &poll, now)?;
+            match event.token() {
+                PLAIN => {
+                    while let Ok((stream, _)) = plain.accept() {
+                        add(&mut peers, stream, None, &poll, now)?;
+                    }
                 }
-            } else if let Some(id) = peers.id_of_token(event.token().0)
-                && let Some(peer) = peers.get_mut(id)
-            {
-                peer.socket.note(event.into());
-                receive(peer, &mut buffer, &config, now);
-                send(peer, now);
+                TLS => {
+                    while let Ok((stream, _)) = tls.accept() {
+                        add(&mut peers, stream, credentials.accept(), &poll, now)?;
+                    }
+                }
+                Token(token) => {
+                    let peer = peers.id_of_token(token).and_then(|id| peers.get_mut(id));
+                    if let Some(peer) = peer {
+                        peer.socket.note(event.into());
+                        receive(peer, &mut buffers, &config, now);
+                        send(peer, now);
+                    }
+                }
             }
         }
         let mut over = Vec::new();
         for (id, peer) in peers.iter_mut() {
             peer.session.tick(KEEPALIVE, now);
             send(peer, now);
-            if peer.session.is_over(now) {
+            if peer.session.is_over(now)
+                && peer.tls.as_ref().is_none_or(|tls| tls.unsent().is_empty())
+            {
                 over.push(id);
             }
         }
@@ -75,27 +104,41 @@ fn main() -> io::Result<()> {
 fn add(
     peers: &mut Table<Peer>,
     mut stream: TcpStream,
+    tls: Option<Tls>,
     poll: &Poll,
     now: Instant,
 ) -> io::Result<()> {
     peers.insert_with(|id| {
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, Token(id as usize), interest)?;
-        Ok::<_, io::Error>(Peer { socket: Socket::new(stream), session: Session::new(now) })
+        Ok::<_, io::Error>(Peer { socket: Socket::new(stream), tls, session: Session::new(now) })
     })?;
     Ok(())
 }
 
-fn receive(peer: &mut Peer, buffer: &mut [u8], config: &Config, now: Instant) {
-    let Peer { socket, session } = peer;
+fn receive(
+    peer: &mut Peer,
+    (buffer, plain): &mut (Vec<u8>, Vec<u8>),
+    config: &Config,
+    now: Instant,
+) {
+    let Peer { socket, tls, session } = peer;
     loop {
-        let count = match socket.receive(buffer) {
-            Received::Bytes(count) => count,
+        let received = match socket.receive(buffer) {
+            Received::Bytes(count) => &mut buffer[..count],
             Received::Blocked => return,
             Received::End => return session.peer_ended(now),
             Received::Broken => return session.broken(now),
         };
-        let mut input = session.take_in(&mut buffer[..count], now);
+        let said = match tls {
+            None => received,
+            Some(tls) => {
+                plain.clear();
+                tls.receive(received, plain);
+                &mut plain[..]
+            }
+        };
+        let mut input = session.take_in(said, now);
         while let Some(event) = session.next(&mut input, config, now) {
             match event {
                 Event::Upgrade(response) => session.open(&response),
@@ -112,18 +155,42 @@ fn receive(peer: &mut Peer, buffer: &mut [u8], config: &Config, now: Instant) {
             }
         }
         session.put_back(input);
+        if tls.as_ref().is_some_and(Tls::has_ended) {
+            return session.peer_ended(now);
+        }
     }
 }
 
 fn send(peer: &mut Peer, now: Instant) {
-    let Peer { socket, session } = peer;
-    while !session.unsent().is_empty() && socket.is_writable() {
-        match socket.send(session.unsent()) {
-            Ok(count) => session.advance(count, &mut Spares::default()),
-            Err(_) => return session.broken(now),
+    let Peer { socket, tls, session } = peer;
+    let ends = session.phase() == Phase::Ending;
+    while socket.is_writable() {
+        let bytes = match tls {
+            None => session.unsent(),
+            Some(tls) => {
+                if tls.unsent().is_empty() && !tls.is_handshaking() {
+                    if !session.unsent().is_empty() {
+                        let count = tls.seal(session.unsent());
+                        session.advance(count, &mut Spares::default());
+                    } else if ends {
+                        tls.close();
+                    }
+                }
+                tls.unsent()
+            }
+        };
+        if bytes.is_empty() {
+            break;
+        }
+        match (socket.send(bytes), &mut *tls) {
+            (Ok(count), None) => session.advance(count, &mut Spares::default()),
+            (Ok(count), Some(tls)) => tls.advance(count),
+            (Err(_), _) => return session.broken(now),
         }
     }
-    if session.phase() == Phase::Ending && session.unsent().is_empty() {
+    let said_all =
+        session.unsent().is_empty() && tls.as_ref().is_none_or(|tls| tls.unsent().is_empty());
+    if ends && said_all {
         socket.shut_down();
     }
 }

@@ -3,7 +3,8 @@
     judge.py index.json RESULTS.md [--write]
 
 A case passes if it is OK, or if it is explained below and turned out just so. Fails on
-any other outcome, on a case that did not run, and on a table that says something else.
+any other outcome, on a case that did not run, on one that turns out otherwise by wss:// than
+by ws://, and on a table that says something else.
 """
 
 import json
@@ -21,6 +22,9 @@ GROUPS = {
     "9": ("sizes up to 16 MiB", 54),
     "10": ("automatic fragmentation", 1),
 }
+
+# As tests/autobahn/run names them: without TLS, and with it.
+AGENTS = "ws", "wss"
 
 FREE = "INFORMATIONAL"
 LATE = "NON-STRICT"
@@ -52,9 +56,10 @@ def table(cases):
     lines = [
         "# Autobahn test suite",
         "",
-        "What the public WebSocket conformance suite says of moss's session layer; written by",
-        "`bash tests/autobahn/run --write`, and checked by every run of `tests/autobahn/run`.",
-        "Groups 12 and 13 are compression, which moss does not offer.",
+        "What the public WebSocket conformance suite says of moss's session layer, by `ws://` and,",
+        "case for case the same, by `wss://`; written by `bash tests/autobahn/run --write`, and",
+        "checked by every run of `tests/autobahn/run`. Groups 12 and 13 are compression, which moss",
+        "does not offer.",
         "",
         "| group | what | cases | OK | explained | failed |",
         "|---|---|---|---|---|---|",
@@ -80,17 +85,24 @@ def table(cases):
 
 def main(report, results, *options):
     with open(report, encoding="utf-8") as file:
-        cases = json.load(file)["moss"]
+        report = json.load(file)
     problems = []
-    for group, (_, expected) in GROUPS.items():
-        ran = sum(number.split(".")[0] == group for number in cases)
-        if ran != expected:
-            problems.append(f"group {group}: {ran} of {expected} cases ran")
-    for number in sorted(cases, key=order):
-        if not passes(number, cases[number]):
-            behavior, closing = outcome(cases[number])
-            problems.append(f"case {number}: {behavior}, closing {closing}")
-    text = table(cases)
+    for agent in AGENTS:
+        cases = report[agent]
+        for group, (_, expected) in GROUPS.items():
+            ran = sum(number.split(".")[0] == group for number in cases)
+            if ran != expected:
+                problems.append(f"{agent}, group {group}: {ran} of {expected} cases ran")
+        for number in sorted(cases, key=order):
+            if not passes(number, cases[number]):
+                behavior, closing = outcome(cases[number])
+                problems.append(f"{agent}, case {number}: {behavior}, closing {closing}")
+    plain, tls = (report[agent] for agent in AGENTS)
+    for number in sorted(plain.keys() & tls.keys(), key=order):
+        found = [(*outcome(case), case["remoteCloseCode"]) for case in (plain[number], tls[number])]
+        if found[0] != found[1]:
+            problems.append(f"case {number}: {found[0]} by ws://, {found[1]} by wss://")
+    text = table(plain)
     if "--write" in options:
         with open(results, "w", encoding="utf-8") as file:
             file.write(text)
@@ -100,7 +112,8 @@ def main(report, results, *options):
                 problems.append(f"{results} says something else; look, then run with --write")
     for problem in problems:
         print(problem)
-    failed = sum(not passes(number, case) for number, case in cases.items())
+    cases = [case for agent in AGENTS for case in report[agent].items()]
+    failed = sum(not passes(number, case) for number, case in cases)
     print(f"autobahn: {len(cases) - failed} passed, {max(failed, len(problems))} failed")
     return bool(problems)
 

@@ -1,6 +1,6 @@
 // A master and five clients against a real moss, with the `ws` library.
 //
-//     node peers.js ws://127.0.0.1:8080/
+//     node peers.js ws://127.0.0.1:8080/   # or wss://, from an authority in NODE_EXTRA_CA_CERTS
 //
 // The secret and the offer's type are taken from moss's own variables. Each step prints
 // a line; the first thing that is not as the protocol says ends the script with status 1.

@@ -1,6 +1,6 @@
 """A master and five clients against a real moss, with the `websockets` library.
 
-    peers.py ws://127.0.0.1:8080/
+    peers.py ws://127.0.0.1:8080/        # or wss://, from an authority in SSL_CERT_FILE
 
 The secret and the offer's type are taken from moss's own variables. Each step prints a
 line; the first thing that is not as the protocol says ends the script with status 1.
