@@ -28,7 +28,7 @@ impl Crowd {
     pub(crate) fn new(server: &Server) -> io::Result<Self> {
         let description = packets::description(DESCRIPTION_BYTES);
         let mut crowd = Self {
-            fleet: Fleet::new(server.address())?,
+            fleet: Fleet::new(server.address(), server.client()?)?,
             offer: packets::offer(&description),
             login: frame::masked(frame::TEXT, packets::LOGIN),
             claim: frame::masked(frame::TEXT, &packets::set_master(&description)),
@@ -36,6 +36,14 @@ impl Crowd {
         let master = crowd.connect()?;
         crowd.take_over(master, 0)?;
         Ok(crowd)
+    }
+
+    /// Lets `clients` more join, but enough that a window of newcomers finds a ticket each.
+    /// Whoever connects afterwards resumes a session.
+    pub(crate) fn resume_from(&mut self, clients: usize) -> io::Result<()> {
+        self.join(clients.max(WINDOW))?;
+        self.fleet.resume();
+        Ok(())
     }
 
     /// Connects one peer that does not log in.

@@ -1,7 +1,7 @@
 //! The load generator's connections: one thread, one epoll instance, frames
 //! encoded beforehand. It has to cost less than the server that it loads.
 //!
-//! Pings are answered here; all other packets go to the caller.
+//! Over TCP or over TLS. Pings are answered here; all other packets go to the caller.
 
 use std::io;
 use std::mem;
@@ -14,9 +14,11 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 
-use super::frame;
+use super::{frame, tls};
 
 const RECEIVE_BUFFER_BYTES: usize = 512 * 1024;
+/// Of ciphertext at a time: what it decrypts to fits behind the start of a frame.
+const WIRE_BUFFER_BYTES: usize = RECEIVE_BUFFER_BYTES / 2;
 /// Ports of one source address, well below what the kernel hands out.
 const PORTS_OF_AN_ADDRESS: usize = 8_192;
 /// A server that says nothing for so long has lost something.
@@ -33,33 +35,94 @@ pub(crate) enum Heard<'a> {
 
 struct Peer {
     socket: OwnedFd,
+    tls: Option<Box<tls::Connection>>,
     upgraded: bool,
     partial: Vec<u8>,
+    /// Without TLS, which keeps its own.
     unsent: Vec<u8>,
+}
+
+impl Peer {
+    /// Sends at once what the socket takes, and the rest when it takes more.
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            return tls.send(&self.socket, bytes);
+        }
+        let sent = if self.unsent.is_empty() { send(&self.socket, bytes)? } else { 0 };
+        self.unsent.extend_from_slice(&bytes[sent..]);
+        Ok(())
+    }
+
+    fn send_rest(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            return tls.flush(&self.socket);
+        }
+        if !self.unsent.is_empty() {
+            let sent = send(&self.socket, &self.unsent)?;
+            self.unsent.drain(..sent);
+        }
+        Ok(())
+    }
+
+    /// Takes what the socket holds into `space`, by way of `wire` if it is encrypted.
+    fn receive(&mut self, space: &mut [u8], wire: &mut [u8]) -> io::Result<Received> {
+        let buffer = if self.tls.is_some() { &mut *wire } else { &mut *space };
+        let taken = match net::recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
+            Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok((taken, _)) => taken,
+            Err(Errno::AGAIN) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        let drained = taken < buffer.len();
+        let bytes = match &mut self.tls {
+            Some(tls) => tls.receive(&self.socket, &wire[..taken], space)?,
+            None => taken,
+        };
+        Ok(Received { bytes, drained })
+    }
+}
+
+struct Received {
+    bytes: usize,
+    /// The socket held no more.
+    drained: bool,
 }
 
 pub(crate) struct Fleet {
     server: SocketAddrV4,
+    tls: Option<tls::Client>,
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
     peers: Vec<Option<Peer>>,
     received: Vec<u8>,
+    wire: Vec<u8>,
     pong: Vec<u8>,
     /// Pings answered so far.
     pub(crate) pings: u64,
 }
 
 impl Fleet {
-    pub(crate) fn new(server: SocketAddrV4) -> io::Result<Self> {
+    /// Of peers that speak TLS if there is a client for it.
+    pub(crate) fn new(server: SocketAddrV4, tls: Option<tls::Client>) -> io::Result<Self> {
+        let wire = if tls.is_some() { vec![0; WIRE_BUFFER_BYTES] } else { Vec::new() };
         Ok(Self {
             server,
+            tls,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             events: Vec::with_capacity(1024),
             peers: Vec::new(),
             received: vec![0; RECEIVE_BUFFER_BYTES],
+            wire,
             pong: frame::masked(frame::PONG, b""),
             pings: 0,
         })
+    }
+
+    /// From now on peers resume the TLS sessions of earlier ones.
+    pub(crate) fn resume(&self) {
+        if let Some(tls) = &self.tls {
+            tls.resume();
+        }
     }
 
     /// Connects one more peer, asks for the upgrade, and returns its number.
@@ -77,8 +140,10 @@ impl Fleet {
             epoll::EventData::new_u64(number as u64),
             epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET,
         )?;
+        let tls = self.tls.as_ref().map(tls::Client::connection).transpose()?;
         self.peers.push(Some(Peer {
             socket,
+            tls: tls.map(Box::new),
             upgraded: false,
             partial: Vec::new(),
             unsent: Vec::new(),
@@ -96,10 +161,7 @@ impl Fleet {
 
     /// Sends at once what the socket takes, and the rest when it takes more.
     pub(crate) fn send(&mut self, number: usize, bytes: &[u8]) -> io::Result<()> {
-        let peer = self.peers[number].as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        let sent = if peer.unsent.is_empty() { send(&peer.socket, bytes)? } else { 0 };
-        peer.unsent.extend_from_slice(&bytes[sent..]);
-        Ok(())
+        self.peers[number].as_mut().ok_or(io::ErrorKind::NotConnected)?.send(bytes)
     }
 
     /// The peer goes as a program does that ends: no Close, only TCP's end.
@@ -134,8 +196,10 @@ impl Fleet {
         for event in &events {
             let number = event.data.u64() as usize;
             let flags = event.flags;
-            if flags.contains(epoll::EventFlags::OUT) {
-                self.send_rest(number)?;
+            if flags.contains(epoll::EventFlags::OUT)
+                && let Some(peer) = &mut self.peers[number]
+            {
+                peer.send_rest()?;
             }
             if flags.contains(epoll::EventFlags::IN) {
                 self.receive(number, &mut heard)?;
@@ -143,16 +207,6 @@ impl Fleet {
         }
         self.events = events;
         Ok(!self.events.is_empty())
-    }
-
-    fn send_rest(&mut self, number: usize) -> io::Result<()> {
-        if let Some(peer) = &mut self.peers[number]
-            && !peer.unsent.is_empty()
-        {
-            let sent = send(&peer.socket, &peer.unsent)?;
-            peer.unsent.drain(..sent);
-        }
-        Ok(())
     }
 
     fn receive(
@@ -163,15 +217,8 @@ impl Fleet {
         while let Some(peer) = &mut self.peers[number] {
             let kept = peer.partial.len();
             self.received[..kept].copy_from_slice(&peer.partial);
-            let space = &mut self.received[kept..];
-            let room = space.len();
-            let taken = match net::recv(&peer.socket, space, RecvFlags::empty()) {
-                Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok((taken, _)) => taken,
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            };
-            let filled = &self.received[..kept + taken];
+            let received = peer.receive(&mut self.received[kept..], &mut self.wire)?;
+            let filled = &self.received[..kept + received.bytes];
             let mut used = 0;
             if !peer.upgraded && filled.ends_with(b"\r\n\r\n") {
                 if !filled.starts_with(b"HTTP/1.1 101 ") {
@@ -190,14 +237,14 @@ impl Fleet {
                     frame::TEXT => heard(number, Heard::Text(payload)),
                     frame::PING => {
                         self.pings += 1;
-                        send(&peer.socket, &self.pong)?;
+                        peer.send(&self.pong)?;
                     }
                     _ => return Err(io::Error::other("the server closes a connection")),
                 }
             }
             peer.partial.clear();
             peer.partial.extend_from_slice(&filled[used..]);
-            if taken < room {
+            if received.drained {
                 return Ok(());
             }
         }

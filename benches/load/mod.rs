@@ -1,9 +1,10 @@
 //! What the benches against a running server share.
 //!
-//! `server` starts moss or the `bare` relay as a child process; `fleet`,
-//! `crowd` and `driver` are the load generator, from sockets up to a load that
-//! is kept in flight; `process` reads what the kernel counts; `passing` and
-//! `clients` are what is measured; `options` and `report` are the way in and out.
+//! `server` starts moss, the `bare` relay or `nginx` with a moss behind it, as
+//! child processes; `fleet` (with `tls`), `crowd` and `driver` are the load generator,
+//! from sockets up to a load that is kept in flight; `process` reads what the kernel
+//! counts; `passing` and `clients` are what is measured; `options` and `report`
+//! are the way in and out.
 
 // Each bench is a crate of its own and uses its own part of this.
 #![allow(dead_code)]
@@ -14,12 +15,14 @@ pub(crate) mod crowd;
 pub(crate) mod driver;
 pub(crate) mod fleet;
 pub(crate) mod frame;
+pub(crate) mod nginx;
 pub(crate) mod options;
 pub(crate) mod packets;
 pub(crate) mod passing;
 mod process;
 pub(crate) mod report;
 pub(crate) mod server;
+mod tls;
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -1,18 +1,21 @@
 //! The command line of the benches against a running server.
 
 use std::env;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::nginx::Nginx;
 use super::server::{self, Program};
 
 /// The largest crowd of any scenario.
 const MOST_CLIENTS: usize = 15_000;
 
 const HELP: &str = "\
-Measures moss and the bare relay in turn.
+Measures moss and a yardstick in turn: the bare relay, or for TLS nginx in
+front of moss.
 
-usage: cargo bench --bench <loopback|footprint> -- [options] [name ...]
+usage: cargo bench --bench <loopback|footprint|tls> -- [options] [name ...]
 
 A name selects the scenario so called or, if there is none, all whose names
 contain it.
@@ -22,7 +25,7 @@ contain it.
   --long           the slow scenarios too
   --rounds N       rounds of each scenario (7)
   --seconds S      time under load in each round (1)
-  --only WHICH     moss or bare
+  --only WHICH     moss, bare or nginx
   --moss PATH      another moss binary (also: MOSS_BENCH_BINARY)
   --list           the names of the scenarios
 ";
@@ -105,6 +108,12 @@ impl Options {
     /// Over plain sockets.
     pub(crate) fn plain(&self) -> Contest<'_> {
         self.contest("bare", [Program::Moss(self.moss.clone()), Program::Bare])
+    }
+
+    /// Over TLS; moss alone where there is no nginx.
+    pub(crate) fn tls(&self, nginx: Option<&Nginx>) -> Contest<'_> {
+        let nginx = nginx.map(|nginx| Program::Nginx(nginx.clone(), self.moss.clone()));
+        self.contest("nginx", iter::once(Program::Tls(self.moss.clone())).chain(nginx))
     }
 
     fn contest(

@@ -1,14 +1,14 @@
-//! What the kernel says of another process: its CPU time and its memory.
+//! What the kernel says of other processes: their CPU time and their memory.
 
 use std::fs;
 use std::io;
+use std::iter::Sum;
 use std::thread;
 use std::time::Duration;
 
 /// Looks, two milliseconds apart, for a server to come to rest.
 const PATIENCE: u32 = 5_000;
 
-#[derive(Clone, Copy)]
 pub(crate) struct Memory {
     /// Resident bytes, the program's own pages and its libraries' included.
     pub(crate) resident: u64,
@@ -16,15 +16,26 @@ pub(crate) struct Memory {
     pub(crate) anonymous: u64,
 }
 
-/// CPU time of all threads so far, user and system, once they are at rest.
+impl Sum for Memory {
+    fn sum<I: Iterator<Item = Self>>(memories: I) -> Self {
+        memories.fold(Self { resident: 0, anonymous: 0 }, |sum, memory| Self {
+            resident: sum.resident + memory.resident,
+            anonymous: sum.anonymous + memory.anonymous,
+        })
+    }
+}
+
+/// CPU time of all threads of `processes` so far, user and system, once they are at rest.
 ///
 /// The kernel brings a thread's count up to date when it stops running, to the
 /// nanosecond; asked too early it leaves out up to a tick.
-pub(crate) fn cpu_time(process: u32) -> io::Result<Duration> {
-    let mut before = cpu_time_now(process)?;
+pub(crate) fn cpu_time(processes: &[u32]) -> io::Result<Duration> {
+    let now =
+        || processes.iter().map(|process| cpu_time_now(*process)).sum::<io::Result<Duration>>();
+    let mut before = now()?;
     for _ in 0..PATIENCE {
         thread::sleep(Duration::from_millis(2));
-        let after = cpu_time_now(process)?;
+        let after = now()?;
         if after == before {
             return Ok(after);
         }
@@ -33,7 +44,7 @@ pub(crate) fn cpu_time(process: u32) -> io::Result<Duration> {
     Err(io::Error::other("a server with nothing to do never rests"))
 }
 
-/// CPU time of all threads so far, as of when each last stopped running.
+/// CPU time of all threads of a process so far, as of when each last stopped running.
 pub(crate) fn cpu_time_now(process: u32) -> io::Result<Duration> {
     let mut nanoseconds = 0;
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
@@ -44,6 +55,12 @@ pub(crate) fn cpu_time_now(process: u32) -> io::Result<Duration> {
             .ok_or_else(|| io::Error::other("the kernel keeps no schedstat"))?;
     }
     Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// The processes that `process` started and that still run.
+pub(crate) fn children(process: u32) -> io::Result<Vec<u32>> {
+    let list = fs::read_to_string(format!("/proc/{process}/task/{process}/children"))?;
+    Ok(list.split_whitespace().filter_map(|child| child.parse().ok()).collect())
 }
 
 /// Read from the page tables: the counters in `status` are off by up to a

@@ -1,12 +1,13 @@
-//! A server under test: a child process, on a loopback port of its choice.
+//! A server under test: a child process, on a loopback port of its choice; with
+//! nginx in front of it, the two together.
 //!
-//! Both servers are started through the bench's own binary, which asks the
-//! kernel to end it with its parent before it becomes the server: no way of
-//! ending a bench leaves a server behind.
+//! All are started through the bench's own binary, which asks the kernel to end
+//! it with its parent before it becomes the server: no way of ending a bench leaves
+//! a server behind.
 
 use std::convert::Infallible;
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -20,11 +21,16 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use super::bare::Bare;
-use super::packets;
+use super::nginx::{Front, Nginx};
 use super::process::{self, Memory};
+use super::{packets, tls};
 
 /// The first argument that makes the bench's binary a server.
 const ROLE: &str = "--become-server";
+/// The one that makes it nginx, which needs time to end its worker.
+const PROXY_ROLE: &str = "--become-proxy";
+/// Where moss's log says where it listens, for TLS.
+const TLS_LINE: &str = "listening for TLS on ";
 const KEEPALIVE: &str = "MOSS_KEEPALIVE_SECONDS";
 
 /// For a server to end by itself.
@@ -36,20 +42,25 @@ pub(crate) enum Program {
     Moss(PathBuf),
     /// The bare relay inside the bench's own binary.
     Bare,
+    /// A moss binary, by way of TLS.
+    Tls(PathBuf),
+    /// nginx, by way of TLS, and a moss binary behind it.
+    Nginx(Nginx, PathBuf),
 }
 
 impl Program {
     /// Whether moss is measured beside it.
     pub(crate) fn is_yardstick(&self) -> bool {
-        matches!(self, Self::Bare)
+        matches!(self, Self::Bare | Self::Nginx(..))
     }
 }
 
 impl fmt::Display for Program {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Moss(_) => "moss",
+            Self::Moss(_) | Self::Tls(_) => "moss",
             Self::Bare => "bare",
+            Self::Nginx(..) => "nginx",
         })
     }
 }
@@ -57,14 +68,24 @@ impl fmt::Display for Program {
 pub(crate) struct Server {
     child: Child,
     address: SocketAddrV4,
+    tls: bool,
+    front: Option<Front>,
 }
 
 impl Server {
     pub(crate) fn start(program: &Program) -> io::Result<Self> {
         let mut command = Command::new(env::current_exe()?);
         command.arg(ROLE);
-        if let Program::Moss(path) = program {
+        if let Program::Moss(path) | Program::Tls(path) | Program::Nginx(_, path) = program {
             command.arg(path);
+        }
+        let tls = matches!(program, Program::Tls(_));
+        if tls {
+            command
+                .env("MOSS_TLS_CERTIFICATE_FILE", tls::certificate())
+                .env("MOSS_TLS_KEY_FILE", tls::key())
+                .env("MOSS_TLS_HOSTNAME", Ipv4Addr::LOCALHOST.to_string())
+                .env("MOSS_TLS_PORT", "0");
         }
         let child = command
             .current_dir(env!("CARGO_TARGET_TMPDIR"))
@@ -75,8 +96,14 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
-        let mut server = Self { child, address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0) };
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+        let mut server = Self { child, address, tls, front: None };
         server.address = server.listening()?;
+        if let Program::Nginx(nginx, _) = program {
+            let front = nginx.start(server.address)?;
+            server.address = front.address;
+            server.front = Some(front);
+        }
         Ok(server)
     }
 
@@ -84,12 +111,22 @@ impl Server {
         self.address
     }
 
+    /// What its peers need, if they have to speak TLS.
+    pub(crate) fn client(&self) -> io::Result<Option<tls::Client>> {
+        (self.tls || self.front.is_some()).then(tls::Client::new).transpose()
+    }
+
+    /// Of all its processes together, as is what follows.
     pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
-        process::cpu_time(self.child.id())
+        process::cpu_time(&self.processes())
     }
 
     pub(crate) fn memory(&self) -> io::Result<Memory> {
-        process::memory(self.child.id())
+        self.processes().into_iter().map(process::memory).sum()
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        self.front.iter().flat_map(Front::processes).chain([self.child.id()]).collect()
     }
 
     /// Waits for the log line that names the address, then keeps reading: a
@@ -97,9 +134,12 @@ impl Server {
     fn listening(&mut self) -> io::Result<SocketAddrV4> {
         let stdout = self.child.stdout.take().expect("piped at the start");
         let (announce, announced) = mpsc::channel();
+        let tls = self.tls;
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Some(address) = address_in(&line) {
+                if (!tls || line.contains(TLS_LINE))
+                    && let Some(address) = address_in(&line)
+                {
                     // Only the first is waited for.
                     let _ = announce.send(address);
                 }
@@ -112,27 +152,46 @@ impl Server {
 }
 
 impl Drop for Server {
-    /// Asks first: a profiler that the server runs under writes its results then.
     fn drop(&mut self) {
-        // Errors mean that it has ended by itself.
-        let _ = rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM);
-        let asked = Instant::now();
-        while asked.elapsed() < GRACE && matches!(self.child.try_wait(), Ok(None)) {
-            thread::sleep(Duration::from_millis(2));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.front = None;
+        stop(&mut self.child);
     }
+}
+
+/// Ends a child; true if it did so itself. It is asked first: a profiler that it runs
+/// under writes its results then.
+pub(crate) fn stop(child: &mut Child) -> bool {
+    // Errors mean that it has ended already.
+    let _ = rustix::process::kill_process(Pid::from_child(child), Signal::TERM);
+    let asked = Instant::now();
+    while asked.elapsed() < GRACE && matches!(child.try_wait(), Ok(None)) {
+        thread::sleep(Duration::from_millis(2));
+    }
+    let ended = !matches!(child.try_wait(), Ok(None));
+    let _ = child.kill();
+    let _ = child.wait();
+    ended
+}
+
+/// The command that becomes `proxy`; arguments that are added are the proxy's.
+pub(crate) fn become_proxy(proxy: &Path) -> io::Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command.arg(PROXY_ROLE).arg(proxy);
+    Ok(command)
 }
 
 /// If this process was started to be a server: becomes it, and returns only
 /// when it is over.
 pub(crate) fn role() -> Option<ExitCode> {
     let mut arguments = env::args_os().skip(1);
-    if arguments.next()? != ROLE {
+    let role = arguments.next()?;
+    let Err(error) = if role == ROLE {
+        serve(arguments.next().as_deref())
+    } else if role == PROXY_ROLE {
+        proxy(arguments)
+    } else {
         return None;
-    }
-    let Err(error) = serve(arguments.next().as_deref());
+    };
     eprintln!("the server cannot run: {error}");
     Some(ExitCode::FAILURE)
 }
@@ -147,6 +206,13 @@ fn serve(moss: Option<&OsStr>) -> io::Result<Infallible> {
     let bare = Bare::bind(address, keepalive().as_secs() as u32)?;
     println!("listening on {}:{}", Ipv4Addr::LOCALHOST, bare.port()?);
     bare.serve()
+}
+
+fn proxy(mut arguments: impl Iterator<Item = OsString>) -> io::Result<Infallible> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+    raise_descriptor_limit()?;
+    let program = arguments.next().ok_or(io::ErrorKind::InvalidInput)?;
+    Err(Command::new(program).args(arguments).exec())
 }
 
 /// The servers' keepalive: moss's default, unless the environment says otherwise, which

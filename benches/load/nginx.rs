@@ -1,0 +1,153 @@
+//! nginx, which speaks TLS in front of a moss that does not: what one would set up
+//! by hand.
+//!
+//! One worker and a master process, with Debian's and nginx's own defaults; no log of
+//! requests.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+
+use super::{process, server, tls};
+
+/// Two for each client of the largest crowd, and some. A worker sets memory aside for each.
+const WORKER_CONNECTIONS: u64 = 16_384;
+/// For nginx to start.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Nginx {
+    program: PathBuf,
+    /// For instance `nginx/1.22.1`.
+    pub(crate) version: String,
+}
+
+impl Nginx {
+    /// `None` where it is not installed.
+    pub(crate) fn find() -> Option<Self> {
+        // Debian's place, which is not on everybody's path.
+        ["nginx", "/usr/sbin/nginx"].into_iter().find_map(|program| {
+            let said = Command::new(program).arg("-v").output().ok()?;
+            let said = String::from_utf8(said.stderr).ok()?;
+            let (_, version) = said.split_once("nginx version: ")?;
+            Some(Self { program: program.into(), version: version.trim().into() })
+        })
+    }
+
+    /// Starts it in front of `upstream`, and returns when it serves.
+    ///
+    /// It is given its listening socket as it would give it to a newer nginx, so that
+    /// nobody can take a port that was found free.
+    pub(crate) fn start(&self, upstream: SocketAddrV4) -> io::Result<Front> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.local_addr()?.port());
+        let folder =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nginx-{}", address.port()));
+        fs::create_dir_all(&folder)?;
+        let configuration = folder.join("nginx.conf");
+        fs::write(&configuration, configure(address, upstream)?)?;
+        let child = server::become_proxy(&self.program)?
+            .arg("-p")
+            .arg(&folder)
+            .arg("-c")
+            .arg(&configuration)
+            .args(["-e", "start.log"])
+            .env("NGINX", "0;")
+            .stdin(Stdio::from(OwnedFd::from(listener)))
+            .stdout(Stdio::null())
+            .spawn()?;
+        let mut front = Front { child, folder, address, workers: Vec::new() };
+        front.wait()?;
+        front.workers = process::children(front.child.id())?;
+        Ok(front)
+    }
+}
+
+/// A running nginx.
+pub(crate) struct Front {
+    child: Child,
+    folder: PathBuf,
+    pub(crate) address: SocketAddrV4,
+    workers: Vec<u32>,
+}
+
+impl Front {
+    pub(crate) fn processes(&self) -> impl Iterator<Item = u32> {
+        self.workers.iter().copied().chain([self.child.id()])
+    }
+
+    /// Until the worker answers; it says 400 to whoever does not speak TLS.
+    fn wait(&self) -> io::Result<()> {
+        let mut probe = TcpStream::connect(self.address)?;
+        probe.set_read_timeout(Some(PATIENCE))?;
+        probe.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        let mut answer = [0; 12];
+        probe.read_exact(&mut answer)?;
+        if answer != *b"HTTP/1.1 400" {
+            return Err(io::Error::other("nginx does not serve"));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        if !server::stop(&mut self.child) {
+            // They would live on without their master.
+            for worker in self.workers.iter().filter_map(|worker| Pid::from_raw(*worker as i32)) {
+                let _ = rustix::process::kill_process(worker, Signal::KILL);
+            }
+        }
+        // At worst it stays among the build's files.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn configure(address: SocketAddrV4, upstream: SocketAddrV4) -> io::Result<String> {
+    let connections = server::raise_descriptor_limit()?.min(WORKER_CONNECTIONS);
+    // Others can't change it, and nginx says so.
+    let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+    let (certificate, key) = (tls::certificate(), tls::key());
+    let (certificate, key) = (certificate.display(), key.display());
+    Ok(format!(
+        r#"daemon off;
+{user}
+pid nginx.pid;
+error_log stderr error;
+worker_processes 1;
+events {{ worker_connections {connections}; }}
+http {{
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    upstream moss {{
+        server {upstream};
+        keepalive 64;
+    }}
+    server {{
+        listen {address} ssl;
+        ssl_certificate "{certificate}";
+        ssl_certificate_key "{key}";
+        ssl_protocols TLSv1.3;
+        ssl_ecdh_curve X25519;
+        location / {{
+            proxy_pass http://moss;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection "upgrade";
+            proxy_set_header Host $http_host;
+        }}
+    }}
+}}
+"#
+    ))
+}

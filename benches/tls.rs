@@ -1,0 +1,94 @@
+//! The real server by way of TLS, and in turn what one would set up without it:
+//! nginx that speaks TLS, in front of a moss that does not.
+//!
+//! Both are loaded by the same peers over loopback, and compute the same: TLS 1.3,
+//! a P-256 key, X25519, AES-128-GCM. nginx's figures are those of all three processes
+//! together, its master, its worker and moss.
+
+mod load;
+
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+
+use load::clients;
+use load::crowd::Crowd;
+use load::driver::Flow::{ClientsToMaster, MasterToClients, RoundTrip};
+use load::nginx::Nginx;
+use load::options::Options;
+use load::passing;
+use load::server::Program;
+
+fn main() -> ExitCode {
+    load::main(run)
+}
+
+fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let nginx = Nginx::find();
+    let yardstick = match &nginx {
+        Some(nginx) => &format!("nginx is {}, with a plain moss behind it.", nginx.version),
+        None => "nginx is not installed: moss stands alone.",
+    };
+    let contest = options.tls(nginx.as_ref());
+    let title = format!("{yardstick} CPU is for each packet passed on.");
+    passing::run("tls", &title, &contest, loads())?;
+    clients::run("tls", "What clients cost over TLS.", &contest, scenarios())
+}
+
+fn loads() -> Vec<passing::Scenario> {
+    let scenario = passing::Scenario::new;
+    vec![
+        scenario("clients-to-master", ClientsToMaster, 100, 1, 200),
+        scenario("clients-to-master-16-in-flight", ClientsToMaster, 100, 16, 200),
+        scenario("clients-to-master-4000-bytes", ClientsToMaster, 100, 1, 4_000),
+        scenario("clients-to-master-4000-bytes-16-in-flight", ClientsToMaster, 100, 16, 4_000),
+        scenario("master-to-clients", MasterToClients, 100, 1, 200),
+        scenario("master-to-clients-16-in-flight", MasterToClients, 100, 16, 200),
+        scenario("master-to-clients-4000-bytes", MasterToClients, 100, 1, 4_000),
+        scenario("master-to-clients-4000-bytes-16-in-flight", MasterToClients, 100, 16, 4_000),
+        scenario("round-trip", RoundTrip, 100, 1, 200),
+        scenario("round-trip-16-in-flight", RoundTrip, 100, 16, 200),
+        scenario("round-trip-4000-bytes", RoundTrip, 100, 1, 4_000),
+        scenario("round-trip-4000-bytes-16-in-flight", RoundTrip, 100, 16, 4_000),
+    ]
+}
+
+fn scenarios() -> Vec<clients::Scenario> {
+    vec![
+        clients::Scenario {
+            name: "connect-full",
+            lines: &["CPU, connect in full + log in, µs"],
+            measure: connect_full,
+        },
+        clients::Scenario {
+            name: "connect-resumed",
+            lines: &["CPU, connect by a ticket + log in, µs"],
+            measure: connect_resumed,
+        },
+        clients::Scenario {
+            name: "idle-client",
+            lines: &[
+                "memory per idle client of 5,000, bytes",
+                "the same after 4,000 bytes each way",
+            ],
+            measure: idle_client,
+        },
+    ]
+}
+
+fn connect_full(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
+    clients::cpu(program, crowd(options), Crowd::join, Crowd::join)
+}
+
+fn connect_resumed(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
+    clients::cpu(program, crowd(options), Crowd::resume_from, Crowd::join)
+}
+
+fn idle_client(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
+    clients::memory(program, crowd(options))
+}
+
+/// Each client takes nginx two descriptors.
+fn crowd(options: &Options) -> usize {
+    options.crowd(2 * 5_000) / 2
+}
