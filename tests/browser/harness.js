@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
@@ -57,14 +58,16 @@ export function run(command, args, env = {}) {
   return program;
 }
 
-/** The release binary on a free port of every address; `again` takes the same one. */
+/** The release binary on a free port of every address; `again` takes the same one.
+ *  If the settings name a certificate, `tlsPort` is the other port. */
 export async function startMoss(settings = {}) {
   const moss = {};
   const start = async (port) => {
     const environment = { ...SETTINGS, MOSS_PORT: port, ...settings };
     const program = run(process.env.MOSS_BIN, [], environment);
     const [, taken] = await program.until(/listening on \S*:(\d+)\b/i);
-    Object.assign(moss, { port: taken, stop: program.stop, log: () => program.printed });
+    const tls = settings.MOSS_TLS_CERTIFICATE_FILE && (await program.until(/listening for TLS on \S*:(\d+)\b/i));
+    Object.assign(moss, { port: taken, tlsPort: tls?.[1], stop: program.stop, log: () => program.printed });
   };
   await start("0");
   moss.address = `ws://127.0.0.1:${moss.port}/`;
@@ -72,33 +75,36 @@ export async function startMoss(settings = {}) {
   return moss;
 }
 
-/** Serves the example pages on a free port of every address, and an empty one at `/`:
- *  Chromium keeps `about:blank` out of the local network. */
-export async function servePages() {
+/** Serves the example pages and those of the tests on a free port of every address, and an
+ *  empty one at `/`: Chromium keeps `about:blank` out of the local network. By https:// if
+ *  `tls` has a `cert` and its `key`. */
+export async function servePages(tls) {
   const kinds = { html: "text/html", js: "text/javascript", css: "text/css" };
-  const server = createServer(async (request, response) => {
+  const serve = async (request, response) => {
     const name = new URL(request.url, "http://pages").pathname.slice(1);
     if (!name) return response.writeHead(200, { "content-type": kinds.html }).end("<!doctype html>");
     const kind = kinds[name.split(".").pop()];
     if (!kind || name.includes("/")) return response.writeHead(404).end();
-    const body = await readFile(join(PAGES, name)).catch(() => undefined);
+    const example = await readFile(join(PAGES, name)).catch(() => undefined);
+    const body = example ?? (await readFile(join(ROOT, "tests/browser/pages", name)).catch(() => undefined));
     response.writeHead(body ? 200 : 404, { "content-type": `${kind}; charset=utf-8` }).end(body);
-  });
+  };
+  const server = tls ? createTlsServer(tls, serve) : createServer(serve);
   server.listen(0);
   await once(server, "listening");
   const { port } = server.address();
   return {
     port,
-    origin: `http://127.0.0.1:${port}`,
+    origin: `${tls ? "https" : "http"}://127.0.0.1:${port}`,
     stop: () => new Promise((resolve) => (server.close(resolve), server.closeAllConnections())),
   };
 }
 
-/** A browser, in the network namespace `netns` if one is given. */
-export function startBrowser({ netns, args = [] } = {}) {
+/** A browser, in the network namespace `netns` if one is given; with another `home`, with what is kept there. */
+export function startBrowser({ netns, home = process.env.HOME, args = [] } = {}) {
   return chromium.launch({
     executablePath: netns ? join(ROOT, "tests/browser/chromium-in-netns") : "/usr/bin/chromium",
-    env: { ...process.env, NETNS: netns },
+    env: { ...process.env, NETNS: netns, HOME: home },
     timeout: PATIENCE,
     args: [
       "--no-sandbox",

@@ -1,0 +1,98 @@
+// Debian's Firefox, by Marionette, its own remote control: a JSON array behind its length
+// and a colon, over TCP. Playwright wants a Firefox that it has patched itself.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { trust } from "./certificates.js";
+import { PATIENCE, run, until } from "./harness.js";
+
+const PREFERENCES = {
+  "marionette.port": 0, // A free one: it is told in a file.
+  "media.navigator.streams.fake": true, // A camera, and a person who says yes.
+  "media.navigator.permission.disabled": true,
+  // Nothing outside the namespaces is asked for anything.
+  "app.normandy.enabled": false,
+  "app.update.disabledForTesting": true,
+  "browser.safebrowsing.downloads.enabled": false,
+  "browser.safebrowsing.malware.enabled": false,
+  "browser.safebrowsing.phishing.enabled": false,
+  "browser.safebrowsing.update.enabled": false,
+  "datareporting.policy.dataSubmissionEnabled": false,
+  "network.captive-portal-service.enabled": false,
+  "network.connectivity-service.enabled": false,
+  "services.settings.server": "data:,#remote-settings-dummy/v1",
+};
+
+/** A Firefox with one tab, in the network namespace `netns` if one is given, that trusts `authority` if one is given. */
+export async function startFirefox({ netns, authority } = {}) {
+  const profile = await mkdtemp(join(tmpdir(), "moss-firefox-"));
+  const preferences = Object.entries(PREFERENCES).map(([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`);
+  await writeFile(join(profile, "user.js"), preferences.join(""));
+  if (authority) await trust(profile, authority);
+
+  const there = netns ? ["ip", "netns", "exec", netns] : ["env"];
+  const command = [...there, "firefox-esr", "--headless", "--marionette", "--no-remote", "--profile", profile];
+  const firefox = run(command[0], command.slice(1), { HOME: profile, MOZ_CRASHREPORTER_DISABLE: "1" });
+  let cable;
+  const close = async () => {
+    cable?.stdin.end();
+    await firefox.stop();
+    await rm(profile, { recursive: true, force: true });
+  };
+  try {
+    const port = await until("Firefox names its port", () => readFile(join(profile, "MarionetteActivePort"), "utf8").catch(() => ""));
+    // Marionette listens on the loopback of the namespace that Firefox is in.
+    const pipe = `exec 3<>/dev/tcp/127.0.0.1/${port}; cat <&3 & exec cat >&3`;
+    cable = spawn(there[0], [...there.slice(1), "bash", "-c", pipe], { stdio: ["pipe", "pipe", "inherit"] });
+    return { tab: await control(cable), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** The tab at the end of the cable, with those of Playwright's names that the tests use. */
+async function control(cable) {
+  const waiting = new Map(); // By the number of a command; 0 is for the greeting.
+  const answer = (number) =>
+    new Promise((resolve, reject) => {
+      waiting.set(number, { resolve, reject });
+      setTimeout(() => reject(new Error("Firefox does not answer")), 2 * PATIENCE).unref();
+    });
+  const greeting = answer(0);
+  let read = Buffer.alloc(0);
+  cable.stdout.on("data", (bytes) => {
+    read = Buffer.concat([read, bytes]);
+    for (;;) {
+      const colon = read.indexOf(":");
+      const end = colon + 1 + Number(read.subarray(0, Math.max(colon, 0)));
+      if (colon < 0 || read.length < end) return;
+      const message = JSON.parse(read.subarray(colon + 1, end));
+      read = read.subarray(end);
+      const [, number, error, result] = Array.isArray(message) ? message : [1, 0, null, message];
+      if (error) waiting.get(number).reject(new Error(`${error.error}: ${error.message}`));
+      else waiting.get(number).resolve(result);
+      waiting.delete(number);
+    }
+  });
+  once(cable, "close").then(() => waiting.forEach(({ reject }) => reject(new Error("Firefox is gone"))));
+  let last = 0;
+  const command = (name, parameters = {}) => {
+    const message = JSON.stringify([0, ++last, name, parameters]);
+    cable.stdin.write(`${Buffer.byteLength(message)}:${message}`);
+    return answer(last);
+  };
+  await greeting;
+  await command("WebDriver:NewSession", { timeouts: { pageLoad: PATIENCE, script: PATIENCE } });
+  return {
+    goto: (url) => command("WebDriver:Navigate", { url }),
+    evaluate: async (code, ...args) => (await command("WebDriver:ExecuteScript", { script: `return (${code})(...arguments)`, args })).value,
+    click: async (selector) => {
+      const { value } = await command("WebDriver:FindElement", { using: "css selector", value: selector });
+      await command("WebDriver:ElementClick", { id: Object.values(value)[0] });
+    },
+  };
+}
