@@ -306,9 +306,9 @@ impl Tls {
         }
     }
 
-    /// Gives up what is not sent. A record may be cut by that, so nothing can follow.
+    /// Gives up what is not sent, for a socket that takes nothing any more. What the peer has
+    /// sent is still heard.
     pub fn discard_unsent(&mut self) {
-        self.closed = true;
         self.sealed = Vec::new();
         self.sent = 0;
     }
@@ -529,6 +529,19 @@ mod tests {
         assert_eq!(pair.tls.receive(&mut rubbish, &mut pair.plain), 0);
         assert!(pair.tls.unsent().is_empty(), "an alert behind the end");
         assert_eq!(pair.tls.seal(b"too late"), 8);
+        assert!(pair.tls.unsent().is_empty());
+    }
+
+    #[test]
+    fn what_came_is_heard_after_nothing_can_be_sent() {
+        let mut pair = Pair::open(&credentials(), &client_config(), 64 << 10);
+        pair.client.writer().write_all(b"last words").unwrap();
+        let mut bytes = Vec::new();
+        pair.client.write_tls(&mut bytes).unwrap();
+        assert_eq!(pair.tls.seal(b"in vain"), 7);
+        pair.tls.discard_unsent();
+        pair.tls.receive(&mut bytes, &mut pair.plain);
+        assert_eq!(pair.plain, b"last words");
         assert!(pair.tls.unsent().is_empty());
     }
 
