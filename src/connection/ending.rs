@@ -9,7 +9,7 @@ use crate::http::answer::Refusal;
 pub enum Ending {
     /// The peer ended it, by a Close or without one.
     Left,
-    /// A request was answered as it wanted.
+    /// A request was answered as it wanted, or several were, and no more came.
     Answered,
     /// A request in plain HTTP to the TLS port was sent on to `https://`.
     Redirected,
@@ -29,7 +29,7 @@ pub enum Ending {
     WrongSecrets,
     /// The peer gave no sign of life.
     Silent,
-    /// The peer read too slowly.
+    /// The peer read too slowly, or for too long a page that has been replaced.
     SlowReader,
     /// The master did not keep up with its clients.
     SlowMaster,
@@ -118,7 +118,9 @@ impl Ending {
             Self::Left | Self::Answered | Self::Redirected | Self::Stopping | Self::TlsOnPlain => {
                 Level::Debug
             }
-            Self::Refused(Refusal::NotFound | Refusal::Method | Refusal::NoUpgrade) => Level::Debug,
+            Self::Refused(
+                Refusal::NotFound | Refusal::Method | Refusal::Range | Refusal::NoUpgrade,
+            ) => Level::Debug,
             Self::WrongSecrets | Self::SlowMaster | Self::Memory | Self::Full => Level::Warn,
             Self::Refused(Refusal::Full) => Level::Warn,
             _ => Level::Info,

@@ -1,6 +1,11 @@
-//! HTTP answers, each whole, as bytes.
+//! HTTP answers: those that end a connection, whole, as bytes; and those after which it may
+//! go on, as an [`Answer`].
 //!
 //! When which of them is given is [`head`](crate::http::head)'s and the server's.
+
+use crate::http::page::Body;
+
+const TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\n";
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +16,7 @@ pub enum Refusal {
     Origin,
     /// Nothing is at its path.
     NotFound,
-    /// Its method is not GET.
+    /// Its method is neither GET nor HEAD.
     Method,
     /// Its head was not finished in time.
     Timeout,
@@ -19,12 +24,38 @@ pub enum Refusal {
     PlainHttp,
     /// It does not ask for a WebSocket of a version that moss speaks.
     NoUpgrade,
+    /// The range that it asks for lies behind the end of the page.
+    Range,
     /// Too many connections of its address are open.
     PerAddress,
     /// Its head is too large.
     HeadTooLarge,
-    /// As many WebSockets as may be are open.
+    /// As many WebSockets as may be are open, or as many connections for pages.
     Full,
+}
+
+/// What becomes of a connection after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It ends.
+    Close,
+    /// It stays open for the next request.
+    Stay,
+    /// So it does, which HTTP/1.0 has to be told.
+    StayOld,
+}
+
+/// An answer after which the connection may stay open.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status line and the header lines, but for `Connection`.
+    head: String,
+    /// What follows the head at once.
+    text: String,
+    /// Or a part of a page.
+    pub(super) body: Option<Body>,
+    after: After,
+    refusal: Option<Refusal>,
 }
 
 /// What `/health` tells.
@@ -40,8 +71,8 @@ pub struct Health {
     pub master: bool,
 }
 
-/// The answer to `GET /health`.
-pub fn health(health: &Health) -> Vec<u8> {
+/// The answer to `/health`, for HEAD without its body.
+pub fn health(health: &Health, is_head: bool, after: After) -> Answer {
     let body = format!(
         "{{\"status\":\"ok\",\"version\":\"{}\",\"uptime_seconds\":{},\"connections\":{},\"clients\":{},\"master\":{}}}\n",
         env!("CARGO_PKG_VERSION"),
@@ -50,7 +81,73 @@ pub fn health(health: &Health) -> Vec<u8> {
         health.clients,
         health.master
     );
-    answer("200 OK", "Cache-Control: no-store\r\n", "application/json", &body)
+    let headers = "Cache-Control: no-store\r\nContent-Type: application/json\r\n";
+    Answer::with_text("200 OK", headers, body, is_head, after)
+}
+
+impl Answer {
+    /// Without a body; `headers` are whole lines.
+    pub(super) fn empty(status: &str, headers: &str, after: After) -> Self {
+        let head = format!("HTTP/1.1 {status}\r\n{headers}");
+        Self { head, text: String::new(), body: None, after, refusal: None }
+    }
+
+    /// With a text, which is left out for HEAD (RFC 9110, section 9.3.2).
+    fn with_text(status: &str, headers: &str, text: String, is_head: bool, after: After) -> Self {
+        let headers = format!("{headers}Content-Length: {}\r\n", text.len());
+        let mut answer = Self::empty(status, &headers, after);
+        if !is_head {
+            answer.text = text;
+        }
+        answer
+    }
+
+    /// A refusal after which the connection may stay open.
+    pub(super) fn refusal(refusal: Refusal, headers: &str, is_head: bool, after: After) -> Self {
+        let headers = format!("{}{headers}{TEXT}", refusal.headers());
+        let text = refusal.sentence().to_owned();
+        let status = refusal.status_line();
+        let answer = Self::with_text(&status, &headers, text, is_head, after);
+        Self { refusal: Some(refusal), ..answer }
+    }
+
+    /// It is somewhere else, and stays there.
+    pub(super) fn moved(location: &str, is_head: bool, after: After) -> Self {
+        let headers = format!("Location: {location}\r\n{TEXT}");
+        let text = format!("See {location}\n");
+        Self::with_text("308 Permanent Redirect", &headers, text, is_head, after)
+    }
+
+    /// What becomes of the connection after it.
+    pub fn after(&self) -> After {
+        self.after
+    }
+
+    /// Ends the connection after it, whatever its request asked for.
+    pub fn close(&mut self) {
+        self.after = After::Close;
+    }
+
+    /// Why the request is refused, if it is.
+    pub fn is_refusal(&self) -> Option<Refusal> {
+        self.refusal
+    }
+
+    /// Whether a part of a page follows.
+    pub fn has_body(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// The bytes to be sent, and the part of a page that follows them.
+    pub fn into_parts(self) -> (Vec<u8>, Option<Body>) {
+        let connection = match self.after {
+            After::Close => "Connection: close\r\n",
+            After::Stay => "",
+            After::StayOld => "Connection: keep-alive\r\n",
+        };
+        let bytes = [&self.head, connection, "\r\n", &self.text].concat().into_bytes();
+        (bytes, self.body)
+    }
 }
 
 impl Refusal {
@@ -61,6 +158,7 @@ impl Refusal {
             Self::Origin => "origin",
             Self::NotFound => "not-found",
             Self::Method => "method",
+            Self::Range => "range",
             Self::Timeout => "timeout",
             Self::PlainHttp => "plain-http",
             Self::NoUpgrade => "no-upgrade",
@@ -78,6 +176,7 @@ impl Refusal {
             Self::NotFound => 404,
             Self::Method => 405,
             Self::Timeout => 408,
+            Self::Range => 416,
             Self::NoUpgrade => 426,
             Self::PerAddress => 429,
             Self::HeadTooLarge => 431,
@@ -85,40 +184,58 @@ impl Refusal {
         }
     }
 
-    /// The answer, with a sentence of its own.
+    /// The answer, with a sentence of its own, after which the connection ends.
     pub fn answer(self) -> Vec<u8> {
-        self.saying(match self {
-            Self::BadRequest => "This is no HTTP/1.1 request.\n",
-            Self::Origin => "Pages from this origin may not connect.\n",
-            Self::NotFound => "Nothing here. The WebSocket is at /.\n",
-            Self::Method => "Only GET is served.\n",
-            Self::Timeout => "The request head took too long.\n",
-            Self::PlainHttp => "This port speaks TLS: use https:// or wss://.\n",
-            Self::NoUpgrade => "This is moss, a WebRTC signaling server. It speaks WebSocket: connect to ws:// (or wss://) at this address.\n",
-            Self::PerAddress => "Too many connections from this address.\n",
-            Self::HeadTooLarge => "The request head is too large.\n",
-            Self::Full => "moss is full: no more connections.\n",
-        })
+        self.saying(self.sentence())
     }
 
     /// The answer with another sentence.
-    pub(super) fn saying(self, body: &str) -> Vec<u8> {
-        let (reason, headers) = match self {
-            Self::BadRequest | Self::PlainHttp => ("Bad Request", ""),
-            Self::Origin => ("Forbidden", ""),
-            Self::NotFound => ("Not Found", ""),
-            Self::Method => ("Method Not Allowed", "Allow: GET\r\n"),
-            Self::Timeout => ("Request Timeout", ""),
-            // The version is said to whom it may concern (RFC 6455, section 4.2.2).
+    pub(super) fn saying(self, text: &str) -> Vec<u8> {
+        answer(&self.status_line(), self.headers(), text)
+    }
+
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::BadRequest => "This is no HTTP/1.1 request.\n",
+            Self::Origin => "Pages from this origin may not connect.\n",
+            Self::NotFound => "Nothing here. The WebSocket is at /.\n",
+            Self::Method => "Only GET and HEAD are served.\n",
+            Self::Timeout => "The request head took too long.\n",
+            Self::PlainHttp => "This port speaks TLS: use https:// or wss://.\n",
+            Self::Range => "The page ends before this range.\n",
             Self::NoUpgrade => {
-                ("Upgrade Required", "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")
+                "This is moss, a WebRTC signaling server. It speaks WebSocket: connect to ws:// (or wss://) at this address.\n"
             }
-            Self::PerAddress => ("Too Many Requests", "Retry-After: 5\r\n"),
-            Self::HeadTooLarge => ("Request Header Fields Too Large", ""),
-            Self::Full => ("Service Unavailable", "Retry-After: 5\r\n"),
+            Self::PerAddress => "Too many connections from this address.\n",
+            Self::HeadTooLarge => "The request head is too large.\n",
+            Self::Full => "moss is full: no more connections.\n",
+        }
+    }
+
+    fn headers(self) -> &'static str {
+        match self {
+            Self::Method => "Allow: GET, HEAD\r\n",
+            // The version is said to whom it may concern (RFC 6455, section 4.2.2).
+            Self::NoUpgrade => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+            Self::PerAddress | Self::Full => "Retry-After: 5\r\n",
+            _ => "",
+        }
+    }
+
+    fn status_line(self) -> String {
+        let reason = match self {
+            Self::BadRequest | Self::PlainHttp => "Bad Request",
+            Self::Origin => "Forbidden",
+            Self::NotFound => "Not Found",
+            Self::Method => "Method Not Allowed",
+            Self::Timeout => "Request Timeout",
+            Self::Range => "Range Not Satisfiable",
+            Self::NoUpgrade => "Upgrade Required",
+            Self::PerAddress => "Too Many Requests",
+            Self::HeadTooLarge => "Request Header Fields Too Large",
+            Self::Full => "Service Unavailable",
         };
-        let status = format!("{} {reason}", self.status());
-        answer(&status, headers, "text/plain; charset=utf-8", body)
+        format!("{} {reason}", self.status())
     }
 }
 
@@ -126,8 +243,8 @@ impl Refusal {
 /// be wrong tomorrow, so nobody is to remember it.
 pub(super) fn redirect(location: &str) -> Vec<u8> {
     let headers = format!("Location: {location}\r\nCache-Control: no-store\r\n");
-    let body = format!("This port speaks TLS: see {location}\n");
-    answer("307 Temporary Redirect", &headers, "text/plain; charset=utf-8", &body)
+    let text = format!("This port speaks TLS: see {location}\n");
+    answer("307 Temporary Redirect", &headers, &text)
 }
 
 /// The answer to HEAD is only the head of the answer (RFC 9110, section 9.3.2).
@@ -136,12 +253,9 @@ pub(super) fn drop_body(answer: &mut Vec<u8>) {
     answer.truncate(end.map_or(answer.len(), |end| end + 4));
 }
 
-fn answer(status: &str, headers: &str, content_type: &str, body: &str) -> Vec<u8> {
-    format!(
-        "HTTP/1.1 {status}\r\n{headers}Content-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
+fn answer(status: &str, headers: &str, text: &str) -> Vec<u8> {
+    let headers = format!("{headers}{TEXT}");
+    Answer::with_text(status, &headers, text.to_owned(), false, After::Close).into_parts().0
 }
 
 #[cfg(test)]
@@ -150,7 +264,8 @@ mod tests {
 
     #[test]
     fn health_is_json() {
-        let bytes = health(&Health { uptime_seconds: 3, connections: 2, clients: 1, master: true });
+        let told = Health { uptime_seconds: 3, connections: 2, clients: 1, master: true };
+        let (bytes, _) = health(&told, false, After::Close).into_parts();
         let text = String::from_utf8(bytes).unwrap();
         let (_, body) = text.split_once("\r\n\r\n").unwrap();
         let value: serde_json::Value = serde_json::from_str(body).unwrap();

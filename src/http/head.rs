@@ -1,8 +1,9 @@
 //! Request head → WebSocket upgrade or HTTP answer (RFC 9112, RFC 6455 section 4.2).
 //!
-//! moss reads exactly one request a connection: either it becomes a WebSocket, or it
-//! is answered and the connection ends. Bytes in, bytes out; who sent them, how they
-//! came and what is said about the server's health is the caller's.
+//! A request becomes a WebSocket, or it is answered. Without pages the connection ends after
+//! any answer; with them it may stay open for the next request, so it is looked at more
+//! closely where this one ends. Bytes in, bytes out; who sent them, how they came and what
+//! is said about the server's health is the caller's.
 //!
 //! tungstenite's own server handshake is not used: it sends nothing on a bad request,
 //! takes frames that follow the head for junk, and looks at one `Connection` line only.
@@ -13,8 +14,13 @@ use std::fmt::Write as _;
 use httparse::{Request, Status};
 use tungstenite::handshake::derive_accept_key;
 
-use crate::http::answer::{self, Refusal};
+use crate::http::answer::{self, After, Answer, Refusal};
 use crate::http::origin;
+use crate::http::pages::Pages;
+use crate::http::request::{
+    after, announces_body, has_right_host, has_token, only, percent_decoded, split_target, tokens,
+    values,
+};
 use crate::settings::config::AllowedOrigins;
 use crate::tls;
 
@@ -36,8 +42,23 @@ pub enum Head {
         /// The 101 response, whole.
         response: Vec<u8>,
     },
-    /// `GET /health`: answer with [`health`](crate::http::answer::health).
-    Health,
+    /// `/health` is asked for: answer with [`health`](crate::http::answer::health).
+    Health {
+        /// Bytes of the head.
+        len: usize,
+        /// Whether it was asked for by HEAD.
+        is_head: bool,
+        /// What the request wants to become of the connection.
+        after: After,
+    },
+    /// Something else is asked for, with pages: send this answer. After `len` bytes of head
+    /// may come another, unless the connection ends.
+    Answered {
+        /// Bytes of the head.
+        len: usize,
+        /// The answer.
+        answer: Answer,
+    },
     /// This is TLS, and came to the plain port.
     Tls,
     /// Plain HTTP came to the TLS port: send this answer, whole, and end.
@@ -51,9 +72,10 @@ pub enum Head {
     },
 }
 
-/// Reads a request head from the first bytes of a connection.
-pub fn read_head(bytes: &[u8], origins: &AllowedOrigins) -> Head {
-    match parse(bytes, |request, len| judge(request, len, origins)) {
+/// Reads a request head from the first bytes of a connection, or of what comes after another
+/// request; `pages`, if any are served.
+pub fn read_head(bytes: &[u8], origins: &AllowedOrigins, pages: Option<&Pages>) -> Head {
+    match parse(bytes, |request, len| judge(request, len, origins, pages)) {
         Head::Refused { refusal: Refusal::BadRequest, .. } if bytes[0] == tls::FIRST_BYTE => {
             Head::Tls
         }
@@ -98,20 +120,101 @@ fn judge(
     request: &Request<'_, '_>,
     len: usize,
     origins: &AllowedOrigins,
+    pages: Option<&Pages>,
 ) -> Result<Head, (Refusal, Vec<u8>)> {
-    let refuse = |refusal: Refusal| Err((refusal, refusal.answer()));
-    let refuse_saying = |refusal: Refusal, why| Err((refusal, refusal.saying(why)));
-    let (authority, path) = split_target(request.path.unwrap_or_default());
+    match pages {
+        None => judge_last(request, len, origins),
+        Some(pages) => judge_one_of_many(request, len, origins, pages),
+    }
+}
+
+fn refuse<T>(refusal: Refusal) -> Result<T, (Refusal, Vec<u8>)> {
+    Err((refusal, refusal.answer()))
+}
+
+fn refuse_saying<T>(refusal: Refusal, why: &str) -> Result<T, (Refusal, Vec<u8>)> {
+    Err((refusal, refusal.saying(why)))
+}
+
+/// The verdict on a request after which the connection ends, unless it becomes a WebSocket.
+fn judge_last(
+    request: &Request<'_, '_>,
+    len: usize,
+    origins: &AllowedOrigins,
+) -> Result<Head, (Refusal, Vec<u8>)> {
+    let (_, path) = split_target(request.path.unwrap_or_default());
     if path != "/" && path != "/health" {
         return refuse(Refusal::NotFound);
     }
-    if request.method != Some("GET") {
-        return refuse(Refusal::Method);
+    match request.method {
+        Some("GET") if path == "/" => upgrade(request, len, origins),
+        Some("HEAD") if path == "/" => refuse(Refusal::NoUpgrade),
+        Some("GET" | "HEAD") => {
+            Ok(Head::Health { len, is_head: request.method == Some("HEAD"), after: After::Close })
+        }
+        _ => refuse(Refusal::Method),
     }
-    if path == "/health" {
-        return Ok(Head::Health);
+}
+
+/// The verdict on a request that others may follow.
+fn judge_one_of_many(
+    request: &Request<'_, '_>,
+    len: usize,
+    origins: &AllowedOrigins,
+    pages: &Pages,
+) -> Result<Head, (Refusal, Vec<u8>)> {
+    if !has_right_host(request) {
+        return refuse_saying(Refusal::BadRequest, "A request has one Host.\n");
     }
-    if !has_token(request, "upgrade", "websocket") || !has_token(request, "connection", "upgrade") {
+    let is_get = request.method == Some("GET");
+    let is_head = request.method == Some("HEAD");
+    // No body is read, so nothing behind one is taken for a request.
+    let after = match announces_body(request) {
+        None => {
+            return refuse_saying(Refusal::BadRequest, "It is unclear where this request ends.\n");
+        }
+        Some(true) if is_get || is_head => {
+            return refuse_saying(Refusal::BadRequest, "GET and HEAD have no body here.\n");
+        }
+        Some(true) => After::Close,
+        Some(false) => after(request),
+    };
+    let target = request.path.unwrap_or_default();
+    let (_, path) = split_target(target);
+    let Some(path) = percent_decoded(path) else {
+        return refuse_saying(Refusal::BadRequest, "The path is not percent-encoded.\n");
+    };
+    if path == b"/health" {
+        return Ok(if is_get || is_head {
+            Head::Health { len, is_head, after }
+        } else {
+            Head::Answered { len, answer: Answer::refusal(Refusal::Method, "", false, after) }
+        });
+    }
+    if path == b"/" && (is_get && wants_upgrade(request) || !pages.has_index()) {
+        return match request.method {
+            Some("GET") => upgrade(request, len, origins),
+            Some("HEAD") => refuse(Refusal::NoUpgrade),
+            _ => {
+                let answer = Answer::refusal(Refusal::Method, "", false, after);
+                Ok(Head::Answered { len, answer })
+            }
+        };
+    }
+    Ok(Head::Answered { len, answer: pages.answer(request, &path, target, after) })
+}
+
+fn wants_upgrade(request: &Request<'_, '_>) -> bool {
+    has_token(request, "upgrade", "websocket") && has_token(request, "connection", "upgrade")
+}
+
+/// The verdict on a GET that has to be a proper upgrade.
+fn upgrade(
+    request: &Request<'_, '_>,
+    len: usize,
+    origins: &AllowedOrigins,
+) -> Result<Head, (Refusal, Vec<u8>)> {
+    if !wants_upgrade(request) {
         return refuse(Refusal::NoUpgrade);
     }
     if request.version != Some(1) {
@@ -127,6 +230,7 @@ fn judge(
     };
     // A target in absolute form overrides Host (RFC 9112, section 3.2.2). No page is let in
     // by that trick: browsers send this form to proxies only.
+    let (authority, _) = split_target(request.path.unwrap_or_default());
     let host = authority.map(str::as_bytes).or_else(|| only(values(request, "host")));
     if !values(request, "origin").all(|origin| origin::may_connect(origin, host, origins)) {
         return refuse(Refusal::Origin);
@@ -141,50 +245,6 @@ fn judge(
     }
     response.push_str("\r\n");
     Ok(Head::Upgrade { len, response: response.into_bytes() })
-}
-
-/// The path of a request target, without the query; and the authority, if the target has
-/// the absolute form that proxies use (RFC 9112, section 3.2.2).
-fn split_target(target: &str) -> (Option<&str>, &str) {
-    let (authority, rest) = match target.split_once("://") {
-        Some((_, rest)) if !target.starts_with('/') => {
-            let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-            (Some(authority), rest)
-        }
-        _ => (None, target),
-    };
-    match rest.split('?').next() {
-        Some("") | None => (authority, "/"),
-        Some(path) => (authority, path),
-    }
-}
-
-/// The values of every line of a header, in order.
-pub(super) fn values<'r>(
-    request: &'r Request<'_, '_>,
-    name: &str,
-) -> impl Iterator<Item = &'r [u8]> {
-    request
-        .headers
-        .iter()
-        .filter(move |header| header.name.eq_ignore_ascii_case(name))
-        .map(|header| header.value.trim_ascii())
-}
-
-/// The value of a header that may be there once only.
-pub(super) fn only<T>(mut values: impl Iterator<Item = T>) -> Option<T> {
-    values.next().filter(|_| values.next().is_none())
-}
-
-/// The elements of a comma-separated header, over all its lines (RFC 9110, section 5.3).
-fn tokens<'r>(request: &'r Request<'_, '_>, name: &str) -> impl Iterator<Item = &'r [u8]> {
-    values(request, name)
-        .flat_map(|value| value.split(|&byte| byte == b','))
-        .map(<[u8]>::trim_ascii)
-}
-
-pub(super) fn has_token(request: &Request<'_, '_>, name: &str, token: &str) -> bool {
-    tokens(request, name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
 }
 
 /// A token as text, if it is one (RFC 9110, section 5.6.2).
@@ -209,7 +269,7 @@ mod tests {
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
     fn head(text: &str) -> Head {
-        read_head(text.as_bytes(), &AllowedOrigins::Any)
+        read_head(text.as_bytes(), &AllowedOrigins::Any, None)
     }
 
     fn status(text: &str) -> String {
@@ -252,7 +312,8 @@ mod tests {
                 Head::Upgrade { .. }
             ));
         }
-        assert_eq!(head("GET /health?x HTTP/1.1\r\n\r\n"), Head::Health);
+        let health = head("GET /health?x HTTP/1.1\r\n\r\n");
+        assert!(matches!(health, Head::Health { is_head: false, after: After::Close, .. }));
     }
 
     #[test]
@@ -292,7 +353,7 @@ mod tests {
         let end = bytes.len();
         bytes.extend([0x81, 0x80, 0, 0, 0, 0]);
         assert!(
-            matches!(read_head(&bytes, &AllowedOrigins::Any), Head::Upgrade { len, .. } if len == end)
+            matches!(read_head(&bytes, &AllowedOrigins::Any, None), Head::Upgrade { len, .. } if len == end)
         );
     }
 
@@ -334,7 +395,8 @@ mod tests {
     #[test]
     fn origin_must_be_on_the_list() {
         let only = AllowedOrigins::Only { named: vec!["https://a.example".to_owned()], own: false };
-        let verdict = |lines: &str| read_head(format!("{UPGRADE}{lines}\r\n").as_bytes(), &only);
+        let verdict =
+            |lines: &str| read_head(format!("{UPGRADE}{lines}\r\n").as_bytes(), &only, None);
         assert!(matches!(verdict(""), Head::Upgrade { .. }));
         assert!(matches!(verdict("Origin: https://a.example\r\n"), Head::Upgrade { .. }));
         for lines in [
@@ -355,7 +417,7 @@ mod tests {
     fn is_own(text: &str) -> bool {
         let own = AllowedOrigins::Only { named: Vec::new(), own: true };
         let text = format!("{text}Origin: http://box\r\n\r\n");
-        match read_head(text.as_bytes(), &own) {
+        match read_head(text.as_bytes(), &own, None) {
             Head::Upgrade { .. } => true,
             Head::Refused { refusal: Refusal::Origin, .. } => false,
             other => panic!("neither let in nor forbidden: {other:?}"),

@@ -1,6 +1,11 @@
-//! The request that opens each connection, and what it is answered.
+//! What is asked of moss before a WebSocket, or instead of one, and what it answers.
 
 pub mod answer;
+pub mod folder;
 pub mod head;
 mod origin;
+pub mod page;
+pub mod pages;
+mod range;
 pub mod redirect;
+mod request;

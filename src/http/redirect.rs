@@ -7,7 +7,8 @@
 use httparse::Request;
 
 use super::answer::{self, Refusal};
-use super::head::{self, Head, has_token, only, values};
+use super::head::{self, Head};
+use super::request::{has_token, only, values};
 
 /// Reads a request head from the first bytes of a connection that came without TLS to the
 /// TLS port. It is never an upgrade.

@@ -2,12 +2,18 @@
 
 use super::Server;
 use crate::connection::ending::Ending;
-use crate::http::answer::Refusal;
+use crate::http::answer::{After, Answer, Refusal};
 use crate::server::world::{Door, World};
 use crate::settings::config::{HEAD_RESERVE, MASTER_PLACES};
 
 /// Connections accepted in one turn at each door.
 const TURN_ACCEPTS: usize = 128;
+
+/// Connections that are kept open for pages may be this part of all.
+const KEPT_PART: usize = 4;
+
+/// They may be so many in any case: a browser opens six.
+const LEAST_KEPT: usize = 8;
 
 impl<W: World> Server<W> {
     /// Accepts those who wait, as far as a turn's budget and the places go.
@@ -44,7 +50,8 @@ impl<W: World> Server<W> {
         let now = self.peers.now;
         let limit = self.config.limits.max_connections;
         let open = self.peers.open();
-        if open - self.candidates.len() >= limit {
+        let regular = open - self.candidates.len();
+        if regular >= limit {
             let has_room = self.wants_master()
                 && (open - limit < MASTER_PLACES
                     || self.candidates.displace(now).is_some_and(|displaced| {
@@ -57,8 +64,31 @@ impl<W: World> Server<W> {
             }
             self.candidates.add(id, now);
             self.relay.restrict(id);
+        } else if regular + self.peers.kept() - usize::from(self.peers.is_kept(id)) >= limit {
+            // Pages can be asked for again.
+            self.peers.displace_kept(id, false);
         }
         self.peers.with(id, |peer, _| peer.session.open(response));
+    }
+
+    /// Answers a request, if there is a place for it; such connections have some of their own,
+    /// and a full house keeps none of them.
+    #[cold]
+    pub(super) fn reply(&mut self, id: u64, mut answer: Answer) {
+        let stays = answer.after() != After::Close || answer.has_body();
+        if stays && !self.peers.is_kept(id) {
+            let limit = self.config.limits.max_connections;
+            let now = self.peers.now;
+            let most = (limit / KEPT_PART).max(LEAST_KEPT);
+            if self.peers.kept() >= most && !self.peers.displace_kept(id, true) {
+                self.peers.with(id, |peer, _| peer.session.refuse(Refusal::Full, now));
+                return;
+            }
+            if self.peers.open() + self.peers.kept() >= limit {
+                answer.close();
+            }
+        }
+        self.peers.reply(id, answer);
     }
 
     /// Whether there is no master, or none that answers: its box may have lost power.

@@ -18,6 +18,7 @@ mod peer;
 mod peers;
 mod pressure;
 mod schedule;
+pub mod site;
 pub mod socket;
 pub mod start;
 pub mod system;
@@ -29,7 +30,7 @@ use std::{io, mem};
 
 use crate::connection::ending::Ending;
 use crate::connection::session::Event;
-use crate::http::answer::{self, Health};
+use crate::http::answer::{self, After, Health};
 use crate::protocol::relay::Relay;
 use crate::server::candidates::Candidates;
 use crate::server::certificate::Certificate;
@@ -38,6 +39,7 @@ use crate::server::peer::Buffers;
 use crate::server::peers::Peers;
 use crate::server::pressure::{Pressure, Verdict};
 use crate::server::schedule::{Budget, LEAST_RECEIVE, Share};
+use crate::server::site::Site;
 use crate::server::world::{Door, Ready, World};
 use crate::settings::config::{Config, Limits};
 
@@ -68,6 +70,7 @@ pub struct Server<W: World> {
     listeners: Vec<Listener>,
     /// For the connections that come through the TLS door.
     certificate: Option<Certificate>,
+    site: Option<Site>,
     peers: Peers<W>,
     relay: Relay,
     pressure: Pressure,
@@ -86,12 +89,18 @@ impl<W: World> Server<W> {
     /// A moss in a world that listens already; where, is the world's concern: the addresses
     /// and files in `config` are not looked at. Who comes through the TLS door is dropped
     /// without a certificate.
-    pub fn new(config: Config, certificate: Option<Certificate>, mut world: W) -> Self {
+    pub fn new(
+        config: Config,
+        certificate: Option<Certificate>,
+        site: Option<Site>,
+        mut world: W,
+    ) -> Self {
         let now = world.now();
         let tls = certificate.is_some();
         Self {
             listeners: Door::ALL.map(Listener::new).into(),
             certificate,
+            site,
             peers: Peers::new(&config.limits, tls, world.random(), RECEIVE_BYTES, now),
             relay: Relay::new(&config),
             candidates: Candidates::default(),
@@ -147,9 +156,11 @@ impl<W: World> Server<W> {
         self.serve_all(&mut buffers);
         self.buffers = buffers;
         self.tick();
+        self.read_pages();
         self.tell_departures();
         self.announce();
         self.peers.flush_all();
+        self.peers.pour();
         self.review_pressure();
         self.tell_departures();
         self.wake_listeners();
@@ -180,7 +191,8 @@ impl<W: World> Server<W> {
     /// fine that the length of a turn would matter, and the clock is asked once a turn.
     fn time_out(&self) -> Option<Duration> {
         let now = self.peers.now;
-        if self.peers.has_work() || self.relay.has_announcements() {
+        let is_reading = self.site.as_ref().is_some_and(Site::is_reading);
+        if self.peers.has_work() || self.relay.has_announcements() || is_reading {
             return Some(Duration::ZERO);
         }
         let tick = (!self.peers.is_empty()).then_some(self.next_tick);
@@ -241,8 +253,10 @@ impl<W: World> Server<W> {
             while !waits && !left.is_spent() && !input.is_empty() {
                 let before = input.taken();
                 let config = &self.config;
-                let next =
-                    self.peers.with(id, |peer, _| peer.session.next(&mut input, config, now));
+                let pages = self.site.as_ref().map(Site::pages);
+                let next = self
+                    .peers
+                    .with(id, |peer, _| peer.session.next(&mut input, config, pages, now));
                 let Some(Some(event)) = next else { break };
                 let queued = self.peers.queued();
                 self.handle(id, event);
@@ -279,21 +293,21 @@ impl<W: World> Server<W> {
             // What is no UTF-8 is no packet, and neither is an empty text.
             Event::Binary(payload) => self.relay(id, str::from_utf8(&payload).unwrap_or_default()),
             Event::Upgrade(response) => self.upgrade(id, &response),
-            Event::Health => self.tell_health(id),
+            Event::Health { is_head, after } => self.tell_health(id, is_head, after),
+            Event::Answered(answer) => self.reply(id, answer),
             Event::Handled => {}
         }
     }
 
     #[cold]
-    fn tell_health(&mut self, id: u64) {
+    fn tell_health(&mut self, id: u64, is_head: bool, after: After) {
         let health = Health {
             uptime_seconds: (self.peers.now - self.started).as_secs(),
             connections: self.peers.open(),
             clients: self.relay.clients().len(),
             master: self.relay.master().is_some(),
         };
-        let (answer, now) = (answer::health(&health), self.peers.now);
-        self.peers.with(id, |peer, _| peer.session.answer(&answer, Ending::Answered, now));
+        self.reply(id, answer::health(&health, is_head, after));
     }
 
     fn relay(&mut self, sender: u64, text: &str) {
@@ -347,6 +361,17 @@ impl<W: World> Server<W> {
         while let Some(id) = self.candidates.expire(now) {
             self.peers.close(id, Ending::Full);
         }
+        if let Some(generation) = self.site.as_mut().and_then(|site| site.end_farewell(now)) {
+            self.peers.end_downloads_before(generation);
+        }
+    }
+
+    /// Reads a part of the pages, if they are being read again.
+    fn read_pages(&mut self) {
+        let Some(site) = &mut self.site else { return };
+        if let Some(generation) = site.step(self.peers.now) {
+            self.peers.end_downloads_before(generation);
+        }
     }
 
     /// Tells clients of a master that came or left: a few of them, as others have to be
@@ -385,9 +410,14 @@ impl<W: World> Server<W> {
     }
 
     fn reload(&mut self) {
-        match &mut self.certificate {
-            Some(certificate) => certificate.reload(self.peers.now),
-            None => log::info!("a signal asks for files to be read again, and moss has none"),
+        if let Some(certificate) = &mut self.certificate {
+            certificate.reload(self.peers.now);
+        }
+        if let Some(site) = &mut self.site {
+            site.reload();
+        }
+        if self.certificate.is_none() && self.site.is_none() {
+            log::info!("a signal asks for files to be read again, and moss has none");
         }
     }
 

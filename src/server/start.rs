@@ -1,15 +1,20 @@
-//! How a server comes to be: its world, its doors, its certificate.
+//! How a server comes to be: its world, its doors, its certificate, its pages.
 
 use std::error::Error;
 use std::net::SocketAddr;
 use std::{fmt, io};
 
 use super::Server;
+use crate::http::folder;
 use crate::server::certificate::Certificate;
+use crate::server::site::Site;
 use crate::server::system::System;
 use crate::server::world::Door;
 use crate::settings::config::Config;
 use crate::tls::{File, Problem};
+
+/// The variable that names the folder of pages.
+pub(super) const PAGES: &str = "MOSS_PAGES_DIRECTORY";
 
 /// Why a server can't start. Displays as one line that names the variable, what is wrong and
 /// what would be right.
@@ -17,6 +22,8 @@ use crate::tls::{File, Problem};
 pub enum StartError {
     /// The certificate or its key can't be used.
     Certificate(Problem),
+    /// The folder of pages can't be served.
+    Pages(folder::Problem),
     /// An address can't be listened on.
     Listen(Door, SocketAddr, io::Error),
     /// The system gives no poll or no signals.
@@ -27,7 +34,7 @@ impl Server<System> {
     /// Listens, and catches SIGTERM, SIGINT and SIGHUP from now on.
     ///
     /// # Errors
-    /// A certificate or an address can't be used, or the system gives no poll or no signals.
+    /// A certificate, a folder or an address can't be used, or the system gives no poll or no signals.
     pub fn bind(config: Config) -> Result<Self, StartError> {
         let mut system = System::new().map_err(StartError::System)?;
         let mut certificate = None;
@@ -37,7 +44,8 @@ impl Server<System> {
             listen(&mut system, Door::Tls, tls.listen)?;
         }
         listen(&mut system, Door::Plain, config.listen)?;
-        Ok(Self::new(config, certificate, system))
+        let site = config.pages.clone().map(Site::load).transpose().map_err(StartError::Pages)?;
+        Ok(Self::new(config, certificate, site, system))
     }
 
     /// Where moss listens.
@@ -57,6 +65,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Certificate(Problem { file, why }) => write!(f, "{}: {why}", variable(*file)),
+            Self::Pages(problem) => write!(f, "{PAGES}: {problem}"),
             Self::Listen(door, address, error) => {
                 let variables = match door {
                     Door::Plain => "MOSS_HOSTNAME, MOSS_PORT",

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
@@ -43,6 +44,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// `https://` and `wss://`, if they are served.
     pub tls: Option<TlsSettings>,
+    /// The folder whose files are served, if any are.
+    pub pages: Option<PathBuf>,
     /// Which web pages may connect.
     pub allowed_origins: AllowedOrigins,
     /// How much a peer, and all of them together, may take.
@@ -131,6 +134,7 @@ impl Config {
             },
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: None,
+            pages: None,
             allowed_origins: AllowedOrigins::Any,
             limits: Limits {
                 max_connections: 16_384,

@@ -31,7 +31,7 @@ const MOST_CONNECTIONS: u64 = (1 << 20) - 64;
 const LEAST_WITH_TLS: usize = 4 << 20;
 
 /// Every variable that moss reads; any other `MOSS_…` name is a typing mistake.
-const VARIABLES: [&str; 24] = [
+const VARIABLES: [&str; 25] = [
     "MOSS_CONNECTION_SECRET",
     "MOSS_CONNECTION_SECRET_FILE",
     "MOSS_CONNECTION_OFFER_TYPE",
@@ -43,6 +43,7 @@ const VARIABLES: [&str; 24] = [
     "MOSS_TLS_KEY_FILE",
     "MOSS_TLS_HOSTNAME",
     "MOSS_TLS_PORT",
+    "MOSS_PAGES_DIRECTORY",
     "MOSS_ERROR_TYPE",
     "MOSS_CLIENT_JOINED_TYPE",
     "MOSS_CLIENT_LEFT_TYPE",
@@ -198,6 +199,7 @@ impl Variables {
             types,
             listen,
             tls,
+            pages: self.get("MOSS_PAGES_DIRECTORY").map(Into::into),
             allowed_origins,
             limits,
             keepalive: Duration::from_secs(self.number(

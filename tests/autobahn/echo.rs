@@ -139,10 +139,10 @@ fn receive(
             }
         };
         let mut input = session.take_in(said, now);
-        while let Some(event) = session.next(&mut input, config, now) {
+        while let Some(event) = session.next(&mut input, config, None, now) {
             match event {
                 Event::Upgrade(response) => session.open(&response),
-                Event::Health => {
+                Event::Health { .. } | Event::Answered(_) => {
                     session.answer(b"HTTP/1.1 204 No Content\r\n\r\n", Ending::Answered, now)
                 }
                 Event::Text(text) => {
@@ -171,7 +171,7 @@ fn send(peer: &mut Peer, now: Instant) {
                 if tls.unsent().is_empty() && !tls.is_handshaking() {
                     if !session.unsent().is_empty() {
                         let count = tls.seal(session.unsent());
-                        session.advance(count, &mut Spares::default());
+                        session.advance(count, &mut Spares::default(), now);
                     } else if ends {
                         tls.close();
                     }
@@ -183,7 +183,7 @@ fn send(peer: &mut Peer, now: Instant) {
             break;
         }
         match (socket.send(bytes), &mut *tls) {
-            (Ok(count), None) => session.advance(count, &mut Spares::default()),
+            (Ok(count), None) => session.advance(count, &mut Spares::default(), now),
             (Ok(count), Some(tls)) => tls.advance(count),
             (Err(_), _) => return session.broken(now),
         }

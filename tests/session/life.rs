@@ -29,7 +29,7 @@ fn cut_keeps_the_frame_that_has_begun() {
     for payload in [b"one", b"two"] {
         served.session.queue(Opcode::Text, 3).extend(payload);
     }
-    served.session.advance(1, &mut Spares::default());
+    served.session.advance(1, &mut Spares::default(), served.now);
     served.session.cut(Ending::SlowReader, served.now);
     assert_eq!(served.sent(), b"\x03one\x88\x12\x03\xf5reads too slowly");
 }

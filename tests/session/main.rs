@@ -79,7 +79,7 @@ impl Served {
         let mut events = 0;
         let mut input = self.session.take_in(received, self.now);
         while events < self.budget
-            && let Some(event) = self.session.next(&mut input, &self.config, self.now)
+            && let Some(event) = self.session.next(&mut input, &self.config, None, self.now)
         {
             events += 1;
             let event = owned(event);
@@ -95,7 +95,7 @@ impl Served {
     /// Sends everything.
     fn sent(&mut self) -> Vec<u8> {
         let sent = self.session.unsent().to_vec();
-        self.session.advance(sent.len(), &mut Spares::default());
+        self.session.advance(sent.len(), &mut Spares::default(), self.now);
         sent
     }
 
@@ -119,7 +119,8 @@ fn owned(event: Event<'_>) -> Event<'static> {
         Event::Text(text) => Event::Text(text.into_owned().into()),
         Event::Binary(bytes) => Event::Binary(bytes.into_owned().into()),
         Event::Upgrade(response) => Event::Upgrade(response),
-        Event::Health => Event::Health,
+        Event::Health { is_head, after } => Event::Health { is_head, after },
+        Event::Answered(answer) => Event::Answered(answer),
         Event::Handled => Event::Handled,
     }
 }

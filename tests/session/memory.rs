@@ -165,7 +165,7 @@ fn peer_that_is_cut_off_keeps_only_the_frame_that_has_begun() {
     for _ in 0..100 {
         served.session.queue(Opcode::Text, 10_000).extend([b'x'; 10_000]);
     }
-    served.session.advance(1, &mut Spares::default());
+    served.session.advance(1, &mut Spares::default(), served.now);
     served.session.cut(Ending::SlowReader, served.now);
     // The Close behind it doubles the buffer.
     assert!(served.session.held() <= 2 * 10_000 + SLACK, "{}", served.session.held());

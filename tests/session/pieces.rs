@@ -103,7 +103,7 @@ fn peer_reads_whole_frames_in_order_whenever_it_is_cut_off() {
             queued.push(payload);
             let count = random.below(1 + served.session.unsent().len());
             sent.extend_from_slice(&served.session.unsent()[..count]);
-            served.session.advance(count, &mut Spares::default());
+            served.session.advance(count, &mut Spares::default(), served.now);
         }
         served.session.cut(Ending::SlowReader, served.now);
         sent.extend(served.sent());

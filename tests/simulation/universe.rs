@@ -113,7 +113,7 @@ pub(crate) fn run(plan: &Plan, traced: bool) -> Outcome {
     let universe = Rc::new(RefCell::new(Universe::new(plan.clone(), traced)));
     let certificate = plan.has_tls().then(sealed::certificate);
     let kernel = Kernel(Rc::clone(&universe));
-    let mut server = Server::new(plan.settings.config(), certificate, kernel);
+    let mut server = Server::new(plan.settings.config(), certificate, None, kernel);
     while server.turn().expect("the poll never fails") {
         universe.borrow_mut().after_turn(server.held());
     }

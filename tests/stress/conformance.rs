@@ -24,7 +24,7 @@ fn outcome(pieces: &[&[u8]]) -> (Vec<String>, Option<u16>) {
     for piece in pieces {
         let mut bytes = piece.to_vec();
         let mut input = session.take_in(&mut bytes, now);
-        while let Some(event) = session.next(&mut input, &config, now) {
+        while let Some(event) = session.next(&mut input, &config, None, now) {
             match event {
                 Event::Text(text) => messages.push(text.into_owned()),
                 Event::Binary(bytes) => messages.push(format!("{bytes:?}")),

@@ -22,15 +22,18 @@ const ORIGIN: &str = "https://a.example";
 pub(crate) fn check(data: &[u8]) {
     let only = |own| AllowedOrigins::Only { named: vec![ORIGIN.to_owned()], own };
     for origins in [AllowedOrigins::Any, only(false), only(true)] {
-        let verdict = read_head(data, &origins);
-        check_prefixes(data, &verdict, |prefix| read_head(prefix, &origins));
+        let verdict = read_head(data, &origins, None);
+        check_prefixes(data, &verdict, |prefix| read_head(prefix, &origins, None));
         match verdict {
             Head::Incomplete => assert!(data.len() < MAX_HEAD_BYTES),
             Head::Upgrade { len, response } => check_upgrade(&data[..len], &origins, &response),
-            Head::Health => assert!(request_line(data).starts_with(b"GET ")),
+            Head::Health { is_head, .. } => {
+                let method: &[u8] = if is_head { b"HEAD " } else { b"GET " };
+                assert!(request_line(data).starts_with(method));
+            }
             Head::Refused { answer, .. } => check_answer(data, &origins, &answer),
             Head::Tls => assert_eq!(data[0], 0x16),
-            Head::Redirect(_) => panic!("not here"),
+            Head::Redirect(_) | Head::Answered { .. } => panic!("not here"),
         }
     }
     check_redirect(data);

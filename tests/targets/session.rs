@@ -64,13 +64,13 @@ fn run(stream: &[u8], sizes: &[usize], budget: usize) -> Outcome {
             let mut input = session.take_in(received, now);
             let mut left = budget;
             while left > 0
-                && let Some(event) = session.next(&mut input, &config, now)
+                && let Some(event) = session.next(&mut input, &config, None, now)
             {
                 left -= 1;
                 let event = owned(event);
                 match &event {
                     Event::Upgrade(response) => session.open(response),
-                    Event::Health => session.answer(b"health", Ending::Answered, now),
+                    Event::Health { .. } => session.answer(b"health", Ending::Answered, now),
                     _ => {}
                 }
                 outcome.said.push(event);
@@ -82,7 +82,7 @@ fn run(stream: &[u8], sizes: &[usize], budget: usize) -> Outcome {
             received = &mut [];
         }
         outcome.sent.extend_from_slice(session.unsent());
-        session.advance(session.unsent().len(), &mut Spares::default());
+        session.advance(session.unsent().len(), &mut Spares::default(), now);
         assert!(session.held() <= MAX_HELD_BYTES, "{} bytes held", session.held());
         if rest.is_empty() {
             break;
@@ -97,7 +97,8 @@ fn owned(event: Event<'_>) -> Event<'static> {
         Event::Text(text) => Event::Text(text.into_owned().into()),
         Event::Binary(bytes) => Event::Binary(bytes.into_owned().into()),
         Event::Upgrade(response) => Event::Upgrade(response),
-        Event::Health => Event::Health,
+        Event::Health { is_head, after } => Event::Health { is_head, after },
+        Event::Answered(answer) => Event::Answered(answer),
         Event::Handled => Event::Handled,
     }
 }

@@ -1,4 +1,5 @@
-//! One connection's life: request head → open WebSocket → ending.
+//! One connection's life: request head → open WebSocket → ending. With pages, other requests
+//! may come before; see `answering`.
 //!
 //! Bytes in, packets out; packets in, unsent bytes out. No TCP, no poll, no clock (time
 //! is a parameter), no idea of what a packet means: a test or a fuzzer runs it without a
@@ -15,16 +16,19 @@
 //! The caller keeps this order: [`Session::take_in`], [`Session::next`] until it has
 //! had enough, [`Session::put_back`].
 
+mod answering;
 mod reading;
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+use self::answering::Exchange;
 use crate::connection::backlog::{Backlog, Opcode, Spares};
 use crate::connection::ending::Ending;
 use crate::connection::frames::{Fragments, Header};
 pub use crate::connection::input::Input;
-use crate::http::answer::Refusal;
+use crate::http::answer::{After, Answer, Refusal};
+use crate::http::pages::Pages;
 use crate::settings::config::Config;
 
 /// From accept to a finished request head, whatever the peer drips.
@@ -52,6 +56,8 @@ pub struct Session {
     lacks_tls: bool,
     /// What it has received and not handled; nothing at rest.
     partial: Option<Box<Partial>>,
+    /// Only of a connection that was answered and may ask again.
+    exchange: Option<Box<Exchange>>,
     backlog: Backlog,
 }
 
@@ -67,7 +73,7 @@ struct Partial {
 /// Where a session is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Its request head is being read.
+    /// Its request head is being read, or an answer sent after which it may send another.
     Head,
     /// It is a WebSocket.
     Open,
@@ -81,8 +87,15 @@ pub enum Event<'i> {
     /// A proper upgrade with its response: call [`Session::open`] with it, or refuse it
     /// by [`Session::answer`].
     Upgrade(Vec<u8>),
-    /// `GET /health`: call [`Session::answer`].
-    Health,
+    /// `/health` is asked for: call [`Session::reply`].
+    Health {
+        /// Without the body.
+        is_head: bool,
+        /// What the request wants to become of the connection.
+        after: After,
+    },
+    /// Something else is: call [`Session::reply`] with this, or refuse it.
+    Answered(Answer),
     /// A text message.
     Text(Cow<'i, str>),
     /// A binary message.
@@ -103,6 +116,7 @@ impl Session {
             peer_ended: false,
             lacks_tls: false,
             partial: None,
+            exchange: None,
             backlog: Backlog::default(),
         }
     }
@@ -120,6 +134,7 @@ impl Session {
     /// Whether the session is not a WebSocket, or ended before it was one.
     pub fn is_http(&self) -> bool {
         self.phase == Phase::Head
+            || self.exchange.is_some()
             || matches!(
                 self.ending,
                 Some(
@@ -138,9 +153,12 @@ impl Session {
         self.ending
     }
 
-    /// What is to be sent to the peer next.
+    /// What is to be sent to the peer next, as far as it may be sent now.
     pub fn unsent(&self) -> &[u8] {
-        self.backlog.unsent()
+        match self.backlog.unsent() {
+            [] => self.allowed_body(),
+            bytes => bytes,
+        }
     }
 
     /// Gives the session an empty buffer to queue into, unless it has one; a large one if
@@ -151,8 +169,12 @@ impl Session {
 
     /// `count` of the unsent bytes were sent; a buffer that is empty now is given back.
     #[inline]
-    pub fn advance(&mut self, count: usize, spares: &mut Spares) {
-        self.backlog.advance(count, spares);
+    pub fn advance(&mut self, count: usize, spares: &mut Spares, now: Instant) {
+        if self.exchange.is_some() {
+            self.advance_answer(count, spares, now);
+        } else {
+            self.backlog.advance(count, spares);
+        }
     }
 
     /// Heap bytes of the session at rest: backlog, partial frames, fragments. While it is
@@ -242,7 +264,7 @@ impl Session {
 
     /// The first bytes of a message have come, unless they go on with one.
     pub fn begins(&mut self, now: Instant) {
-        if self.phase == Phase::Open && self.partial.is_none() {
+        if (self.phase == Phase::Open || self.exchange.is_some()) && self.partial.is_none() {
             self.since = now;
         }
     }
@@ -252,10 +274,12 @@ impl Session {
         &mut self,
         input: &'i mut Input<'_>,
         config: &Config,
+        pages: Option<&Pages>,
         now: Instant,
     ) -> Option<Event<'i>> {
         match self.phase {
-            Phase::Head => self.next_head(input, config, now),
+            Phase::Head if self.is_busy() => None,
+            Phase::Head => self.next_head(input, config, pages, now),
             Phase::Open => self.next_frame(input, config.limits.max_packet_bytes, now),
             Phase::Ending => {
                 input.clear();
@@ -280,6 +304,7 @@ impl Session {
     /// Becomes a WebSocket by sending the response to its upgrade.
     pub fn open(&mut self, response: &[u8]) {
         self.backlog.push_raw(response);
+        self.exchange = None;
         self.phase = Phase::Open;
         self.since = self.heard;
     }
@@ -315,6 +340,7 @@ impl Session {
     /// peer takes it too slowly, and its memory is wanted now.
     pub fn cut(&mut self, ending: Ending, now: Instant) {
         self.backlog.cut();
+        self.give_up_body();
         self.close(ending, now);
     }
 
@@ -331,12 +357,14 @@ impl Session {
     /// The peer has sent its last byte. What is queued is still sent.
     pub fn peer_ended(&mut self, now: Instant) {
         self.peer_ended = true;
-        self.end(Ending::Left, now);
+        let ending = if self.is_idle() { Ending::Answered } else { Ending::Left };
+        self.end(ending, now);
     }
 
     /// Nothing can be sent any more; what the peer sent before is still to be read.
     pub fn discard_unsent(&mut self) {
         self.backlog = Backlog::default();
+        self.give_up_body();
     }
 
     /// Ends the connection without another word.
@@ -376,6 +404,7 @@ impl Session {
     /// when it is time.
     pub fn tick(&mut self, keepalive: Duration, now: Instant) {
         match self.phase {
+            Phase::Head if self.is_kept() => self.tick_kept(2 * keepalive, now),
             Phase::Head if now >= self.since + HEAD_TIMEOUT => self.refuse(Refusal::Timeout, now),
             Phase::Open => {
                 let silence = now.saturating_duration_since(self.heard);
@@ -406,6 +435,7 @@ impl Session {
             self.ending = Some(ending);
             self.since = now;
             self.partial = None;
+            self.give_up_body();
         }
     }
 }

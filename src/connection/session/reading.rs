@@ -9,7 +9,9 @@ use super::{Event, Session};
 use crate::connection::ending::Ending;
 use crate::connection::frames::{Fragments, Header, Progress, is_control, unmask};
 use crate::connection::input::Input;
+use crate::http::answer::Refusal;
 use crate::http::head::{self, Head};
+use crate::http::pages::Pages;
 use crate::http::redirect;
 use crate::settings::config::Config;
 use crate::tls;
@@ -23,17 +25,22 @@ impl Session {
         &mut self,
         input: &mut Input<'_>,
         config: &Config,
+        pages: Option<&Pages>,
         now: Instant,
     ) -> Option<Event<'i>> {
         let head = if tls::AVAILABLE && self.lacks_tls {
             redirect::read_head(input.rest())
         } else {
-            head::read_head(input.rest(), &config.allowed_origins)
+            head::read_head(input.rest(), &config.allowed_origins, pages)
         };
         match head {
             Head::Incomplete => None,
             Head::Redirect(answer) => {
                 self.answer(&answer, Ending::Redirected, now);
+                Some(Event::Handled)
+            }
+            Head::Tls if self.is_kept() => {
+                self.refuse(Refusal::BadRequest, now);
                 Some(Event::Handled)
             }
             Head::Tls => {
@@ -44,7 +51,14 @@ impl Session {
                 input.take(len);
                 Some(Event::Upgrade(response))
             }
-            Head::Health => Some(Event::Health),
+            Head::Health { len, is_head, after } => {
+                input.take(len);
+                Some(Event::Health { is_head, after })
+            }
+            Head::Answered { len, answer } => {
+                input.take(len);
+                Some(Event::Answered(answer))
+            }
             Head::Refused { refusal, answer } => {
                 self.answer(&answer, Ending::Refused(refusal), now);
                 Some(Event::Handled)

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use transport::Buffers;
 
+use crate::connection::backlog::Spares;
 use crate::connection::ending::Ending;
 use crate::connection::session::{HEAD_TIMEOUT, Phase, Session};
 use crate::http::answer::Refusal;
@@ -18,6 +19,9 @@ use crate::server::schedule::{Place, Standing};
 use crate::server::socket::Socket;
 use crate::server::world::World;
 use crate::tls::Tls;
+
+/// How long a connection may be on its way in or out when others want its place.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// One connection.
 #[derive(Debug)]
@@ -35,15 +39,30 @@ pub(crate) struct Peer<W: World> {
     pub(crate) interrupted: bool,
     /// On the list of those to be flushed.
     pub(crate) to_flush: bool,
+    /// On the list of those who are sent a page.
+    pub(crate) to_pour: bool,
     /// Has been master: what moss itself had to tell it may stand above the limit, and is
     /// still owed to it when another takes over.
     pub(crate) was_master: bool,
+}
+
+/// Why a connection may have to give way to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Way {
+    /// It is kept open, and asks for nothing.
+    Idle,
+    /// It has been on its way in or out for a while, and nothing happens.
+    Stuck,
+    /// It is being sent a page.
+    Download,
 }
 
 /// What counts of a peer in the sums over all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     pub(crate) phase: Phase,
+    /// It was answered, and has its place still.
+    pub(crate) kept: bool,
     pub(crate) role: Role,
     /// Heap bytes.
     pub(crate) held: usize,
@@ -69,6 +88,7 @@ impl<W: World> Peer<W> {
             standing,
             interrupted: false,
             to_flush: false,
+            to_pour: false,
             was_master: false,
         }
     }
@@ -80,6 +100,7 @@ impl<W: World> Peer<W> {
         let (partial, half) = if self.session.has_partial() { self.partial_held() } else { (0, 0) };
         let mut snapshot = Snapshot {
             phase: self.session.phase(),
+            kept: self.session.is_kept(),
             role: self.role,
             held: backlog + partial,
             half,
@@ -139,9 +160,38 @@ impl<W: World> Peer<W> {
         }
     }
 
+    /// How soon it gives way to others, if it may: the least first, and of those that are alike
+    /// the one that has been like that for longest.
+    pub(crate) fn displaceable(&self, now: Instant) -> Option<(Way, Instant)> {
+        let since = self.session.since();
+        let is_old = now.saturating_duration_since(since) > GRACE;
+        let way = match self.session.is_kept() {
+            true if self.session.is_idle() => Way::Idle,
+            true if !is_old => Way::Download,
+            _ if is_old && self.is_on_its_way() => Way::Stuck,
+            _ => return None,
+        };
+        Some((way, since))
+    }
+
+    /// Whether more of a page can be sent to it.
+    pub(crate) fn wants_to_pour(&self) -> bool {
+        self.session.wants_body() && self.socket.is_writable()
+    }
+
+    /// Sends so many bytes of a page, or as many as the socket takes.
+    pub(crate) fn pour(&mut self, bytes: usize, spares: &mut Spares, now: Instant) {
+        self.session.allow(bytes);
+        self.flush(spares, now);
+        self.session.allow(0);
+    }
+
     /// Whether serving it would find something.
     #[inline]
     pub(crate) fn has_input(&self) -> bool {
+        if self.session.is_busy() {
+            return false;
+        }
         self.interrupted || self.socket.is_readable() || self.has_untold_end()
     }
 

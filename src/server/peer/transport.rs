@@ -11,6 +11,7 @@ use super::Peer;
 use crate::connection::backlog::Spares;
 use crate::connection::ending::Ending;
 use crate::connection::session::{Input, Phase};
+use crate::http::head::MAX_HEAD_BYTES;
 use crate::server::socket::{Received, Socket};
 use crate::server::world::World;
 use crate::tls::{self, Tls};
@@ -39,6 +40,11 @@ impl<W: World> Peer<W> {
         most: usize,
         now: Instant,
     ) -> Option<(Input<'b>, i64)> {
+        // A visitor's requests may come in any number, and wait best where the kernel has them.
+        let most = match self.session.phase() {
+            Phase::Head => most.min(MAX_HEAD_BYTES),
+            _ => most,
+        };
         let count = match self.interrupted {
             true => 0,
             false => match self.socket.receive(&mut buffers.received[..most]) {
@@ -117,17 +123,17 @@ impl<W: World> Peer<W> {
     }
 
     /// Sends as much as the socket takes, and shuts it down after the last words.
-    pub(crate) fn flush(&mut self, spares: &mut Spares) {
+    pub(crate) fn flush(&mut self, spares: &mut Spares, now: Instant) {
         let said_all = match &mut self.tls {
             None => {
                 while !self.session.unsent().is_empty() && self.socket.is_writable() {
                     // An error shows as a broken socket.
                     let count = self.socket.send(self.session.unsent()).unwrap_or(0);
-                    self.session.advance(count, spares);
+                    self.session.advance(count, spares, now);
                 }
                 true
             }
-            Some(_) => self.flush_sealed(spares),
+            Some(_) => self.flush_sealed(spares, now),
         };
         if self.socket.is_broken() {
             // It would be waited for in vain. What the peer sent is still read: the socket
@@ -142,7 +148,7 @@ impl<W: World> Peer<W> {
     /// Sends as many records as the socket takes. The session's bytes are sealed only when
     /// it can take some: what is sealed can't be given up any more. True if TLS has nothing
     /// left to say.
-    fn flush_sealed(&mut self, spares: &mut Spares) -> bool {
+    fn flush_sealed(&mut self, spares: &mut Spares, now: Instant) -> bool {
         let Self { socket, tls: Some(tls), session, .. } = self else { return true };
         while socket.is_writable() {
             if tls.unsent().is_empty() {
@@ -155,7 +161,7 @@ impl<W: World> Peer<W> {
                     }
                 } else {
                     let count = tls.seal(session.unsent());
-                    session.advance(count, spares);
+                    session.advance(count, spares, now);
                 }
                 if tls.unsent().is_empty() {
                     break;

@@ -13,12 +13,15 @@ impl<W: World> Peers<W> {
     /// Panics if a sum is wrong, or a peer does not stand where it belongs.
     pub(super) fn check(&self) {
         let mut memory = Memory::default();
-        let mut open = 0;
+        let (mut open, mut kept) = (0, 0);
         let to_flush: HashSet<u64> = self.lists.to_flush.iter().copied().collect();
         let (ready, waiting) = self.schedule.listed();
         for (id, peer) in self.table.iter() {
             memory.add(peer.snapshot());
             open += usize::from(peer.session.phase() == Phase::Open);
+            kept += usize::from(peer.session.is_kept());
+            assert!(!peer.wants_to_pour() || peer.to_pour, "{id}, {peer}: sent no more of a page");
+            assert!(!peer.to_pour || self.lists.to_pour.contains(&id), "{id}, {peer}: not to pour");
             assert!(!peer.has_output() || peer.to_flush, "{id}, {peer}: nobody flushes it");
             assert!(!peer.to_flush || to_flush.contains(&id), "{id}, {peer}: not to be flushed");
             match peer.standing.place {
@@ -30,5 +33,6 @@ impl<W: World> Peers<W> {
         }
         assert_eq!(memory, self.memory, "what all peers hold");
         assert_eq!(open, self.sums.open, "open WebSockets");
+        assert_eq!(kept, self.sums.kept, "connections kept open");
     }
 }

@@ -10,6 +10,7 @@ mod check;
 mod sending;
 mod serving;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -27,9 +28,6 @@ use crate::server::table::Table;
 use crate::server::world::{Readiness, World};
 use crate::settings::config::Limits;
 use crate::tls::Tls;
-
-/// How long a connection may be on its way in or out when others want its place.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// How often the log says what TLS on the plain port means.
 const HINT: Duration = Duration::from_secs(60);
@@ -59,6 +57,8 @@ pub(crate) struct Peers<W: World> {
 struct Lists {
     /// With something to send.
     to_flush: Vec<u64>,
+    /// With a page to be sent, and a socket that takes more of it.
+    to_pour: VecDeque<u64>,
     /// They can receive no more; the relay is to be told.
     departed: Vec<u64>,
 }
@@ -68,6 +68,8 @@ struct Lists {
 struct Sums {
     /// Open WebSockets.
     open: usize,
+    /// Connections that were answered, and have their places still.
+    kept: usize,
     /// Bytes ever queued, for telling what a packet caused.
     queued: u64,
     /// Connections that ended since somebody asked.
@@ -112,6 +114,16 @@ impl<W: World> Peers<W> {
         self.sums.open
     }
 
+    /// Connections that are kept open for requests, or are being sent a page.
+    pub(crate) fn kept(&self) -> usize {
+        self.sums.kept
+    }
+
+    /// Whether this is one of them.
+    pub(crate) fn is_kept(&self, id: u64) -> bool {
+        self.table.get(id).is_some_and(|peer| peer.session.is_kept())
+    }
+
     /// Heap bytes of all sessions.
     pub(crate) fn held(&self) -> usize {
         self.memory.held()
@@ -135,7 +147,9 @@ impl<W: World> Peers<W> {
     /// Whether the next turn has work already.
     pub(crate) fn has_work(&self) -> bool {
         let lists = [&self.lists.to_flush, &self.lists.departed];
-        self.schedule.has_work() || lists.iter().any(|list| !list.is_empty())
+        self.schedule.has_work()
+            || !self.lists.to_pour.is_empty()
+            || lists.iter().any(|list| !list.is_empty())
     }
 
     /// The next peer of which the relay has not been told that it left.
@@ -183,9 +197,16 @@ impl<W: World> Peers<W> {
             self.lists.to_flush.push(id);
         }
         if peer.standing.place == Place::Idle && peer.has_input() {
-            self.schedule.ready(id, &mut peer.standing, after.phase == Phase::Head);
+            // Who was answered already takes turns with all others.
+            let is_new = after.phase == Phase::Head && !after.kept;
+            self.schedule.ready(id, &mut peer.standing, is_new);
         }
-        if before.phase != after.phase || after.phase == Phase::Ending {
+        if after.kept && !peer.to_pour && peer.wants_to_pour() {
+            peer.to_pour = true;
+            self.lists.to_pour.push_back(id);
+        }
+        if before.phase != after.phase || before.kept != after.kept || after.phase == Phase::Ending
+        {
             self.advance(id, before, after);
         }
         Some(result)
@@ -197,6 +218,7 @@ impl<W: World> Peers<W> {
         if before.phase != Phase::Open && after.phase == Phase::Open {
             self.sums.open += 1;
         }
+        self.sums.kept = self.sums.kept - usize::from(before.kept) + usize::from(after.kept);
         let Some(peer) = self.table.get_mut(id) else { return };
         if before.phase != Phase::Ending && after.phase == Phase::Ending {
             tell_of_ending(id, peer);
@@ -280,22 +302,45 @@ impl<W: World> Peers<W> {
         self.with(id, |peer, _| peer.session.close(ending, now));
     }
 
-    /// Drops the one that has been on its way in or out for longest, if that is over a
-    /// second: another wants its place. False if there is none.
+    /// Drops a connection whose place another wants: one that nobody waits for, if there is
+    /// one, or a download. False if there is none.
     pub(crate) fn displace(&mut self) -> bool {
+        self.displace_one(&|_, _| true)
+    }
+
+    /// The same among those that are kept; `only_idle`: none that is being sent a page.
+    pub(crate) fn displace_kept(&mut self, except: u64, only_idle: bool) -> bool {
+        self.displace_one(&|id, peer| {
+            id != except && peer.session.is_kept() && (!only_idle || peer.session.is_idle())
+        })
+    }
+
+    fn displace_one(&mut self, among: &dyn Fn(u64, &Peer<W>) -> bool) -> bool {
         let now = self.now;
-        let visitors = self.table.iter().filter(|(_, peer)| peer.is_on_its_way());
-        let oldest = visitors.map(|(id, peer)| (peer.session.since(), id)).min();
-        let Some((since, id)) = oldest else { return false };
-        if now.saturating_duration_since(since) <= GRACE {
-            return false;
-        }
+        let candidates = self.table.iter().filter(|(id, peer)| among(*id, peer));
+        let first = candidates.filter_map(|(id, peer)| Some((peer.displaceable(now)?, id))).min();
+        let Some((_, id)) = first else { return false };
         self.with(id, |peer, _| {
-            peer.session.drop_now(Ending::Displaced, now);
+            let is_idle = peer.session.is_idle();
+            let ending = if is_idle { Ending::Answered } else { Ending::Displaced };
+            peer.session.drop_now(ending, now);
             // TLS has nothing to say either: the place is free at once.
             peer.give_up(now);
         });
         true
+    }
+
+    /// Breaks off the downloads of pages of all earlier generations.
+    pub(crate) fn end_downloads_before(&mut self, generation: u32) {
+        let now = self.now;
+        for id in self.ids() {
+            self.with(id, |peer, _| {
+                let is_old = |of: u32| generation.wrapping_sub(of).cast_signed() > 0;
+                if peer.session.body_generation().is_some_and(is_old) {
+                    peer.session.drop_now(Ending::SlowReader, now);
+                }
+            });
+        }
     }
 
     /// Closes all connections.
@@ -328,7 +373,7 @@ fn bound_backlog<W: World>(peer: &mut Peer<W>, spares: &mut Spares, limit: usize
     // may go on top, but not without end.
     let limit = if peer.was_master { 2 * limit } else { limit };
     if peer.session.backlog_len() > limit {
-        peer.flush(spares);
+        peer.flush(spares, now);
         if peer.session.backlog_len() > limit {
             cut(peer, Ending::SlowReader, now);
         }

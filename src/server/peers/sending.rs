@@ -6,11 +6,19 @@ use super::{Peers, cut};
 use crate::connection::backlog::Opcode;
 use crate::connection::ending::Ending;
 use crate::connection::session::Phase;
+use crate::http::answer::Answer;
 use crate::protocol::packet::Outgoing;
 use crate::protocol::relay::{Delivery, Expulsion, Role};
 use crate::server::memory::{self, Excess};
 use crate::server::peer::Peer;
 use crate::server::world::World;
+
+/// The most bytes of a page that are sent to one peer in a turn: what most kernels take at
+/// once, and a few records of TLS.
+const PIECE_BYTES: usize = 128 << 10;
+
+/// How many such pieces are sent in a turn: some milliseconds on a small machine, with TLS too.
+const TURN_PIECES: usize = 8;
 
 impl<W: World> Peers<W> {
     /// Hands over what the relay decided.
@@ -63,11 +71,38 @@ impl<W: World> Peers<W> {
 
     /// Sends as much as the socket takes.
     pub(crate) fn flush(&mut self, id: u64) {
+        let now = self.now;
         // Sealing may take more memory than it frees.
         self.with(id, |peer, spares| {
             peer.to_flush = false;
-            peer.flush(spares);
+            peer.flush(spares, now);
         });
+    }
+
+    /// Answers a request.
+    pub(crate) fn reply(&mut self, id: u64, answer: Answer) {
+        let now = self.now;
+        let queued = self.with(id, |peer, _| {
+            let before = peer.session.backlog_len();
+            peer.session.reply(answer, now);
+            peer.session.backlog_len() - before
+        });
+        self.sums.queued += queued.unwrap_or(0) as u64;
+    }
+
+    /// Sends a part of the pages that are being sent, to each a piece in turn. What they want
+    /// has no end, and others are to be served: the rest is for the next turns.
+    pub(crate) fn pour(&mut self) {
+        let now = self.now;
+        // Those who want more stand at the end again.
+        let most = self.lists.to_pour.len().min(TURN_PIECES);
+        for _ in 0..most {
+            let Some(id) = self.lists.to_pour.pop_front() else { break };
+            self.with(id, |peer, spares| {
+                peer.to_pour = false;
+                peer.pour(PIECE_BYTES, spares, now);
+            });
+        }
     }
 
     /// Keeps what all peers hold within its bounds. Each step takes from somebody, and the
@@ -82,7 +117,8 @@ impl<W: World> Peers<W> {
         self.give_up(&|peer| peer.role == Role::Client && peer.unsent_held() > 0);
         // What they have sent is no more than it may be, but it must not cost the master.
         self.give_up(&|peer| {
-            peer.role == Role::Guest && (!peer.session.is_http() || peer.has_tls())
+            let is_new = peer.session.is_http() && !peer.session.is_kept();
+            peer.role == Role::Guest && (!is_new || peer.has_tls())
         });
         self.give_up(&|peer| peer.role == Role::Client);
         self.give_up(&|peer| peer.role == Role::Master);
@@ -99,7 +135,7 @@ impl<W: World> Peers<W> {
                 self.cut(id, Ending::Memory);
                 let now = self.now;
                 self.touch(id, |peer, spares| {
-                    peer.flush(spares);
+                    peer.flush(spares, now);
                     peer.give_up_half(now);
                 });
             }
@@ -131,7 +167,7 @@ impl<W: World> Peers<W> {
         let asked = |peer: &Peer<W>| peer.held() > 0 && whom(peer);
         for id in memory::largest_first(&self.table, asked) {
             self.touch(id, |peer, spares| {
-                peer.flush(spares);
+                peer.flush(spares, now);
                 let all = peer.role == Role::Master;
                 peer.session.shrink(all);
             });

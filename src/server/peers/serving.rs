@@ -53,7 +53,7 @@ impl<W: World> Peers<W> {
     pub(crate) fn put_back(&mut self, id: u64, input: Input<'_>, left: Budget, stop: bool) -> bool {
         let more = self.with(id, |peer, _| {
             peer.session.put_back(input);
-            peer.interrupted = stop && peer.session.unparsed() > 0;
+            peer.interrupted = (stop || peer.session.is_busy()) && peer.session.unparsed() > 0;
             let more = !stop && peer.has_input();
             if !more {
                 peer.standing.finish(left);

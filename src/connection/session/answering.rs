@@ -1,0 +1,167 @@
+//! Requests that are answered one after another, on a connection that stays open.
+//!
+//! The next request is read when little of the last answer is left to send, so what is held
+//! for somebody who asks and does not read stays small. A page is not queued: its bytes are
+//! sent from the one copy that all share, as far as the caller allows at a time.
+
+use std::time::{Duration, Instant};
+
+use super::{HEAD_TIMEOUT, Phase, Session};
+use crate::connection::backlog::Spares;
+use crate::connection::ending::Ending;
+use crate::http::answer::{After, Answer, Refusal};
+use crate::http::page::Body;
+
+/// How long a connection may be idle between two requests.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many requests are answered on one connection.
+const MOST_REQUESTS: u32 = 1000;
+
+/// Unsent bytes with which no further request is read. A page, or what of it may be queued
+/// behind its head, is no larger: so a small one takes one write, and one record of TLS.
+const MUCH: usize = 16 << 10;
+
+/// What a connection has that was answered and is not over.
+#[derive(Debug, Default)]
+pub(super) struct Exchange {
+    /// How many requests were answered.
+    requests: u32,
+    /// What is left of a page.
+    body: Option<Body>,
+    /// How many bytes of it may be sent now.
+    allowed: usize,
+    /// Why it ends once all is sent, if it does then.
+    last: Option<Ending>,
+}
+
+impl Session {
+    /// Answers a request. The connection stays open if the answer says so.
+    pub fn reply(&mut self, mut answer: Answer, now: Instant) {
+        let exchange = self.exchange.get_or_insert_default();
+        exchange.requests += 1;
+        if exchange.requests >= MOST_REQUESTS {
+            answer.close();
+        }
+        let last = answer.is_refusal().map_or(Ending::Answered, Ending::Refused);
+        let closes = answer.after() == After::Close;
+        let (bytes, mut body) = answer.into_parts();
+        self.backlog.push_raw(&bytes);
+        if let Some(left) = &mut body {
+            let room = MUCH.saturating_sub(self.backlog.unsent_len());
+            let rest = left.rest();
+            let first = &rest[..rest.len().min(room)];
+            self.backlog.push_raw(first);
+            left.advance(first.len());
+        }
+        exchange.body = body.filter(|body| !body.rest().is_empty());
+        exchange.last = closes.then_some(last);
+        self.since = now;
+        if closes && exchange.body.is_none() {
+            self.end(last, now);
+        }
+    }
+
+    /// Whether it is kept open for requests, or a long answer is being sent to it.
+    #[inline]
+    pub fn is_kept(&self) -> bool {
+        self.exchange.is_some() && self.phase == Phase::Head
+    }
+
+    /// Whether it is, and has nothing to be sent and asks for nothing.
+    pub fn is_idle(&self) -> bool {
+        self.is_kept()
+            && self.backlog.unsent_len() == 0
+            && self.body().is_none()
+            && self.partial.is_none()
+    }
+
+    /// Whether its next request has to wait until more of the last answer is sent.
+    #[inline]
+    pub fn is_busy(&self) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| {
+            exchange.body.is_some() || exchange.last.is_some() || self.backlog.unsent_len() >= MUCH
+        })
+    }
+
+    /// Whether a page is being sent to it, and nothing that comes before that.
+    pub fn wants_body(&self) -> bool {
+        self.backlog.unsent_len() == 0 && self.body().is_some()
+    }
+
+    /// The generation of the page that is being sent to it.
+    pub fn body_generation(&self) -> Option<u32> {
+        self.body().map(|body| body.generation)
+    }
+
+    /// Lets it send so many bytes of a page, and no more until this is called again.
+    pub fn allow(&mut self, bytes: usize) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.allowed = bytes;
+        }
+    }
+
+    fn body(&self) -> Option<&Body> {
+        self.exchange.as_ref()?.body.as_ref()
+    }
+
+    /// What of a page may be sent now.
+    pub(super) fn allowed_body(&self) -> &[u8] {
+        match self.exchange.as_deref() {
+            Some(Exchange { body: Some(body), allowed, .. }) => {
+                let rest = body.rest();
+                &rest[..rest.len().min(*allowed)]
+            }
+            _ => &[],
+        }
+    }
+
+    /// `count` bytes of an answer were sent.
+    #[cold]
+    pub(super) fn advance_answer(&mut self, count: usize, spares: &mut Spares, now: Instant) {
+        if count == 0 {
+            return;
+        }
+        self.since = now;
+        if self.backlog.unsent_len() > 0 {
+            self.backlog.advance(count, spares);
+        } else if let Some(exchange) = &mut self.exchange
+            && let Some(body) = &mut exchange.body
+        {
+            body.advance(count);
+            exchange.allowed -= count;
+            if body.rest().is_empty() {
+                exchange.body = None;
+            }
+        }
+        if self.backlog.unsent_len() == 0
+            && let Some(Exchange { body: None, last: Some(ending), .. }) = self.exchange.as_deref()
+        {
+            self.end(*ending, now);
+        }
+    }
+
+    /// What is left of a page is not sent any more.
+    pub(super) fn give_up_body(&mut self) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.body = None;
+        }
+    }
+
+    /// Looks at the clock of a connection that was answered; one that takes nothing for
+    /// `patience` is dropped.
+    pub(super) fn tick_kept(&mut self, patience: Duration, now: Instant) {
+        let since = now.saturating_duration_since(self.since);
+        if self.backlog.unsent_len() > 0 || self.body().is_some() {
+            if since >= patience {
+                self.drop_now(Ending::SlowReader, now);
+            }
+        } else if self.partial.is_some() {
+            if since >= HEAD_TIMEOUT {
+                self.refuse(Refusal::Timeout, now);
+            }
+        } else if since >= IDLE_TIMEOUT {
+            self.end(Ending::Answered, now);
+        }
+    }
+}

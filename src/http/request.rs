@@ -1,0 +1,157 @@
+//! What the lines of a request head say, beyond what `httparse` checks.
+
+use httparse::Request;
+
+use super::answer::After;
+
+/// The path of a request target, without the query; and the authority, if the target has
+/// the absolute form that proxies use (RFC 9112, section 3.2.2).
+pub(super) fn split_target(target: &str) -> (Option<&str>, &str) {
+    let (authority, rest) = match target.split_once("://") {
+        Some((_, rest)) if !target.starts_with('/') => {
+            let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            (Some(authority), rest)
+        }
+        _ => (None, target),
+    };
+    match rest.split('?').next() {
+        Some("") | None => (authority, "/"),
+        Some(path) => (authority, path),
+    }
+}
+
+/// The query of a request target, with its question mark; empty if there is none.
+pub(super) fn query(target: &str) -> &str {
+    target.find('?').map_or("", |at| &target[at..])
+}
+
+/// Decodes a path's percent-encoding, once (RFC 3986, section 2.1); nothing if a `%` is not
+/// followed by two hexadecimal digits.
+pub(super) fn percent_decoded(path: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                (digit()? << 4 | digit()?) as u8
+            }
+            byte => byte,
+        });
+    }
+    Some(decoded)
+}
+
+/// Encodes a segment of a path: everything but what is unreserved (RFC 3986, section 2.3).
+pub(super) fn percent_encoded(segment: &[u8]) -> String {
+    segment.iter().fold(String::new(), |mut text, &byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(byte.into());
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+        text
+    })
+}
+
+/// The values of every line of a header, in order.
+pub(super) fn values<'r>(
+    request: &'r Request<'_, '_>,
+    name: &str,
+) -> impl Iterator<Item = &'r [u8]> {
+    request
+        .headers
+        .iter()
+        .filter(move |header| header.name.eq_ignore_ascii_case(name))
+        .map(|header| header.value.trim_ascii())
+}
+
+/// The value of a header that may be there once only.
+pub(super) fn only<T>(mut values: impl Iterator<Item = T>) -> Option<T> {
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// The elements of a comma-separated header, over all its lines (RFC 9110, section 5.3).
+pub(super) fn tokens<'r>(
+    request: &'r Request<'_, '_>,
+    name: &str,
+) -> impl Iterator<Item = &'r [u8]> {
+    values(request, name)
+        .flat_map(|value| value.split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+}
+
+pub(super) fn has_token(request: &Request<'_, '_>, name: &str, token: &str) -> bool {
+    tokens(request, name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Whether a request of HTTP/1.1 has one Host, and one of HTTP/1.0 not several (RFC 9112,
+/// section 3.2).
+pub(super) fn has_right_host(request: &Request<'_, '_>) -> bool {
+    match values(request, "host").count() {
+        0 => request.version == Some(0),
+        count => count == 1,
+    }
+}
+
+/// Whether a body is announced; nothing if where it ends can't be relied on. Two programs
+/// that see its end at different places take one request for two (RFC 9112, section 11.2).
+pub(super) fn announces_body(request: &Request<'_, '_>) -> Option<bool> {
+    if values(request, "transfer-encoding").next().is_some() {
+        return None;
+    }
+    let mut lengths = values(request, "content-length");
+    let Some(length) = lengths.next() else { return Some(false) };
+    let is_number = !length.is_empty() && length.iter().all(u8::is_ascii_digit);
+    if !is_number || lengths.next().is_some() {
+        return None;
+    }
+    let length: u64 = str::from_utf8(length).ok()?.parse().ok()?;
+    Some(length > 0)
+}
+
+/// What the request wants to become of its connection (RFC 9112, section 9.3).
+pub(super) fn after(request: &Request<'_, '_>) -> After {
+    match request.version {
+        Some(1) if !has_token(request, "connection", "close") => After::Stay,
+        Some(0) if has_token(request, "connection", "keep-alive") => After::StayOld,
+        _ => After::Close,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_encoding_is_decoded_once() {
+        for (path, decoded) in [
+            ("/", Some(b"/".as_slice())),
+            ("/a%20b", Some(b"/a b")),
+            ("/%2541", Some(b"/%41")),
+            ("/%ff%C3%a9", Some(b"/\xff\xc3\xa9")),
+            ("/%00", Some(b"/\0")),
+            ("/%", None),
+            ("/%4", None),
+            ("/%g1", None),
+            ("/%+1", None),
+        ] {
+            assert_eq!(percent_decoded(path).as_deref(), decoded, "{path}");
+        }
+    }
+
+    #[test]
+    fn encoded_segment_is_decoded_to_itself() {
+        let all: Vec<u8> = (0..=255).collect();
+        let encoded = percent_encoded(&all);
+        assert!(encoded.is_ascii() && !encoded.contains(['/', ':', '?', '#']));
+        assert_eq!(percent_decoded(&encoded), Some(all));
+    }
+
+    #[test]
+    fn query_is_what_stands_behind_the_first_question_mark() {
+        assert_eq!(query("/a"), "");
+        assert_eq!(query("/a?b?c"), "?b?c");
+        assert_eq!(query("http://box/a?"), "?");
+    }
+}

@@ -1,0 +1,89 @@
+//! The pages in use: where they come from, and when they are read again.
+//!
+//! Reading takes many turns, a part of it in each. The new pages stand when all of them are
+//! read; what can't be read changes nothing. Who is being sent an old page gets the rest of
+//! it, for a while.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::start::PAGES;
+use crate::http::folder::{Problem, Reading};
+use crate::http::pages::Pages;
+
+/// How long old pages are still sent to those who had begun with them.
+const FAREWELL: Duration = Duration::from_secs(60);
+
+/// What is served beside WebSockets.
+#[derive(Debug)]
+pub struct Site {
+    directory: PathBuf,
+    pages: Pages,
+    reading: Option<Reading>,
+    /// When nobody is to be sent pages of an earlier generation any more.
+    farewell: Option<Instant>,
+}
+
+impl Site {
+    /// Reads a folder, and says in the log what is in it.
+    ///
+    /// # Errors
+    /// It can't be served.
+    pub fn load(directory: PathBuf) -> Result<Self, Problem> {
+        let mut reading = Reading::begin(&directory)?;
+        loop {
+            if let Some(pages) = reading.step()? {
+                return Ok(Self { directory, pages, reading: None, farewell: None });
+            }
+        }
+    }
+
+    /// The pages as they are now.
+    pub(super) fn pages(&self) -> &Pages {
+        &self.pages
+    }
+
+    /// Begins to read the folder anew.
+    #[cold]
+    pub(super) fn reload(&mut self) {
+        self.take(Reading::begin(&self.directory).map(Some));
+    }
+
+    /// Whether the folder is being read.
+    pub(super) fn is_reading(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    /// Reads on. If the pages change, the earliest generation of which a page may still be
+    /// sent.
+    #[cold]
+    pub(super) fn step(&mut self, now: Instant) -> Option<u32> {
+        let mut pages = match self.reading.as_mut()?.step() {
+            Ok(Some(pages)) => pages,
+            Ok(None) => return None,
+            Err(problem) => {
+                self.take(Err(problem));
+                return None;
+            }
+        };
+        self.reading = None;
+        let old = self.pages.generation;
+        pages.generation = old.wrapping_add(1);
+        self.pages = pages;
+        self.farewell = Some(now + FAREWELL);
+        log::info!("the pages were read again");
+        Some(old)
+    }
+
+    /// Once the time of old pages is over, the generation of which alone a page may be sent.
+    pub(super) fn end_farewell(&mut self, now: Instant) -> Option<u32> {
+        self.farewell.take_if(|end| *end <= now).map(|_| self.pages.generation)
+    }
+
+    fn take(&mut self, reading: Result<Option<Reading>, Problem>) {
+        self.reading = reading.unwrap_or_else(|problem| {
+            log::warn!("the old pages stay: {PAGES}: {problem}");
+            None
+        });
+    }
+}
