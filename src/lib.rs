@@ -36,7 +36,12 @@
 //! | | [`relay`](protocol::relay) | who is master, who is logged in, the offer; *(sender, packet) → deliveries* |
 //! | | [`delivery`](protocol::delivery) | what it decides |
 //! | `http` | [`head`](http::head) | request head → upgrade or answer |
+//! | | `request` | what the lines of a request head say |
 //! | | `origin` | which web pages may connect |
+//! | | [`pages`](http::pages) | the files that are served, by path |
+//! | | [`page`](http::page) | one of them, and the answer to a request for it |
+//! | | `range` | which part of it is asked for |
+//! | | [`folder`](http::folder) | a folder → pages, in steps |
 //! | | [`redirect`](http::redirect) | plain HTTP on the TLS port → the way to `https://` |
 //! | | [`answer`](http::answer) | the answers, as bytes |
 //! | `connection` | [`ending`](connection::ending) | why connections end, in one word each |
@@ -50,6 +55,7 @@
 //! | | [`server`] | the loop: the list of a turn's jobs, and stopping |
 //! | | `entrance` | who may come in: accepting, upgrading, and what a full house does |
 //! | | [`certificate`](server::certificate) | the certificate in use: when it is read again, and when it expires |
+//! | | [`site`](server::site) | the pages in use, and when they are read again |
 //! | | `addresses` | how many connections each address has |
 //! | | `candidates` | the places that a full house keeps for the next master |
 //! | | `listener` | when to accept, and the rest when there is no room |

@@ -17,7 +17,8 @@ use rustix::fs::OFlags;
 use super::page::Draft;
 use super::pages::{OWN_PATHS, Pages};
 
-/// The most that all files may be together, in bytes, with [`ENTRY_BYTES`] for each.
+/// The most that all files may be together, in bytes; each counts 256, and its path's length,
+/// more.
 pub const MOST_BYTES: usize = 64 << 20;
 
 /// What an entry of a folder counts for beside its path and its bytes.

@@ -113,8 +113,9 @@ pub(super) fn announces_body(request: &Request<'_, '_>) -> Option<bool> {
 /// What the request wants to become of its connection (RFC 9112, section 9.3).
 pub(super) fn after(request: &Request<'_, '_>) -> After {
     match request.version {
-        Some(1) if !has_token(request, "connection", "close") => After::Stay,
-        Some(0) if has_token(request, "connection", "keep-alive") => After::StayOld,
+        _ if has_token(request, "connection", "close") => After::Close,
+        Some(1) => After::Stay,
+        _ if has_token(request, "connection", "keep-alive") => After::StayOld,
         _ => After::Close,
     }
 }

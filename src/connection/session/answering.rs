@@ -38,6 +38,9 @@ pub(super) struct Exchange {
 impl Session {
     /// Answers a request. The connection stays open if the answer says so.
     pub fn reply(&mut self, mut answer: Answer, now: Instant) {
+        if !self.has_answer() {
+            self.since = now;
+        }
         let exchange = self.exchange.get_or_insert_default();
         exchange.requests += 1;
         if exchange.requests >= MOST_REQUESTS {
@@ -56,7 +59,6 @@ impl Session {
         }
         exchange.body = body.filter(|body| !body.rest().is_empty());
         exchange.last = closes.then_some(last);
-        self.since = now;
         if closes && exchange.body.is_none() {
             self.end(last, now);
         }
@@ -70,18 +72,19 @@ impl Session {
 
     /// Whether it is, and has nothing to be sent and asks for nothing.
     pub fn is_idle(&self) -> bool {
-        self.is_kept()
-            && self.backlog.unsent_len() == 0
-            && self.body().is_none()
-            && self.partial.is_none()
+        self.is_kept() && !self.has_answer() && self.partial.is_none()
     }
 
     /// Whether its next request has to wait until more of the last answer is sent.
     #[inline]
     pub fn is_busy(&self) -> bool {
-        self.exchange.as_ref().is_some_and(|exchange| {
-            exchange.body.is_some() || exchange.last.is_some() || self.backlog.unsent_len() >= MUCH
-        })
+        // Once it is ending what comes is thrown away, and its end is to be met.
+        self.phase == Phase::Head
+            && self.exchange.as_ref().is_some_and(|exchange| {
+                exchange.body.is_some()
+                    || exchange.last.is_some()
+                    || self.backlog.unsent_len() >= MUCH
+            })
     }
 
     /// Whether a page is being sent to it, and nothing that comes before that.
@@ -99,6 +102,11 @@ impl Session {
         if let Some(exchange) = &mut self.exchange {
             exchange.allowed = bytes;
         }
+    }
+
+    /// Whether something of an answer is not sent yet.
+    pub(super) fn has_answer(&self) -> bool {
+        self.backlog.unsent_len() > 0 || self.body().is_some()
     }
 
     fn body(&self) -> Option<&Body> {
@@ -122,7 +130,9 @@ impl Session {
         if count == 0 {
             return;
         }
-        self.since = now;
+        if self.phase == Phase::Head {
+            self.since = now;
+        }
         if self.backlog.unsent_len() > 0 {
             self.backlog.advance(count, spares);
         } else if let Some(exchange) = &mut self.exchange
@@ -152,7 +162,7 @@ impl Session {
     /// `patience` is dropped.
     pub(super) fn tick_kept(&mut self, patience: Duration, now: Instant) {
         let since = now.saturating_duration_since(self.since);
-        if self.backlog.unsent_len() > 0 || self.body().is_some() {
+        if self.has_answer() {
             if since >= patience {
                 self.drop_now(Ending::SlowReader, now);
             }

@@ -262,9 +262,16 @@ impl Session {
         }
     }
 
-    /// The first bytes of a message have come, unless they go on with one.
+    /// The first bytes of a message have come, unless they go on with one. A request head
+    /// is one where others came before; as long as their answers are not sent, who has to
+    /// wait is moss.
     pub fn begins(&mut self, now: Instant) {
-        if (self.phase == Phase::Open || self.exchange.is_some()) && self.partial.is_none() {
+        let begins = match self.phase {
+            Phase::Open => true,
+            Phase::Head => self.is_kept() && !self.has_answer(),
+            Phase::Ending => false,
+        };
+        if begins && self.partial.is_none() {
             self.since = now;
         }
     }
