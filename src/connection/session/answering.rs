@@ -79,12 +79,7 @@ impl Session {
     #[inline]
     pub fn is_busy(&self) -> bool {
         // Once it is ending what comes is thrown away, and its end is to be met.
-        self.phase == Phase::Head
-            && self.exchange.as_ref().is_some_and(|exchange| {
-                exchange.body.is_some()
-                    || exchange.last.is_some()
-                    || self.backlog.unsent_len() >= MUCH
-            })
+        self.is_kept() && (self.body().is_some() || self.backlog.unsent_len() >= MUCH)
     }
 
     /// Whether a page is being sent to it, and nothing that comes before that.
