@@ -294,7 +294,7 @@ impl<W: World> Server<W> {
             Event::Binary(payload) => self.relay(id, str::from_utf8(&payload).unwrap_or_default()),
             Event::Upgrade(response) => self.upgrade(id, &response),
             Event::Health { is_head, after } => self.tell_health(id, is_head, after),
-            Event::Answered(answer) => self.reply(id, answer),
+            Event::Answered(answer) => self.reply(id, *answer),
             Event::Handled => {}
         }
     }

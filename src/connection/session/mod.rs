@@ -95,7 +95,7 @@ pub enum Event<'i> {
         after: After,
     },
     /// Something else is: call [`Session::reply`] with this, or refuse it.
-    Answered(Answer),
+    Answered(Box<Answer>),
     /// A text message.
     Text(Cow<'i, str>),
     /// A binary message.

@@ -57,7 +57,7 @@ impl Session {
             }
             Head::Answered { len, answer } => {
                 input.take(len);
-                Some(Event::Answered(answer))
+                Some(Event::Answered(Box::new(answer)))
             }
             Head::Refused { refusal, answer } => {
                 self.answer(&answer, Ending::Refused(refusal), now);
