@@ -28,7 +28,8 @@
 //! | `tls` | [`Tls`](tls::Tls) | one TLS connection as a value: bytes in and out. Without the feature `tls`, nothing |
 //! | | [`Credentials`](tls::Credentials) | a certificate with its key, from their files |
 //! | `settings` | [`config`](settings::config) | every setting, as a value |
-//! | | [`environment`](settings::environment) | where the settings come from: environment and `.env`, read once |
+//! | | [`environment`](settings::environment) | environment and `.env` → settings, once |
+//! | | `variables` | what is found there, as text, numbers, secrets and addresses |
 //! | | `dotenv` | the text of a `.env` file |
 //! | | `hosts` | names for the address to listen on |
 //! | `protocol` | [`packet`](protocol::packet) | the JSON envelope: parse, encode, error codes |

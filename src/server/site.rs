@@ -7,9 +7,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::start::PAGES;
 use crate::http::folder::{Problem, Reading};
 use crate::http::pages::Pages;
+use crate::settings::variables::PAGES_DIRECTORY;
 
 /// How long old pages are still sent to those who had begun with them.
 const FAREWELL: Duration = Duration::from_secs(60);
@@ -82,7 +82,7 @@ impl Site {
 
     fn take(&mut self, reading: Result<Option<Reading>, Problem>) {
         self.reading = reading.unwrap_or_else(|problem| {
-            log::warn!("the old pages stay: {PAGES}: {problem}");
+            log::warn!("the old pages stay: {PAGES_DIRECTORY}: {problem}");
             None
         });
     }

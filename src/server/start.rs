@@ -11,10 +11,8 @@ use crate::server::site::Site;
 use crate::server::system::System;
 use crate::server::world::Door;
 use crate::settings::config::Config;
+use crate::settings::variables::{PAGES_DIRECTORY, TLS_CERTIFICATE_FILE, TLS_KEY_FILE};
 use crate::tls::{File, Problem};
-
-/// The variable that names the folder of pages.
-pub(super) const PAGES: &str = "MOSS_PAGES_DIRECTORY";
 
 /// Why a server can't start. Displays as one line that names the variable, what is wrong and
 /// what would be right.
@@ -65,7 +63,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Certificate(Problem { file, why }) => write!(f, "{}: {why}", variable(*file)),
-            Self::Pages(problem) => write!(f, "{PAGES}: {problem}"),
+            Self::Pages(problem) => write!(f, "{PAGES_DIRECTORY}: {problem}"),
             Self::Listen(door, address, error) => {
                 let variables = match door {
                     Door::Plain => "MOSS_HOSTNAME, MOSS_PORT",
@@ -87,7 +85,7 @@ impl Error for StartError {}
 /// The variable that names a file.
 pub(super) fn variable(file: File) -> &'static str {
     match file {
-        File::Certificate => "MOSS_TLS_CERTIFICATE_FILE",
-        File::Key => "MOSS_TLS_KEY_FILE",
+        File::Certificate => TLS_CERTIFICATE_FILE,
+        File::Key => TLS_KEY_FILE,
     }
 }

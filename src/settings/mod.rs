@@ -4,3 +4,4 @@ pub mod config;
 mod dotenv;
 pub mod environment;
 mod hosts;
+pub(crate) mod variables;

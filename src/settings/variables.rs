@@ -1,0 +1,191 @@
+//! The variables, as text: where they come from, and what a number, a secret or an address
+//! among them is. What each is good for is [`environment`](super::environment)'s.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use super::{dotenv, hosts};
+
+/// Names that others say too, when what they name turns out to be of no use.
+pub(crate) const TLS_CERTIFICATE_FILE: &str = "MOSS_TLS_CERTIFICATE_FILE";
+pub(crate) const TLS_KEY_FILE: &str = "MOSS_TLS_KEY_FILE";
+pub(crate) const PAGES_DIRECTORY: &str = "MOSS_PAGES_DIRECTORY";
+
+/// Every variable that moss reads; any other `MOSS_…` name is a typing mistake.
+const VARIABLES: [&str; 25] = [
+    "MOSS_CONNECTION_SECRET",
+    "MOSS_CONNECTION_SECRET_FILE",
+    "MOSS_CONNECTION_OFFER_TYPE",
+    "MOSS_LOGIN_SECRET",
+    "MOSS_LOGIN_SECRET_FILE",
+    "MOSS_HOSTNAME",
+    "MOSS_PORT",
+    TLS_CERTIFICATE_FILE,
+    TLS_KEY_FILE,
+    "MOSS_TLS_HOSTNAME",
+    "MOSS_TLS_PORT",
+    PAGES_DIRECTORY,
+    "MOSS_ERROR_TYPE",
+    "MOSS_CLIENT_JOINED_TYPE",
+    "MOSS_CLIENT_LEFT_TYPE",
+    "MOSS_MASTER_LEFT_TYPE",
+    "MOSS_KICK_TYPE",
+    "MOSS_ALLOWED_ORIGINS",
+    "MOSS_MAX_CONNECTIONS",
+    "MOSS_MAX_CONNECTIONS_PER_ADDRESS",
+    "MOSS_MAX_PACKET_BYTES",
+    "MOSS_MAX_BACKLOG_BYTES",
+    "MOSS_MAX_MEMORY_BYTES",
+    "MOSS_KEEPALIVE_SECONDS",
+    "MOSS_LOG",
+];
+
+/// A setting that moss can't start with. Displays as one line that names the
+/// variable (or the line of `.env`), what is wrong and what would be right.
+#[derive(Debug)]
+pub struct ConfigError {
+    subject: String,
+    problem: String,
+}
+
+/// Values as they were found, the environment's over the file's.
+#[derive(Default)]
+pub(super) struct Variables {
+    values: BTreeMap<String, String>,
+}
+
+impl Variables {
+    /// Those of the process's environment, and of `.env` in the working directory.
+    pub(super) fn read() -> Result<Self, ConfigError> {
+        let mut variables = Self::default();
+        variables.add_file(Path::new(".env"))?;
+        variables.add_environment(std::env::vars_os())?;
+        Ok(variables)
+    }
+
+    /// The names of those that are set and that moss reads, or does not.
+    pub(super) fn names(&self, known: bool) -> impl Iterator<Item = &str> {
+        let names = self.values.keys().map(String::as_str);
+        names.filter(move |name| VARIABLES.contains(name) == known)
+    }
+
+    /// Adds a `.env` file; one that is not there is no error.
+    fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(problem(".env", format!("can't be read: {error}"))),
+        };
+        let variables = dotenv::parse(&text)
+            .map_err(|bad| problem(&format!(".env, line {}", bad.number), bad.why))?;
+        variables.into_iter().for_each(|(name, value)| self.add(name, value));
+        Ok(())
+    }
+
+    fn add_environment(
+        &mut self,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<(), ConfigError> {
+        for (name, value) in environment {
+            let Some(name) = name.to_str().filter(|name| name.starts_with("MOSS_")) else {
+                continue;
+            };
+            let Ok(value) = value.into_string() else {
+                return Err(problem(name, "is not UTF-8; give it as UTF-8 text"));
+            };
+            self.add(name.to_owned(), value);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: String, value: String) {
+        if name.starts_with("MOSS_") && !value.is_empty() {
+            self.values.insert(name, value);
+        }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    pub(super) fn number(
+        &self,
+        name: &str,
+        default: u64,
+        range: RangeInclusive<u64>,
+    ) -> Result<u64, ConfigError> {
+        let Some(value) = self.get(name) else {
+            return Ok(default);
+        };
+        // Digits only: Rust's own parser would also take "+8080".
+        let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+        match value.parse() {
+            Ok(number) if digits && range.contains(&number) => Ok(number),
+            _ => Err(problem(
+                name,
+                format!(
+                    "{value:?} can't be used; give a whole number from {} to {}",
+                    range.start(),
+                    range.end()
+                ),
+            )),
+        }
+    }
+
+    /// A secret, given by one variable or by the file that the other one names.
+    pub(super) fn secret(&self, name: &str, file: &str) -> Result<Option<String>, ConfigError> {
+        let (value, path) = match (self.get(name), self.get(file)) {
+            (Some(_), Some(_)) => {
+                return Err(problem(file, format!("is set and so is {name}; set one of them")));
+            }
+            (value, None) => return Ok(value.map(str::to_owned)),
+            (None, Some(path)) => (std::fs::read_to_string(path), path),
+        };
+        let text = value.map_err(|error| {
+            problem(file, format!("{path:?} can't be read ({error}); name a readable text file"))
+        })?;
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let secret = line.strip_suffix('\r').unwrap_or(line);
+        if secret.is_empty() {
+            return Err(problem(file, format!("{path:?} is empty; put the secret into it")));
+        }
+        Ok(Some(secret.to_owned()))
+    }
+
+    /// The address that two variables give, each with its default.
+    pub(super) fn address(
+        &self,
+        (hostname, host): (&str, &str),
+        (port, number): (&str, u64),
+    ) -> Result<SocketAddr, ConfigError> {
+        let host = self.get(hostname).unwrap_or(host);
+        let port = u16::try_from(self.number(port, number, 0..=65_535)?)
+            .expect("the range above fits a port");
+        // "[::1]" is how people write an IPv6 address in a URL.
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            return Ok(SocketAddr::new(address, port));
+        }
+        let address = hosts::look_up(bare).ok_or_else(|| {
+            let why = "has no address; give an IPv4 or IPv6 address, or a host name that this machine knows";
+            problem(hostname, format!("{host:?} {why}"))
+        })?;
+        Ok(SocketAddr::new(address, port))
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.problem)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+pub(super) fn problem(subject: &str, problem: impl Into<String>) -> ConfigError {
+    ConfigError { subject: subject.to_owned(), problem: problem.into() }
+}
