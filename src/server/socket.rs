@@ -8,6 +8,9 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use crate::server::world::{Readiness, World};
 
+/// What the kernel may hold of a page: enough for 10 MB/s over a path of 10 ms.
+const SEND_BUFFER_BYTES: usize = 128 << 10;
+
 /// A TCP stream with its readiness.
 #[derive(Debug)]
 pub struct Socket<W: World> {
@@ -19,6 +22,7 @@ pub struct Socket<W: World> {
     /// Nothing can be sent any more.
     broken: bool,
     shut_down: bool,
+    holds_little: bool,
 }
 
 /// What [`Socket::receive`] found.
@@ -44,6 +48,7 @@ impl<W: World> Socket<W> {
             ending: false,
             broken: false,
             shut_down: false,
+            holds_little: false,
         }
     }
 
@@ -127,6 +132,17 @@ impl<W: World> Socket<W> {
             }
         }
         Ok(0)
+    }
+
+    /// Has the kernel hold little of what its peer has not received, from now on. It would take
+    /// megabytes of a page, and say for a minute that there is no room for more.
+    #[cold]
+    pub fn hold_little(&mut self) {
+        if !self.holds_little {
+            self.holds_little = true;
+            // Where it fails the kernel goes on as it likes.
+            let _ = W::limit_send_buffer(&self.stream, SEND_BUFFER_BYTES);
+        }
     }
 
     /// Ends moss's side of the stream, once. The peer's bytes must still be read: to

@@ -126,6 +126,10 @@ impl World for System {
         stream.shutdown(Shutdown::Write)
     }
 
+    fn limit_send_buffer(stream: &TcpStream, bytes: usize) -> io::Result<()> {
+        Ok(rustix::net::sockopt::set_socket_send_buffer_size(stream, bytes)?)
+    }
+
     fn stop_listening(&mut self) {
         self.plain = None;
         self.tls = None;

@@ -57,6 +57,12 @@ pub trait World {
     /// The peer has gone first.
     fn shut_down(stream: &Self::Stream) -> io::Result<()>;
 
+    /// Bounds the bytes that the kernel holds of what its peer has not received yet.
+    ///
+    /// # Errors
+    /// The kernel does not; nothing has changed then.
+    fn limit_send_buffer(stream: &Self::Stream, bytes: usize) -> io::Result<()>;
+
     /// From now on nobody is accepted any more.
     fn stop_listening(&mut self);
 

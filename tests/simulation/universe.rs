@@ -489,6 +489,11 @@ impl Seam for Kernel {
         stream.universe.borrow_mut().shut_down(stream.link)
     }
 
+    fn limit_send_buffer(_: &Stream, _: usize) -> io::Result<()> {
+        // The network's own plan says how much it holds.
+        Ok(())
+    }
+
     fn stop_listening(&mut self) {
         self.0.borrow_mut().network.stop_listening();
     }

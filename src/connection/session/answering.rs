@@ -31,6 +31,8 @@ pub(super) struct Exchange {
     body: Option<Body>,
     /// How many bytes of it may be sent now.
     allowed: usize,
+    /// TLS has bytes of an answer that the socket has not taken.
+    underway: bool,
     /// Why it ends once all is sent, if it does then.
     last: Option<Ending>,
 }
@@ -41,12 +43,13 @@ impl Session {
         if !self.has_answer() {
             self.since = now;
         }
+        let was_kept = self.is_kept();
         let exchange = self.exchange.get_or_insert_default();
         exchange.requests += 1;
         if exchange.requests >= MOST_REQUESTS {
             answer.close();
         }
-        let last = answer.is_refusal().map_or(Ending::Answered, Ending::Refused);
+        let ending = answer.is_refusal().map_or(Ending::Answered, Ending::Refused);
         let closes = answer.after() == After::Close;
         let (bytes, mut body) = answer.into_parts();
         self.backlog.push_raw(&bytes);
@@ -58,9 +61,10 @@ impl Session {
             left.advance(first.len());
         }
         exchange.body = body.filter(|body| !body.rest().is_empty());
-        exchange.last = closes.then_some(last);
-        if closes && exchange.body.is_none() {
-            self.end(last, now);
+        if closes && (was_kept || exchange.body.is_some()) {
+            exchange.last = Some(ending);
+        } else if closes {
+            self.end(ending, now);
         }
     }
 
@@ -79,7 +83,12 @@ impl Session {
     #[inline]
     pub fn is_busy(&self) -> bool {
         // Once it is ending what comes is thrown away, and its end is to be met.
-        self.is_kept() && (self.body().is_some() || self.backlog.unsent_len() >= MUCH)
+        self.phase == Phase::Head
+            && self.exchange.as_ref().is_some_and(|exchange| {
+                exchange.body.is_some()
+                    || exchange.last.is_some()
+                    || self.backlog.unsent_len() >= MUCH
+            })
     }
 
     /// Whether a page is being sent to it, and nothing that comes before that.
@@ -101,7 +110,11 @@ impl Session {
 
     /// Whether something of an answer is not sent yet.
     pub(super) fn has_answer(&self) -> bool {
-        self.backlog.unsent_len() > 0 || self.body().is_some()
+        self.backlog.unsent_len() > 0
+            || self
+                .exchange
+                .as_ref()
+                .is_some_and(|exchange| exchange.body.is_some() || exchange.underway)
     }
 
     fn body(&self) -> Option<&Body> {
@@ -139,17 +152,50 @@ impl Session {
                 exchange.body = None;
             }
         }
-        if self.backlog.unsent_len() == 0
-            && let Some(Exchange { body: None, last: Some(ending), .. }) = self.exchange.as_deref()
-        {
-            self.end(*ending, now);
+    }
+
+    /// Ends it with the last words that were said, if it was kept so far. False if it was not.
+    pub(super) fn end_after(&mut self, ending: Ending) -> bool {
+        let is_kept = self.is_kept();
+        if is_kept && let Some(exchange) = &mut self.exchange {
+            exchange.last = Some(ending);
+        }
+        is_kept
+    }
+
+    /// Why it ends when its peer does.
+    pub(super) fn word_for_the_end(&self) -> Ending {
+        let last = self.exchange.as_ref().and_then(|exchange| exchange.last);
+        last.unwrap_or(if self.is_idle() { Ending::Answered } else { Ending::Left })
+    }
+
+    /// What of it TLS has is on its way still, or not any more; some of it went if it `moved`.
+    pub fn note_underway(&mut self, underway: bool, moved: bool, now: Instant) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.underway = underway;
+            if moved && self.phase == Phase::Head {
+                self.since = now;
+            }
         }
     }
 
-    /// What is left of a page is not sent any more.
+    /// All that was to be sent is: true if it ends by that.
+    pub fn sent_all(&mut self, now: Instant) -> bool {
+        let last = self.exchange.as_ref().and_then(|exchange| exchange.last);
+        match last {
+            Some(ending) if self.is_kept() && !self.has_answer() => {
+                self.end(ending, now);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// What is left of an answer is not sent any more.
     pub(super) fn give_up_body(&mut self) {
         if let Some(exchange) = &mut self.exchange {
             exchange.body = None;
+            exchange.underway = false;
         }
     }
 

@@ -319,7 +319,9 @@ impl Session {
     /// Sends an HTTP answer, and ends.
     pub fn answer(&mut self, answer: &[u8], ending: Ending, now: Instant) {
         self.backlog.push_raw(answer);
-        self.end(ending, now);
+        if !self.end_after(ending) {
+            self.end(ending, now);
+        }
     }
 
     /// Refuses the request that was read last.
@@ -364,12 +366,16 @@ impl Session {
     /// The peer has sent its last byte. What is queued is still sent.
     pub fn peer_ended(&mut self, now: Instant) {
         self.peer_ended = true;
-        let ending = if self.is_idle() { Ending::Answered } else { Ending::Left };
-        self.end(ending, now);
+        if !self.has_answer() || !self.end_after(Ending::Answered) {
+            self.end(self.word_for_the_end(), now);
+        }
     }
 
     /// Nothing can be sent any more; what the peer sent before is still to be read.
     pub fn discard_unsent(&mut self) {
+        if self.has_answer() {
+            self.end_after(Ending::Left);
+        }
         self.backlog = Backlog::default();
         self.give_up_body();
     }

@@ -137,7 +137,9 @@ impl<W: World> Peer<W> {
     #[cold]
     fn partial_held(&self) -> (usize, usize) {
         let fragments = self.session.fragments_held();
-        let half = match (self.role, self.interrupted) {
+        // A request that waits for the asker's own reading is in nobody's schedule.
+        let is_scheduled = self.interrupted && !self.session.is_busy();
+        let half = match (self.role, is_scheduled) {
             (Role::Master, _) => 0,
             (_, true) => fragments,
             (_, false) => fragments + self.session.unparsed(),
@@ -181,6 +183,7 @@ impl<W: World> Peer<W> {
 
     /// Sends so many bytes of a page, or as many as the socket takes.
     pub(crate) fn pour(&mut self, bytes: usize, spares: &mut Spares, now: Instant) {
+        self.socket.hold_little();
         self.session.allow(bytes);
         self.flush(spares, now);
         self.session.allow(0);

@@ -42,7 +42,7 @@ impl<W: World> Peer<W> {
     ) -> Option<(Input<'b>, i64)> {
         // A visitor's requests may come in any number, and wait best where the kernel has them.
         let most = match self.session.phase() {
-            Phase::Head => most.min(MAX_HEAD_BYTES),
+            Phase::Head => most.min(MAX_HEAD_BYTES.saturating_sub(self.session.unparsed()).max(1)),
             _ => most,
         };
         let count = match self.interrupted {
@@ -124,25 +124,32 @@ impl<W: World> Peer<W> {
 
     /// Sends as much as the socket takes, and shuts it down after the last words.
     pub(crate) fn flush(&mut self, spares: &mut Spares, now: Instant) {
-        let said_all = match &mut self.tls {
-            None => {
-                while !self.session.unsent().is_empty() && self.socket.is_writable() {
-                    // An error shows as a broken socket.
-                    let count = self.socket.send(self.session.unsent()).unwrap_or(0);
-                    self.session.advance(count, spares, now);
-                }
-                true
-            }
-            Some(_) => self.flush_sealed(spares, now),
-        };
+        let mut said_all = self.send_all(spares, now);
         if self.socket.is_broken() {
             // It would be waited for in vain. What the peer sent is still read: the socket
             // is readable until that meets the end.
             self.session.discard_unsent();
         }
+        if said_all && self.session.sent_all(now) {
+            // TLS has something to say to that.
+            said_all = self.send_all(spares, now);
+        }
         if self.session.phase() == Phase::Ending && self.session.unsent().is_empty() && said_all {
             self.socket.shut_down();
         }
+    }
+
+    /// True if TLS has nothing left to say.
+    fn send_all(&mut self, spares: &mut Spares, now: Instant) -> bool {
+        if self.has_tls() {
+            return self.flush_sealed(spares, now);
+        }
+        while !self.session.unsent().is_empty() && self.socket.is_writable() {
+            // An error shows as a broken socket.
+            let count = self.socket.send(self.session.unsent()).unwrap_or(0);
+            self.session.advance(count, spares, now);
+        }
+        true
     }
 
     /// Sends as many records as the socket takes. The session's bytes are sealed only when
@@ -150,6 +157,7 @@ impl<W: World> Peer<W> {
     /// left to say.
     fn flush_sealed(&mut self, spares: &mut Spares, now: Instant) -> bool {
         let Self { socket, tls: Some(tls), session, .. } = self else { return true };
+        let before = tls.unsent().len();
         while socket.is_writable() {
             if tls.unsent().is_empty() {
                 if tls.is_handshaking() {
@@ -172,7 +180,9 @@ impl<W: World> Peer<W> {
         if socket.is_broken() {
             tls.discard_unsent();
         }
-        tls.unsent().is_empty()
+        let left = tls.unsent().len();
+        session.note_underway(left > 0, left != before, now);
+        left == 0
     }
 }
 

@@ -394,7 +394,10 @@ fn tell_of_ending<W: World>(id: u64, peer: &Peer<W>) {
         _ if ending == Ending::Tls => {
             log::log!(ending.level(), "{id}, {peer}: {word} ({})", peer.tls_failure());
         }
-        0 => log::log!(ending.level(), "{id}, {peer}: {word}"),
+        // A Close frame is for WebSockets.
+        code if code == 0 || (code >= 1000 && peer.session.is_http()) => {
+            log::log!(ending.level(), "{id}, {peer}: {word}");
+        }
         code => log::log!(ending.level(), "{id}, {peer}: {word} ({code})"),
     }
 }

@@ -112,13 +112,14 @@ impl<W: World> Peers<W> {
         self.give_up_halves(Excess::GuestsHalves);
         // What the master can send or give back may be enough; else all others pay before it.
         self.give_back(&|peer| peer.role == Role::Master, &|_, _| {});
-        self.give_up(&|peer| peer.role == Role::Guest && peer.unsent_held() > 0);
+        self.give_up(&|peer| {
+            peer.role == Role::Guest && (peer.unsent_held() > 0 || peer.session.is_kept())
+        });
         self.give_up_halves(Excess::Halves);
         self.give_up(&|peer| peer.role == Role::Client && peer.unsent_held() > 0);
         // What they have sent is no more than it may be, but it must not cost the master.
         self.give_up(&|peer| {
-            let is_new = peer.session.is_http() && !peer.session.is_kept();
-            peer.role == Role::Guest && (!is_new || peer.has_tls())
+            peer.role == Role::Guest && (!peer.session.is_http() || peer.has_tls())
         });
         self.give_up(&|peer| peer.role == Role::Client);
         self.give_up(&|peer| peer.role == Role::Master);
