@@ -30,8 +30,10 @@ pub enum Refusal {
     PerAddress,
     /// Its head is too large.
     HeadTooLarge,
-    /// As many WebSockets as may be are open, or as many connections for pages.
+    /// As many WebSockets as may be are open.
     Full,
+    /// As many pages as may be are being sent.
+    Busy,
 }
 
 /// What becomes of a connection after an answer.
@@ -133,9 +135,9 @@ impl Answer {
         self.refusal
     }
 
-    /// Whether a part of a page follows.
-    pub fn has_body(&self) -> bool {
-        self.body.is_some()
+    /// Bytes of the page that follow.
+    pub fn body_len(&self) -> usize {
+        self.body.as_ref().map_or(0, |body| body.rest().len())
     }
 
     /// The bytes to be sent, and the part of a page that follows them.
@@ -165,6 +167,7 @@ impl Refusal {
             Self::PerAddress => "per-address",
             Self::HeadTooLarge => "head-too-large",
             Self::Full => "full",
+            Self::Busy => "busy",
         }
     }
 
@@ -180,7 +183,7 @@ impl Refusal {
             Self::NoUpgrade => 426,
             Self::PerAddress => 429,
             Self::HeadTooLarge => 431,
-            Self::Full => 503,
+            Self::Full | Self::Busy => 503,
         }
     }
 
@@ -209,6 +212,7 @@ impl Refusal {
             Self::PerAddress => "Too many connections from this address.\n",
             Self::HeadTooLarge => "The request head is too large.\n",
             Self::Full => "moss is full: no more connections.\n",
+            Self::Busy => "Too many pages are being sent. Try again.\n",
         }
     }
 
@@ -217,7 +221,7 @@ impl Refusal {
             Self::Method => "Allow: GET, HEAD\r\n",
             // The version is said to whom it may concern (RFC 6455, section 4.2.2).
             Self::NoUpgrade => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-            Self::PerAddress | Self::Full => "Retry-After: 5\r\n",
+            Self::PerAddress | Self::Full | Self::Busy => "Retry-After: 5\r\n",
             _ => "",
         }
     }
@@ -233,7 +237,7 @@ impl Refusal {
             Self::NoUpgrade => "Upgrade Required",
             Self::PerAddress => "Too Many Requests",
             Self::HeadTooLarge => "Request Header Fields Too Large",
-            Self::Full => "Service Unavailable",
+            Self::Full | Self::Busy => "Service Unavailable",
         };
         format!("{} {reason}", self.status())
     }

@@ -2,17 +2,22 @@
 //!
 //! What is served is what lies in the folder. Names that begin with a dot are left out, and
 //! so is what is neither file nor folder. A link is followed as long as it stays inside.
+//!
+//! Somebody may change the folder while it is read. So all is opened from the folder's own
+//! descriptor, by paths that have no link in them, and a link that is there by then is not
+//! followed.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::fs::{self, File, FileType, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::{fmt, mem};
+use std::{fmt, fs, mem};
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, statat};
+use rustix::io::Errno;
 
 use super::page::Draft;
 use super::pages::{OWN_PATHS, Pages};
@@ -30,16 +35,22 @@ const STEP_BYTES: usize = 1 << 20;
 /// What looking at an entry counts for in a step, in bytes: about as long as it takes.
 const LOOK_BYTES: usize = 8 << 10;
 
+/// To open what is no link, and without waiting for the other end of a FIFO.
+const FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
 /// A folder that is being read.
 #[derive(Debug)]
 pub struct Reading {
+    /// Without a link in it.
     root: PathBuf,
+    top: OwnedFd,
     /// Folders that were found and not listed yet.
     folders: VecDeque<Folder>,
-    /// Of the folder that is looked at: the entries that are left.
-    current: Option<(Folder, fs::ReadDir)>,
-    /// A file that is not read to its end, with its path on disk.
-    file: Option<(File, PathBuf, Vec<u8>, Draft)>,
+    /// The folder that is being looked at.
+    current: Option<(Folder, Dir)>,
+    /// The file that is being read.
+    file: Option<Opened>,
     pages: Pages,
     /// What counts towards [`MOST_BYTES`].
     size: usize,
@@ -49,12 +60,22 @@ pub struct Reading {
 
 #[derive(Clone, Debug)]
 struct Folder {
-    /// On disk, without a link in it.
+    /// From the root on, without a link in it.
     real: PathBuf,
     /// In requests, with a slash at its end.
     path: Vec<u8>,
-    /// How it was come to: a link in it that leads to one of these would have no end.
+    /// Those that it is in: a link to one of them would have no end.
     above: Vec<PathBuf>,
+}
+
+/// A file that is not read to its end.
+#[derive(Debug)]
+struct Opened {
+    file: File,
+    real: PathBuf,
+    /// In requests.
+    path: Vec<u8>,
+    draft: Draft,
 }
 
 /// Why a folder can't be served, for people.
@@ -73,17 +94,18 @@ impl Reading {
     /// # Errors
     /// There is no such folder.
     pub fn begin(directory: &Path) -> Result<Self, Problem> {
-        let root = fs::canonicalize(directory).and_then(|root| {
-            let is_folder = fs::metadata(&root)?.is_dir();
-            if is_folder { Ok(root) } else { Err(io::ErrorKind::NotADirectory.into()) }
-        });
-        let root = root.map_err(|error| {
+        let unreadable = |error: io::Error| {
             Problem(format!("{directory:?} can't be read ({error}); name a folder of files"))
-        })?;
-        let top = Folder { real: root.clone(), path: b"/".to_vec(), above: Vec::new() };
+        };
+        let root = fs::canonicalize(directory).map_err(unreadable)?;
+        let flags = FLAGS | OFlags::DIRECTORY;
+        let top =
+            openat(CWD, &root, flags, Mode::empty()).map_err(|error| unreadable(error.into()))?;
+        let folder = Folder { real: PathBuf::new(), path: b"/".to_vec(), above: Vec::new() };
         Ok(Self {
             root,
-            folders: [top].into(),
+            top,
+            folders: [folder].into(),
             current: None,
             file: None,
             pages: Pages::default(),
@@ -99,27 +121,34 @@ impl Reading {
     pub fn step(&mut self) -> Result<Option<Pages>, Problem> {
         let mut left = STEP_BYTES;
         while left > 0 {
-            let cost = if self.file.is_some() {
-                self.read(left)?
-            } else if let Some((folder, entries)) = &mut self.current {
-                match entries.next() {
-                    Some(entry) => {
-                        let folder = folder.clone();
-                        self.look(&folder, entry)?;
-                    }
-                    None => self.current = None,
+            let mut cost = LOOK_BYTES;
+            if let Some(mut opened) = self.file.take() {
+                let count = self.read(&mut opened, left)?;
+                cost = count.max(LOOK_BYTES);
+                if count < left {
+                    self.pages.add(opened.path, opened.draft);
+                } else {
+                    self.file = Some(opened);
                 }
-                LOOK_BYTES
+            } else if let Some((folder, mut entries)) = self.current.take() {
+                if let Some(entry) = entries.next() {
+                    let entry = entry.map_err(|error| self.unreadable(&folder.real, error))?;
+                    let name = OsStr::from_bytes(entry.file_name().to_bytes());
+                    self.look(&folder, &entries, name)?;
+                    self.current = Some((folder, entries));
+                }
             } else if let Some(folder) = self.folders.pop_front() {
-                let entries =
-                    fs::read_dir(&folder.real).map_err(|error| unreadable(&folder.real, &error))?;
-                self.current = Some((folder, entries));
-                LOOK_BYTES
+                let listed = self.open(&folder.real).and_then(Dir::new);
+                match listed {
+                    Ok(entries) => self.current = Some((folder, entries)),
+                    Err(error) if has_gone(error) => {}
+                    Err(error) => return Err(self.unreadable(&folder.real, error)),
+                }
             } else {
                 let pages = mem::take(&mut self.pages);
                 self.tell(&pages);
                 return Ok(Some(pages));
-            };
+            }
             left = left.saturating_sub(cost);
         }
         Ok(None)
@@ -136,125 +165,129 @@ impl Reading {
     }
 
     /// Looks at an entry of a folder.
-    fn look(&mut self, folder: &Folder, entry: io::Result<fs::DirEntry>) -> Result<(), Problem> {
-        let entry = entry.map_err(|error| unreadable(&folder.real, &error))?;
-        let name = entry.file_name();
-        if name.as_bytes().starts_with(b".") {
-            self.left_out += 1;
+    fn look(&mut self, folder: &Folder, entries: &Dir, name: &OsStr) -> Result<(), Problem> {
+        if name == "." || name == ".." {
             return Ok(());
         }
-        let path = [&folder.path, name.as_bytes()].concat();
-        let found = self.resolve(&folder.real, &name, &entry);
-        let (real, kind) = match found {
-            Ok(Some(found)) => found,
+        let mut real = folder.real.join(name);
+        let opened = if name.as_bytes().starts_with(b".") {
+            Ok(None)
+        } else {
+            self.find(entries, name, &mut real)
+        };
+        let (file, is_folder) = match opened {
+            Ok(Some(opened)) => opened,
             Ok(None) => {
                 self.left_out += 1;
                 return Ok(());
             }
             // It went while the folder was read.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(unreadable(&folder.real.join(name), &error)),
+            Err(error) if has_gone(error) => return Ok(()),
+            Err(error) => return Err(self.unreadable(&real, error)),
         };
-        if kind.is_dir() {
+        let mut path = [&folder.path, name.as_bytes()].concat();
+        if is_folder {
             if folder.real == real || folder.above.contains(&real) {
                 self.left_out += 1;
                 return Ok(());
             }
+            let mut above = folder.above.clone();
+            above.push(folder.real.clone());
+            path.push(b'/');
             self.count(ENTRY_BYTES + path.len())?;
-            let above = [folder.above.as_slice(), std::slice::from_ref(&folder.real)].concat();
-            self.folders.push_back(Folder { real, path: [&path, b"/".as_slice()].concat(), above });
-            return Ok(());
-        }
-        if is_own(&path) {
-            let path = String::from_utf8_lossy(&path).into_owned();
-            log::warn!("pages: the file {path:?} is left out: moss answers that path itself");
+            self.folders.push_back(Folder { real, path, above });
+        } else if OWN_PATHS.iter().any(|own| path == own.as_bytes()) {
+            log::warn!("pages: the file {real:?} is left out: moss answers that path itself");
             self.left_out += 1;
-            return Ok(());
-        }
-        self.count(ENTRY_BYTES + path.len())?;
-        self.open(real, path)
-    }
-
-    /// Where an entry really is, and what: a folder or a file. Nothing if it is to be left out.
-    fn resolve(
-        &self,
-        folder: &Path,
-        name: &OsStr,
-        entry: &fs::DirEntry,
-    ) -> io::Result<Option<(PathBuf, FileType)>> {
-        let mut kind = entry.file_type()?;
-        let mut real = folder.join(name);
-        if kind.is_symlink() {
-            let target = fs::canonicalize(&real).and_then(|target| {
-                kind = fs::metadata(&target)?.file_type();
-                Ok(target)
-            });
-            match target {
-                Ok(target) if target.starts_with(&self.root) => real = target,
-                // It leads outside, to nothing, or round and round.
-                _ => return Ok(None),
+        } else {
+            self.count(ENTRY_BYTES + path.len())?;
+            let size = file.metadata().map_or(0, |metadata| metadata.len());
+            let size = usize::try_from(size).unwrap_or(usize::MAX);
+            if size > MOST_BYTES - self.size {
+                return Err(too_much());
             }
+            let draft = Draft::new(Vec::with_capacity(size));
+            self.file = Some(Opened { file, real, path, draft });
         }
-        Ok((kind.is_dir() || kind.is_file()).then_some((real, kind)))
-    }
-
-    fn open(&mut self, real: PathBuf, path: Vec<u8>) -> Result<(), Problem> {
-        // Should it be a link or a FIFO by now, that is no file of this folder and no reason to
-        // wait.
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-        let opened = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags as i32)
-            .open(&real)
-            .and_then(|file| Ok((file.metadata()?, file)));
-        let (metadata, file) = match opened {
-            Ok(opened) => opened,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(unreadable(&real, &error)),
-        };
-        if !metadata.is_file() {
-            self.left_out += 1;
-            return Ok(());
-        }
-        let size = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
-        if self.size.saturating_add(size) > MOST_BYTES {
-            return Err(too_much());
-        }
-        let draft = Draft::new(Vec::with_capacity(size));
-        self.file = Some((file, real, path, draft));
         Ok(())
     }
 
-    /// Reads on in a file, `most` bytes at most, and says how many. The end counts for a look.
-    fn read(&mut self, most: usize) -> Result<usize, Problem> {
-        let Some((file, real, _, draft)) = &mut self.file else { return Ok(0) };
+    /// Opens an entry, and says whether it is a folder; nothing if it is to be left out. Where
+    /// it is a link, `real` becomes what it leads to.
+    fn find(
+        &self,
+        entries: &Dir,
+        name: &OsStr,
+        real: &mut PathBuf,
+    ) -> Result<Option<(File, bool)>, Errno> {
+        let folder = entries.fd()?;
+        let mut opened = None;
+        match FileType::from_raw_mode(statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode) {
+            FileType::Directory | FileType::RegularFile => {
+                opened = Some(openat(folder, name, FLAGS, Mode::empty())?);
+            }
+            FileType::Symlink => {
+                // One that leads nowhere, or round and round, is left out too.
+                let target = fs::canonicalize(self.root.join(&*real)).ok();
+                let inside = target.as_deref().and_then(|to| to.strip_prefix(&self.root).ok());
+                if let Some(inside) = inside {
+                    *real = inside.to_owned();
+                    opened = match self.open(inside) {
+                        // A socket.
+                        Err(Errno::NXIO) => None,
+                        opened => Some(opened?),
+                    };
+                }
+            }
+            _ => {}
+        }
+        let Some(opened) = opened else { return Ok(None) };
+        // What counts is what was opened.
+        Ok(match FileType::from_raw_mode(fstat(&opened)?.st_mode) {
+            FileType::Directory => Some((opened.into(), true)),
+            FileType::RegularFile => Some((opened.into(), false)),
+            _ => None,
+        })
+    }
+
+    /// Opens a file or a folder by its path from the root on.
+    fn open(&self, real: &Path) -> Result<OwnedFd, Errno> {
+        let mut opened = openat(&self.top, ".", FLAGS, Mode::empty())?;
+        for name in real {
+            opened = openat(opened.as_fd(), name, FLAGS, Mode::empty())?;
+        }
+        Ok(opened)
+    }
+
+    /// Reads on in a file, `most` bytes at most, and says how many.
+    fn read(&mut self, opened: &mut Opened, most: usize) -> Result<usize, Problem> {
+        let Opened { file, real, draft, .. } = opened;
         let count = Read::by_ref(file)
             .take(most as u64)
             .read_to_end(&mut draft.bytes)
-            .map_err(|error| unreadable(real, &error))?;
+            .map_err(|error| self.unreadable(real, error))?;
         draft.hash();
-        if count < most
-            && let Some((_, _, path, draft)) = self.file.take()
-        {
-            self.pages.add(path, draft);
-        }
         self.count(count)?;
-        Ok(count.max(LOOK_BYTES))
+        Ok(count)
     }
 
     fn count(&mut self, bytes: usize) -> Result<(), Problem> {
         self.size += bytes;
         if self.size > MOST_BYTES { Err(too_much()) } else { Ok(()) }
     }
+
+    fn unreadable(&self, real: &Path, error: impl Into<io::Error>) -> Problem {
+        let path = self.root.join(real);
+        let error = error.into();
+        Problem(format!(
+            "{path:?} can't be read ({error}); give moss the right to, or move it away"
+        ))
+    }
 }
 
-/// Whether moss itself answers this path.
-fn is_own(path: &[u8]) -> bool {
-    OWN_PATHS.iter().any(|own| path == own.as_bytes())
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> Problem {
-    Problem(format!("{path:?} can't be read ({error}); give moss the right to, or move it away"))
+/// Whether something is not there any more, or not as it was when it was found.
+fn has_gone(error: Errno) -> bool {
+    matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
 }
 
 fn too_much() -> Problem {

@@ -11,7 +11,7 @@ use httparse::Request;
 
 use super::answer::{After, Answer, Refusal};
 use super::page::{Draft, Page};
-use super::request::{percent_encoded, query};
+use super::request::{percent_decoded, percent_encoded, query, split_target};
 
 /// What moss answers itself: a file in its place is not served.
 pub(super) const OWN_PATHS: [&str; 2] = ["/health", "/metrics"];
@@ -85,9 +85,10 @@ impl Pages {
         match request.method {
             Some("GET" | "HEAD") if self.find(&folder).is_some() => {
                 // Relative: a proxy may serve moss below a path of its own.
-                let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-                let query = Some(query(target)).filter(|query| query.is_ascii());
-                let location = format!("{}/{}", percent_encoded(name), query.unwrap_or_default());
+                let (_, spelled) = split_target(target);
+                let name = spelled.rsplit('/').next().and_then(percent_decoded);
+                let name = percent_encoded(&name.unwrap_or_default());
+                let location = format!("{name}/{}", query(target));
                 Answer::moved(&location, is_head, after)
             }
             _ => Answer::refusal(Refusal::NotFound, "", is_head, after),

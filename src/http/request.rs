@@ -20,9 +20,11 @@ pub(super) fn split_target(target: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// The query of a request target, with its question mark; empty if there is none.
-pub(super) fn query(target: &str) -> &str {
-    target.find('?').map_or("", |at| &target[at..])
+/// The query of a request target, with its question mark; empty if there is none. What no
+/// header line may hold is percent-encoded.
+pub(super) fn query(target: &str) -> String {
+    let query = target.find('?').map_or("", |at| &target[at..]);
+    encoded(query.as_bytes(), |byte| byte.is_ascii_graphic())
 }
 
 /// Decodes a path's percent-encoding, once (RFC 3986, section 2.1); nothing if a `%` is not
@@ -44,14 +46,19 @@ pub(super) fn percent_decoded(path: &str) -> Option<Vec<u8>> {
 
 /// Encodes a segment of a path: everything but what is unreserved (RFC 3986, section 2.3).
 pub(super) fn percent_encoded(segment: &[u8]) -> String {
-    segment.iter().fold(String::new(), |mut text, &byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+    encoded(segment, |byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+}
+
+fn encoded(bytes: &[u8], stays: impl Fn(u8) -> bool) -> String {
+    let mut text = String::new();
+    for &byte in bytes {
+        if stays(byte) {
             text.push(byte.into());
         } else {
             text.push_str(&format!("%{byte:02X}"));
         }
-        text
-    })
+    }
+    text
 }
 
 /// The values of every line of a header, in order.

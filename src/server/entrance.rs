@@ -2,6 +2,7 @@
 
 use super::Server;
 use crate::connection::ending::Ending;
+use crate::connection::session::SHORT_BYTES;
 use crate::http::answer::{After, Answer, Refusal};
 use crate::server::world::{Door, World};
 use crate::settings::config::{HEAD_RESERVE, MASTER_PLACES};
@@ -71,20 +72,21 @@ impl<W: World> Server<W> {
         self.peers.with(id, |peer, _| peer.session.open(response));
     }
 
-    /// Answers a request, if there is a place for it; such connections have some of their own,
-    /// and a full house keeps none of them.
+    /// Answers a request. Connections that are kept for more, or are sent a long page, have
+    /// places of their own, and a full house keeps none of them.
     #[cold]
     pub(super) fn reply(&mut self, id: u64, mut answer: Answer) {
-        let stays = answer.after() != After::Close || answer.has_body();
-        if stays && !self.peers.is_kept(id) {
+        let is_long = answer.body_len() > SHORT_BYTES;
+        if (is_long || answer.after() != After::Close) && !self.peers.is_kept(id) {
             let limit = self.config.limits.max_connections;
             let now = self.peers.now;
             let most = (limit / KEPT_PART).max(LEAST_KEPT);
-            if self.peers.kept() >= most && !self.peers.displace_kept(id, true) {
-                self.peers.with(id, |peer, _| peer.session.refuse(Refusal::Full, now));
+            let has_place = self.peers.kept() < most || self.peers.displace_kept(id, true);
+            if is_long && !has_place {
+                self.peers.with(id, |peer, _| peer.session.refuse(Refusal::Busy, now));
                 return;
             }
-            if self.peers.open() + self.peers.kept() >= limit {
+            if !has_place || self.peers.open() + self.peers.kept() >= limit {
                 answer.close();
             }
         }

@@ -18,9 +18,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many requests are answered on one connection.
 const MOST_REQUESTS: u32 = 1000;
 
-/// Unsent bytes with which no further request is read. A page, or what of it may be queued
-/// behind its head, is no larger: so a small one takes one write, and one record of TLS.
-const MUCH: usize = 16 << 10;
+/// Unsent bytes with which no further request is read. So much of a page is queued with its
+/// head, in a copy: a short one takes one write.
+pub const SHORT_BYTES: usize = 16 << 10;
 
 /// What a connection has that was answered and is not over.
 #[derive(Debug, Default)]
@@ -54,9 +54,8 @@ impl Session {
         let (bytes, mut body) = answer.into_parts();
         self.backlog.push_raw(&bytes);
         if let Some(left) = &mut body {
-            let room = MUCH.saturating_sub(self.backlog.unsent_len());
             let rest = left.rest();
-            let first = &rest[..rest.len().min(room)];
+            let first = &rest[..rest.len().min(SHORT_BYTES)];
             self.backlog.push_raw(first);
             left.advance(first.len());
         }
@@ -87,7 +86,7 @@ impl Session {
             && self.exchange.as_ref().is_some_and(|exchange| {
                 exchange.body.is_some()
                     || exchange.last.is_some()
-                    || self.backlog.unsent_len() >= MUCH
+                    || self.backlog.unsent_len() >= SHORT_BYTES
             })
     }
 

@@ -23,6 +23,7 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use self::answering::Exchange;
+pub use self::answering::SHORT_BYTES;
 use crate::connection::backlog::{Backlog, Opcode, Spares};
 use crate::connection::ending::Ending;
 use crate::connection::frames::{Fragments, Header};

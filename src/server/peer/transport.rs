@@ -89,7 +89,8 @@ impl<W: World> Peer<W> {
         plain.clear();
         let cost = 1 + tls.receive(received, plain);
         self.session.heard(now);
-        if was_whole && tls.half() > 0 {
+        // A connection that is kept begins to ask by what the record says.
+        if was_whole && tls.half() > 0 && !self.session.is_kept() {
             self.session.begins(now);
         }
         if tls.is_handshaking() {
