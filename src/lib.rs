@@ -59,6 +59,7 @@
 //! | | [`site`](server::site) | the pages in use, and when they are read again |
 //! | | `addresses` | how many connections each address has |
 //! | | `candidates` | the places that a full house keeps for the next master |
+//! | | `line` | in which order connections give way |
 //! | | `listener` | when to accept, and the rest when there is no room |
 //! | | [`socket`](server::socket) | one non-blocking stream and its readiness |
 //! | | [`table`](server::table) | the slab, its ids and tokens |

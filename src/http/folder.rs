@@ -14,7 +14,8 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::{fmt, fs, mem};
+use std::rc::Rc;
+use std::{fmt, fs, iter, mem};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
@@ -46,9 +47,9 @@ pub struct Reading {
     root: PathBuf,
     top: OwnedFd,
     /// Folders that were found and not listed yet.
-    folders: VecDeque<Folder>,
+    folders: VecDeque<Rc<Folder>>,
     /// The folder that is being looked at.
-    current: Option<(Folder, Dir)>,
+    current: Option<(Rc<Folder>, Dir)>,
     /// The file that is being read.
     file: Option<Opened>,
     pages: Pages,
@@ -58,14 +59,14 @@ pub struct Reading {
     left_out: usize,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Folder {
     /// From the root on, without a link in it.
     real: PathBuf,
     /// In requests, with a slash at its end.
     path: Vec<u8>,
-    /// Those that it is in: a link to one of them would have no end.
-    above: Vec<PathBuf>,
+    /// The one that it is in.
+    above: Option<Rc<Self>>,
 }
 
 /// A file that is not read to its end.
@@ -101,11 +102,11 @@ impl Reading {
         let flags = FLAGS | OFlags::DIRECTORY;
         let top =
             openat(CWD, &root, flags, Mode::empty()).map_err(|error| unreadable(error.into()))?;
-        let folder = Folder { real: PathBuf::new(), path: b"/".to_vec(), above: Vec::new() };
+        let folder = Folder { real: PathBuf::new(), path: b"/".to_vec(), above: None };
         Ok(Self {
             root,
             top,
-            folders: [folder].into(),
+            folders: [folder.into()].into(),
             current: None,
             file: None,
             pages: Pages::default(),
@@ -165,7 +166,7 @@ impl Reading {
     }
 
     /// Looks at an entry of a folder.
-    fn look(&mut self, folder: &Folder, entries: &Dir, name: &OsStr) -> Result<(), Problem> {
+    fn look(&mut self, folder: &Rc<Folder>, entries: &Dir, name: &OsStr) -> Result<(), Problem> {
         if name == "." || name == ".." {
             return Ok(());
         }
@@ -187,15 +188,16 @@ impl Reading {
         };
         let mut path = [&folder.path, name.as_bytes()].concat();
         if is_folder {
-            if folder.real == real || folder.above.contains(&real) {
+            // Where a link leads back to one of these, there would be no end.
+            let mut within = iter::successors(Some(folder), |folder| folder.above.as_ref());
+            if within.any(|folder| folder.real == real) {
                 self.left_out += 1;
                 return Ok(());
             }
-            let mut above = folder.above.clone();
-            above.push(folder.real.clone());
+            let above = Some(Rc::clone(folder));
             path.push(b'/');
             self.count(ENTRY_BYTES + path.len())?;
-            self.folders.push_back(Folder { real, path, above });
+            self.folders.push_back(Folder { real, path, above }.into());
         } else if OWN_PATHS.iter().any(|own| path == own.as_bytes()) {
             log::warn!("pages: the file {real:?} is left out: moss answers that path itself");
             self.left_out += 1;

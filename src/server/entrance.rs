@@ -51,8 +51,7 @@ impl<W: World> Server<W> {
         let now = self.peers.now;
         let limit = self.config.limits.max_connections;
         let open = self.peers.open();
-        let regular = open - self.candidates.len();
-        if regular >= limit {
+        if open - self.candidates.len() >= limit {
             let has_room = self.wants_master()
                 && (open - limit < MASTER_PLACES
                     || self.candidates.displace(now).is_some_and(|displaced| {
@@ -65,11 +64,12 @@ impl<W: World> Server<W> {
             }
             self.candidates.add(id, now);
             self.relay.restrict(id);
-        } else if regular + self.peers.kept() - usize::from(self.peers.is_kept(id)) >= limit {
-            // Pages can be asked for again.
-            self.peers.displace_kept(id, false);
         }
         self.peers.with(id, |peer, _| peer.session.open(response));
+        if self.peers.open() + self.peers.kept() > limit {
+            // Pages can be asked for again.
+            self.peers.displace_kept();
+        }
     }
 
     /// Answers a request. Connections that are kept for more, or are sent a long page, have
@@ -81,7 +81,7 @@ impl<W: World> Server<W> {
             let limit = self.config.limits.max_connections;
             let now = self.peers.now;
             let most = (limit / KEPT_PART).max(LEAST_KEPT);
-            let has_place = self.peers.kept() < most || self.peers.displace_kept(id, true);
+            let has_place = self.peers.kept() < most || self.peers.displace_idle();
             if is_long && !has_place {
                 self.peers.with(id, |peer, _| peer.session.refuse(Refusal::Busy, now));
                 return;

@@ -12,6 +12,7 @@ mod addresses;
 mod candidates;
 pub mod certificate;
 mod entrance;
+mod line;
 mod listener;
 mod memory;
 mod peer;

@@ -20,9 +20,6 @@ use crate::server::socket::Socket;
 use crate::server::world::World;
 use crate::tls::Tls;
 
-/// How long a connection may be on its way in or out when others want its place.
-const GRACE: Duration = Duration::from_secs(1);
-
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Peer<W: World> {
@@ -41,20 +38,11 @@ pub(crate) struct Peer<W: World> {
     pub(crate) to_flush: bool,
     /// On the list of those who are sent a page.
     pub(crate) to_pour: bool,
+    /// In the line of those who are idle.
+    pub(crate) in_line: bool,
     /// Has been master: what moss itself had to tell it may stand above the limit, and is
     /// still owed to it when another takes over.
     pub(crate) was_master: bool,
-}
-
-/// Why a connection may have to give way to others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Way {
-    /// It is kept open, and asks for nothing.
-    Idle,
-    /// It has been on its way in or out for a while, and nothing happens.
-    Stuck,
-    /// It is being sent a page.
-    Download,
 }
 
 /// What counts of a peer in the sums over all of them.
@@ -89,6 +77,7 @@ impl<W: World> Peer<W> {
             interrupted: false,
             to_flush: false,
             to_pour: false,
+            in_line: false,
             was_master: false,
         }
     }
@@ -160,20 +149,6 @@ impl<W: World> Peer<W> {
             Phase::Open => false,
             Phase::Ending => self.session.is_http() || self.session.unsent().is_empty(),
         }
-    }
-
-    /// How soon it gives way to others, if it may: the least first, and of those that are alike
-    /// the one that has been like that for longest.
-    pub(crate) fn displaceable(&self, now: Instant) -> Option<(Way, Instant)> {
-        let since = self.session.since();
-        let is_old = now.saturating_duration_since(since) > GRACE;
-        let way = match self.session.is_kept() {
-            true if self.session.is_idle() => Way::Idle,
-            true if !is_old => Way::Download,
-            _ if is_old && self.is_on_its_way() => Way::Stuck,
-            _ => return None,
-        };
-        Some((way, since))
     }
 
     /// Whether more of a page can be sent to it.

@@ -20,6 +20,7 @@ use crate::connection::ending::Ending;
 use crate::connection::session::{Phase, Session};
 use crate::http::answer::Refusal;
 use crate::server::addresses::{Addresses, Entered};
+use crate::server::line::Line;
 use crate::server::memory::{Bounds, Memory};
 use crate::server::peer::{Peer, Snapshot};
 use crate::server::schedule::{Place, Schedule, Standing};
@@ -28,6 +29,9 @@ use crate::server::table::Table;
 use crate::server::world::{Readiness, World};
 use crate::settings::config::Limits;
 use crate::tls::Tls;
+
+/// How long a connection may be on its way in or out when others want its place.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How often the log says what TLS on the plain port means.
 const HINT: Duration = Duration::from_secs(60);
@@ -61,6 +65,10 @@ struct Lists {
     to_pour: VecDeque<u64>,
     /// They can receive no more; the relay is to be told.
     departed: Vec<u64>,
+    /// Kept, in the order in which they came.
+    kept: Line,
+    /// Of those, who was idle when it was put here: some are no more.
+    idle: Line,
 }
 
 /// What all peers together are and have.
@@ -201,15 +209,29 @@ impl<W: World> Peers<W> {
             let is_new = after.phase == Phase::Head && !after.kept;
             self.schedule.ready(id, &mut peer.standing, is_new);
         }
-        if after.kept && !peer.to_pour && peer.wants_to_pour() {
-            peer.to_pour = true;
-            self.lists.to_pour.push_back(id);
+        if after.kept {
+            self.list_kept(id);
         }
         if before.phase != after.phase || before.kept != after.kept || after.phase == Phase::Ending
         {
             self.advance(id, before, after);
         }
         Some(result)
+    }
+
+    /// Puts a connection that was answered on the lists where it belongs.
+    #[cold]
+    fn list_kept(&mut self, id: u64) {
+        let Some(peer) = self.table.get_mut(id) else { return };
+        if !peer.to_pour && peer.wants_to_pour() {
+            peer.to_pour = true;
+            self.lists.to_pour.push_back(id);
+        }
+        if !peer.in_line && peer.session.is_idle() {
+            peer.in_line = true;
+            let stands = |id| self.table.get(id).is_some_and(|peer| peer.in_line);
+            self.lists.idle.add(id, self.sums.kept, stands);
+        }
     }
 
     /// What follows when a session moves on in its life.
@@ -219,6 +241,10 @@ impl<W: World> Peers<W> {
             self.sums.open += 1;
         }
         self.sums.kept = self.sums.kept - usize::from(before.kept) + usize::from(after.kept);
+        if after.kept && !before.kept {
+            let stands = |id| self.table.get(id).is_some_and(|peer| peer.session.is_kept());
+            self.lists.kept.add(id, self.sums.kept, stands);
+        }
         let Some(peer) = self.table.get_mut(id) else { return };
         if before.phase != Phase::Ending && after.phase == Phase::Ending {
             tell_of_ending(id, peer);
@@ -302,32 +328,60 @@ impl<W: World> Peers<W> {
         self.with(id, |peer, _| peer.session.close(ending, now));
     }
 
-    /// Drops a connection whose place another wants: one that nobody waits for, if there is
-    /// one, or a download. False if there is none.
+    /// Drops a connection whose place another wants: one that is idle, else one that has been
+    /// on its way in or out for over a second, else one that is sent a page. False if there is
+    /// none.
     pub(crate) fn displace(&mut self) -> bool {
-        self.displace_one(&|_, _| true)
-    }
-
-    /// The same among those that are kept; `only_idle`: none that is being sent a page.
-    pub(crate) fn displace_kept(&mut self, except: u64, only_idle: bool) -> bool {
-        self.displace_one(&|id, peer| {
-            id != except && peer.session.is_kept() && (!only_idle || peer.session.is_idle())
-        })
-    }
-
-    fn displace_one(&mut self, among: &dyn Fn(u64, &Peer<W>) -> bool) -> bool {
+        if self.displace_idle() {
+            return true;
+        }
         let now = self.now;
-        let candidates = self.table.iter().filter(|(id, peer)| among(*id, peer));
-        let first = candidates.filter_map(|(id, peer)| Some((peer.displaceable(now)?, id))).min();
-        let Some((_, id)) = first else { return false };
+        let visitors = self.table.iter().filter(|(_, peer)| peer.is_on_its_way());
+        let oldest = visitors.map(|(id, peer)| (peer.session.since(), id)).min();
+        match oldest {
+            Some((since, id)) if now.saturating_duration_since(since) > GRACE => {
+                self.drop_for_another(id, Ending::Displaced);
+                true
+            }
+            _ => self.displace_kept(),
+        }
+    }
+
+    /// Drops the connection that has been idle for longest. False if none is.
+    pub(crate) fn displace_idle(&mut self) -> bool {
+        while let Some(id) = self.lists.idle.next() {
+            let Some(peer) = self.table.get_mut(id) else { continue };
+            peer.in_line = false;
+            if peer.session.is_idle() {
+                self.drop_for_another(id, Ending::Answered);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Drops the connection that has been kept for longest; an idle one, if there is one. False
+    /// if none is kept.
+    pub(crate) fn displace_kept(&mut self) -> bool {
+        if self.displace_idle() {
+            return true;
+        }
+        while let Some(id) = self.lists.kept.next() {
+            if self.is_kept(id) {
+                self.drop_for_another(id, Ending::Displaced);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn drop_for_another(&mut self, id: u64, ending: Ending) {
+        let now = self.now;
         self.with(id, |peer, _| {
-            let is_idle = peer.session.is_idle();
-            let ending = if is_idle { Ending::Answered } else { Ending::Displaced };
             peer.session.drop_now(ending, now);
             // TLS has nothing to say either: the place is free at once.
             peer.give_up(now);
         });
-        true
     }
 
     /// Breaks off the downloads of pages of all earlier generations.
