@@ -32,8 +32,8 @@ const CIPHER_SUITES: [SupportedCipherSuite; 9] = [
 /// What is wrong with a certificate that is none, and what would be right.
 const DAMAGED: &str = "is damaged; give the chain in PEM, leaf first";
 
-/// What moss speaks within TLS (RFC 7301).
-const PROTOCOL: &[u8] = b"http/1.1";
+/// What moss speaks within TLS (RFC 7301), the better first.
+const PROTOCOLS: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
 
 /// A certificate with its key, ready for connections.
 pub struct Credentials {
@@ -86,7 +86,7 @@ impl Credentials {
                 }
             })?;
         config.ignore_client_order = true;
-        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
         // What a peer needs to come back without a full handshake is in its ticket; moss
         // remembers nothing.
         config.session_storage = Arc::new(NoServerSessionStorage {});

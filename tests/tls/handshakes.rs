@@ -34,13 +34,19 @@ fn tls_1_2_and_1_3_are_spoken() {
 }
 
 #[test]
-fn http_1_1_is_chosen_among_protocols() {
+fn best_protocol_that_moss_speaks_is_chosen() {
     let moss = Moss::start();
     for version in [&TLS12, &TLS13] {
-        let mut config = tls_config_of(&[version]);
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let guest = open(&moss, &config.into());
-        assert_eq!(guest.stream().tls().alpn_protocol(), Some(&b"http/1.1"[..]));
+        for (offered, chosen) in [
+            (["h2", "http/1.1"], "http/1.1"),
+            (["http/1.0", "http/1.1"], "http/1.1"),
+            (["h2", "http/1.0"], "http/1.0"),
+        ] {
+            let mut config = tls_config_of(&[version]);
+            config.alpn_protocols = offered.map(|name| name.as_bytes().to_vec()).into();
+            let guest = open(&moss, &config.into());
+            assert_eq!(guest.stream().tls().alpn_protocol(), Some(chosen.as_bytes()));
+        }
     }
 }
 

@@ -40,6 +40,10 @@ pub(super) struct Exchange {
 impl Session {
     /// Answers a request. The connection stays open if the answer says so.
     pub fn reply(&mut self, mut answer: Answer, now: Instant) {
+        if self.phase != Phase::Head {
+            // It had to go while its answer was made.
+            return;
+        }
         if !self.has_answer() {
             self.since = now;
         }
@@ -70,7 +74,7 @@ impl Session {
     /// Whether it is kept open for requests, or a long answer is being sent to it.
     #[inline]
     pub fn is_kept(&self) -> bool {
-        self.exchange.is_some() && self.phase == Phase::Head
+        self.phase == Phase::Head && self.exchange.is_some()
     }
 
     /// Whether it is, and has nothing to be sent and asks for nothing.

@@ -311,6 +311,10 @@ impl Session {
 
     /// Becomes a WebSocket by sending the response to its upgrade.
     pub fn open(&mut self, response: &[u8]) {
+        if self.phase != Phase::Head {
+            // It had to go meanwhile.
+            return;
+        }
         self.backlog.push_raw(response);
         self.exchange = None;
         self.phase = Phase::Open;
