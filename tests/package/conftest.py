@@ -10,6 +10,7 @@ import signal
 import ssl
 import subprocess
 import threading
+import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
@@ -175,6 +176,12 @@ def block(page, language, words):
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", page, re.S | re.M)
     [found] = [block for block in blocks if words in block]
     return found
+
+
+def fetched(url):
+    """What is served there."""
+    with urllib.request.urlopen(url, timeout=PATIENCE) as page:
+        return page.read().decode()
 
 
 def child_pids(pid):

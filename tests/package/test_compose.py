@@ -47,16 +47,17 @@ def test_the_ports_of_the_environment_file_are_published(project):
     assert ports(shown) == {"9000": "9000", "9443": "9443"}
 
 
-def test_the_folder_with_the_certificate_is_mounted_by_two_lines(project):
+@pytest.mark.parametrize("folder", ["/etc/moss", "/srv/pages"])
+def test_a_folder_is_mounted_by_two_lines(project, folder):
     file = project / "docker-compose.yaml"
-    commented = re.compile(r"^    #(?=volumes:|  - )", re.M)
+    commented = re.compile(rf"^    #(?=volumes:|  - {folder}:)", re.M)
     uncommented, lines = commented.subn("    ", file.read_text())
     assert lines == 2
     file.write_text(uncommented)
     shown = parsed(project, "")
     # As docker-compose writes it, and as Docker's own plugin does.
-    short = "- /etc/moss:/etc/moss:ro"
-    long = r"source: /etc/moss\n\s+target: /etc/moss\n\s+read_only: true"
+    short = f"- {folder}:{folder}:ro"
+    long = rf"source: {folder}\n\s+target: {folder}\n\s+read_only: true"
     assert re.search(f"{short}|{long}", shown), shown
 
 

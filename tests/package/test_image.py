@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 from conftest import (
+    ENVIRONMENT,
     REPOSITORY,
     Moss,
     confined,
+    fetched,
     make_certificate,
     relays,
     run,
@@ -151,9 +153,9 @@ def test_image_is_healthy_until_it_is_stopped_and_ends_with_0(image):
 
 
 @pytest.fixture
-def mounted(image, tmp_path):
+def mounted(request, image, tmp_path):
     """A folder of this machine, and where it is mounted: Docker makes that."""
-    folder, within = tmp_path / "moss", "/etc/moss"
+    folder, within = tmp_path / "mounted", request.param
     place = Path(image.root + within)
     place.mkdir(parents=True)
     yield folder, within
@@ -161,6 +163,7 @@ def mounted(image, tmp_path):
     place.parent.rmdir()
 
 
+@pytest.mark.parametrize("mounted", ["/etc/moss"], indirect=True)
 def test_image_serves_tls_with_a_certificate_that_is_mounted(image, certificate, mounted, tmp_path):
     folder, within = mounted
     user = int(image.config["User"].split(":")[0])
@@ -180,6 +183,36 @@ def test_image_serves_tls_with_a_certificate_that_is_mounted(image, certificate,
         assert served_certificate(moss.tls_port).split() == renewed.file.read_text().split()
         assert relays(f"wss://localhost:{moss.tls_port}", ssl=renewed.trusting)
         assert moss.stop() == 0
+
+
+@pytest.mark.parametrize("mounted", ["/srv/pages"], indirect=True)
+def test_image_serves_pages_of_a_folder_that_is_mounted(image, mounted):
+    folder, within = mounted
+    folder.mkdir(mode=0o755)
+    (folder / "index.html").write_text("the page")
+    with image.start(volume=mounted, MOSS_PAGES_DIRECTORY=within) as moss:
+        url = f"http://127.0.0.1:{moss.port}/"
+        assert fetched(url) == "the page"
+        assert relays(url.replace("http", "ws", 1))
+        assert image.health(moss).returncode == 0
+
+        (folder / "index.html").write_text("the new page")
+        moss.notify(signal.SIGHUP)
+        moss.wait_for("the pages were read again")
+        assert fetched(url) == "the new page"
+        assert moss.stop() == 0
+
+
+@pytest.mark.parametrize("mounted", ["/srv/pages"], indirect=True)
+def test_image_says_that_pages_can_not_be_read(image, mounted):
+    folder, within = mounted
+    # For root alone, unlike the image's user.
+    folder.mkdir(mode=0o700)
+    command = image.command(image.config["Entrypoint"], volume=mounted)
+    refused = run(*command, env=ENVIRONMENT | {"MOSS_PAGES_DIRECTORY": within}, cwd=image.root)
+    assert refused.returncode == 2, refused
+    [line] = refused.stderr.splitlines()
+    assert line.startswith("moss: MOSS_PAGES_DIRECTORY: ") and within in line
 
 
 def test_changed_sources_are_compiled_and_the_dependencies_are_not(image, storage, tmp_path):

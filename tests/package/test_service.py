@@ -22,6 +22,7 @@ from conftest import (
     REPOSITORY,
     block,
     child_pids,
+    fetched,
     make_certificate,
     relays,
     run,
@@ -224,6 +225,35 @@ def test_reload_ends_no_service_without_a_certificate(machine):
         assert machine.run("systemctl", "reload", "moss").returncode == 0
         peer.send('{"type":"ping"}')
         assert peer.recv(timeout=PATIENCE) == '{"type":"pong","payload":""}'
+    assert machine.shown("MainPID", "NRestarts") == {"MainPID": pid, "NRestarts": "0"}
+
+
+def test_service_serves_pages_that_everybody_can_read_and_reloads_them(machine):
+    machine.serving()
+    for folder in ("home/pages", "srv/pages"):
+        (machine.root / folder).mkdir(parents=True)
+        (machine.root / folder / "index.html").write_text("the page")
+
+    def restart(directory):
+        settings = ENVIRONMENT | {"MOSS_PAGES_DIRECTORY": directory}
+        lines = "".join(f"{key}={value}\n" for key, value in settings.items())
+        (machine.root / "etc/moss.env").write_text(lines)
+        assert machine.run("systemctl", "restart", "moss").returncode == 0
+
+    restart("/home/pages")
+    refused = lambda: machine.shown("ExecMainStatus").get("ExecMainStatus") == "2"
+    machine.wait_for("a refusal", refused)
+    journal = machine.run("journalctl", "--no-pager", "--output=cat", "--unit=moss")
+    assert re.search("^moss: MOSS_PAGES_DIRECTORY: .*/home/pages", journal.stdout, re.M)
+
+    restart("/srv/pages")
+    pid, port = machine.serving()
+    url = f"http://127.0.0.1:{port}/"
+    assert fetched(url) == "the page"
+    assert relays(url.replace("http", "ws", 1))
+    (machine.root / "srv/pages/index.html").write_text("the new page")
+    assert machine.run("systemctl", "reload", "moss").returncode == 0
+    machine.wait_for("the new page", lambda: fetched(url) == "the new page")
     assert machine.shown("MainPID", "NRestarts") == {"MainPID": pid, "NRestarts": "0"}
 
 
