@@ -12,7 +12,8 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use load::clients::{self, Scenario, microseconds};
+use load::clients::{self, microseconds};
+use load::contest::Scenario;
 use load::crowd::{Crowd, MASTER};
 use load::driver::{Driver, Flow, Load};
 use load::options::Options;
@@ -26,54 +27,30 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut scenarios = vec![
-        Scenario {
-            name: "start",
-            lines: &["resident at start, KiB", "of which anonymous, KiB"],
-            measure: start,
-        },
-        Scenario {
-            name: "idle-client",
-            lines: &[
-                "memory per idle client of 10,000, bytes",
-                "the same after 4,000 bytes each way",
-            ],
-            measure: idle_client,
-        },
-        Scenario {
-            name: "connect-login",
-            lines: &["CPU, connect + log in, µs"],
-            measure: connect_login,
-        },
-        Scenario {
-            name: "connect-login-packet-leave",
-            lines: &["CPU, connect + log in + packet + leave, µs"],
-            measure: connect_login_packet_leave,
-        },
-        Scenario {
-            name: "takeover",
-            lines: &["CPU per client, offer to 10,000, µs"],
-            measure: takeover,
-        },
-        Scenario {
-            name: "scale",
-            lines: &[
-                "CPU per packet, 100 clients, µs",
-                "100 of 1,000 clients busy",
-                "100 of 5,000 clients busy",
-                "100 of 15,000 clients busy",
-                "all of 1,000 clients busy",
-                "all of 5,000 clients busy",
-                "all of 15,000 clients busy",
-            ],
-            measure: scale,
-        },
+        Scenario::new("start", start).rows(&["resident at start, KiB", "of which anonymous, KiB"]),
+        Scenario::new("idle-client", idle_client).rows(&[
+            "memory per idle client of 10,000, bytes",
+            "the same after 4,000 bytes each way",
+        ]),
+        Scenario::new("connect-login", connect_login).rows(&["CPU, connect + log in, µs"]),
+        Scenario::new("connect-login-packet-leave", connect_login_packet_leave)
+            .rows(&["CPU, connect + log in + packet + leave, µs"]),
+        Scenario::new("takeover", takeover).rows(&["CPU per client, offer to 10,000, µs"]),
+        Scenario::new("scale", scale).rows(&[
+            "CPU per packet, 100 clients, µs",
+            "100 of 1,000 clients busy",
+            "100 of 5,000 clients busy",
+            "100 of 15,000 clients busy",
+            "all of 1,000 clients busy",
+            "all of 5,000 clients busy",
+            "all of 15,000 clients busy",
+        ]),
     ];
     if options.long {
-        scenarios.push(Scenario {
-            name: "keepalive",
-            lines: &["15,000 idle clients, % of a core", "CPU per ping and pong, µs"],
-            measure: keepalive,
-        });
+        scenarios.push(
+            Scenario::new("keepalive", keepalive)
+                .rows(&["15,000 idle clients, % of a core", "CPU per ping and pong, µs"]),
+        );
     }
     let moss = options.moss();
     let bytes = fs::metadata(moss)?.len();

@@ -10,9 +10,10 @@ mod load;
 use std::error::Error;
 use std::process::ExitCode;
 
+use load::contest::Scenario;
 use load::driver::Flow::{ClientsToMaster, MasterToClients, RoundTrip};
 use load::options::Options;
-use load::passing::{self, Scenario};
+use load::passing::{self, scenario};
 
 fn main() -> ExitCode {
     load::main(run)
@@ -30,14 +31,14 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 fn scenarios(options: &Options) -> Vec<Scenario> {
     let many = options.crowd(5_000);
     vec![
-        Scenario::new("clients-to-master", ClientsToMaster, 100, 1, 200),
-        Scenario::new("clients-to-master-16-in-flight", ClientsToMaster, 100, 16, 200),
-        Scenario::new("clients-to-master-4000-bytes", ClientsToMaster, 100, 1, 4_000),
-        Scenario::new("master-to-clients", MasterToClients, 100, 1, 200),
-        Scenario::new("master-to-clients-16-in-flight", MasterToClients, 100, 16, 200),
-        Scenario::new("master-to-clients-4000-bytes", MasterToClients, 100, 1, 4_000),
-        Scenario::new("round-trip", RoundTrip, 100, 1, 200),
-        Scenario::new("round-trip-5000-clients", RoundTrip, many, 1, 200),
-        Scenario::new("round-trip-one-client", RoundTrip, 1, 1, 200),
+        scenario("clients-to-master", ClientsToMaster, 100, 1, 200),
+        scenario("clients-to-master-16-in-flight", ClientsToMaster, 100, 16, 200),
+        scenario("clients-to-master-4000-bytes", ClientsToMaster, 100, 1, 4_000),
+        scenario("master-to-clients", MasterToClients, 100, 1, 200),
+        scenario("master-to-clients-16-in-flight", MasterToClients, 100, 16, 200),
+        scenario("master-to-clients-4000-bytes", MasterToClients, 100, 1, 4_000),
+        scenario("round-trip", RoundTrip, 100, 1, 200),
+        scenario("round-trip-5000-clients", RoundTrip, many, 1, 200),
+        scenario("round-trip-one-client", RoundTrip, 1, 1, 200),
     ]
 }

@@ -12,11 +12,12 @@ use std::io;
 use std::process::ExitCode;
 
 use load::clients;
+use load::contest::Scenario;
 use load::crowd::Crowd;
 use load::driver::Flow::{ClientsToMaster, MasterToClients, RoundTrip};
 use load::nginx::Nginx;
 use load::options::Options;
-use load::passing;
+use load::passing::{self, scenario};
 use load::server::Program;
 
 fn main() -> ExitCode {
@@ -35,8 +36,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     clients::run("tls", "What clients cost over TLS.", &contest, scenarios())
 }
 
-fn loads() -> Vec<passing::Scenario> {
-    let scenario = passing::Scenario::new;
+fn loads() -> Vec<Scenario> {
     vec![
         scenario("clients-to-master", ClientsToMaster, 100, 1, 200),
         scenario("clients-to-master-16-in-flight", ClientsToMaster, 100, 16, 200),
@@ -53,26 +53,15 @@ fn loads() -> Vec<passing::Scenario> {
     ]
 }
 
-fn scenarios() -> Vec<clients::Scenario> {
+fn scenarios() -> Vec<Scenario> {
     vec![
-        clients::Scenario {
-            name: "connect-full",
-            lines: &["CPU, connect in full + log in, µs"],
-            measure: connect_full,
-        },
-        clients::Scenario {
-            name: "connect-resumed",
-            lines: &["CPU, connect by a ticket + log in, µs"],
-            measure: connect_resumed,
-        },
-        clients::Scenario {
-            name: "idle-client",
-            lines: &[
-                "memory per idle client of 5,000, bytes",
-                "the same after 4,000 bytes each way",
-            ],
-            measure: idle_client,
-        },
+        Scenario::new("connect-full", connect_full).rows(&["CPU, connect in full + log in, µs"]),
+        Scenario::new("connect-resumed", connect_resumed)
+            .rows(&["CPU, connect by a ticket + log in, µs"]),
+        Scenario::new("idle-client", idle_client).rows(&[
+            "memory per idle client of 5,000, bytes",
+            "the same after 4,000 bytes each way",
+        ]),
     ]
 }
 

@@ -7,20 +7,10 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use super::contest::{Contest, Scenario};
 use super::crowd::Crowd;
 use super::driver::{Driver, Flow, Load};
-use super::options::{Contest, Options};
-use super::report::{self, Series, Table, figure, median};
 use super::server::{Program, Server};
-
-/// Measures one program once: a figure for each of the scenario's lines.
-type Measure = fn(&Program, &Options) -> io::Result<Vec<f64>>;
-
-pub(crate) struct Scenario {
-    pub(crate) name: &'static str,
-    pub(crate) lines: &'static [&'static str],
-    pub(crate) measure: Measure,
-}
 
 /// Prints the table of `bench`: those of `scenarios` that are asked for.
 pub(crate) fn run(
@@ -29,32 +19,7 @@ pub(crate) fn run(
     contest: &Contest<'_>,
     scenarios: Vec<Scenario>,
 ) -> Result<(), Box<dyn Error>> {
-    let options = contest.options;
-    let scenarios = options.select(scenarios, |scenario| scenario.name);
-    if scenarios.is_empty() || contest.programs.is_empty() {
-        return Ok(());
-    }
-    let yardstick = contest.yardstick;
-    let ratio = format!("moss / {yardstick} (spread)");
-    let table = Table::new(title, 43, &[bench, "moss", yardstick, &ratio]);
-    for scenario in scenarios {
-        let (moss, yardstick) = report::in_turn(&contest.programs, options.rounds, |program| {
-            (scenario.measure)(program, options)
-        })
-        .map_err(|error| format!("{}: {error}", scenario.name))?;
-        for (place, line) in scenario.lines.iter().enumerate() {
-            let column =
-                |samples: &[Vec<f64>]| samples.iter().map(|sample| sample[place]).collect();
-            let series = Series { moss: column(&moss), yardstick: column(&yardstick) };
-            table.row(&[
-                (*line).to_owned(),
-                figure(median(&series.moss)),
-                figure(median(&series.yardstick)),
-                series.ratio_text(),
-            ]);
-        }
-    }
-    Ok(())
+    contest.run(bench, title, &[""], scenarios)
 }
 
 /// Bytes for each of `clients`: idle, and after 4,000 bytes each way.

@@ -3,14 +3,15 @@
 //! `server` starts moss, the `bare` relay or `nginx` with a moss behind it, as
 //! child processes; `fleet` (with `tls`), `crowd` and `driver` are the load generator,
 //! from sockets up to a load that is kept in flight; `process` reads what the kernel
-//! counts; `passing` and `clients` are what is measured; `options` and `report`
-//! are the way in and out.
+//! counts; `passing` and `clients` are what is measured, by the rounds of `contest`;
+//! `options` and `report` are the way in and out.
 
 // Each bench is a crate of its own and uses its own part of this.
 #![allow(dead_code)]
 
 mod bare;
 pub(crate) mod clients;
+pub(crate) mod contest;
 pub(crate) mod crowd;
 pub(crate) mod driver;
 pub(crate) mod fleet;

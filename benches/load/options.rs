@@ -5,6 +5,7 @@ use std::iter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::contest::Contest;
 use super::nginx::Nginx;
 use super::server::{self, Program};
 
@@ -41,14 +42,6 @@ pub(crate) struct Options {
     moss: PathBuf,
     only: Option<String>,
     names: Vec<String>,
-}
-
-/// What takes turns.
-pub(crate) struct Contest<'a> {
-    pub(crate) options: &'a Options,
-    /// The name of what moss is measured beside.
-    pub(crate) yardstick: &'static str,
-    pub(crate) programs: Vec<Program>,
 }
 
 impl Options {

@@ -1,9 +1,5 @@
 //! Medians, ratios, and tables for people.
 
-use std::io;
-
-use super::server::Program;
-
 /// One figure in each round, for moss and for what it is measured beside.
 pub(crate) struct Series {
     pub(crate) moss: Vec<f64>,
@@ -33,28 +29,6 @@ impl Series {
             |(ratio, least, greatest)| format!("{ratio:.2} ({least:.2}–{greatest:.2})"),
         )
     }
-}
-
-/// Measures each program once a round. Who goes first alternates, so that a
-/// drift of the machine does not favour one of them.
-pub(crate) fn in_turn<T>(
-    programs: &[Program],
-    rounds: usize,
-    mut measure: impl FnMut(&Program) -> io::Result<T>,
-) -> io::Result<(Vec<T>, Vec<T>)> {
-    let (mut moss, mut yardstick) = (Vec::new(), Vec::new());
-    for round in 0..rounds {
-        let mut order: Vec<&Program> = programs.iter().collect();
-        if round % 2 == 1 {
-            order.reverse();
-        }
-        for program in order {
-            let sample = measure(program)
-                .map_err(|error| io::Error::new(error.kind(), format!("{program}: {error}")))?;
-            if program.is_yardstick() { &mut yardstick } else { &mut moss }.push(sample);
-        }
-    }
-    Ok((moss, yardstick))
 }
 
 pub(crate) fn median(figures: &[f64]) -> Option<f64> {
@@ -99,10 +73,10 @@ pub(crate) struct Table {
 impl Table {
     /// The first column takes `names` wide text, to the left; the others are
     /// numbers.
-    pub(crate) fn new(title: &str, names: usize, columns: &[&str]) -> Self {
+    pub(crate) fn new(title: &str, names: usize, columns: &[impl AsRef<str>]) -> Self {
         let widths = columns.iter().enumerate().map(|(place, column)| {
             let least = if place == 0 { names } else { 7 };
-            column.chars().count().max(least)
+            column.as_ref().chars().count().max(least)
         });
         let table = Self { widths: widths.collect() };
         println!("\n{title}\n");
