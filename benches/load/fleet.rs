@@ -5,22 +5,15 @@
 
 use std::io;
 use std::mem;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
-use rustix::event::{Timespec, epoll};
-use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+use rustix::event::epoll;
 
+use super::link::{self, Link, RECEIVE_BUFFER_BYTES, WIRE_BUFFER_BYTES};
 use super::{frame, tls};
 
-const RECEIVE_BUFFER_BYTES: usize = 512 * 1024;
-/// Of ciphertext at a time: what it decrypts to fits behind the start of a frame.
-const WIRE_BUFFER_BYTES: usize = RECEIVE_BUFFER_BYTES / 2;
-/// Ports of one source address, well below what the kernel hands out.
-const PORTS_OF_AN_ADDRESS: usize = 8_192;
 /// A server that says nothing for so long has lost something.
 const SILENCE: Duration = Duration::from_secs(20);
 /// The WebSocket key stands last, where the bare relay looks for it.
@@ -34,58 +27,9 @@ pub(crate) enum Heard<'a> {
 }
 
 struct Peer {
-    socket: OwnedFd,
-    tls: Option<Box<tls::Connection>>,
+    link: Link,
     upgraded: bool,
     partial: Vec<u8>,
-    /// Without TLS, which keeps its own.
-    unsent: Vec<u8>,
-}
-
-impl Peer {
-    /// Sends at once what the socket takes, and the rest when it takes more.
-    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(tls) = &mut self.tls {
-            return tls.send(&self.socket, bytes);
-        }
-        let sent = if self.unsent.is_empty() { send(&self.socket, bytes)? } else { 0 };
-        self.unsent.extend_from_slice(&bytes[sent..]);
-        Ok(())
-    }
-
-    fn send_rest(&mut self) -> io::Result<()> {
-        if let Some(tls) = &mut self.tls {
-            return tls.flush(&self.socket);
-        }
-        if !self.unsent.is_empty() {
-            let sent = send(&self.socket, &self.unsent)?;
-            self.unsent.drain(..sent);
-        }
-        Ok(())
-    }
-
-    /// Takes what the socket holds into `space`, by way of `wire` if it is encrypted.
-    fn receive(&mut self, space: &mut [u8], wire: &mut [u8]) -> io::Result<Received> {
-        let buffer = if self.tls.is_some() { &mut *wire } else { &mut *space };
-        let taken = match net::recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
-            Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok((taken, _)) => taken,
-            Err(Errno::AGAIN) => 0,
-            Err(error) => return Err(error.into()),
-        };
-        let drained = taken < buffer.len();
-        let bytes = match &mut self.tls {
-            Some(tls) => tls.receive(&self.socket, &wire[..taken], space)?,
-            None => taken,
-        };
-        Ok(Received { bytes, drained })
-    }
-}
-
-struct Received {
-    bytes: usize,
-    /// The socket held no more.
-    drained: bool,
 }
 
 pub(crate) struct Fleet {
@@ -128,40 +72,17 @@ impl Fleet {
     /// Connects one more peer, asks for the upgrade, and returns its number.
     pub(crate) fn connect(&mut self) -> io::Result<usize> {
         let number = self.peers.len();
-        let socket =
-            net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        net::bind(&socket, &self.source(number))?;
-        net::connect(&socket, &self.server)?;
-        sockopt::set_tcp_nodelay(&socket, true)?;
-        rustix::io::ioctl_fionbio(&socket, true)?;
-        epoll::add(
-            &self.epoll,
-            &socket,
-            epoll::EventData::new_u64(number as u64),
-            epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET,
-        )?;
-        let tls = self.tls.as_ref().map(tls::Client::connection).transpose()?;
-        self.peers.push(Some(Peer {
-            socket,
-            tls: tls.map(Box::new),
-            upgraded: false,
-            partial: Vec::new(),
-            unsent: Vec::new(),
-        }));
+        let link = Link::connect(self.server, number, self.tls.as_ref())?;
+        let events = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
+        link.watch(&self.epoll, number, events)?;
+        self.peers.push(Some(Peer { link, upgraded: false, partial: Vec::new() }));
         self.send(number, UPGRADE)?;
         Ok(number)
     }
 
-    /// One address has some 28,000 ports, and each rests for a minute after a
-    /// peer has left: so each server is visited from addresses of its own.
-    fn source(&self, number: usize) -> SocketAddrV4 {
-        let host = usize::from(self.server.port()) + number / PORTS_OF_AN_ADDRESS;
-        SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 2 + (host % 250) as u8), 0)
-    }
-
     /// Sends at once what the socket takes, and the rest when it takes more.
     pub(crate) fn send(&mut self, number: usize, bytes: &[u8]) -> io::Result<()> {
-        self.peers[number].as_mut().ok_or(io::ErrorKind::NotConnected)?.send(bytes)
+        self.peers[number].as_mut().ok_or(io::ErrorKind::NotConnected)?.link.send(bytes)
     }
 
     /// The peer goes as a program does that ends: no Close, only TCP's end.
@@ -185,21 +106,15 @@ impl Fleet {
         patience: Duration,
         mut heard: impl FnMut(usize, Heard<'_>),
     ) -> io::Result<bool> {
-        let patience =
-            Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: patience.subsec_nanos().into() };
         let mut events = mem::take(&mut self.events);
-        events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&patience)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+        link::wait(&self.epoll, &mut events, patience)?;
         for event in &events {
             let number = event.data.u64() as usize;
             let flags = event.flags;
             if flags.contains(epoll::EventFlags::OUT)
                 && let Some(peer) = &mut self.peers[number]
             {
-                peer.send_rest()?;
+                peer.link.flush()?;
             }
             if flags.contains(epoll::EventFlags::IN) {
                 self.receive(number, &mut heard)?;
@@ -217,7 +132,7 @@ impl Fleet {
         while let Some(peer) = &mut self.peers[number] {
             let kept = peer.partial.len();
             self.received[..kept].copy_from_slice(&peer.partial);
-            let received = peer.receive(&mut self.received[kept..], &mut self.wire)?;
+            let received = peer.link.receive(&mut self.received[kept..], &mut self.wire)?;
             let filled = &self.received[..kept + received.bytes];
             let mut used = 0;
             if !peer.upgraded && filled.ends_with(b"\r\n\r\n") {
@@ -237,7 +152,7 @@ impl Fleet {
                     frame::TEXT => heard(number, Heard::Text(payload)),
                     frame::PING => {
                         self.pings += 1;
-                        peer.send(&self.pong)?;
+                        peer.link.send(&self.pong)?;
                     }
                     _ => return Err(io::Error::other("the server closes a connection")),
                 }
@@ -253,20 +168,9 @@ impl Fleet {
 }
 
 impl Drop for Fleet {
-    /// Resets what is still connected: thousands of ports would otherwise
-    /// rest for a minute, and the next round would find none.
+    /// Thousands of ports would otherwise rest for a minute, and the next round would
+    /// find none.
     fn drop(&mut self) {
-        for peer in self.peers.iter().flatten() {
-            // At worst the port rests.
-            let _ = sockopt::set_socket_linger(&peer.socket, Some(Duration::ZERO));
-        }
-    }
-}
-
-fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
-    match net::send(socket, bytes, SendFlags::NOSIGNAL) {
-        Ok(sent) => Ok(sent),
-        Err(Errno::AGAIN) => Ok(0),
-        Err(error) => Err(error.into()),
+        self.peers.drain(..).flatten().for_each(|peer| peer.link.reset());
     }
 }

@@ -1,9 +1,9 @@
 //! What the benches against a running server share.
 //!
 //! `server` starts moss, the `bare` relay or `nginx` with a moss behind it, as
-//! child processes; `fleet` (with `tls`), `crowd` and `driver` are the load generator,
-//! from sockets up to a load that is kept in flight; `process` reads what the kernel
-//! counts; `passing` and `clients` are what is measured, by the rounds of `contest`;
+//! child processes; `link` (with `tls`), `fleet`, `crowd` and `driver` are the load
+//! generator, from sockets up to a load that is kept in flight; `process` reads what the
+//! kernel counts; `passing` and `clients` are what is measured, by the rounds of `contest`;
 //! `options` and `report` are the way in and out.
 
 // Each bench is a crate of its own and uses its own part of this.
@@ -16,6 +16,7 @@ pub(crate) mod crowd;
 pub(crate) mod driver;
 pub(crate) mod fleet;
 pub(crate) mod frame;
+pub(crate) mod link;
 pub(crate) mod nginx;
 pub(crate) mod options;
 pub(crate) mod packets;

@@ -160,9 +160,6 @@ impl Connection {
         while !wire.is_empty() {
             self.tls.read_tls(&mut wire)?;
             let state = self.tls.process_new_packets().map_err(io::Error::other)?;
-            if state.peer_has_closed() {
-                return Err(io::Error::other("the server closes a connection"));
-            }
             let end = filled + state.plaintext_bytes_to_read();
             if filled < end {
                 self.tls.reader().read_exact(&mut space[filled..end])?;
