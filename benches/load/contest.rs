@@ -101,7 +101,7 @@ impl Contest<'_> {
 
     /// Measures each program once a round; returns moss's samples and the yardstick's. Who
     /// goes first alternates, so that a drift of the machine does not favour one of them.
-    fn in_turn<T>(
+    pub(crate) fn in_turn<T>(
         &self,
         mut measure: impl FnMut(&Program) -> io::Result<T>,
     ) -> io::Result<(Vec<T>, Vec<T>)> {

@@ -1,10 +1,11 @@
 //! What the benches against a running server share.
 //!
-//! `server` starts moss, the `bare` relay or `nginx` with a moss behind it, as
-//! child processes; `link` (with `tls`), `fleet`, `crowd` and `driver` are the load
-//! generator, from sockets up to a load that is kept in flight; `process` reads what the
-//! kernel counts; `passing` and `clients` are what is measured, by the rounds of `contest`;
-//! `options` and `report` are the way in and out.
+//! `server` starts moss, the `bare` relay or `nginx`, with a moss behind it or to serve a
+//! `site`, as child processes. The load generator is `link` (with `tls`), for packets
+//! `fleet`, `crowd` and `driver`, from sockets up to a load that is kept in flight, and for
+//! files `downloads`. `process` reads what the kernel counts; `passing` and `clients` are
+//! what is measured, by the rounds of `contest`; `options` and `report` are the way in and
+//! out.
 
 // Each bench is a crate of its own and uses its own part of this.
 #![allow(dead_code)]
@@ -13,6 +14,7 @@ mod bare;
 pub(crate) mod clients;
 pub(crate) mod contest;
 pub(crate) mod crowd;
+pub(crate) mod downloads;
 pub(crate) mod driver;
 pub(crate) mod fleet;
 pub(crate) mod frame;
@@ -24,6 +26,7 @@ pub(crate) mod passing;
 mod process;
 pub(crate) mod report;
 pub(crate) mod server;
+pub(crate) mod site;
 mod tls;
 
 use std::error::Error;

@@ -1,5 +1,5 @@
-//! nginx, which speaks TLS in front of a moss that does not: what one would set up
-//! by hand.
+//! nginx: in front of a moss that speaks no TLS, or as the server of a folder. It is what
+//! one would set up by hand instead.
 //!
 //! One worker and a master process, with Debian's and nginx's own defaults; no log of
 //! requests.
@@ -14,12 +14,25 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
+use super::site::Serving;
 use super::{process, server, tls};
 
 /// Two for each client of the largest crowd, and some. A worker sets memory aside for each.
 const WORKER_CONNECTIONS: u64 = 16_384;
 /// For nginx to start.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What it is there for.
+pub(crate) enum Job<'a> {
+    /// To speak TLS for a plain moss.
+    Proxy {
+        upstream: SocketAddrV4,
+    },
+    Files {
+        folder: &'a Path,
+        serving: Serving,
+    },
+}
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Nginx {
@@ -40,18 +53,18 @@ impl Nginx {
         })
     }
 
-    /// Starts it in front of `upstream`, and returns when it serves.
+    /// Starts it, and returns when it serves.
     ///
     /// It is given its listening socket as it would give it to a newer nginx, so that
     /// nobody can take a port that was found free.
-    pub(crate) fn start(&self, upstream: SocketAddrV4) -> io::Result<Front> {
+    pub(crate) fn start(&self, job: Job<'_>) -> io::Result<Front> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.local_addr()?.port());
         let folder =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nginx-{}", address.port()));
         fs::create_dir_all(&folder)?;
         let configuration = folder.join("nginx.conf");
-        fs::write(&configuration, configure(address, upstream)?)?;
+        fs::write(&configuration, configure(address, job)?)?;
         let child = server::become_proxy(&self.program)?
             .arg("-p")
             .arg(&folder)
@@ -82,11 +95,11 @@ impl Front {
         self.workers.iter().copied().chain([self.child.id()])
     }
 
-    /// Until the worker answers; it says 400 to whoever does not speak TLS.
+    /// Until the worker answers; it says 400 to whoever speaks neither TLS nor HTTP.
     fn wait(&self) -> io::Result<()> {
         let mut probe = TcpStream::connect(self.address)?;
         probe.set_read_timeout(Some(PATIENCE))?;
-        probe.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        probe.write_all(b"?\r\n\r\n")?;
         let mut answer = [0; 12];
         probe.read_exact(&mut answer)?;
         if answer != *b"HTTP/1.1 400" {
@@ -109,12 +122,17 @@ impl Drop for Front {
     }
 }
 
-fn configure(address: SocketAddrV4, upstream: SocketAddrV4) -> io::Result<String> {
+fn configure(address: SocketAddrV4, job: Job<'_>) -> io::Result<String> {
     let connections = server::raise_descriptor_limit()?.min(WORKER_CONNECTIONS);
     // Others can't change it, and nginx says so.
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
-    let (certificate, key) = (tls::certificate(), tls::key());
-    let (certificate, key) = (certificate.display(), key.display());
+    let (tls, beside, within) = match job {
+        Job::Proxy { upstream } => (true, proxied(upstream), PROXY.to_owned()),
+        Job::Files { folder, serving } => {
+            (serving == Serving::Tls, String::new(), files(folder, serving))
+        }
+    };
+    let listen = if tls { listen_for_tls(address) } else { format!("listen {address};") };
     Ok(format!(
         r#"daemon off;
 {user}
@@ -129,25 +147,49 @@ http {{
     fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
-    upstream moss {{
-        server {upstream};
-        keepalive 64;
-    }}
+    {beside}
     server {{
-        listen {address} ssl;
+        {listen}
+        {within}
+    }}
+}}
+"#
+    ))
+}
+
+fn listen_for_tls(address: SocketAddrV4) -> String {
+    let (certificate, key) = (tls::certificate(), tls::key());
+    let (certificate, key) = (certificate.display(), key.display());
+    format!(
+        r#"listen {address} ssl;
         ssl_certificate "{certificate}";
         ssl_certificate_key "{key}";
         ssl_protocols TLSv1.3;
-        ssl_ecdh_curve X25519;
-        location / {{
+        ssl_ecdh_curve X25519;"#
+    )
+}
+
+fn proxied(upstream: SocketAddrV4) -> String {
+    format!("upstream moss {{ server {upstream}; keepalive 64; }}")
+}
+
+const PROXY: &str = r#"location / {
             proxy_pass http://moss;
             proxy_http_version 1.1;
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection "upgrade";
             proxy_set_header Host $http_host;
-        }}
-    }}
-}}
-"#
-    ))
+        }"#;
+
+/// `sendfile` as Debian has it or, in one case, as nginx itself has it.
+fn files(folder: &Path, serving: Serving) -> String {
+    let sendfile = match serving {
+        Serving::Plain => "sendfile off;",
+        Serving::Sendfile | Serving::Tls => "sendfile on; tcp_nopush on;",
+    };
+    format!(
+        r#"root "{}";
+        {sendfile}"#,
+        folder.display()
+    )
 }

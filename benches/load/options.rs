@@ -13,10 +13,10 @@ use super::server::{self, Program};
 const MOST_CLIENTS: usize = 15_000;
 
 const HELP: &str = "\
-Measures moss and a yardstick in turn: the bare relay, or for TLS nginx in
-front of moss.
+Measures moss and a yardstick in turn: the bare relay, for TLS nginx in front of
+moss, or for pages nginx.
 
-usage: cargo bench --bench <loopback|footprint|tls> -- [options] [name ...]
+usage: cargo bench --bench <loopback|footprint|tls|pages> -- [options] [name ...]
 
 A name selects the scenario so called or, if there is none, all whose names
 contain it.
@@ -105,8 +105,22 @@ impl Options {
 
     /// Over TLS; moss alone where there is no nginx.
     pub(crate) fn tls(&self, nginx: Option<&Nginx>) -> Contest<'_> {
+        self.beside(nginx, Program::Tls(self.moss.clone()))
+    }
+
+    /// For files; moss alone where there is no nginx.
+    pub(crate) fn files(&self, nginx: Option<&Nginx>) -> Contest<'_> {
+        self.beside(nginx, Program::Moss(self.moss.clone()))
+    }
+
+    /// moss alone.
+    pub(crate) fn alone(&self) -> Contest<'_> {
+        self.contest("", [Program::Moss(self.moss.clone())])
+    }
+
+    fn beside(&self, nginx: Option<&Nginx>, moss: Program) -> Contest<'_> {
         let nginx = nginx.map(|nginx| Program::Nginx(nginx.clone(), self.moss.clone()));
-        self.contest("nginx", iter::once(Program::Tls(self.moss.clone())).chain(nginx))
+        self.contest("nginx", iter::once(moss).chain(nginx))
     }
 
     fn contest(
@@ -125,7 +139,7 @@ impl Options {
         }
     }
 
-    /// So many clients; fewer in a quick run, or if the descriptor limit forbids.
+    /// So many clients or downloads; fewer in a quick run, or if the descriptor limit forbids.
     pub(crate) fn crowd(&self, clients: usize) -> usize {
         let wanted = if self.quick { clients / 10 } else { clients };
         wanted.min(self.most_clients)

@@ -13,7 +13,7 @@ use std::io::{self, BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,8 +21,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use super::bare::Bare;
-use super::nginx::{Front, Nginx};
+use super::nginx::{Front, Job, Nginx};
 use super::process::{self, Memory};
+use super::site::{Serving, Site};
 use super::{packets, tls};
 
 /// The first argument that makes the bench's binary a server.
@@ -66,20 +67,46 @@ impl fmt::Display for Program {
 }
 
 pub(crate) struct Server {
-    child: Child,
+    /// Not if nginx is the whole server.
+    child: Option<Child>,
     address: SocketAddrV4,
     tls: bool,
     front: Option<Front>,
 }
 
 impl Server {
+    /// To pass packets on.
     pub(crate) fn start(program: &Program) -> io::Result<Self> {
+        let mut server = Self::relay(program, matches!(program, Program::Tls(_)), None)?;
+        if let Program::Nginx(nginx, _) = program {
+            let front = nginx.start(Job::Proxy { upstream: server.address })?;
+            server.address = front.address;
+            server.tls = true;
+            server.front = Some(front);
+        }
+        Ok(server)
+    }
+
+    /// To serve `site`; nginx does so alone.
+    pub(crate) fn start_site(program: &Program, site: &Site, serving: Serving) -> io::Result<Self> {
+        let tls = serving == Serving::Tls;
+        if let Program::Nginx(nginx, _) = program {
+            let front = nginx.start(Job::Files { folder: site.folder(), serving })?;
+            return Ok(Self { child: None, address: front.address, tls, front: Some(front) });
+        }
+        Self::relay(program, tls, Some(site))
+    }
+
+    /// moss, or the bare relay.
+    fn relay(program: &Program, tls: bool, site: Option<&Site>) -> io::Result<Self> {
         let mut command = Command::new(env::current_exe()?);
         command.arg(ROLE);
         if let Program::Moss(path) | Program::Tls(path) | Program::Nginx(_, path) = program {
             command.arg(path);
         }
-        let tls = matches!(program, Program::Tls(_));
+        if let Some(site) = site {
+            command.env("MOSS_PAGES_DIRECTORY", site.folder());
+        }
         if tls {
             command
                 .env("MOSS_TLS_CERTIFICATE_FILE", tls::certificate())
@@ -87,7 +114,7 @@ impl Server {
                 .env("MOSS_TLS_HOSTNAME", Ipv4Addr::LOCALHOST.to_string())
                 .env("MOSS_TLS_PORT", "0");
         }
-        let child = command
+        let mut child = command
             .current_dir(env!("CARGO_TARGET_TMPDIR"))
             .env("MOSS_CONNECTION_SECRET", packets::SECRET)
             .env("MOSS_CONNECTION_OFFER_TYPE", packets::OFFER_TYPE)
@@ -96,14 +123,11 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
+        let stdout = child.stdout.take().expect("piped above");
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
-        let mut server = Self { child, address, tls, front: None };
-        server.address = server.listening()?;
-        if let Program::Nginx(nginx, _) = program {
-            let front = nginx.start(server.address)?;
-            server.address = front.address;
-            server.front = Some(front);
-        }
+        // From here on the child is stopped, whatever comes.
+        let mut server = Self { child: Some(child), address, tls, front: None };
+        server.address = listening(stdout, tls)?;
         Ok(server)
     }
 
@@ -113,7 +137,7 @@ impl Server {
 
     /// What its peers need, if they have to speak TLS.
     pub(crate) fn client(&self) -> io::Result<Option<tls::Client>> {
-        (self.tls || self.front.is_some()).then(tls::Client::new).transpose()
+        self.tls.then(tls::Client::new).transpose()
     }
 
     /// Of all its processes together, as is what follows.
@@ -126,36 +150,38 @@ impl Server {
     }
 
     fn processes(&self) -> Vec<u32> {
-        self.front.iter().flat_map(Front::processes).chain([self.child.id()]).collect()
-    }
-
-    /// Waits for the log line that names the address, then keeps reading: a
-    /// server must not stall on a log that nobody reads.
-    fn listening(&mut self) -> io::Result<SocketAddrV4> {
-        let stdout = self.child.stdout.take().expect("piped at the start");
-        let (announce, announced) = mpsc::channel();
-        let tls = self.tls;
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if (!tls || line.contains(TLS_LINE))
-                    && let Some(address) = address_in(&line)
-                {
-                    // Only the first is waited for.
-                    let _ = announce.send(address);
-                }
-            }
-        });
-        announced
-            .recv_timeout(Duration::from_secs(60))
-            .map_err(|_| io::Error::other("the server never said where it listens"))
+        self.front
+            .iter()
+            .flat_map(Front::processes)
+            .chain(self.child.as_ref().map(Child::id))
+            .collect()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.front = None;
-        stop(&mut self.child);
+        self.child.as_mut().map(stop);
     }
+}
+
+/// Waits for the log line that names the address, then keeps reading: a server must not
+/// stall on a log that nobody reads.
+fn listening(log: ChildStdout, tls: bool) -> io::Result<SocketAddrV4> {
+    let (announce, announced) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(log).lines().map_while(Result::ok) {
+            if (!tls || line.contains(TLS_LINE))
+                && let Some(address) = address_in(&line)
+            {
+                // Only the first is waited for.
+                let _ = announce.send(address);
+            }
+        }
+    });
+    announced
+        .recv_timeout(Duration::from_secs(60))
+        .map_err(|_| io::Error::other("the server never said where it listens"))
 }
 
 /// Ends a child; true if it did so itself. It is asked first: a profiler that it runs

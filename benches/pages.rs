@@ -1,0 +1,166 @@
+//! Files that are fetched over connections that stay open, from moss and in turn from
+//! nginx, which one would set up without it; and what packets wait while that goes on.
+//!
+//! Both serve the same folder, to the same load over loopback, which compares each file with
+//! what it has to be. nginx has one worker, its own defaults, and no log of requests. Over
+//! TLS both compute the same: TLS 1.3, a P-256 key, X25519, AES-128-GCM.
+
+mod load;
+
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use load::clients::microseconds;
+use load::contest::{Contest, Scenario};
+use load::crowd::Crowd;
+use load::downloads::Downloads;
+use load::driver::{Driver, Flow, Load};
+use load::nginx::Nginx;
+use load::options::Options;
+use load::report::{Table, figure, median};
+use load::server::{Program, Server};
+use load::site::{File, Serving, Site};
+
+/// That fetch at once, where CPU is measured.
+const CONNECTIONS: usize = 32;
+/// The same while packets are passed on.
+const MANY: usize = 200;
+const MEGA: f64 = 1e6;
+
+fn main() -> ExitCode {
+    load::main(run)
+}
+
+fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let nginx = Nginx::find();
+    let yardstick = match &nginx {
+        Some(nginx) => format!("nginx is {}.", nginx.version),
+        None => "nginx is not installed: moss stands alone.".into(),
+    };
+    let contest = options.files(nginx.as_ref());
+    let site = Rc::new(Site::create()?);
+    let names = ["10-kB", "10-kB-nginx-sendfile", "10-kB-tls"];
+    let title = format!("A file of 10 kB, {CONNECTIONS} connections. {yardstick}");
+    let small = scenarios(names, &site, |site| &site.small, 1.0);
+    contest.run("pages", &title, &["CPU µs/file", "files/s"], small)?;
+    let names = ["8-MB", "8-MB-nginx-sendfile", "8-MB-tls"];
+    let title = format!("A file of 8 MB, {CONNECTIONS} connections. {yardstick}");
+    let megabytes = site.large.bytes.len() as f64 / MEGA;
+    let large = scenarios(names, &site, |site| &site.large, megabytes);
+    contest.run("pages", &title, &["CPU µs/MB", "MB/s"], large)?;
+    packets(&options.alone(), &site)
+}
+
+/// Fetches `file` in each way. CPU and speed are for one of the `units` that it has.
+fn scenarios(
+    names: [&'static str; 3],
+    site: &Rc<Site>,
+    file: fn(&Site) -> &File,
+    units: f64,
+) -> Vec<Scenario> {
+    let servings = [Serving::Plain, Serving::Sendfile, Serving::Tls];
+    let scenario = |(name, serving)| {
+        let site = site.clone();
+        Scenario::new(name, move |program, options| {
+            let (cpu, per_second) = fetch(program, &site, serving, file(&site), options)?;
+            Ok(vec![cpu / units, per_second * units])
+        })
+    };
+    names.into_iter().zip(servings).map(scenario).collect()
+}
+
+/// How long one client's packets take to the master and back, while files are fetched as
+/// fast as moss and the load generator can.
+fn packets(moss: &Contest<'_>, site: &Site) -> Result<(), Box<dyn Error>> {
+    let options = moss.options;
+    let many = options.crowd(MANY);
+    let rows = vec![
+        ("round-trip-beside-one-download", Serving::Plain, 1),
+        ("round-trip-beside-downloads", Serving::Plain, many),
+        ("round-trip-beside-downloads-tls", Serving::Tls, many),
+    ];
+    let rows = options.select(rows, |(name, ..)| name);
+    let Some(longest) = rows.iter().map(|(name, ..)| name.len()).max() else { return Ok(()) };
+    if moss.programs.is_empty() {
+        return Ok(());
+    }
+    let title = format!(
+        "Packets from a client to the master and back, while one connection or {many} fetch 8 MB."
+    );
+    let table =
+        Table::new(&title, longest, &["pages", "median ms", "worst ms of all", "MB/s fetched"]);
+    for (name, serving, connections) in rows {
+        let (rounds, _) = moss
+            .in_turn(|program| round_trips(program, site, serving, connections, options))
+            .map_err(|error| format!("{name}: {error}"))?;
+        let column = |place: usize| rounds.iter().map(|round| round[place]).collect::<Vec<_>>();
+        let worst = column(1).into_iter().reduce(f64::max);
+        table.row(&[
+            name.to_owned(),
+            figure(median(&column(0))),
+            figure(worst),
+            figure(median(&column(2))),
+        ]);
+    }
+    Ok(())
+}
+
+/// Milliseconds, the median and the worst, and the megabytes fetched in a second.
+fn round_trips(
+    program: &Program,
+    site: &Site,
+    serving: Serving,
+    connections: usize,
+    options: &Options,
+) -> io::Result<[f64; 3]> {
+    let server = Server::start_site(program, site, serving)?;
+    let mut crowd = Crowd::new(&server)?;
+    crowd.join(1)?;
+    let load = Load { flow: Flow::RoundTrip, clients: 1, active: 1, in_flight: 1, bytes: 200 };
+    let mut driver = Driver::new(crowd, load)?;
+    let (address, client) = (server.address(), server.client()?);
+    let over = AtomicBool::new(false);
+    let (tally, fetched) = thread::scope(|scope| {
+        // A thread of its own, so that packets do not wait for it.
+        let fetching = scope.spawn(|| {
+            let File { path, bytes } = &site.large;
+            let downloads = Downloads::new(address, client, connections, path, bytes)?;
+            downloads.run_while(|| !over.load(Ordering::Relaxed))
+        });
+        // Most handshakes are over by then, and buffers have found their size.
+        let warm_up = driver.run(options.duration / 5);
+        let tally = warm_up.and_then(|_| driver.run(options.duration));
+        over.store(true, Ordering::Relaxed);
+        (tally, fetching.join().expect("it returns its errors"))
+    });
+    let (tally, fetched) = (tally?, fetched?);
+    Ok([
+        tally.latency_microseconds(0.5) / 1e3,
+        tally.latency_microseconds(1.0) / 1e3,
+        fetched.bytes as f64 / MEGA / fetched.elapsed.as_secs_f64(),
+    ])
+}
+
+/// Microseconds of the server's CPU time for each `file` fetched, and files in a second.
+fn fetch(
+    program: &Program,
+    site: &Site,
+    serving: Serving,
+    file: &File,
+    options: &Options,
+) -> io::Result<(f64, f64)> {
+    let server = Server::start_site(program, site, serving)?;
+    let mut downloads =
+        Downloads::new(server.address(), server.client()?, CONNECTIONS, file.path, &file.bytes)?;
+    // Buffers and caches find their size.
+    downloads.run(options.duration / 5)?;
+    let before = server.cpu_time()?;
+    let fetched = downloads.run(options.duration)?;
+    let cpu = server.cpu_time()? - before;
+    let files = fetched.files as f64;
+    Ok((microseconds(cpu) / files, files / fetched.elapsed.as_secs_f64()))
+}
