@@ -84,6 +84,7 @@ fn serve() -> ExitCode {
     }
     let limits = config.limits.clone();
     let keepalive = config.keepalive.as_secs();
+    let has_pages = config.pages.is_some();
     let server = match Server::bind(config) {
         Ok(server) => server,
         Err(error) => {
@@ -91,7 +92,7 @@ fn serve() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    tell_addresses(&server);
+    tell_addresses(&server, has_pages);
     let per_address = limits
         .max_connections_per_address
         .map_or_else(String::new, |most| format!(" ({most} an address)"));
@@ -114,19 +115,18 @@ fn serve() -> ExitCode {
     }
 }
 
-/// Says where moss listens, and what to connect to.
-fn tell_addresses(server: &Server<System>) {
-    tell_address(server, Door::Plain, "on", "ws");
-    tell_address(server, Door::Tls, "for TLS on", "wss");
-}
-
-#[cold]
-fn tell_address(server: &Server<System>, door: Door, listening: &str, scheme: &str) {
-    // The kernel tells, and where it does not there is no such door.
-    let Ok(address) = server.address(door) else { return };
-    log::info!("listening {listening} {address}");
-    let address = SocketAddr::new(lan_address(address.ip()), address.port());
-    log::info!("clients and the master connect to {scheme}://{address}/");
+/// Says where moss listens, what to connect to, and what to open.
+fn tell_addresses(server: &Server<System>, has_pages: bool) {
+    for (door, listening, letter) in [(Door::Plain, "on", ""), (Door::Tls, "for TLS on", "s")] {
+        // The kernel tells, and where it does not there is no such door.
+        let Ok(address) = server.address(door) else { continue };
+        log::info!("listening {listening} {address}");
+        let address = SocketAddr::new(lan_address(address.ip()), address.port());
+        log::info!("clients and the master connect to ws{letter}://{address}/");
+        if has_pages {
+            log::info!("pages are at http{letter}://{address}/");
+        }
+    }
 }
 
 fn ask_health() -> ExitCode {

@@ -29,7 +29,7 @@ pub enum Ending {
     WrongSecrets,
     /// The peer gave no sign of life.
     Silent,
-    /// The peer read too slowly, or for too long a page that has been replaced.
+    /// The peer read too slowly; or the page that it read was replaced a while ago.
     SlowReader,
     /// The master did not keep up with its clients.
     SlowMaster,

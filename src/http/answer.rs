@@ -105,7 +105,7 @@ impl Answer {
     }
 
     /// A refusal after which the connection may stay open.
-    pub(super) fn refusal(refusal: Refusal, headers: &str, is_head: bool, after: After) -> Self {
+    pub(super) fn refusing(refusal: Refusal, headers: &str, is_head: bool, after: After) -> Self {
         let headers = format!("{}{headers}{TEXT}", refusal.headers());
         let text = refusal.sentence().to_owned();
         let status = refusal.status_line();
@@ -131,7 +131,7 @@ impl Answer {
     }
 
     /// Why the request is refused, if it is.
-    pub fn is_refusal(&self) -> Option<Refusal> {
+    pub fn refused(&self) -> Option<Refusal> {
         self.refusal
     }
 

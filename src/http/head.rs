@@ -18,7 +18,7 @@ use crate::http::answer::{self, After, Answer, Refusal};
 use crate::http::origin;
 use crate::http::pages::Pages;
 use crate::http::request::{
-    after, announces_body, has_right_host, has_token, only, percent_decoded, split_target, tokens,
+    after, announces_body, has_one_host, has_token, only, percent_decoded, split_target, tokens,
     values,
 };
 use crate::settings::config::AllowedOrigins;
@@ -123,8 +123,8 @@ fn judge(
     pages: Option<&Pages>,
 ) -> Result<Head, (Refusal, Vec<u8>)> {
     match pages {
-        None => judge_last(request, len, origins),
-        Some(pages) => judge_one_of_many(request, len, origins, pages),
+        None => judge_without_pages(request, len, origins),
+        Some(pages) => judge_with_pages(request, len, origins, pages),
     }
 }
 
@@ -137,7 +137,7 @@ fn refuse_saying<T>(refusal: Refusal, why: &str) -> Result<T, (Refusal, Vec<u8>)
 }
 
 /// The verdict on a request after which the connection ends, unless it becomes a WebSocket.
-fn judge_last(
+fn judge_without_pages(
     request: &Request<'_, '_>,
     len: usize,
     origins: &AllowedOrigins,
@@ -157,14 +157,14 @@ fn judge_last(
 }
 
 /// The verdict on a request that others may follow.
-fn judge_one_of_many(
+fn judge_with_pages(
     request: &Request<'_, '_>,
     len: usize,
     origins: &AllowedOrigins,
     pages: &Pages,
 ) -> Result<Head, (Refusal, Vec<u8>)> {
-    if !has_right_host(request) {
-        return refuse_saying(Refusal::BadRequest, "A request has one Host.\n");
+    if !has_one_host(request) {
+        return refuse_saying(Refusal::BadRequest, "A request needs exactly one Host.\n");
     }
     let is_get = request.method == Some("GET");
     let is_head = request.method == Some("HEAD");
@@ -182,13 +182,16 @@ fn judge_one_of_many(
     let target = request.path.unwrap_or_default();
     let (_, path) = split_target(target);
     let Some(path) = percent_decoded(path) else {
-        return refuse_saying(Refusal::BadRequest, "The path is not percent-encoded.\n");
+        return refuse_saying(
+            Refusal::BadRequest,
+            "A % in the path needs two hexadecimal digits.\n",
+        );
     };
     if path == b"/health" {
         return Ok(if is_get || is_head {
             Head::Health { len, is_head, after }
         } else {
-            Head::Answered { len, answer: Answer::refusal(Refusal::Method, "", false, after) }
+            Head::Answered { len, answer: Answer::refusing(Refusal::Method, "", false, after) }
         });
     }
     if path == b"/" && (is_get && wants_upgrade(request) || !pages.has_index()) {
@@ -196,7 +199,7 @@ fn judge_one_of_many(
             Some("GET") => upgrade(request, len, origins),
             Some("HEAD") => refuse(Refusal::NoUpgrade),
             _ => {
-                let answer = Answer::refusal(Refusal::Method, "", false, after);
+                let answer = Answer::refusing(Refusal::Method, "", false, after);
                 Ok(Head::Answered { len, answer })
             }
         };

@@ -1,6 +1,5 @@
 //! One page: a file's bytes, and how a request for it is answered.
 
-use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hasher};
 use std::ops::Range;
 use std::rc::Rc;
@@ -79,25 +78,21 @@ impl Page {
         let len = self.len();
         let is_head = request.method == Some("HEAD");
         let part = if is_head { Part::Whole } else { range::part(request, tag, len) };
-        let (status, bytes) = match part {
-            Part::Whole => ("200 OK", 0..len),
-            Part::Bytes(bytes) => ("206 Partial Content", bytes),
+        let (status, bytes, range) = match part {
+            Part::Whole => ("200 OK", 0..len, String::new()),
+            Part::Bytes(bytes) => {
+                let range = content_range(&format!("{}-{}", bytes.start, bytes.end - 1), len);
+                ("206 Partial Content", bytes, range)
+            }
             Part::Unsatisfiable => {
-                let range = format!("Content-Range: bytes */{len}\r\n");
-                return Answer::refusal(Refusal::Range, &range, false, after);
+                return Answer::refusing(Refusal::Range, &content_range("*", len), false, after);
             }
         };
-        let mut headers = known;
-        let _ = write!(
-            headers,
-            "Content-Type: {}\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\nX-Content-Type-Options: nosniff\r\n",
+        let headers = format!(
+            "{known}{range}Content-Type: {}\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\nX-Content-Type-Options: nosniff\r\n",
             self.content_type,
             bytes.len()
         );
-        if status.starts_with("206") {
-            let last = bytes.end - 1;
-            let _ = write!(headers, "Content-Range: bytes {}-{last}/{len}\r\n", bytes.start);
-        }
         let mut answer = Answer::empty(status, &headers, after);
         if !is_head && !bytes.is_empty() {
             answer.body = Some(Body { page: Rc::clone(self), rest: bytes, generation });
@@ -116,6 +111,10 @@ impl Body {
     pub fn advance(&mut self, count: usize) {
         self.rest.start += count;
     }
+}
+
+fn content_range(bytes: &str, len: usize) -> String {
+    format!("Content-Range: bytes {bytes}/{len}\r\n")
 }
 
 /// By the usual endings. Text is UTF-8, as nearly all text is today.

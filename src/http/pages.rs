@@ -31,7 +31,7 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Pages that come from nowhere: paths from the slash on, and bytes.
+    /// Pages that are given, as paths from the slash on with their bytes.
     pub fn from_files<P: AsRef<[u8]>>(files: impl IntoIterator<Item = (P, Vec<u8>)>) -> Self {
         let mut pages = Self::default();
         for (path, bytes) in files {
@@ -78,7 +78,7 @@ impl Pages {
         if let Some(page) = self.find(path) {
             return match request.method {
                 Some("GET" | "HEAD") => page.answer(request, self.generation, after),
-                _ => Answer::refusal(Refusal::Method, "", false, after),
+                _ => Answer::refusing(Refusal::Method, "", false, after),
             };
         }
         let folder = [path, b"/"].concat();
@@ -91,7 +91,7 @@ impl Pages {
                 let location = format!("{name}/{}", query(target));
                 Answer::moved(&location, is_head, after)
             }
-            _ => Answer::refusal(Refusal::NotFound, "", is_head, after),
+            _ => Answer::refusing(Refusal::NotFound, "", is_head, after),
         }
     }
 

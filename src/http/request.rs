@@ -1,5 +1,7 @@
 //! What the lines of a request head say, beyond what `httparse` checks.
 
+use std::fmt::Write as _;
+
 use httparse::Request;
 
 use super::answer::After;
@@ -55,7 +57,7 @@ fn encoded(bytes: &[u8], stays: impl Fn(u8) -> bool) -> String {
         if stays(byte) {
             text.push(byte.into());
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            let _ = write!(text, "%{byte:02X}");
         }
     }
     text
@@ -94,7 +96,7 @@ pub(super) fn has_token(request: &Request<'_, '_>, name: &str, token: &str) -> b
 
 /// Whether a request of HTTP/1.1 has one Host, and one of HTTP/1.0 not several (RFC 9112,
 /// section 3.2).
-pub(super) fn has_right_host(request: &Request<'_, '_>) -> bool {
+pub(super) fn has_one_host(request: &Request<'_, '_>) -> bool {
     match values(request, "host").count() {
         0 => request.version == Some(0),
         count => count == 1,

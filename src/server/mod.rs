@@ -161,7 +161,7 @@ impl<W: World> Server<W> {
         self.tell_departures();
         self.announce();
         self.peers.flush_all();
-        self.peers.pour();
+        self.peers.send_bodies();
         self.review_pressure();
         self.tell_departures();
         self.wake_listeners();
@@ -362,7 +362,7 @@ impl<W: World> Server<W> {
         while let Some(id) = self.candidates.expire(now) {
             self.peers.close(id, Ending::Full);
         }
-        if let Some(generation) = self.site.as_mut().and_then(|site| site.end_farewell(now)) {
+        if let Some(generation) = self.site.as_mut().and_then(|site| site.expire(now)) {
             self.peers.end_downloads_before(generation);
         }
     }

@@ -11,8 +11,8 @@ use crate::http::folder::{Problem, Reading};
 use crate::http::pages::Pages;
 use crate::settings::variables::PAGES_DIRECTORY;
 
-/// How long old pages are still sent to those who had begun with them.
-const FAREWELL: Duration = Duration::from_secs(60);
+/// How long an old page is still sent to those who had begun with it.
+const OLD_PAGES_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is served beside WebSockets.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ pub struct Site {
     directory: PathBuf,
     pages: Pages,
     reading: Option<Reading>,
-    /// When nobody is to be sent pages of an earlier generation any more.
-    farewell: Option<Instant>,
+    /// When nobody is sent an old page any more.
+    expiry: Option<Instant>,
 }
 
 impl Site {
@@ -33,7 +33,7 @@ impl Site {
         let mut reading = Reading::begin(&directory)?;
         loop {
             if let Some(pages) = reading.step()? {
-                return Ok(Self { directory, pages, reading: None, farewell: None });
+                return Ok(Self { directory, pages, reading: None, expiry: None });
             }
         }
     }
@@ -46,7 +46,7 @@ impl Site {
     /// Begins to read the folder anew.
     #[cold]
     pub(super) fn reload(&mut self) {
-        self.take(Reading::begin(&self.directory).map(Some));
+        self.go_on(Reading::begin(&self.directory).map(Some));
     }
 
     /// Whether the folder is being read.
@@ -54,15 +54,14 @@ impl Site {
         self.reading.is_some()
     }
 
-    /// Reads on. If the pages change, the earliest generation of which a page may still be
-    /// sent.
+    /// Reads on. Once the pages have changed, the earliest generation that is still sent.
     #[cold]
     pub(super) fn step(&mut self, now: Instant) -> Option<u32> {
         let mut pages = match self.reading.as_mut()?.step() {
             Ok(Some(pages)) => pages,
             Ok(None) => return None,
             Err(problem) => {
-                self.take(Err(problem));
+                self.go_on(Err(problem));
                 return None;
             }
         };
@@ -70,17 +69,17 @@ impl Site {
         let old = self.pages.generation;
         pages.generation = old.wrapping_add(1);
         self.pages = pages;
-        self.farewell = Some(now + FAREWELL);
+        self.expiry = Some(now + OLD_PAGES_TIMEOUT);
         log::info!("the pages were read again");
         Some(old)
     }
 
-    /// Once the time of old pages is over, the generation of which alone a page may be sent.
-    pub(super) fn end_farewell(&mut self, now: Instant) -> Option<u32> {
-        self.farewell.take_if(|end| *end <= now).map(|_| self.pages.generation)
+    /// Once the time of old pages is over, the generation that is sent alone.
+    pub(super) fn expire(&mut self, now: Instant) -> Option<u32> {
+        self.expiry.take_if(|end| *end <= now).map(|_| self.pages.generation)
     }
 
-    fn take(&mut self, reading: Result<Option<Reading>, Problem>) {
+    fn go_on(&mut self, reading: Result<Option<Reading>, Problem>) {
         self.reading = reading.unwrap_or_else(|problem| {
             log::warn!("the old pages stay: {PAGES_DIRECTORY}: {problem}");
             None

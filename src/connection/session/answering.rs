@@ -22,7 +22,7 @@ const MOST_REQUESTS: u32 = 1000;
 /// head, in a copy: a short one takes one write.
 pub const SHORT_BYTES: usize = 16 << 10;
 
-/// What a connection has that was answered and is not over.
+/// The state of a connection that was answered and goes on.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
     /// How many requests were answered.
@@ -53,7 +53,7 @@ impl Session {
         if exchange.requests >= MOST_REQUESTS {
             answer.close();
         }
-        let ending = answer.is_refusal().map_or(Ending::Answered, Ending::Refused);
+        let ending = answer.refused().map_or(Ending::Answered, Ending::Refused);
         let closes = answer.after() == After::Close;
         let (bytes, mut body) = answer.into_parts();
         self.backlog.push_raw(&bytes);

@@ -95,7 +95,7 @@ pub enum Event<'i> {
         /// What the request wants to become of the connection.
         after: After,
     },
-    /// Something else is: call [`Session::reply`] with this, or refuse it.
+    /// Something else is asked for, and this is due: call [`Session::reply`], or refuse it.
     Answered(Box<Answer>),
     /// A text message.
     Text(Cow<'i, str>),

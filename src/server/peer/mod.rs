@@ -37,7 +37,7 @@ pub(crate) struct Peer<W: World> {
     /// On the list of those to be flushed.
     pub(crate) to_flush: bool,
     /// On the list of those who are sent a page.
-    pub(crate) to_pour: bool,
+    pub(crate) to_send_body: bool,
     /// In the line of those who are idle.
     pub(crate) in_line: bool,
     /// Has been master: what moss itself had to tell it may stand above the limit, and is
@@ -49,7 +49,7 @@ pub(crate) struct Peer<W: World> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     pub(crate) phase: Phase,
-    /// It was answered, and has its place still.
+    /// It was answered, and goes on.
     pub(crate) kept: bool,
     pub(crate) role: Role,
     /// Heap bytes.
@@ -76,7 +76,7 @@ impl<W: World> Peer<W> {
             standing,
             interrupted: false,
             to_flush: false,
-            to_pour: false,
+            to_send_body: false,
             in_line: false,
             was_master: false,
         }
@@ -152,12 +152,12 @@ impl<W: World> Peer<W> {
     }
 
     /// Whether more of a page can be sent to it.
-    pub(crate) fn wants_to_pour(&self) -> bool {
+    pub(crate) fn has_body_to_send(&self) -> bool {
         self.session.wants_body() && self.socket.is_writable()
     }
 
     /// Sends so many bytes of a page, or as many as the socket takes.
-    pub(crate) fn pour(&mut self, bytes: usize, spares: &mut Spares, now: Instant) {
+    pub(crate) fn send_body(&mut self, bytes: usize, spares: &mut Spares, now: Instant) {
         self.socket.hold_little();
         self.session.allow(bytes);
         self.flush(spares, now);

@@ -20,9 +20,15 @@ impl<W: World> Peers<W> {
             memory.add(peer.snapshot());
             open += usize::from(peer.session.phase() == Phase::Open);
             kept += usize::from(peer.session.is_kept());
-            assert!(!peer.wants_to_pour() || peer.to_pour, "{id}, {peer}: sent no more of a page");
+            assert!(
+                !peer.has_body_to_send() || peer.to_send_body,
+                "{id}, {peer}: sent no more of a page"
+            );
             assert!(!peer.session.is_idle() || peer.in_line, "{id}, {peer}: idle, and not in line");
-            assert!(!peer.to_pour || self.lists.to_pour.contains(&id), "{id}, {peer}: not to pour");
+            assert!(
+                !peer.to_send_body || self.lists.bodies.contains(&id),
+                "{id}, {peer}: not to be sent more of a page"
+            );
             assert!(!peer.has_output() || peer.to_flush, "{id}, {peer}: nobody flushes it");
             assert!(!peer.to_flush || to_flush.contains(&id), "{id}, {peer}: not to be flushed");
             match peer.standing.place {

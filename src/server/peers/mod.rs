@@ -62,7 +62,7 @@ struct Lists {
     /// With something to send.
     to_flush: Vec<u64>,
     /// With a page to be sent, and a socket that takes more of it.
-    to_pour: VecDeque<u64>,
+    bodies: VecDeque<u64>,
     /// They can receive no more; the relay is to be told.
     departed: Vec<u64>,
     /// Kept, in the order in which they came.
@@ -76,7 +76,7 @@ struct Lists {
 struct Sums {
     /// Open WebSockets.
     open: usize,
-    /// Connections that were answered, and have their places still.
+    /// Connections that were answered and go on.
     kept: usize,
     /// Bytes ever queued, for telling what a packet caused.
     queued: u64,
@@ -156,7 +156,7 @@ impl<W: World> Peers<W> {
     pub(crate) fn has_work(&self) -> bool {
         let lists = [&self.lists.to_flush, &self.lists.departed];
         self.schedule.has_work()
-            || !self.lists.to_pour.is_empty()
+            || !self.lists.bodies.is_empty()
             || lists.iter().any(|list| !list.is_empty())
     }
 
@@ -223,9 +223,9 @@ impl<W: World> Peers<W> {
     #[cold]
     fn list_kept(&mut self, id: u64) {
         let Some(peer) = self.table.get_mut(id) else { return };
-        if !peer.to_pour && peer.wants_to_pour() {
-            peer.to_pour = true;
-            self.lists.to_pour.push_back(id);
+        if !peer.to_send_body && peer.has_body_to_send() {
+            peer.to_send_body = true;
+            self.lists.bodies.push_back(id);
         }
         if !peer.in_line && peer.session.is_idle() {
             peer.in_line = true;

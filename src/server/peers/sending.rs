@@ -92,15 +92,15 @@ impl<W: World> Peers<W> {
 
     /// Sends a part of the pages that are being sent, to each a piece in turn. What they want
     /// has no end, and others are to be served: the rest is for the next turns.
-    pub(crate) fn pour(&mut self) {
+    pub(crate) fn send_bodies(&mut self) {
         let now = self.now;
         // Those who want more stand at the end again.
-        let most = self.lists.to_pour.len().min(TURN_PIECES);
+        let most = self.lists.bodies.len().min(TURN_PIECES);
         for _ in 0..most {
-            let Some(id) = self.lists.to_pour.pop_front() else { break };
+            let Some(id) = self.lists.bodies.pop_front() else { break };
             self.with(id, |peer, spares| {
-                peer.to_pour = false;
-                peer.pour(PIECE_BYTES, spares, now);
+                peer.to_send_body = false;
+                peer.send_body(PIECE_BYTES, spares, now);
             });
         }
     }
