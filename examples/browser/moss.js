@@ -132,11 +132,17 @@ globalThis.Moss = class Moss extends EventTarget {
     if (Moss.#FATAL[code]) this.stop(Moss.#FATAL[code], code);
   }
 
-  /** A browser hides why a WebSocket was refused. /health tells "not there" from "not let in". */
+  /** A browser hides why a WebSocket was refused. /health tells "not there" from "not let in",
+   *  where the page's policy lets it be asked: another origin's is closed to the example pages. */
   #whyNot() {
-    return fetch(new URL("health", this.address.replace(/^ws/, "http")), { mode: "no-cors", signal: AbortSignal.timeout(3000) }).then(
-      () => `moss is there but refuses this page: its origin, "${self.origin}", is not allowed, or moss is full.`,
-      () => `Nothing answers at ${this.address}: is the address right, moss running, the network the same?`,
+    const health = new URL("health", this.address.replace(/^ws/, "http"));
+    const origin = `this page's origin, "${self.origin}", is not allowed`;
+    let nothing = `Nothing answers at ${this.address}: is the address right, moss running, the network the same?`;
+    if (health.origin !== self.origin) nothing += ` Or ${origin}.`;
+    if (health.protocol === "https:") nothing += ` Or this browser does not trust the certificate: open ${health} in it, and see.`;
+    return fetch(health, { mode: "no-cors", signal: AbortSignal.timeout(3000) }).then(
+      () => `moss is there but refuses this page: ${origin}, or moss is full.`,
+      () => nothing,
     );
   }
 

@@ -79,7 +79,7 @@ export async function startMoss(settings = {}) {
  *  empty one at `/`: Chromium keeps `about:blank` out of the local network. By https:// if
  *  `tls` has a `cert` and its `key`. */
 export async function servePages(tls) {
-  const kinds = { html: "text/html", js: "text/javascript", css: "text/css" };
+  const kinds = { html: "text/html", js: "text/javascript", css: "text/css", svg: "image/svg+xml" };
   const serve = async (request, response) => {
     const name = new URL(request.url, "http://pages").pathname.slice(1);
     if (!name) return response.writeHead(200, { "content-type": kinds.html }).end("<!doctype html>");

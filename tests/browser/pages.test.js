@@ -240,7 +240,7 @@ test("an address where nothing answers is named", async (t) => {
 test("a page from an origin that is not allowed is refused and says so", async (t) => {
   const moss = await mossFor(t, { MOSS_ALLOWED_ORIGINS: "https://elsewhere.example" });
   const client = await openClient(browser, page("client.html"), moss.address);
-  await notice(client, new RegExp(`refuses this page: its origin, "${pages.origin}"`));
+  await notice(client, new RegExp(`Or this page's origin, "${pages.origin}", is not allowed`));
   await lineIsNotOpen(client);
 });
 
