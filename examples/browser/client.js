@@ -6,6 +6,8 @@ let moss;           // the way to the master until the line is open
 let state = "stopped";
 let invitation;     // the `sdp` of the master's set-master: who it is, and its ICE servers
 let line;           // { call, session, pc, channel }: the peer connection and what belongs to it
+let served;         // whether moss served this page, and so its address is known
+let codeIsWanted = false;
 
 const lineIsOpen = () => line?.channel.readyState === "open";
 
@@ -20,8 +22,9 @@ function connect() {
     if (state === "ready" && line) line.session = undefined; // A new login has a new id: the master can't know this line by it.
     if (state === "stopped") hangUp();
     if (state !== "connecting") showNotice(state === "ready" ? "" : detail.message);
+    codeIsWanted ||= detail.code === "wrong-secret"; // Most are not asked for one.
     render();
-    if (detail.code === "wrong-secret") askForCode();
+    if (detail.code === "wrong-secret") $("code").select();
   });
   moss.addEventListener("problem", ({ detail }) => {
     if (detail.code !== "no-master") showNotice(detail.message);
@@ -33,16 +36,11 @@ function connect() {
   moss.start();
 }
 
-/** The field shows only where moss asks for a code: most don't. */
-function askForCode() {
-  $("lock").hidden = false;
-  $("code").required = true;
-  $("code").select();
-}
-
 async function receive({ type, payload }) {
   if (type === OFFER) {
     invitation = payload;
+    codeIsWanted = false; // It was right, if there was one.
+    render();
     // The master only lost its way to moss and invites again: the line is fine as it is.
     if (payload.session && payload.session === line?.session && lineIsOpen()) return;
     await dial();
@@ -91,6 +89,10 @@ function render() {
   if (open) showStatus("open", "Line open");
   else if (state === "ready") showStatus("wait", line?.channel.readyState === "connecting" ? "Calling the master" : "Waiting for the master");
   else showStatus(state === "stopped" ? "off" : "wait", state === "stopped" ? "Not connected" : "Connecting");
+  $("way").hidden = served && state !== "stopped" && !codeIsWanted;
+  $("where").hidden = served;
+  $("lock").hidden = !codeIsWanted;
+  $("code").required = codeIsWanted;
   $("button").textContent = state === "stopped" ? "Connect" : "Disconnect";
   $("button").className = state === "stopped" ? "" : "plain";
   $("address").disabled = $("code").disabled = state !== "stopped";
@@ -118,8 +120,14 @@ $("compose").onsubmit = (event) => {
 
 setInterval(async () => lineIsOpen() && ($("rtt").value = inMilliseconds(await roundTrip(line.pc))), 1000);
 
-$("address").value = sessionStorage.getItem("client") ?? probableAddress();
-$("code").value = sessionStorage.getItem("code") ?? "";
-$("lock").hidden = !$("code").value;
-render();
-if (sessionStorage.getItem("client")) connect();
+async function begin() {
+  // Where nothing answers just now, it is best to knock again and again at the address that the page came from.
+  served = (await askHealth()).served ?? true;
+  const before = sessionStorage.getItem("client");
+  $("address").value = served ? Moss.here : (before ?? probableAddress());
+  $("code").value = sessionStorage.getItem("code") ?? "";
+  render();
+  if (served || before) connect();
+}
+
+begin();

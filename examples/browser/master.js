@@ -156,6 +156,15 @@ setInterval(async () => {
   render();
 }, 1000);
 
-[$("address").value, $("secret").value] = JSON.parse(sessionStorage.getItem("master")) ?? [probableAddress(), ""];
-render();
-if ($("secret").value && sessionStorage.getItem("master")) connect();
+async function begin() {
+  const served = (await askHealth()).served ?? true;
+  const [address, secret] = JSON.parse(sessionStorage.getItem("master")) ?? [probableAddress(), ""];
+  $("where").hidden = served;
+  $("address").value = served ? Moss.here : address;
+  $("secret").value = secret;
+  $("way").hidden = false;
+  render();
+  if (secret) connect();
+}
+
+begin();

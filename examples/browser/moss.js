@@ -3,7 +3,8 @@
  * `<script src="moss.js"></script>` (a page opened from a file may not import
  * modules) or with `import "./moss.js"`; either way it defines `Moss`:
  *
- *     const moss = new Moss("192.168.1.5");                      // a client
+ *     const moss = new Moss();                                   // a client of the moss that served the page
+ *     const moss = new Moss("192.168.1.5");                      // of another one
  *     const moss = new Moss(address, { loginSecret });           // where clients need one
  *     const moss = new Moss(address, { secret, offer: {…} });    // the master
  *     moss.addEventListener("packet", ({ detail: { type, payload, id } }) => …);
@@ -49,16 +50,24 @@ globalThis.Moss = class Moss extends EventTarget {
   #heard; // Anything, since the last ping.
 
   /** Throws a TypeError if `address` cannot be made into a WebSocket address. */
-  constructor(address, { secret, loginSecret, offer = {}, errorType = "moss-error" } = {}) {
+  constructor(address = Moss.here, { secret, loginSecret, offer = {}, errorType = "moss-error" } = {}) {
     Object.assign(super(), { address: Moss.address(address), secret, loginSecret, offer, errorType });
   }
 
-  /** What people type as a WebSocket address: "box" is ws://box:8080/, a full URL stays. */
+  /** Where moss is if it served this page, below the path of a proxy too: ws://box:8080/ for http://box:8080/client.html. */
+  static get here() {
+    return new URL(".", location).href.replace(/^http/, "ws");
+  }
+
+  /** What people type as a WebSocket address: "box" is ws://box:8080/, but wss://box:8443/ to a page
+   *  from https://, which may not open ws://. A full URL stays. */
   static address(text) {
-    const full = /^\w+:\/\//.test(text.trim());
-    const url = new URL(full ? text.trim().replace(/^http/i, "ws") : `ws://${text.trim()}`);
+    const typed = text.trim();
+    const full = /^\w+:\/\//.test(typed);
+    const [scheme, port] = globalThis.location?.protocol === "https:" ? ["wss", 8443] : ["ws", 8080];
+    const url = new URL(full ? typed.replace(/^http/i, "ws") : `${scheme}://${typed}`);
     if (!/^wss?:$/.test(url.protocol)) throw new TypeError(`${url.protocol} is not ws: or wss:`);
-    if (!full && !url.port) url.port = 8080;
+    if (!full && !/:\d+(\/|$)/.test(typed)) url.port = port;
     url.hash = "";
     return url.href;
   }

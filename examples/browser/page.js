@@ -1,6 +1,26 @@
-/** What client.html and master.html share: showing things. Nothing here knows moss. */
+/** What the pages share: asking how moss is, and showing things. */
 
 const $ = (id) => document.getElementById(id);
+
+/** What moss says of itself at /health, with `served: true`. Otherwise only `served`: false if something
+ *  else than moss served this page, undefined if nothing that knows answers just now. */
+async function askHealth() {
+  if (!location.protocol.startsWith("http")) return { served: false };
+  let text;
+  try {
+    const response = await fetch("health", { cache: "no-store", signal: AbortSignal.timeout(3000) });
+    if (response.status === 429 || response.status >= 500) return {}; // moss is full, or away behind its proxy.
+    text = await response.text();
+  } catch {
+    return {};
+  }
+  try {
+    const health = JSON.parse(text);
+    return { ...health, served: typeof health.master === "boolean" };
+  } catch {
+    return { served: false };
+  }
+}
 
 /** The pill at the top: `state` chooses its colour. */
 function showStatus(state, text) {
@@ -36,5 +56,5 @@ async function roundTrip(pc) {
 
 const inMilliseconds = (time) => (time === undefined ? "" : time < 1 ? "< 1 ms" : `${Math.round(time)} ms`);
 
-/** Where moss probably is: on the machine that served this page. */
+/** Where moss probably is if it did not serve this page: on the machine that did. */
 const probableAddress = () => location.hostname || "localhost";

@@ -16,7 +16,7 @@ export const SECRET = "a secret for the tests only";
 /** How long anything may take on a busy machine. Nobody waits so long when all is well. */
 export const PATIENCE = 45_000;
 
-/** The settings that the pages are written for; the README names the same ones. */
+/** The settings that the pages are written for, as in the README's first command. */
 const SETTINGS = {
   MOSS_CONNECTION_SECRET: SECRET,
   MOSS_CONNECTION_OFFER_TYPE: "master-offer",
@@ -24,6 +24,7 @@ const SETTINGS = {
   MOSS_CLIENT_LEFT_TYPE: "client-left",
   MOSS_MASTER_LEFT_TYPE: "master-left",
   MOSS_KICK_TYPE: "kick",
+  MOSS_PAGES_DIRECTORY: PAGES,
 };
 
 /** Starts a program and collects what it prints. `until` waits for a line of it. */
@@ -71,20 +72,31 @@ export async function startMoss(settings = {}) {
   };
   await start("0");
   moss.address = `ws://127.0.0.1:${moss.port}/`;
+  moss.page = (name, host = "127.0.0.1") => `http://${host}:${moss.port}/${name}`;
   moss.again = () => start(moss.port);
   return moss;
 }
 
-/** Serves the example pages and those of the tests on a free port of every address, and an
- *  empty one at `/`: Chromium keeps `about:blank` out of the local network. By https:// if
- *  `tls` has a `cert` and its `key`. */
+/** The same for one test; it and every tab are gone when the test ends. */
+export async function mossFor(t, browser, settings) {
+  const moss = await startMoss(settings);
+  t.after(async () => {
+    await Promise.all(browser.contexts().map((context) => context.close()));
+    await moss.stop();
+  });
+  return moss;
+}
+
+/** A server that is not moss: the example pages and those of the tests on a free port of every
+ *  address, and an empty one at `/`: Chromium keeps `about:blank` out of the local network. By
+ *  https:// if `tls` has a `cert` and its `key`. */
 export async function servePages(tls) {
   const kinds = { html: "text/html", js: "text/javascript", css: "text/css", svg: "image/svg+xml" };
   const serve = async (request, response) => {
     const name = new URL(request.url, "http://pages").pathname.slice(1);
     if (!name) return response.writeHead(200, { "content-type": kinds.html }).end("<!doctype html>");
     const kind = kinds[name.split(".").pop()];
-    if (!kind || name.includes("/")) return response.writeHead(404).end();
+    if (!kind || name.includes("..")) return response.writeHead(404).end();
     const example = await readFile(join(PAGES, name)).catch(() => undefined);
     const body = example ?? (await readFile(join(ROOT, "tests/browser/pages", name)).catch(() => undefined));
     response.writeHead(body ? 200 : 404, { "content-type": `${kind}; charset=utf-8` }).end(body);

@@ -1,40 +1,35 @@
 // A box and a phone in two network namespaces, joined by a cable. The tests run
 // inside the box's namespace; BOX is its address on the cable, PHONE_NETNS the
 // name of the other side. `tests/browser/run` makes both and takes them away.
-// The ports are the ones that the README names: nobody else is in the namespace.
+// The port is the one that the README names: nobody else is in the namespace.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { join } from "node:path";
-import { PAGES, ROOT, run, SECRET, startBrowser, startMoss, until } from "./harness.js";
+import { ROOT, run, SECRET, startBrowser, startMoss, until } from "./harness.js";
 import { clientsAreOpen, heard, isMaster, lineIsOpen, openClient, openMaster, say } from "./people.js";
 import { picture } from "./screenshots.js";
 
 const { BOX, PHONE_NETNS, PYTHON } = process.env;
-const onPhone = `http://${BOX}:8000/client.html`;
-const onBox = "http://localhost:8000/master.html";
+const onPhone = `http://${BOX}:8080/client.html`;
 
 let moss;
-let server;
 let phone;
 
 before(async () => {
   assert.ok(BOX && PHONE_NETNS && PYTHON, "start these tests by tests/browser/run");
-  server = run("python3", ["-u", "-m", "http.server", "8000", "--directory", PAGES]);
   [moss, phone] = await Promise.all([startMoss({ MOSS_PORT: "8080" }), startBrowser({ netns: PHONE_NETNS })]);
-  await server.until(/port 8000/);
 });
 
 after(async () => {
   await phone?.close();
   await moss?.stop();
-  await server?.stop();
 });
 
 test("a phone opens the page by the box's address and gets its line across", async (t) => {
   const box = await startBrowser();
   t.after(() => box.close());
-  const master = await openMaster(box, onBox);
+  const master = await openMaster(box, `http://${BOX}:8080/master.html?from=a-bookmark`);
   await isMaster(master);
   const client = await openClient(phone, onPhone);
   t.after(() => client.context().close());
@@ -43,6 +38,17 @@ test("a phone opens the page by the box's address and gets its line across", asy
   const id = await heard(master, "hello from the phone");
   await say(master, "hello from the box", id);
   assert.equal(await heard(client, "hello from the box"), "master");
+});
+
+test("a master at localhost and a phone meet as well", async (t) => {
+  const box = await startBrowser();
+  t.after(() => box.close());
+  const master = await openMaster(box, "http://localhost:8080/master.html");
+  await isMaster(master);
+  const client = await openClient(phone, onPhone);
+  t.after(() => client.context().close());
+  await lineIsOpen(client);
+  await clientsAreOpen(master, 1);
 });
 
 test("the aiortc master answers two browsers and shows both a picture", async (t) => {

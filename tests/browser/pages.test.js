@@ -1,65 +1,26 @@
-// The example pages against a real moss: one machine, many tabs.
+// The example pages as moss serves them: one machine, many tabs.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { openTab, PAGES, servePages, startBrowser, startMoss, until } from "./harness.js";
+import { mossFor, openTab, startBrowser, until } from "./harness.js";
 import {
-  clientsAreOpen, conversation, heard, isMaster, lineIsNotOpen, lineIsOpen, notice, openClient, openIds, openMaster, say,
+  clientsAreOpen, everyoneTalks, heard, isMaster, lineIsOpen, notice, openClient, openIds, openMaster, say,
 } from "./people.js";
 import { picture } from "./screenshots.js";
 
 let browser;
-let pages;
-const page = (name) => `${pages.origin}/${name}`;
 
 before(async () => {
-  [browser, pages] = await Promise.all([
-    startBrowser({ args: ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"] }),
-    servePages(),
-  ]);
+  browser = await startBrowser({ args: ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"] });
 });
 
-after(async () => {
-  await browser?.close();
-  await pages?.stop();
-});
-
-/** A moss of the test's own; it and every tab are gone when the test ends. */
-async function mossFor(t, settings) {
-  const moss = await startMoss(settings);
-  t.after(async () => {
-    await Promise.all(browser.contexts().map((context) => context.close()));
-    await moss.stop();
-  });
-  return moss;
-}
-
-/** Everyone says something of their own, and gets an answer that nobody else gets. */
-async function everyoneTalks(master, clients, round) {
-  const ids = await Promise.all(
-    clients.map(async (client, number) => {
-      await lineIsOpen(client);
-      await say(client, `${round}: this is ${number}`);
-      return heard(master, `${round}: this is ${number}`);
-    }),
-  );
-  assert.equal(new Set(ids).size, clients.length, `each message under an id of its own: ${ids}`);
-  for (const [number, id] of ids.entries()) await say(master, `${round}: you are ${number}`, id);
-  for (const [number, client] of clients.entries()) {
-    assert.equal(await heard(client, `${round}: you are ${number}`), "master");
-    const answers = (await conversation(client)).filter(([, text]) => text.startsWith(`${round}: you are`));
-    assert.deepEqual(answers, [["master", `${round}: you are ${number}`]], "no answer meant for another client");
-  }
-  return ids;
-}
+after(() => browser?.close());
 
 test("five clients: each talks to the master under its own id, through reloads and restarts", async (t) => {
-  const moss = await mossFor(t);
+  const moss = await mossFor(t, browser);
   // The clients come first: they wait for a master, and are called when there is one.
-  const clients = await Promise.all([0, 1, 2, 3, 4].map(() => openClient(browser, page("client.html"), moss.address)));
-  const master = await openMaster(browser, page("master.html"), moss.address);
+  const clients = await Promise.all([0, 1, 2, 3, 4].map(() => openClient(browser, moss.page("client.html"))));
+  const master = await openMaster(browser, moss.page("master.html"));
   await isMaster(master);
   let ids;
 
@@ -102,9 +63,9 @@ test("five clients: each talks to the master under its own id, through reloads a
 });
 
 test("the master sends a client away, and it stays away", async (t) => {
-  const moss = await mossFor(t);
-  const master = await openMaster(browser, page("master.html"), moss.address);
-  const [stays, goes] = await Promise.all([0, 1].map(() => openClient(browser, page("client.html"), moss.address)));
+  const moss = await mossFor(t, browser);
+  const master = await openMaster(browser, moss.page("master.html"));
+  const [stays, goes] = await Promise.all([0, 1].map(() => openClient(browser, moss.page("client.html"))));
   const [, id] = await everyoneTalks(master, [stays, goes], "before");
   await master.locator(`#clients li[data-id="${id}"]`).getByText("Send away").click();
   await notice(goes, /sent this page away.*the master closed the line/);
@@ -114,25 +75,25 @@ test("the master sends a client away, and it stays away", async (t) => {
 });
 
 test("a master that another one replaces says so and stops; the clients go over", async (t) => {
-  const moss = await mossFor(t);
-  const first = await openMaster(browser, page("master.html"), moss.address);
+  const moss = await mossFor(t, browser);
+  const first = await openMaster(browser, moss.page("master.html"));
   await isMaster(first);
-  const client = await openClient(browser, page("client.html"), moss.address);
+  const client = await openClient(browser, moss.page("client.html"));
   await everyoneTalks(first, [client], "first");
-  const second = await openMaster(browser, page("master.html"), moss.address);
+  const second = await openMaster(browser, moss.page("master.html"));
   await notice(first, /Another master took over/);
   await clientsAreOpen(second, 1);
   await everyoneTalks(second, [client], "second");
   await first.reload();
-  await until("the first master's page is back", () => first.locator("#button").isEnabled());
+  await until("the first master's page is back", () => first.locator("#button").isVisible());
   assert.equal(await first.locator("#status").textContent(), "Not connected", "a reload must not take the place back");
   await everyoneTalks(second, [client], "still");
 });
 
 test("a master that only loses its connection to moss keeps its lines", async (t) => {
-  const moss = await mossFor(t);
-  const master = await openMaster(browser, page("master.html"), moss.address);
-  const client = await openClient(browser, page("client.html"), moss.address);
+  const moss = await mossFor(t, browser);
+  const master = await openMaster(browser, moss.page("master.html"));
+  const client = await openClient(browser, moss.page("client.html"));
   const [id] = await everyoneTalks(master, [client], "before");
   const call = await client.evaluate("line.call");
   await client.evaluate(() => {
@@ -146,9 +107,9 @@ test("a master that only loses its connection to moss keeps its lines", async (t
 });
 
 test("a client whose master leaves waits for the next one", async (t) => {
-  const moss = await mossFor(t);
-  const master = await openMaster(browser, page("master.html"), moss.address);
-  const client = await openClient(browser, page("client.html"), moss.address);
+  const moss = await mossFor(t, browser);
+  const master = await openMaster(browser, moss.page("master.html"));
+  const client = await openClient(browser, moss.page("client.html"));
   await everyoneTalks(master, [client], "first");
   await master.click("#button");
   await until("the client waits", async () => (await client.locator("#status").textContent()) === "Waiting for the master");
@@ -157,9 +118,9 @@ test("a client whose master leaves waits for the next one", async (t) => {
 });
 
 test("the client's page survives its own reload", async (t) => {
-  const moss = await mossFor(t);
-  const master = await openMaster(browser, page("master.html"), moss.address);
-  const client = await openClient(browser, page("client.html"), moss.address);
+  const moss = await mossFor(t, browser);
+  const master = await openMaster(browser, moss.page("master.html"));
+  const client = await openClient(browser, moss.page("client.html"));
   const [before] = await everyoneTalks(master, [client], "before");
   await client.reload();
   const [after] = await everyoneTalks(master, [client], "after");
@@ -167,22 +128,14 @@ test("the client's page survives its own reload", async (t) => {
   await clientsAreOpen(master, 1);
 });
 
-test("pages opened from a file work as well", async (t) => {
-  const moss = await mossFor(t);
-  const file = (name) => pathToFileURL(join(PAGES, name)).href;
-  const master = await openMaster(browser, file("master.html"), `127.0.0.1:${moss.port}`);
-  const client = await openClient(browser, file("client.html"), `127.0.0.1:${moss.port}`);
-  await everyoneTalks(master, [client], "from a file");
-});
-
 test("the master's camera is shown to who is there and to who comes later", async (t) => {
-  const moss = await mossFor(t);
-  const master = await openMaster(browser, page("master.html"), moss.address);
-  const early = await openClient(browser, page("client.html"), moss.address);
+  const moss = await mossFor(t, browser);
+  const master = await openMaster(browser, moss.page("master.html"));
+  const early = await openClient(browser, moss.page("client.html"));
   await everyoneTalks(master, [early], "without a picture");
   assert.equal(await early.locator("#picture").isVisible(), false);
   await master.click("#camera");
-  const late = await openClient(browser, page("client.html"), moss.address);
+  const late = await openClient(browser, moss.page("client.html"));
   for (const client of [early, late]) {
     const frames = () => client.locator("#video").evaluate((video) => video.getVideoPlaybackQuality().totalVideoFrames);
     const first = await until("a first frame", frames);
@@ -192,11 +145,11 @@ test("the master's camera is shown to who is there and to who comes later", asyn
 });
 
 test("both pages fit a phone and a desktop, light and dark", async (t) => {
-  const moss = await mossFor(t);
+  const moss = await mossFor(t, browser);
   const phone = { viewport: { width: 390, height: 844 } };
   const desktop = { viewport: { width: 1100, height: 600 } };
-  const master = await openMaster(browser, page("master.html"), moss.address, desktop);
-  const clients = await Promise.all([0, 1, 2].map(() => openClient(browser, page("client.html"), moss.address, phone)));
+  const master = await openMaster(browser, moss.page("master.html"), undefined, desktop);
+  const clients = await Promise.all([0, 1, 2].map(() => openClient(browser, moss.page("client.html"), undefined, phone)));
   await Promise.all(clients.map(lineIsOpen));
   await say(clients[0], "Is anybody there?");
   const id = await heard(master, "Is anybody there?");
@@ -218,37 +171,17 @@ test("both pages fit a phone and a desktop, light and dark", async (t) => {
 });
 
 test("a wrong secret is named and not tried again", async (t) => {
-  const moss = await mossFor(t);
-  const master = await openMaster(browser, page("master.html"), moss.address, { secret: "not the secret of the tests" });
+  const moss = await mossFor(t, browser);
+  const master = await openMaster(browser, moss.page("master.html"), undefined, { secret: "not the secret of the tests" });
   await notice(master, /secret is wrong/i);
   assert.equal(await master.locator("#status").textContent(), "Not connected");
 });
 
-test("an address where nothing answers is named", async (t) => {
-  const moss = await mossFor(t);
-  await moss.stop();
-  for (const open of [openClient, openMaster]) {
-    const name = open === openClient ? "client.html" : "master.html";
-    const tab = await open(browser, page(name), moss.address);
-    await notice(tab, new RegExp(`Nothing answers at ${moss.address}`));
-    await tab.context().close();
-  }
-  const tab = await openClient(browser, page("client.html"), "192.168.1.5:808080");
-  await notice(tab, /is no address/);
-});
-
-test("a page from an origin that is not allowed is refused and says so", async (t) => {
-  const moss = await mossFor(t, { MOSS_ALLOWED_ORIGINS: "https://elsewhere.example" });
-  const client = await openClient(browser, page("client.html"), moss.address);
-  await notice(client, new RegExp(`Or this page's origin, "${pages.origin}", is not allowed`));
-  await lineIsNotOpen(client);
-});
-
 test("no packet of a client passes for moss's own voice", async (t) => {
-  const moss = await mossFor(t);
-  const master = await openMaster(browser, page("master.html"), moss.address);
+  const moss = await mossFor(t, browser);
+  const master = await openMaster(browser, moss.page("master.html"));
   await isMaster(master);
-  const stranger = await openTab(browser, page("client.html"));
+  const stranger = await openTab(browser, moss.page("health"));
   await stranger.evaluate(
     (address) =>
       new Promise((resolve) => {
@@ -263,34 +196,8 @@ test("no packet of a client passes for moss's own voice", async (t) => {
     moss.address,
   );
   // After them in the same order comes this one, so all were heard when it is answered.
-  const client = await openClient(browser, page("client.html"), moss.address);
+  const client = await openClient(browser, moss.page("client.html"));
   await everyoneTalks(master, [client], "undisturbed");
   assert.equal(await master.locator("#status").textContent(), "Master");
   assert.equal(await master.locator('#clients li[data-id="1"]').count(), 0);
-});
-
-test("a moss that asks for a code: the field shows then, and a right code opens the line", async (t) => {
-  const moss = await mossFor(t, { MOSS_LOGIN_SECRET: "4 7 1 1" });
-  const master = await openMaster(browser, page("master.html"), moss.address);
-  await isMaster(master);
-  const phone = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2 };
-  const client = await openTab(browser, page("client.html"), phone);
-  assert.equal(await client.locator("#code").isVisible(), false, "nobody is asked for what most don't need");
-  await client.fill("#address", moss.address);
-  await client.click("#button");
-  await notice(client, /asks for a code/);
-  await until("the field", () => client.locator("#code").isVisible());
-  await picture(client, "client-phone-code");
-  for (const wrong of ["4711", "4 7 1 2"]) {
-    await client.fill("#code", wrong);
-    await client.click("#button");
-    await notice(client, /code is wrong/);
-  }
-  await client.fill("#code", "4 7 1 1");
-  await client.click("#button");
-  await lineIsOpen(client);
-  await client.reload();
-  await lineIsOpen(client);
-  // Nobody came back by itself with what was refused.
-  assert.equal(moss.log().match(/: wrong-secret$/gm).length, 3, moss.log());
 });

@@ -1,14 +1,17 @@
 // What a person does with the two example pages, and what a person sees there.
 
+import assert from "node:assert/strict";
 import { openTab, SECRET, until } from "./harness.js";
 
 const status = (tab) => tab.locator("#status").textContent();
 
-/** Opens client.html and presses Connect. */
+/** Opens client.html: from moss it connects by itself, from elsewhere it is told the address and does when Connect is pressed. */
 export async function openClient(browser, url, address, options) {
   const tab = await openTab(browser, url, options);
-  if (address) await tab.fill("#address", address);
-  await tab.click("#button");
+  if (address) {
+    await tab.fill("#address", address);
+    await tab.click("#button");
+  }
   return tab;
 }
 
@@ -53,3 +56,22 @@ export async function say(tab, text, to) {
 export const openIds = (master) => master.locator('#clients li[data-state="open"]').evaluateAll((rows) => rows.map(({ dataset }) => dataset.id));
 
 export const clientsAreOpen = (master, count) => until(`${count} lines open`, async () => (await openIds(master)).length === count);
+
+/** Everyone says something of their own, and gets an answer that nobody else gets. */
+export async function everyoneTalks(master, clients, round) {
+  const ids = await Promise.all(
+    clients.map(async (client, number) => {
+      await lineIsOpen(client);
+      await say(client, `${round}: this is ${number}`);
+      return heard(master, `${round}: this is ${number}`);
+    }),
+  );
+  assert.equal(new Set(ids).size, clients.length, `each message under an id of its own: ${ids}`);
+  for (const [number, id] of ids.entries()) await say(master, `${round}: you are ${number}`, id);
+  for (const [number, client] of clients.entries()) {
+    assert.equal(await heard(client, `${round}: you are ${number}`), "master");
+    const answers = (await conversation(client)).filter(([, text]) => text.startsWith(`${round}: you are`));
+    assert.deepEqual(answers, [["master", `${round}: you are ${number}`]], "no answer meant for another client");
+  }
+  return ids;
+}

@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from websockets.sync.client import connect
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text()
 TEMPLATE = (REPOSITORY / "template.env").read_text()
-CONFIG = (REPOSITORY / "src/settings/environment.rs").read_text()
+CONFIG = "".join(path.read_text() for path in REPOSITORY.glob("src/settings/*.rs"))
 PACKET = (REPOSITORY / "src/protocol/packet.rs").read_text()
 ENDING = (REPOSITORY / "src/connection/ending.rs").read_text()
 REFUSAL = (REPOSITORY / "src/http/answer.rs").read_text()
@@ -35,9 +36,12 @@ def block(language, words):
 
 
 def start_settings():
-    """The variables that the README's start command sets."""
-    command = block("sh", "cargo run --release --locked")
-    return dict(word.split("=", 1) for word in shlex.split(command) if word.startswith("MOSS_"))
+    """The variables that the README's start command sets, in whichever folder moss is started."""
+    command = block("sh", "cargo run --release --locked").replace("\\\n", "")
+    words = [word for word in shlex.split(command) if word.startswith("MOSS_")]
+    settings = dict(word.split("=", 1) for word in words)
+    pages = REPOSITORY / settings["MOSS_PAGES_DIRECTORY"]
+    return settings | {"MOSS_PAGES_DIRECTORY": str(pages)}
 
 
 def without_ids(text):
@@ -68,6 +72,16 @@ def started(tmp_path):
         yield port
 
 
+def read(url, **options):
+    with urllib.request.urlopen(url, timeout=PATIENCE, **options) as answer:
+        return answer.read()
+
+
+def test_first_command_ends_in_a_page(started):
+    page = (REPOSITORY / "examples/browser/index.html").read_bytes()
+    assert read(f"http://localhost:{started}/") == page
+
+
 def test_conversation_by_hand_prints_what_it_says(started):
     text = block("pycon", "master-confirmation")
     names = {}
@@ -92,10 +106,10 @@ def test_quick_start_ends_as_shown(started, tmp_path):
             client.send('{"type":"login"}')
             client.send('{"type":"greeting","payload":{"from":"me"}}')
             received = [client.recv(PATIENCE), client.recv(PATIENCE)]
-        printed.append(master.stdout.readline())
+        wanted = block("text", "master-confirmation").splitlines()
+        printed += [master.stdout.readline() for _ in wanted[1:]]
         master.kill()
     assert received == block("text", "from the master").splitlines()
-    wanted = block("text", "master-confirmation").splitlines()
     assert without_ids("".join(printed)).splitlines() == [without_ids(line) for line in wanted]
 
 
@@ -178,7 +192,7 @@ def anchors(page):
     return {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in headings}
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/https-in-the-lan.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/https-in-the-lan.md", "docs/pages.md"])
 def test_every_link_within_the_repository_leads_somewhere(page):
     page = REPOSITORY / page
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):

@@ -1,0 +1,50 @@
+// Which WebSocket address moss.js makes of what people type, and of the page's own.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import "../../examples/browser/moss.js";
+
+const on = (page) => (globalThis.location = new URL(page));
+
+test("a page's own address is the folder that it is in, by the WebSocket's scheme", () => {
+  for (const [page, address] of [
+    ["http://192.168.1.5:8080/", "ws://192.168.1.5:8080/"],
+    ["http://[fd00::5]:8080/client.html", "ws://[fd00::5]:8080/"],
+    ["https://box.local:8443/client.html?query=/#fragment", "wss://box.local:8443/"],
+    ["https://example.org/moss/client.html", "wss://example.org/moss/"],
+  ]) {
+    on(page);
+    assert.equal(new Moss().address, address);
+  }
+});
+
+test("a page from a file has none", () => {
+  on("file:///home/somebody/client.html");
+  assert.throws(() => new Moss(), TypeError);
+});
+
+test("what people leave out is completed", () => {
+  on("http://192.168.1.5:8000/client.html");
+  for (const [typed, address] of [
+    ["box", "ws://box:8080/"],
+    [" 192.168.1.5 ", "ws://192.168.1.5:8080/"],
+    ["box:80", "ws://box/"],
+    ["[fd00::5]", "ws://[fd00::5]:8080/"],
+    ["box/moss", "ws://box:8080/moss"],
+    ["http://box/moss#here", "ws://box/moss"],
+    ["https://box:8443", "wss://box:8443/"],
+  ])
+    assert.equal(Moss.address(typed), address);
+  for (const none of ["", "box:808080", "ftp://box", "a b"]) assert.throws(() => Moss.address(none), TypeError, none);
+});
+
+test("on a page from https:// it is completed to what such a page may open", () => {
+  on("https://192.168.1.5:8000/client.html");
+  for (const [typed, address] of [
+    ["box", "wss://box:8443/"],
+    ["box:443", "wss://box/"],
+    ["box:9000", "wss://box:9000/"],
+    ["ws://localhost:8080", "ws://localhost:8080/"],
+  ])
+    assert.equal(Moss.address(typed), address);
+});

@@ -1,0 +1,37 @@
+// A web server that has moss below a path of its own, as a proxy that people set up.
+
+import { once } from "node:events";
+import { createServer, request } from "node:http";
+
+/** Passes all below `path` on to moss, without the path; everything else is 404. */
+export async function startProxy(path, moss) {
+  const passOn = ({ method, url, headers }) => request({ port: moss.port, path: url.slice(path.length - 1), method, headers });
+  const server = createServer((asked, answer) => {
+    if (!asked.url.startsWith(path)) return answer.writeHead(404).end();
+    passOn(asked)
+      .on("response", (response) => response.pipe(answer.writeHead(response.statusCode, response.headers)))
+      .on("error", () => answer.writeHead(502).end())
+      .end();
+  });
+  server.on("upgrade", (asked, socket) => {
+    passOn(asked)
+      .on("upgrade", ({ headers }, behind, first) => {
+        const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+        socket.write(`HTTP/1.1 101 Switching Protocols\r\n${lines.join("")}\r\n`);
+        socket.write(first);
+        socket.pipe(behind).pipe(socket);
+        for (const [end, other] of [[socket, behind], [behind, socket]]) end.on("error", () => {}).on("close", () => other.destroy());
+      })
+      .on("response", () => socket.destroy())
+      .on("error", () => socket.destroy())
+      .end();
+  });
+  const sockets = new Set(); // An upgraded one is no longer the server's to close.
+  server.on("connection", (socket) => sockets.add(socket.on("close", () => sockets.delete(socket))));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    page: (name) => `http://127.0.0.1:${server.address().port}${path}${name}`,
+    stop: () => new Promise((resolve) => (server.close(resolve), sockets.forEach((socket) => socket.destroy()))),
+  };
+}

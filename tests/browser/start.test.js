@@ -1,0 +1,218 @@
+// What a person meets first: the start page, and pages that find moss by themselves, or ask for what they can't know.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { mossFor, openTab, PAGES, SECRET, servePages, startBrowser, until } from "./harness.js";
+import { everyoneTalks, isMaster, lineIsNotOpen, lineIsOpen, notice, openClient, openMaster } from "./people.js";
+import { startProxy } from "./proxy.js";
+import { picture } from "./screenshots.js";
+
+const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2 };
+
+let browser;
+let elsewhere; // The same pages, from a server that is not moss.
+
+before(async () => {
+  [browser, elsewhere] = await Promise.all([startBrowser(), servePages()]);
+});
+
+after(async () => {
+  await browser?.close();
+  await elsewhere?.stop();
+});
+
+const says = (tab, pattern) =>
+  until(`the start page says ${pattern}`, async () => pattern.test(await tab.textContent("#now")));
+
+test("moss's own address shows whether a master is there, and leads to both pages", async (t) => {
+  const moss = await mossFor(t, browser);
+  const start = await openTab(browser, moss.page(""), PHONE);
+  await says(start, /^No master is here yet/);
+  await picture(start, "start-phone");
+
+  const master = await openTab(browser, moss.page(""));
+  await master.click("nav >> text=The master's page");
+  await master.waitForURL(moss.page("master.html"));
+  const client = await openTab(browser, moss.page(""));
+  await client.click("nav >> text=The client's page");
+  await client.waitForURL(moss.page("client.html"));
+  await says(start, /^No master/);
+
+  await openMaster(browser, moss.page("master.html"));
+  await lineIsOpen(client);
+  await says(start, /^A master is here, and 1 client\./);
+  assert.equal(await start.textContent("#status"), "Master is here");
+
+  await moss.stop();
+  await says(start, /^moss does not answer.*Start it again/);
+  await moss.again();
+  await says(start, /is here/);
+});
+
+test("the start page asks again every few seconds, while somebody looks at it", async (t) => {
+  const moss = await mossFor(t, browser);
+  const start = await openTab(browser, moss.page(""));
+  await start.clock.install();
+  await start.reload();
+  await says(start, /^No master/);
+  let asked = 0;
+  start.on("request", () => asked++);
+  const isSeen = (state) => start.evaluate((state) => Object.defineProperty(document, "visibilityState", { value: state, configurable: true }), state);
+  await isSeen("hidden");
+  await start.clock.runFor(60_000);
+  await isSeen("visible");
+  await Promise.all([start.waitForResponse(moss.page("health")), start.clock.runFor(5_000)]);
+  assert.equal(asked, 1);
+  await Promise.all([start.waitForResponse(moss.page("health")), start.evaluate(() => document.dispatchEvent(new Event("visibilitychange")))]);
+});
+
+test("the start page from another server says how to get it from moss", async () => {
+  for (const url of [`${elsewhere.origin}/index.html`, pathToFileURL(join(PAGES, "index.html")).href]) {
+    const start = await openTab(browser, url);
+    await says(start, /MOSS_PAGES_DIRECTORY=examples\/browser/);
+    await start.context().close();
+  }
+});
+
+test("from moss the client's page asks for nothing, and the master's for the secret alone", async (t) => {
+  const moss = await mossFor(t, browser);
+  const client = await openTab(browser, moss.page("client.html"), PHONE);
+  const master = await openTab(browser, moss.page("master.html"));
+  await master.fill("#secret", "whatever it is");
+  assert.equal(await master.locator("#address").isVisible(), false);
+  await master.context().close();
+  await openMaster(browser, moss.page("master.html"));
+  await lineIsOpen(client);
+  assert.equal(await client.locator("#connect").isVisible(), false);
+  await picture(client, "client-phone-open");
+});
+
+test("nothing that the pages do is against their policy, or an error in the console", async (t) => {
+  const moss = await mossFor(t, browser);
+  const complaints = [];
+  const tabs = [];
+  for (const name of ["", "master.html", "client.html"]) {
+    const tab = await (await browser.newContext()).newPage();
+    tab.on("console", (message) => /error|warning/.test(message.type()) && complaints.push(`${name}: ${message.text()}`));
+    await tab.goto(moss.page(name));
+    tabs.push(tab);
+  }
+  const [start, master, client] = tabs;
+  await master.fill("#secret", SECRET);
+  await master.click("#button");
+  await everyoneTalks(master, [client], "by the policy");
+  await says(start, /1 client/);
+  // The policy is in force, and lets no code of a stranger run.
+  const blocked = await master.evaluate(
+    () =>
+      new Promise((resolve) => {
+        document.addEventListener("securitypolicyviolation", ({ effectiveDirective }) => resolve(effectiveDirective));
+        document.body.insertAdjacentHTML("beforeend", `<img src="favicon.svg" onload="document.title = 'broken into'">`);
+      }),
+  );
+  assert.equal(blocked, "script-src-attr");
+  assert.equal(await master.title(), "moss master");
+  assert.deepEqual(complaints.filter((text) => !/inline event handler/.test(text)), []);
+});
+
+test("a client that was sent away gets a button to come back, and nothing else to fill in", async (t) => {
+  const moss = await mossFor(t, browser);
+  const master = await openMaster(browser, moss.page("master.html"));
+  const client = await openClient(browser, moss.page("client.html"));
+  await everyoneTalks(master, [client], "before");
+  await master.getByText("Send away").click();
+  await notice(client, /sent this page away/);
+  assert.deepEqual(await client.locator("#connect").locator("button, input").evaluateAll((fields) => fields.filter((field) => field.checkVisibility()).map(({ id }) => id)), ["button"]);
+  await client.click("#button");
+  await everyoneTalks(master, [client], "after");
+});
+
+test("below the path of a proxy the pages find moss there", async (t) => {
+  const moss = await mossFor(t, browser);
+  const proxy = await startProxy("/games/moss/", moss);
+  t.after(() => proxy.stop());
+  const start = await openTab(browser, proxy.page(""));
+  await says(start, /^No master/);
+  const master = await openMaster(browser, proxy.page("master.html"));
+  const client = await openClient(browser, proxy.page("client.html?a=query#and-more"));
+  await everyoneTalks(master, [client], "through the proxy");
+});
+
+test("pages from another server ask for the address, remember it in their tab, and disconnect", async (t) => {
+  const moss = await mossFor(t, browser);
+  const master = await openMaster(browser, `${elsewhere.origin}/master.html`, moss.address);
+  const client = await openClient(browser, `${elsewhere.origin}/client.html`, `127.0.0.1:${moss.port}`);
+  await everyoneTalks(master, [client], "from elsewhere");
+  await Promise.all([client.reload(), master.reload()]);
+  await everyoneTalks(master, [client], "after a reload");
+  await client.click("#button");
+  await until("disconnected", async () => (await client.textContent("#status")) === "Not connected");
+  await client.reload();
+  await client.locator("#address").waitFor();
+  assert.equal(await client.inputValue("#address"), "127.0.0.1", "where moss probably is");
+  assert.equal(await client.textContent("#status"), "Not connected");
+});
+
+test("pages opened from a file work as well", async (t) => {
+  const moss = await mossFor(t, browser);
+  const file = (name) => pathToFileURL(join(PAGES, name)).href;
+  const master = await openMaster(browser, file("master.html"), `127.0.0.1:${moss.port}`);
+  const client = await openClient(browser, file("client.html"), `127.0.0.1:${moss.port}`);
+  await everyoneTalks(master, [client], "from a file");
+});
+
+test("an address where nothing answers is named", async (t) => {
+  const moss = await mossFor(t, browser);
+  const fromMoss = await openClient(browser, moss.page("client.html"));
+  await until("logged in", async () => (await fromMoss.textContent("#status")) === "Waiting for the master");
+  await moss.stop();
+  await notice(fromMoss, new RegExp(`Nothing answers at ${moss.address}: .*the same\\? Trying again`));
+  for (const [open, name] of [[openClient, "client.html"], [openMaster, "master.html"]]) {
+    const tab = await open(browser, `${elsewhere.origin}/${name}`, moss.address);
+    // It may not ask another server than its own why it was refused, so it names that as well.
+    await notice(tab, new RegExp(`Nothing answers at ${moss.address}.* Or this page's origin, "${elsewhere.origin}", is not allowed`));
+    await tab.context().close();
+  }
+  const tab = await openClient(browser, `${elsewhere.origin}/client.html`, "192.168.1.5:808080");
+  await notice(tab, /is no address/);
+});
+
+test("where wss:// fails, the certificate is named as a reason", async (t) => {
+  const moss = await mossFor(t, browser);
+  await moss.stop();
+  const tab = await openClient(browser, `${elsewhere.origin}/client.html`, `wss://127.0.0.1:${moss.port}`);
+  await notice(tab, new RegExp(`does not trust the certificate: open https://127.0.0.1:${moss.port}/health in it`));
+});
+
+test("a page from an origin that is not allowed is refused and says so", async (t) => {
+  const moss = await mossFor(t, browser, { MOSS_ALLOWED_ORIGINS: "https://elsewhere.example" });
+  const client = await openClient(browser, moss.page("client.html"));
+  await notice(client, new RegExp(`refuses this page: this page's origin, "http://127.0.0.1:${moss.port}"`));
+  await lineIsNotOpen(client);
+});
+
+test("a moss that asks for a code: the field shows then, and a right code opens the line", async (t) => {
+  const moss = await mossFor(t, browser, { MOSS_LOGIN_SECRET: "4 7 1 1" });
+  const master = await openMaster(browser, moss.page("master.html"));
+  await isMaster(master);
+  const client = await openClient(browser, moss.page("client.html"), undefined, PHONE);
+  await notice(client, /asks for a code/);
+  await until("the field", () => client.locator("#code").isVisible());
+  assert.equal(await client.locator("#address").isVisible(), false);
+  await picture(client, "client-phone-code");
+  for (const wrong of ["4711", "4 7 1 2"]) {
+    await client.fill("#code", wrong);
+    await client.click("#button");
+    await notice(client, /code is wrong/);
+  }
+  await client.fill("#code", "4 7 1 1");
+  await client.click("#button");
+  await lineIsOpen(client);
+  assert.equal(await client.locator("#connect").isVisible(), false, "it is not needed any more");
+  await client.reload();
+  await lineIsOpen(client);
+  // Nobody came back by itself with what was refused.
+  assert.equal(moss.log().match(/: wrong-secret$/gm).length, 3, moss.log());
+});
