@@ -113,6 +113,7 @@ function render() {
   $("button").textContent = state === "stopped" ? "Become master" : "Stop";
   $("button").className = state === "stopped" ? "" : "plain";
   $("address").disabled = $("secret").disabled = state !== "stopped";
+  $("phones").hidden = state !== "ready" || !canInvite;
   $("count").value = clients.size || "";
   for (const client of clients.values()) {
     client.row.dataset.state = isOpen(client) ? "open" : "wait";
@@ -163,6 +164,7 @@ async function begin() {
   $("address").value = served ? Moss.here : address;
   $("secret").value = secret;
   $("way").hidden = false;
+  if (canInvite) invite();
   render();
   if (secret) connect();
 }

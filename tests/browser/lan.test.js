@@ -6,6 +6,8 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { join } from "node:path";
+import jsQR from "jsqr";
+import { PNG } from "pngjs";
 import { ROOT, run, SECRET, startBrowser, startMoss, until } from "./harness.js";
 import { clientsAreOpen, heard, isMaster, lineIsOpen, openClient, openMaster, say } from "./people.js";
 import { picture } from "./screenshots.js";
@@ -26,12 +28,23 @@ after(async () => {
   await moss?.stop();
 });
 
-test("a phone opens the page by the box's address and gets its line across", async (t) => {
+/** What a phone's camera reads on a screen. */
+function scan(png) {
+  const { data, width, height } = PNG.sync.read(png);
+  return jsQR(new Uint8ClampedArray(data), width, height)?.data;
+}
+
+test("a phone opens what it reads off the master's screen and gets its line across", async (t) => {
   const box = await startBrowser();
   t.after(() => box.close());
   const master = await openMaster(box, `http://${BOX}:8080/master.html?from=a-bookmark`);
   await isMaster(master);
-  const client = await openClient(phone, onPhone);
+  assert.equal(await master.textContent("#invitation a"), onPhone);
+  await master.emulateMedia({ colorScheme: "dark" });
+  const read = await until("the code can be read", async () => scan(await master.screenshot()));
+  assert.equal(read, onPhone);
+
+  const client = await openClient(phone, read);
   t.after(() => client.context().close());
   await lineIsOpen(client);
   await say(client, "hello from the phone");

@@ -146,10 +146,11 @@ test("the master's camera is shown to who is there and to who comes later", asyn
 
 test("both pages fit a phone and a desktop, light and dark", async (t) => {
   const moss = await mossFor(t, browser);
+  const page = (name) => moss.page(name, process.env.BOX); // By an address that a phone can open.
   const phone = { viewport: { width: 390, height: 844 } };
-  const desktop = { viewport: { width: 1100, height: 600 } };
-  const master = await openMaster(browser, moss.page("master.html"), undefined, desktop);
-  const clients = await Promise.all([0, 1, 2].map(() => openClient(browser, moss.page("client.html"), undefined, phone)));
+  const desktop = { viewport: { width: 1100, height: 820 } };
+  const master = await openMaster(browser, page("master.html"), undefined, desktop);
+  const clients = await Promise.all([0, 1, 2].map(() => openClient(browser, page("client.html"), undefined, phone)));
   await Promise.all(clients.map(lineIsOpen));
   await say(clients[0], "Is anybody there?");
   const id = await heard(master, "Is anybody there?");

@@ -161,6 +161,7 @@ test("pages opened from a file work as well", async (t) => {
   const master = await openMaster(browser, file("master.html"), `127.0.0.1:${moss.port}`);
   const client = await openClient(browser, file("client.html"), `127.0.0.1:${moss.port}`);
   await everyoneTalks(master, [client], "from a file");
+  assert.equal(await master.locator("#phones").isVisible(), false, "no phone opens a file of this machine");
 });
 
 test("an address where nothing answers is named", async (t) => {
@@ -215,4 +216,17 @@ test("a moss that asks for a code: the field shows then, and a right code opens 
   await lineIsOpen(client);
   // Nobody came back by itself with what was refused.
   assert.equal(moss.log().match(/: wrong-secret$/gm).length, 3, moss.log());
+});
+
+test("a master at localhost says what to open instead, for phones", async (t) => {
+  const moss = await mossFor(t, browser);
+  for (const host of ["localhost", "127.0.0.1"]) {
+    const master = await openMaster(browser, moss.page("master.html", host));
+    await isMaster(master);
+    const said = await master.textContent("#phones");
+    assert.match(said, new RegExp(`Phones can't open ${host}\\..*http://<address>:${moss.port}/master.html`));
+    assert.equal(await master.locator("#qr").count(), 0, "a code that leads a phone to itself is of no use");
+    await picture(master, `master-${host}`);
+    await master.context().close();
+  }
 });
