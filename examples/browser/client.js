@@ -5,7 +5,8 @@ const OFFER = "master-offer", MASTER_LEFT = "master-left", KICK = "kick";
 let moss;           // the way to the master until the line is open
 let state = "stopped";
 let invitation;     // the `sdp` of the master's set-master: who it is, and its ICE servers
-let line;           // { call, session, pc, channel }: the peer connection and what belongs to it
+let line;           // { call, session, pc, channel, video }: the peer connection and what belongs to it
+let camera;         // the shared video track
 let served;         // whether moss served this page, and so its address is known
 let codeIsWanted = false;
 
@@ -20,7 +21,7 @@ function connect() {
   moss.addEventListener("status", ({ detail }) => {
     state = detail.state;
     if (state === "ready" && line) line.session = undefined; // A new login has a new id: the master can't know this line by it.
-    if (state === "stopped") hangUp();
+    if (state === "stopped") leave();
     if (state !== "connecting") showNotice(state === "ready" ? "" : detail.message);
     codeIsWanted ||= detail.code === "wrong-secret"; // Most are not asked for one.
     render();
@@ -34,6 +35,14 @@ function connect() {
   sessionStorage.setItem("client", $("address").value); // A reload connects again.
   sessionStorage.setItem("code", $("code").value);
   moss.start();
+}
+
+function leave() {
+  camera?.stop(); // Who left or was sent away is not filmed any longer.
+  if (camera) showCamera(false);
+  camera = undefined;
+  $("self").hidden = true;
+  hangUp();
 }
 
 async function receive({ type, payload }) {
@@ -58,12 +67,10 @@ async function dial() {
   const pc = new RTCPeerConnection({ iceServers: invitation.iceServers });
   const channel = pc.createDataChannel("chat");
   const call = Math.random().toString(36).slice(2);
-  const mine = (line = { call, session: invitation.session, pc, channel });
-  pc.addTransceiver("video", { direction: "recvonly" });
-  pc.ontrack = ({ track }) => {
-    $("video").srcObject = new MediaStream([track]);
-    track.onunmute = () => ($("picture").hidden = false); // The master may have none: show it with the first frame.
-  };
+  // Both ways, even without a camera: it can then be shared at any time without a new offer.
+  const video = pc.addTransceiver(camera ?? "video");
+  const mine = (line = { call, session: invitation.session, pc, channel, video });
+  pc.ontrack = ({ track }) => showVideo($("video"), track);
   pc.onicecandidate = ({ candidate }) => candidate && moss.send("candidate", { call, candidate });
   const ended = () => {
     render();
@@ -97,9 +104,8 @@ function render() {
   $("button").className = state === "stopped" ? "" : "plain";
   $("address").disabled = $("code").disabled = state !== "stopped";
   $("text").disabled = $("send").disabled = !open;
-  if (open) return;
-  $("rtt").value = "";
-  $("picture").hidden = true;
+  $("picture").hidden = !open || !hasPicture($("video"));
+  if (!open) $("rtt").value = "";
 }
 
 $("connect").onsubmit = (event) => {
@@ -118,6 +124,14 @@ $("compose").onsubmit = (event) => {
   $("text").value = "";
 };
 
+$("camera").onclick = async () => {
+  camera = await openCamera();
+  if (!camera) return;
+  $("preview").srcObject = new MediaStream([camera]);
+  $("self").hidden = false;
+  await line?.video.sender.replaceTrack(camera);
+};
+
 setInterval(async () => lineIsOpen() && ($("rtt").value = inMilliseconds(await roundTrip(line.pc))), 1000);
 
 async function begin() {
@@ -128,6 +142,7 @@ async function begin() {
   $("code").value = sessionStorage.getItem("code") ?? "";
   render();
   if (served || before) connect();
+  if (cameraWasShared()) $("camera").click();
 }
 
 begin();

@@ -60,6 +60,7 @@ async function answer(id, { call, description }) {
   const pc = new RTCPeerConnection({ iceServers: ICE_SERVERS });
   Object.assign(client, { call, pc, channel: undefined });
   pc.onicecandidate = ({ candidate }) => candidate && moss.send("candidate", { call, candidate }, id);
+  pc.ontrack = ({ track }) => track.kind === "video" && showVideo(client.row.querySelector("video"), track);
   pc.onconnectionstatechange = () => (pc.connectionState === "failed" ? remove(id) : render());
   pc.ondatachannel = ({ channel }) => {
     client.channel = channel;
@@ -70,7 +71,7 @@ async function answer(id, { call, description }) {
   await pc.setRemoteDescription(description);
   client.video = pc.getTransceivers().find(({ receiver }) => receiver.track.kind === "video");
   if (client.video) {
-    client.video.direction = "sendonly"; // Now, even without a camera: it can then be shared at any time without a new offer.
+    client.video.direction = "sendrecv"; // Now, even without a camera: it can then be shared at any time without a new offer.
     await client.video.sender.replaceTrack(camera ?? null);
   }
   await pc.setLocalDescription();
@@ -82,7 +83,8 @@ function add(id) {
   row.dataset.id = id;
   row.style.setProperty("--hue", hue(id));
   row.innerHTML = `<div><code></code><small><i class="dot"></i><output aria-live="off"></output></small></div>
-    <button type="button" class="plain small">Answer</button><button type="button" class="plain small">Send away</button>`;
+    <button type="button" class="plain small">Answer</button><button type="button" class="plain small">Send away</button>
+    <video autoplay playsinline muted hidden></video>`;
   row.querySelector("code").textContent = id;
   const [reply, kick] = row.querySelectorAll("button");
   reply.onclick = () => {
@@ -116,6 +118,8 @@ function render() {
   $("phones").hidden = state !== "ready" || !canInvite;
   $("count").value = clients.size || "";
   for (const client of clients.values()) {
+    const video = client.row.querySelector("video");
+    video.hidden = !isOpen(client) || !hasPicture(video);
     client.row.dataset.state = isOpen(client) ? "open" : "wait";
     client.row.querySelector("output").value = isOpen(client) ? `open ${client.rtt ?? ""}` : client.pc ? "connecting" : "logged in";
   }
@@ -139,17 +143,9 @@ $("compose").onsubmit = (event) => {
   $("text").value = "";
 };
 
-$("camera").disabled = !navigator.mediaDevices;
-if (!navigator.mediaDevices) $("camera").title = "Browsers give the camera only to pages from https://, localhost or a file.";
 $("camera").onclick = async () => {
-  try {
-    camera ??= (await navigator.mediaDevices.getUserMedia({ video: true })).getVideoTracks()[0];
-  } catch (error) {
-    return showNotice(`No camera: ${error.message}`);
-  }
-  $("camera").disabled = true;
-  $("camera").textContent = "Camera is shared";
-  for (const { video } of clients.values()) video?.sender.replaceTrack(camera);
+  camera = await openCamera();
+  for (const { video } of clients.values()) video?.sender.replaceTrack(camera ?? null);
 };
 
 setInterval(async () => {
@@ -167,6 +163,7 @@ async function begin() {
   if (canInvite) invite();
   render();
   if (secret) connect();
+  if (cameraWasShared()) $("camera").click();
 }
 
 begin();

@@ -1,4 +1,4 @@
-/** What the pages share: asking how moss is, and showing things. */
+/** What the pages share: asking how moss is, showing things, and the camera. */
 
 const $ = (id) => document.getElementById(id);
 
@@ -46,6 +46,38 @@ function showLine(who, text, hue) {
   if ($("log").children.length > 200) $("log").firstElementChild.remove();
   $("log").scrollTop = $("log").scrollHeight;
 }
+
+/** The camera's video track, for the button `camera`; undefined, and a notice, if there is none.
+ *  `cameraWasShared` tells a reload of this tab to share it again. */
+async function openCamera() {
+  if (!navigator.mediaDevices) return showNotice("Browsers give the camera only to pages from https://, localhost or a file.");
+  showCamera(true);
+  try {
+    const [track] = (await navigator.mediaDevices.getUserMedia({ video: true })).getVideoTracks();
+    track.onended = () => showCamera(false); // Unplugged, or the person took the permission back.
+    return track;
+  } catch (error) {
+    showCamera(false);
+    showNotice(`No camera: ${error.message}`);
+  }
+}
+
+function showCamera(shared) {
+  $("camera").disabled = shared;
+  $("camera").textContent = shared ? "Camera shared" : "Share camera";
+  if (shared) sessionStorage.setItem("camera", "shared");
+  else sessionStorage.removeItem("camera");
+}
+
+const cameraWasShared = () => sessionStorage.getItem("camera") !== null;
+
+/** The other side may send no picture yet, or never: `render` is to look at `hasPicture`. */
+function showVideo(video, track) {
+  video.srcObject = new MediaStream([track]);
+  track.onmute = track.onunmute = () => render();
+}
+
+const hasPicture = ({ srcObject }) => srcObject?.getVideoTracks()[0].muted === false;
 
 /** Milliseconds to the other side and back, as ICE's own checks measure them all the time. */
 async function roundTrip(pc) {

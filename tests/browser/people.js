@@ -57,6 +57,14 @@ export const openIds = (master) => master.locator('#clients li[data-state="open"
 
 export const clientsAreOpen = (master, count) => until(`${count} lines open`, async () => (await openIds(master)).length === count);
 
+/** Waits until a video shows a moving picture to who looks at the page. */
+export async function isShown(video) {
+  const frames = () => video.evaluate((video) => video.getVideoPlaybackQuality().totalVideoFrames);
+  await until("a picture", () => video.isVisible());
+  const first = await until("a first frame", frames);
+  await until("more frames", async () => (await frames()) > first + 5);
+}
+
 /** Everyone says something of their own, and gets an answer that nobody else gets. */
 export async function everyoneTalks(master, clients, round) {
   const ids = await Promise.all(

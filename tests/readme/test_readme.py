@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import signal
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -50,15 +51,16 @@ def without_ids(text):
 
 
 @contextlib.contextmanager
-def moss(directory, settings):
-    """A moss on a free port; gives the port."""
-    environment = {"PATH": os.environ["PATH"], "MOSS_PORT": "0"} | settings
+def moss(directory, settings, door="listening on"):
+    """A moss on free ports; gives the one of this door."""
+    free = {"MOSS_PORT": "0"} | ({"MOSS_TLS_PORT": "0"} if "TLS" in door else {})
+    environment = {"PATH": os.environ["PATH"]} | free | settings
     process = subprocess.Popen(
         [MOSS], cwd=directory, env=environment, stdout=subprocess.PIPE, text=True
     )
     with process:
         try:
-            listening = next(line for line in process.stdout if "listening on" in line)
+            listening = next(line for line in process.stdout if door in line)
             yield int(listening.rsplit(":", 1)[1])
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE) == 0
@@ -80,6 +82,17 @@ def read(url, **options):
 def test_first_command_ends_in_a_page(started):
     page = (REPOSITORY / "examples/browser/index.html").read_bytes()
     assert read(f"http://localhost:{started}/") == page
+
+
+def test_certificate_for_a_camera_is_made_and_served(tmp_path):
+    lines = block("sh", "openssl req")
+    subprocess.run(["sh", "-euc", lines], cwd=tmp_path, check=True, timeout=PATIENCE)
+    exported = dict(re.findall(r"(MOSS_TLS_\w+)=(\S+)", lines))
+    trusting = ssl.create_default_context(cafile=tmp_path / "certificate.pem")
+    trusting.check_hostname = False  # It is asked by another address than a phone would.
+    with moss(tmp_path, start_settings() | exported, "listening for TLS on") as port:
+        page = read(f"https://127.0.0.1:{port}/client.html", context=trusting)
+    assert page == (REPOSITORY / "examples/browser/client.html").read_bytes()
 
 
 def test_conversation_by_hand_prints_what_it_says(started):

@@ -1,0 +1,101 @@
+// Cameras, both ways: Chromium's own that shows a clock, and a person who says yes.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { mossFor, openTab, startBrowser, until } from "./harness.js";
+import { clientsAreOpen, everyoneTalks, isMaster, isShown, lineIsOpen, notice, openClient, openMaster } from "./people.js";
+import { picture } from "./screenshots.js";
+
+let browser;
+
+before(async () => {
+  browser = await startBrowser({ args: ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"] });
+});
+
+after(() => browser?.close());
+
+const videoOf = (master, id) => master.locator(`#clients li[data-id="${id}"] video`);
+
+test("the master's camera is shown to who is there and to who comes later, and again after a reload", async (t) => {
+  const moss = await mossFor(t, browser);
+  const master = await openMaster(browser, moss.page("master.html"));
+  const early = await openClient(browser, moss.page("client.html"));
+  await everyoneTalks(master, [early], "without a picture");
+  assert.equal(await early.locator("#picture").isVisible(), false);
+  await master.click("#camera");
+  const late = await openClient(browser, moss.page("client.html"));
+  for (const client of [early, late]) await isShown(client.locator("#video"));
+  await master.reload();
+  await isMaster(master);
+  await clientsAreOpen(master, 2);
+  for (const client of [early, late]) await isShown(client.locator("#video"));
+});
+
+test("a client's camera is shown to the master in its row, and again after a reload of either", async (t) => {
+  const moss = await mossFor(t, browser);
+  const master = await openMaster(browser, moss.page("master.html"));
+  const phone = { viewport: { width: 390, height: 844 } };
+  const [films, other] = await Promise.all([0, 1].map(() => openClient(browser, moss.page("client.html"), undefined, phone)));
+  let [id, otherId] = await everyoneTalks(master, [films, other], "without a picture");
+  assert.equal(await master.locator("#clients video:visible").count(), 0);
+
+  await films.click("#camera");
+  await isShown(videoOf(master, id));
+  await isShown(films.locator("#preview"));
+  assert.equal(await videoOf(master, otherId).isVisible(), false);
+  await picture(films, "client-phone-films");
+  await picture(master, "master-watches");
+
+  await films.reload();
+  [id] = await everyoneTalks(master, [films, other], "the client was reloaded");
+  await isShown(videoOf(master, id));
+
+  await master.reload();
+  await isMaster(master);
+  await clientsAreOpen(master, 2);
+  await isShown(videoOf(master, id));
+  await films.click("#text"); // The page is as usable as before.
+});
+
+test("both share their cameras with each other", async (t) => {
+  const moss = await mossFor(t, browser);
+  const master = await openMaster(browser, moss.page("master.html"));
+  const client = await openClient(browser, moss.page("client.html"));
+  await client.click("#camera"); // Maybe before the line is open: then the call comes with it.
+  await master.click("#camera");
+  const [id] = await everyoneTalks(master, [client], "with pictures");
+  await isShown(videoOf(master, id));
+  await isShown(client.locator("#video"));
+});
+
+test("a client that is sent away is not filmed any longer", async (t) => {
+  const moss = await mossFor(t, browser);
+  const master = await openMaster(browser, moss.page("master.html"));
+  const client = await openClient(browser, moss.page("client.html"));
+  await lineIsOpen(client);
+  await client.click("#camera");
+  await isShown(client.locator("#preview"));
+  const track = await client.evaluateHandle("camera");
+  await master.getByText("Send away").click();
+  await notice(client, /sent this page away/);
+  assert.equal(await track.evaluate(({ readyState }) => readyState), "ended");
+  assert.equal(await client.locator("#preview").isVisible(), false);
+  await client.reload();
+  await lineIsOpen(client);
+  assert.equal(await client.textContent("#camera"), "Share camera");
+});
+
+test("who has no camera to give is told why", async (t) => {
+  const moss = await mossFor(t, browser);
+  const strict = await startBrowser({ args: ["--deny-permission-prompts"] });
+  t.after(() => strict.close());
+  const master = await openTab(strict, moss.page("master.html"));
+  await master.click("#camera");
+  await notice(master, /^No camera: /);
+  assert.equal(await master.textContent("#camera"), "Share camera");
+  if (!process.env.BOX) return; // Without an address of another kind there is no page that may not ask.
+  const client = await openClient(browser, moss.page("client.html", process.env.BOX));
+  await until("the button", () => client.locator("#camera").isVisible());
+  await client.click("#camera");
+  await notice(client, /only to pages from https:/);
+});
