@@ -86,13 +86,30 @@ async function control(cable) {
     return answer(last);
   };
   await greeting;
-  await command("WebDriver:NewSession", { timeouts: { pageLoad: PATIENCE, script: PATIENCE } });
+  await command("WebDriver:NewSession", { timeouts: { pageLoad: PATIENCE, script: PATIENCE, implicit: PATIENCE } });
+  /** The element at the end of a path of selectors: each but the first is looked for in the shadow of the one before. */
+  const find = async (first, ...deeper) => {
+    const id = ({ value }) => Object.values(value)[0];
+    const search = (value) => ({ using: "css selector", value });
+    let element = id(await command("WebDriver:FindElement", search(first)));
+    for (const selector of deeper) {
+      const shadowRoot = id(await command("WebDriver:GetShadowRoot", { id: element }));
+      element = id(await command("WebDriver:FindElementFromShadowRoot", { ...search(selector), shadowRoot }));
+    }
+    return { id: element };
+  };
+  const evaluate = async (code, ...args) => (await command("WebDriver:ExecuteScript", { script: `return (${code})(...arguments)`, args })).value;
   return {
     goto: (url) => command("WebDriver:Navigate", { url }),
-    evaluate: async (code, ...args) => (await command("WebDriver:ExecuteScript", { script: `return (${code})(...arguments)`, args })).value,
-    click: async (selector) => {
-      const { value } = await command("WebDriver:FindElement", { using: "css selector", value: selector });
-      await command("WebDriver:ElementClick", { id: Object.values(value)[0] });
+    evaluate,
+    click: async (...path) => command("WebDriver:ElementClick", await find(...path)),
+    fill: async (selector, text) => {
+      const field = await find(selector);
+      await command("WebDriver:ElementClear", field);
+      await command("WebDriver:ElementSendKeys", { ...field, text });
     },
+    textContent: (selector) => evaluate((selector) => document.querySelector(selector).textContent, selector),
+    url: () => evaluate(() => document.URL),
+    screenshot: async ({ path }) => writeFile(path, (await command("WebDriver:TakeScreenshot", { full: false })).value, "base64"),
   };
 }

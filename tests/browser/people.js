@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { openTab, SECRET, until } from "./harness.js";
 
-const status = (tab) => tab.locator("#status").textContent();
+const status = (tab) => tab.textContent("#status");
 
 /** Opens client.html: from moss it connects by itself, from elsewhere it is told the address and does when Connect is pressed. */
 export async function openClient(browser, url, address, options) {
@@ -33,13 +33,13 @@ export const lineIsNotOpen = (tab) => until("line not open", async () => (await 
 /** The sentence that says what is wrong. */
 export const notice = (tab, pattern) =>
   until(`notice ${pattern}`, async () => {
-    const text = await tab.locator("#notice").textContent();
+    const text = await tab.textContent("#notice");
     return pattern.test(text) && text;
   });
 
 /** The conversation as [who, text] pairs. */
 export const conversation = (tab) =>
-  tab.locator("#log li").evaluateAll((lines) => lines.map(({ firstChild, lastChild }) => [firstChild.textContent, lastChild.textContent]));
+  tab.evaluate(() => [...document.querySelectorAll("#log li")].map(({ firstChild, lastChild }) => [firstChild.textContent, lastChild.textContent]));
 
 /** Waits for a line of the conversation; returns who said it. */
 export const heard = (tab, text) =>
@@ -53,7 +53,8 @@ export async function say(tab, text, to) {
 }
 
 /** The ids of the clients whose line the master page shows as open. */
-export const openIds = (master) => master.locator('#clients li[data-state="open"]').evaluateAll((rows) => rows.map(({ dataset }) => dataset.id));
+export const openIds = (master) =>
+  master.evaluate(() => [...document.querySelectorAll('#clients li[data-state="open"]')].map(({ dataset }) => dataset.id));
 
 export const clientsAreOpen = (master, count) => until(`${count} lines open`, async () => (await openIds(master)).length === count);
 
