@@ -1,7 +1,7 @@
-// A certificate authority of a test's own, and a certificate of it for the box.
+// Certificates for the box: of a certificate authority of a test's own, or self-signed.
 
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -16,25 +16,33 @@ const openssl = (folder, name, subject, ...extensions) =>
   ]);
 const extensions = (...values) => values.flatMap((value) => ["-addext", value]);
 
-/** A certificate for the address, which only those take who trust `authority`; all in a new folder. */
-export async function makeCertificates(address) {
+const forServers = ["basicConstraints=critical,CA:FALSE", "extendedKeyUsage=serverAuth"];
+
+/** The certificate and the key that `make` puts into a new folder, and what else it returns. */
+async function inNewFolder(make) {
   const folder = await mkdtemp(join(tmpdir(), "moss-certificates-"));
   const file = (name) => join(folder, name);
-  await openssl(folder, "authority", "the authority of a browser test", ...extensions("basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign"));
-  await openssl(
-    folder, "box", "the box of a browser test",
-    ...["-CA", file("authority.pem"), "-CAkey", file("authority.key")],
-    ...extensions(`subjectAltName=IP:${address}`, "basicConstraints=critical,CA:FALSE", "keyUsage=critical,digitalSignature", "extendedKeyUsage=serverAuth"),
-  );
-  return {
-    authority: file("authority.pem"),
-    certificate: file("box.pem"),
-    key: file("box.key"),
-    /** What Node's HTTPS server takes. */
-    read: async () => ({ cert: await readFile(file("box.pem")), key: await readFile(file("box.key")) }),
-    remove: () => rm(folder, { recursive: true }),
-  };
+  const more = await make(folder, file);
+  return { certificate: file("box.pem"), key: file("box.key"), remove: () => rm(folder, { recursive: true }), ...more };
 }
+
+/** A certificate for the address, which only those take who trust `authority`. */
+export const makeCertificates = (address) =>
+  inNewFolder(async (folder, file) => {
+    await openssl(folder, "authority", "the authority of a browser test", ...extensions("basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign"));
+    await openssl(
+      folder, "box", "the box of a browser test",
+      ...["-CA", file("authority.pem"), "-CAkey", file("authority.key")],
+      ...extensions(`subjectAltName=IP:${address}`, "keyUsage=critical,digitalSignature", ...forServers),
+    );
+    return { authority: file("authority.pem") };
+  });
+
+/** A self-signed certificate for the address, with all that docs/https-in-the-lan.md puts into one. */
+export const makeSelfSigned = (address) =>
+  inNewFolder(async (folder) => {
+    await openssl(folder, "box", "moss", ...extensions(`subjectAltName=DNS:box.local,IP:${address}`, ...forServers));
+  });
 
 /** Installs the authority as a person would, in the database of an NSS program: `folder` is made if it is not there. */
 export async function trust(folder, authority) {
