@@ -4,7 +4,6 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { createServer as createTlsServer } from "node:https";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
@@ -87,27 +86,24 @@ export async function mossFor(t, browser, settings) {
   return moss;
 }
 
-/** A server that is not moss: the example pages and those of the tests on a free port of every
- *  address, and an empty one at `/`: Chromium keeps `about:blank` out of the local network. By
- *  https:// if `tls` has a `cert` and its `key`. */
-export async function servePages(tls) {
+/** A server that is not moss: the example pages on a free port of every address, and an empty one
+ *  at `/`: Chromium keeps `about:blank` out of the local network. */
+export async function servePages() {
   const kinds = { html: "text/html", js: "text/javascript", css: "text/css", svg: "image/svg+xml" };
-  const serve = async (request, response) => {
+  const server = createServer(async (request, response) => {
     const name = new URL(request.url, "http://pages").pathname.slice(1);
     if (!name) return response.writeHead(200, { "content-type": kinds.html }).end("<!doctype html>");
     const kind = kinds[name.split(".").pop()];
     if (!kind || name.includes("..")) return response.writeHead(404).end();
-    const example = await readFile(join(PAGES, name)).catch(() => undefined);
-    const body = example ?? (await readFile(join(ROOT, "tests/browser/pages", name)).catch(() => undefined));
+    const body = await readFile(join(PAGES, name)).catch(() => undefined);
     response.writeHead(body ? 200 : 404, { "content-type": `${kind}; charset=utf-8` }).end(body);
-  };
-  const server = tls ? createTlsServer(tls, serve) : createServer(serve);
+  });
   server.listen(0);
   await once(server, "listening");
   const { port } = server.address();
   return {
     port,
-    origin: `${tls ? "https" : "http"}://127.0.0.1:${port}`,
+    origin: `http://127.0.0.1:${port}`,
     stop: () => new Promise((resolve) => (server.close(resolve), server.closeAllConnections())),
   };
 }
