@@ -160,7 +160,7 @@ mod tests {
     const KIB: usize = 1 << 10;
 
     fn peer(role: Role, held: usize, half: usize) -> Snapshot {
-        Snapshot { phase: Phase::Open, kept: false, role, held, half }
+        Snapshot { phase: Phase::Open, role, held, half }
     }
 
     /// What these hold together; each held nothing at first.

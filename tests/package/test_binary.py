@@ -27,8 +27,8 @@ def test_takes_at_most_two_point_seven_mebibytes(binary):
     assert binary.stat().st_size <= 2.7 * (1 << 20)
 
 
-def test_takes_at_most_one_and_a_half_mebibytes_without_tls(binary_without_tls):
-    assert binary_without_tls.stat().st_size <= 3 << 19
+def test_takes_at_most_one_point_six_mebibytes_without_tls(binary_without_tls):
+    assert binary_without_tls.stat().st_size <= 1.6 * (1 << 20)
 
 
 @pytest.mark.parametrize("name", sorted(tls_settings("")))

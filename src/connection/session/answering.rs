@@ -40,17 +40,15 @@ pub(super) struct Exchange {
 impl Session {
     /// Answers a request. The connection stays open if the answer says so.
     pub fn reply(&mut self, mut answer: Answer, now: Instant) {
-        if self.phase != Phase::Head {
+        if !matches!(self.phase, Phase::Head | Phase::Kept) {
             // It had to go while its answer was made.
             return;
         }
         if !self.has_answer() {
             self.since = now;
         }
-        let was_kept = self.is_kept();
-        let exchange = self.exchange.get_or_insert_default();
-        exchange.requests += 1;
-        if exchange.requests >= MOST_REQUESTS {
+        let requests = 1 + self.exchange.as_ref().map_or(0, |exchange| exchange.requests);
+        if requests >= MOST_REQUESTS {
             answer.close();
         }
         let ending = answer.refused().map_or(Ending::Answered, Ending::Refused);
@@ -63,18 +61,22 @@ impl Session {
             self.backlog.push_raw(first);
             left.advance(first.len());
         }
-        exchange.body = body.filter(|body| !body.rest().is_empty());
-        if closes && (was_kept || exchange.body.is_some()) {
-            exchange.last = Some(ending);
-        } else if closes {
-            self.end(ending, now);
+        let body = body.filter(|body| !body.rest().is_empty());
+        if closes && body.is_none() && self.phase == Phase::Head {
+            return self.end(ending, now);
         }
+        self.phase = Phase::Kept;
+        let exchange = self.exchange.get_or_insert_default();
+        exchange.requests = requests;
+        exchange.body = body;
+        exchange.last = closes.then_some(ending);
     }
 
-    /// Whether it is kept open for requests, or a long answer is being sent to it.
+    /// Whether it was answered, and is kept open for the next request or is being sent a long
+    /// answer.
     #[inline]
     pub fn is_kept(&self) -> bool {
-        self.phase == Phase::Head && self.exchange.is_some()
+        self.phase == Phase::Kept
     }
 
     /// Whether it is, and has nothing to be sent and asks for nothing.
@@ -86,7 +88,7 @@ impl Session {
     #[inline]
     pub fn is_busy(&self) -> bool {
         // Once it is ending what comes is thrown away, and its end is to be met.
-        self.phase == Phase::Head
+        self.is_kept()
             && self.exchange.as_ref().is_some_and(|exchange| {
                 exchange.body.is_some()
                     || exchange.last.is_some()
@@ -141,7 +143,7 @@ impl Session {
         if count == 0 {
             return;
         }
-        if self.phase == Phase::Head {
+        if self.is_kept() {
             self.since = now;
         }
         if self.backlog.unsent_len() > 0 {
@@ -176,14 +178,18 @@ impl Session {
     pub fn note_underway(&mut self, underway: bool, moved: bool, now: Instant) {
         if let Some(exchange) = &mut self.exchange {
             exchange.underway = underway;
-            if moved && self.phase == Phase::Head {
+            if moved && self.phase == Phase::Kept {
                 self.since = now;
             }
         }
     }
 
     /// All that was to be sent is: true if it ends by that.
+    #[inline]
     pub fn sent_all(&mut self, now: Instant) -> bool {
+        if self.exchange.is_none() {
+            return false;
+        }
         let last = self.exchange.as_ref().and_then(|exchange| exchange.last);
         match last {
             Some(ending) if self.is_kept() && !self.has_answer() => {

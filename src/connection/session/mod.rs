@@ -74,8 +74,10 @@ struct Partial {
 /// Where a session is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Its request head is being read, or an answer sent after which it may send another.
+    /// Its first request head is being read.
     Head,
+    /// It was answered, and may ask again.
+    Kept,
     /// It is a WebSocket.
     Open,
     /// Its last words are queued; what it receives is thrown away.
@@ -134,7 +136,7 @@ impl Session {
 
     /// Whether the session is not a WebSocket, or ended before it was one.
     pub fn is_http(&self) -> bool {
-        self.phase == Phase::Head
+        matches!(self.phase, Phase::Head | Phase::Kept)
             || self.exchange.is_some()
             || matches!(
                 self.ending,
@@ -269,8 +271,8 @@ impl Session {
     pub fn begins(&mut self, now: Instant) {
         let begins = match self.phase {
             Phase::Open => true,
-            Phase::Head => self.is_kept() && !self.has_answer(),
-            Phase::Ending => false,
+            Phase::Kept => !self.has_answer(),
+            Phase::Head | Phase::Ending => false,
         };
         if begins && self.partial.is_none() {
             self.since = now;
@@ -286,9 +288,8 @@ impl Session {
         now: Instant,
     ) -> Option<Event<'i>> {
         match self.phase {
-            Phase::Head if self.is_busy() => None,
-            Phase::Head => self.next_head(input, config, pages, now),
             Phase::Open => self.next_frame(input, config.limits.max_packet_bytes, now),
+            Phase::Head | Phase::Kept => self.next_head(input, config, pages, now),
             Phase::Ending => {
                 input.clear();
                 None
@@ -311,7 +312,7 @@ impl Session {
 
     /// Becomes a WebSocket by sending the response to its upgrade.
     pub fn open(&mut self, response: &[u8]) {
-        if self.phase != Phase::Head {
+        if !matches!(self.phase, Phase::Head | Phase::Kept) {
             // It had to go meanwhile.
             return;
         }
@@ -422,7 +423,7 @@ impl Session {
     /// when it is time.
     pub fn tick(&mut self, keepalive: Duration, now: Instant) {
         match self.phase {
-            Phase::Head if self.is_kept() => self.tick_kept(2 * keepalive, now),
+            Phase::Kept => self.tick_kept(2 * keepalive, now),
             Phase::Head if now >= self.since + HEAD_TIMEOUT => self.refuse(Refusal::Timeout, now),
             Phase::Open => {
                 let silence = now.saturating_duration_since(self.heard);

@@ -20,7 +20,10 @@ use crate::tls;
 const MOST_CONTROL_BYTES: usize = 125;
 
 impl Session {
-    /// The next thing that a request head says.
+    /// The next thing that a request head says. Never inlined: it has a large frame, and
+    /// packets come the same way.
+    #[cold]
+    #[inline(never)]
     pub(super) fn next_head<'i>(
         &mut self,
         input: &mut Input<'_>,
@@ -28,6 +31,9 @@ impl Session {
         pages: Option<&Pages>,
         now: Instant,
     ) -> Option<Event<'i>> {
+        if self.is_busy() {
+            return None;
+        }
         let head = if tls::AVAILABLE && self.lacks_tls {
             redirect::read_head(input.rest())
         } else {

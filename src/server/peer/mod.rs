@@ -49,8 +49,6 @@ pub(crate) struct Peer<W: World> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     pub(crate) phase: Phase,
-    /// It was answered, and goes on.
-    pub(crate) kept: bool,
     pub(crate) role: Role,
     /// Heap bytes.
     pub(crate) held: usize,
@@ -89,7 +87,6 @@ impl<W: World> Peer<W> {
         let (partial, half) = if self.session.has_partial() { self.partial_held() } else { (0, 0) };
         let mut snapshot = Snapshot {
             phase: self.session.phase(),
-            kept: self.session.is_kept(),
             role: self.role,
             held: backlog + partial,
             half,
@@ -145,7 +142,7 @@ impl<W: World> Peer<W> {
     /// Whether it is no WebSocket yet, or was told its last words and only has to hang up.
     pub(crate) fn is_on_its_way(&self) -> bool {
         match self.session.phase() {
-            Phase::Head => true,
+            Phase::Head | Phase::Kept => true,
             Phase::Open => false,
             Phase::Ending => self.session.is_http() || self.session.unsent().is_empty(),
         }

@@ -12,6 +12,7 @@ use crate::connection::backlog::Spares;
 use crate::connection::ending::Ending;
 use crate::connection::session::{Input, Phase};
 use crate::http::head::MAX_HEAD_BYTES;
+use crate::server::schedule::LEAST_RECEIVE;
 use crate::server::socket::{Received, Socket};
 use crate::server::world::World;
 use crate::tls::{self, Tls};
@@ -42,7 +43,9 @@ impl<W: World> Peer<W> {
     ) -> Option<(Input<'b>, i64)> {
         // A visitor's requests may come in any number, and wait best where the kernel has them.
         let most = match self.session.phase() {
-            Phase::Head => most.min(MAX_HEAD_BYTES.saturating_sub(self.session.unparsed()).max(1)),
+            Phase::Head | Phase::Kept => {
+                most.min(MAX_HEAD_BYTES.saturating_sub(self.session.unparsed()).max(LEAST_RECEIVE))
+            }
             _ => most,
         };
         let count = match self.interrupted {

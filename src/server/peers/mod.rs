@@ -206,22 +206,22 @@ impl<W: World> Peers<W> {
         }
         if peer.standing.place == Place::Idle && peer.has_input() {
             // Who was answered already takes turns with all others.
-            let is_new = after.phase == Phase::Head && !after.kept;
-            self.schedule.ready(id, &mut peer.standing, is_new);
+            self.schedule.ready(id, &mut peer.standing, after.phase == Phase::Head);
         }
-        if after.kept {
-            self.list_kept(id);
-        }
-        if before.phase != after.phase || before.kept != after.kept || after.phase == Phase::Ending
-        {
+        if before.phase != Phase::Open || after.phase != Phase::Open {
             self.advance(id, before, after);
         }
         Some(result)
     }
 
-    /// Puts a connection that was answered on the lists where it belongs.
-    #[cold]
-    fn list_kept(&mut self, id: u64) {
+    /// Puts a connection that was answered on the lists where it belongs; `is_new`: for the first
+    /// time.
+    fn list_kept(&mut self, id: u64, is_new: bool) {
+        if is_new {
+            self.sums.kept += 1;
+            let stands = |id| self.table.get(id).is_some_and(|peer| peer.session.is_kept());
+            self.lists.kept.add(id, self.sums.kept, stands);
+        }
         let Some(peer) = self.table.get_mut(id) else { return };
         if !peer.to_send_body && peer.has_body_to_send() {
             peer.to_send_body = true;
@@ -234,16 +234,20 @@ impl<W: World> Peers<W> {
         }
     }
 
-    /// What follows when a session moves on in its life.
+    /// What follows where a session is, or was, no open WebSocket: it may move on in its life.
     #[cold]
     fn advance(&mut self, id: u64, before: Snapshot, after: Snapshot) {
+        if after.phase == Phase::Kept {
+            self.list_kept(id, before.phase != Phase::Kept);
+        }
+        if before.phase == after.phase && after.phase != Phase::Ending {
+            return;
+        }
         if before.phase != Phase::Open && after.phase == Phase::Open {
             self.sums.open += 1;
         }
-        self.sums.kept = self.sums.kept - usize::from(before.kept) + usize::from(after.kept);
-        if after.kept && !before.kept {
-            let stands = |id| self.table.get(id).is_some_and(|peer| peer.session.is_kept());
-            self.lists.kept.add(id, self.sums.kept, stands);
+        if before.phase == Phase::Kept && after.phase != Phase::Kept {
+            self.sums.kept -= 1;
         }
         let Some(peer) = self.table.get_mut(id) else { return };
         if before.phase != Phase::Ending && after.phase == Phase::Ending {

@@ -82,7 +82,8 @@ impl<W: World> Peers<W> {
     /// Answers a request.
     pub(crate) fn reply(&mut self, id: u64, answer: Answer) {
         let now = self.now;
-        let queued = self.with(id, |peer, _| {
+        let queued = self.with(id, |peer, spares| {
+            peer.session.lend(spares, false);
             let before = peer.session.backlog_len();
             peer.session.reply(answer, now);
             peer.session.backlog_len() - before
