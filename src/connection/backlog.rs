@@ -79,6 +79,11 @@ impl Backlog {
         self.bytes.capacity()
     }
 
+    /// Makes room for so many bytes, and for no more.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve_exact(bytes);
+    }
+
     /// Appends bytes that are no frames: an HTTP response, before any frame.
     pub fn push_raw(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);

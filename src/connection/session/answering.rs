@@ -54,12 +54,14 @@ impl Session {
         let ending = answer.refused().map_or(Ending::Answered, Ending::Refused);
         let closes = answer.after() == After::Close;
         let (bytes, mut body) = answer.into_parts();
+        let rest = body.as_ref().map_or(&[][..], |body| body.rest());
+        let first = &rest[..rest.len().min(SHORT_BYTES)];
+        let queued = first.len();
+        self.backlog.reserve(bytes.len() + queued);
         self.backlog.push_raw(&bytes);
-        if let Some(left) = &mut body {
-            let rest = left.rest();
-            let first = &rest[..rest.len().min(SHORT_BYTES)];
-            self.backlog.push_raw(first);
-            left.advance(first.len());
+        self.backlog.push_raw(first);
+        if let Some(body) = &mut body {
+            body.advance(queued);
         }
         let body = body.filter(|body| !body.rest().is_empty());
         if closes && body.is_none() && self.phase == Phase::Head {
@@ -185,11 +187,8 @@ impl Session {
     }
 
     /// All that was to be sent is: true if it ends by that.
-    #[inline]
+    #[cold]
     pub fn sent_all(&mut self, now: Instant) -> bool {
-        if self.exchange.is_none() {
-            return false;
-        }
         let last = self.exchange.as_ref().and_then(|exchange| exchange.last);
         match last {
             Some(ending) if self.is_kept() && !self.has_answer() => {

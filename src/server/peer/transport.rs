@@ -128,32 +128,28 @@ impl<W: World> Peer<W> {
 
     /// Sends as much as the socket takes, and shuts it down after the last words.
     pub(crate) fn flush(&mut self, spares: &mut Spares, now: Instant) {
-        let mut said_all = self.send_all(spares, now);
+        let mut said_all = true;
+        if self.has_tls() {
+            said_all = self.flush_sealed(spares, now);
+        } else {
+            while !self.session.unsent().is_empty() && self.socket.is_writable() {
+                // An error shows as a broken socket.
+                let count = self.socket.send(self.session.unsent()).unwrap_or(0);
+                self.session.advance(count, spares, now);
+            }
+        }
         if self.socket.is_broken() {
             // It would be waited for in vain. What the peer sent is still read: the socket
             // is readable until that meets the end.
             self.session.discard_unsent();
         }
-        if said_all && self.session.sent_all(now) {
+        if said_all && self.session.is_kept() && self.session.sent_all(now) {
             // TLS has something to say to that.
-            said_all = self.send_all(spares, now);
+            said_all = self.flush_sealed(spares, now);
         }
         if self.session.phase() == Phase::Ending && self.session.unsent().is_empty() && said_all {
             self.socket.shut_down();
         }
-    }
-
-    /// True if TLS has nothing left to say.
-    fn send_all(&mut self, spares: &mut Spares, now: Instant) -> bool {
-        if self.has_tls() {
-            return self.flush_sealed(spares, now);
-        }
-        while !self.session.unsent().is_empty() && self.socket.is_writable() {
-            // An error shows as a broken socket.
-            let count = self.socket.send(self.session.unsent()).unwrap_or(0);
-            self.session.advance(count, spares, now);
-        }
-        true
     }
 
     /// Sends as many records as the socket takes. The session's bytes are sealed only when

@@ -220,7 +220,7 @@ impl<W: World> Peers<W> {
         if is_new {
             self.sums.kept += 1;
             let stands = |id| self.table.get(id).is_some_and(|peer| peer.session.is_kept());
-            self.lists.kept.add(id, self.sums.kept, stands);
+            self.lists.kept.add((id, self.now), self.sums.kept, stands);
         }
         let Some(peer) = self.table.get_mut(id) else { return };
         if !peer.to_send_body && peer.has_body_to_send() {
@@ -229,8 +229,9 @@ impl<W: World> Peers<W> {
         }
         if !peer.in_line && peer.session.is_idle() {
             peer.in_line = true;
+            let since = peer.session.since();
             let stands = |id| self.table.get(id).is_some_and(|peer| peer.in_line);
-            self.lists.idle.add(id, self.sums.kept, stands);
+            self.lists.idle.add((id, since), self.sums.kept, stands);
         }
     }
 
@@ -353,13 +354,18 @@ impl<W: World> Peers<W> {
 
     /// Drops the connection that has been idle for longest. False if none is.
     pub(crate) fn displace_idle(&mut self) -> bool {
-        while let Some(id) = self.lists.idle.next() {
+        while let Some((id, since)) = self.lists.idle.next() {
             let Some(peer) = self.table.get_mut(id) else { continue };
             peer.in_line = false;
-            if peer.session.is_idle() {
+            if !peer.session.is_idle() {
+                continue;
+            }
+            if peer.session.since() == since {
                 self.drop_for_another(id, Ending::Answered);
                 return true;
             }
+            // It has asked again since: its place is behind.
+            self.list_kept(id, false);
         }
         false
     }
@@ -370,7 +376,7 @@ impl<W: World> Peers<W> {
         if self.displace_idle() {
             return true;
         }
-        while let Some(id) = self.lists.kept.next() {
+        while let Some((id, _)) = self.lists.kept.next() {
             if self.is_kept(id) {
                 self.drop_for_another(id, Ending::Displaced);
                 return true;

@@ -93,7 +93,15 @@ impl<W: World> Peers<W> {
 
     /// Sends a part of the pages that are being sent, to each a piece in turn. What they want
     /// has no end, and others are to be served: the rest is for the next turns.
+    #[inline]
     pub(crate) fn send_bodies(&mut self) {
+        if !self.lists.bodies.is_empty() {
+            self.send_some_bodies();
+        }
+    }
+
+    #[cold]
+    fn send_some_bodies(&mut self) {
         let now = self.now;
         // Those who want more stand at the end again.
         let most = self.lists.bodies.len().min(TURN_PIECES);
