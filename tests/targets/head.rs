@@ -1,6 +1,10 @@
 //! Fuzz target: request heads. The verdict does not depend on the pieces in which the
 //! head comes; an upgrade is only granted to what RFC 6455, section 4.2.1, asks for, and
-//! to pages that may connect; whatever is answered is well-formed HTTP.
+//! to pages that may connect; whatever is answered is well-formed HTTP. What is due where
+//! pages are served is in `pages`.
+
+#[path = "pages.rs"]
+mod pages;
 
 use std::net::Ipv6Addr;
 
@@ -37,6 +41,7 @@ pub(crate) fn check(data: &[u8]) {
         }
     }
     check_redirect(data);
+    pages::check(data);
 }
 
 /// The same head on the TLS port.
