@@ -5,6 +5,7 @@ mod memory;
 mod pieces;
 #[path = "../random/mod.rs"]
 mod random;
+mod requests;
 mod rules;
 
 use std::time::{Duration, Instant};
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
 use moss::connection::backlog::{Opcode, Spares};
 use moss::connection::ending::Ending;
 use moss::connection::session::{ENDING_TIMEOUT, Event, HEAD_TIMEOUT, Phase, Session};
-use moss::http::answer::Refusal;
+use moss::http::answer::{Health, Refusal, health};
+use moss::http::pages::Pages;
 use moss::settings::config::Config;
 
 const UPGRADE: &[u8] =
@@ -39,6 +41,7 @@ const SLACK: usize = 8 << 10;
 struct Served {
     session: Session,
     config: Config,
+    pages: Option<Pages>,
     now: Instant,
     /// The most that the session ever held between two receives.
     most_held: usize,
@@ -51,7 +54,8 @@ impl Served {
         let config = Config::new("a secret of some length", "offer");
         assert_eq!(config.limits.max_packet_bytes, MAX_PACKET);
         let now = Instant::now();
-        Self { session: Session::new(now), config, now, most_held: 0, budget: usize::MAX }
+        let session = Session::new(now);
+        Self { session, config, pages: None, now, most_held: 0, budget: usize::MAX }
     }
 
     /// A WebSocket whose response is sent.
@@ -79,12 +83,23 @@ impl Served {
         let mut events = 0;
         let mut input = self.session.take_in(received, self.now);
         while events < self.budget
-            && let Some(event) = self.session.next(&mut input, &self.config, None, self.now)
+            && let Some(event) =
+                self.session.next(&mut input, &self.config, self.pages.as_ref(), self.now)
         {
             events += 1;
-            let event = owned(event);
-            if let Event::Upgrade(response) = &event {
-                self.session.open(response);
+            let mut event = owned(event);
+            match event {
+                Event::Upgrade(ref response) => self.session.open(response),
+                Event::Health { is_head, after } => {
+                    let told =
+                        Health { uptime_seconds: 0, connections: 0, clients: 0, master: false };
+                    self.session.reply(health(&told, is_head, after), self.now);
+                }
+                Event::Answered(answer) => {
+                    self.session.reply(*answer, self.now);
+                    event = Event::Handled;
+                }
+                _ => {}
             }
             said.push(event);
         }
@@ -96,6 +111,7 @@ impl Served {
     fn sent(&mut self) -> Vec<u8> {
         let sent = self.session.unsent().to_vec();
         self.session.advance(sent.len(), &mut Spares::default(), self.now);
+        self.session.sent_all(self.now);
         sent
     }
 

@@ -1,6 +1,8 @@
 //! Fuzz target: a session that gets its bytes in pieces, with budgets that end in
 //! between, says and sends what one does that gets them whole; and its messages are
-//! those of a plain tungstenite context that reads the same bytes.
+//! those of a plain tungstenite context that reads the same bytes. Where it serves pages, it
+//! answers each request once and in order, however it is cut and however slowly its answers
+//! are taken.
 
 use std::io::{self, Read, Write};
 use std::time::Instant;
@@ -8,6 +10,9 @@ use std::time::Instant;
 use moss::connection::backlog::Spares;
 use moss::connection::ending::Ending;
 use moss::connection::session::{Event, Phase, Session};
+use moss::http::answer::{After, Answer, Health, health};
+use moss::http::head::{Head, read_head};
+use moss::http::pages::Pages;
 use moss::settings::config::Config;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
@@ -22,19 +27,103 @@ const MAX_PACKET_BYTES: usize = 300;
 /// their buffers' slack, tungstenite's buffers. All of it was sent already.
 const MAX_HELD_BYTES: usize = 32 << 10;
 
+/// The largest page: all of it is never queued at once.
+const LARGE_BYTES: usize = 40_000;
+
+/// What is queued at most for somebody who takes nothing: 16 KiB, and of the last answer its
+/// head and 16 KiB of its page.
+const MAX_QUEUED_BYTES: usize = 33 << 10;
+
 /// Panics if the session in `data` depends on how its bytes are cut, or reads other
 /// messages than tungstenite. The first three bytes say how to cut; then come the
 /// peer's bytes: from the request head on, or from the first frame on.
 pub(crate) fn check(data: &[u8]) {
     let Some((&[mode, piece, budget], bytes)) = data.split_first_chunk() else { return };
+    if budget & 0x80 > 0 {
+        return check_pages(bytes, [mode, piece, budget]);
+    }
     let mut stream = if mode & 1 == 0 { UPGRADE.to_vec() } else { Vec::new() };
     stream.extend_from_slice(bytes);
-    let whole = run(&stream, &[stream.len()], usize::MAX);
+    let whole = run(&stream, &Manner::whole(None));
     // Two sizes in turn, so that a frame's parts don't fall on the same places each time.
     let sizes = [usize::from(piece % 64) + 1, usize::from(mode >> 1) + 1];
-    assert_eq!(run(&stream, &sizes, usize::from(budget % 8) + 1), whole);
+    let budget = usize::from(budget % 8) + 1;
+    assert_eq!(run(&stream, &Manner { sizes, budget, ..Manner::whole(None) }), whole);
     if mode & 1 == 0 {
         check_against_tungstenite(bytes, whole);
+    }
+}
+
+/// The same where pages are served; the peer's bytes are requests.
+fn check_pages(stream: &[u8], [mode, piece, budget]: [u8; 3]) {
+    let large = (0..LARGE_BYTES).map(|at| at as u8).collect();
+    let pages = Pages::from_files([("/index.html", b"an index".to_vec()), ("/large", large)]);
+    let whole = run(stream, &Manner::whole(Some(&pages)));
+    let (due, is_all) = due(stream, &pages);
+    assert!(whole.sent.starts_with(&due), "not what is due");
+    assert!(!is_all || whole.sent.len() == due.len(), "more than what is due");
+    let manner = Manner {
+        pages: Some(&pages),
+        sizes: [usize::from(piece) + 1, 1 << (mode % 16)],
+        budget: usize::from(budget % 8) + 1,
+        takes: 7 << (budget >> 3 & 15),
+    };
+    let cut = run(stream, &manner);
+    assert!(cut.sent == whole.sent, "other answers");
+    assert_eq!((cut.said, cut.phase), (whole.said, whole.phase));
+}
+
+/// The answers to all requests, each read by itself, and whether nothing follows them, as no
+/// request becomes a WebSocket.
+fn due(mut stream: &[u8], pages: &Pages) -> (Vec<u8>, bool) {
+    let config = config();
+    let mut due = Vec::new();
+    // The last that is answered on one connection.
+    for number in 1..=1_000 {
+        let (len, mut answer) = match read_head(stream, &config.allowed_origins, Some(pages)) {
+            Head::Answered { len, answer } => (len, answer),
+            Head::Health { len, is_head, after } => (len, told(is_head, after)),
+            Head::Upgrade { response, .. } => return ([due, response].concat(), false),
+            Head::Refused { answer, .. } => return ([due, answer].concat(), true),
+            // It is a request no more once others were.
+            Head::Tls if number > 1 => return (due, false),
+            _ => return (due, true),
+        };
+        if number == 1_000 {
+            answer.close();
+        }
+        let is_last = answer.after() == After::Close;
+        let (bytes, body) = answer.into_parts();
+        due.extend(bytes);
+        due.extend(body.iter().flat_map(|body| body.rest()));
+        if is_last {
+            break;
+        }
+        stream = &stream[len..];
+    }
+    (due, true)
+}
+
+/// What a server of these tests tells of its health.
+fn told(is_head: bool, after: After) -> Answer {
+    let told = Health { uptime_seconds: 1, connections: 2, clients: 3, master: true };
+    health(&told, is_head, after)
+}
+
+/// How a session is served.
+struct Manner<'p> {
+    pages: Option<&'p Pages>,
+    /// Those of the pieces in which the bytes come, in turn.
+    sizes: [usize; 2],
+    /// Events without a break.
+    budget: usize,
+    /// Bytes that are sent at a time.
+    takes: usize,
+}
+
+impl<'p> Manner<'p> {
+    fn whole(pages: Option<&'p Pages>) -> Self {
+        Self { pages, sizes: [usize::MAX; 2], budget: usize::MAX, takes: usize::MAX }
     }
 }
 
@@ -46,48 +135,81 @@ struct Outcome {
     phase: Phase,
 }
 
-/// A whole session: the stream in pieces of these sizes in turn, and no more than
-/// `budget` events without a break.
-fn run(stream: &[u8], sizes: &[usize], budget: usize) -> Outcome {
+impl Outcome {
+    /// Sends so many bytes, or as many as there are. Whether there were any.
+    fn take(&mut self, session: &mut Session, most: usize, now: Instant) -> bool {
+        session.allow(most);
+        let unsent = session.unsent();
+        let count = unsent.len().min(most);
+        self.sent.extend_from_slice(&unsent[..count]);
+        session.advance(count, &mut Spares::default(), now);
+        session.allow(0);
+        session.sent_all(now);
+        count > 0
+    }
+}
+
+fn config() -> Config {
     let mut config = Config::new("a secret of some length", "offer");
     config.limits.max_packet_bytes = MAX_PACKET_BYTES;
+    config
+}
+
+/// A whole session.
+fn run(stream: &[u8], manner: &Manner<'_>) -> Outcome {
+    let config = config();
     let now = Instant::now();
     let mut session = Session::new(now);
     let mut outcome = Outcome { said: Vec::new(), sent: Vec::new(), phase: Phase::Head };
     let mut rest = stream;
-    for &size in sizes.iter().cycle() {
+    for &size in manner.sizes.iter().cycle() {
         let (piece, later) = rest.split_at(size.min(rest.len()));
         rest = later;
         let mut piece = piece.to_vec();
         let mut received = &mut piece[..];
         loop {
             let mut input = session.take_in(received, now);
-            let mut left = budget;
+            let mut left = manner.budget;
             while left > 0
-                && let Some(event) = session.next(&mut input, &config, None, now)
+                && let Some(event) = session.next(&mut input, &config, manner.pages, now)
             {
                 left -= 1;
-                let event = owned(event);
-                match &event {
-                    Event::Upgrade(response) => session.open(response),
+                let mut event = owned(event);
+                match event {
+                    Event::Upgrade(ref response) => session.open(response),
+                    Event::Health { is_head, after } if manner.pages.is_some() => {
+                        session.reply(told(is_head, after), now);
+                    }
                     Event::Health { .. } => session.answer(b"health", Ending::Answered, now),
+                    Event::Answered(answer) => {
+                        session.reply(*answer, now);
+                        event = Event::Handled;
+                    }
                     _ => {}
                 }
                 outcome.said.push(event);
             }
             session.put_back(input);
-            if left > 0 {
+            if session.phase() == Phase::Kept {
+                let queued = session.backlog_len();
+                assert!(queued <= MAX_QUEUED_BYTES, "{queued} bytes queued");
+            }
+            let is_busy = session.is_busy();
+            while outcome.take(&mut session, manner.takes, now) && session.is_busy() {}
+            assert!(!session.is_busy(), "nothing is sent any more");
+            if left > 0 && !is_busy {
                 break;
             }
             received = &mut [];
         }
-        outcome.sent.extend_from_slice(session.unsent());
-        session.advance(session.unsent().len(), &mut Spares::default(), now);
-        assert!(session.held() <= MAX_HELD_BYTES, "{} bytes held", session.held());
+        let held = session.held() - session.backlog_held();
+        assert!(held <= MAX_HELD_BYTES, "{held} bytes held");
         if rest.is_empty() {
             break;
         }
     }
+    while outcome.take(&mut session, manner.takes, now) {}
+    assert!(session.held() <= MAX_HELD_BYTES, "{} bytes held", session.held());
     outcome.phase = session.phase();
     outcome
 }
