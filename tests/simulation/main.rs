@@ -6,6 +6,7 @@
 //! | `plan` | what a seed means: settings, peers, faults |
 //! | `network` | connections, readiness, faults; the clock |
 //! | `people` | the peers |
+//! | `pages` | a folder of pages, and what is asked for |
 //! | `sealed` | their TLS |
 //! | `judge` | what must hold |
 //! | `wire` | HTTP and WebSocket from the peers' side |
@@ -24,6 +25,7 @@
 
 mod judge;
 mod network;
+mod pages;
 mod people;
 mod plan;
 #[path = "../random/mod.rs"]

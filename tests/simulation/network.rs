@@ -93,6 +93,8 @@ pub(crate) struct Link {
     up: Pipe,
     down: Pipe,
     token: Option<usize>,
+    /// The most that moss's kernel holds of what was not carried to the peer.
+    send_buffer: usize,
     /// It is on the list for the next poll.
     woken: bool,
     /// moss met a full buffer and is to be told of room.
@@ -148,6 +150,8 @@ pub(crate) struct Turn {
     /// Connections that began to speak TLS.
     pub(crate) handshakes: usize,
     pub(crate) sends: usize,
+    /// Bytes of pages, as far as they are sent from the one copy and without TLS.
+    pub(crate) poured: usize,
     pub(crate) ready: usize,
     pub(crate) others: usize,
 }
@@ -285,6 +289,7 @@ impl Network {
             up: Pipe::default(),
             down: Pipe::default(),
             token: None,
+            send_buffer: line.buffer,
             woken: false,
             wants_room: false,
             error: None,
@@ -584,7 +589,7 @@ impl Network {
             *told = true;
             return Err(kind.into());
         }
-        let most = (link.line.buffer - link.down.in_flight).min(len);
+        let most = link.send_buffer.saturating_sub(link.down.in_flight).min(len);
         let count = if part { self.random.below(most + 1) } else { most };
         if count < most {
             // There is room again a moment later.
@@ -621,6 +626,12 @@ impl Network {
         let delay = link.line.delay;
         self.schedule(number, false, delay);
         Ok(())
+    }
+
+    /// moss bounds what its kernel holds.
+    pub(crate) fn limit_send_buffer(&mut self, number: usize, bytes: usize) {
+        let link = &mut self.links[number];
+        link.send_buffer = link.send_buffer.min(bytes);
     }
 
     /// moss closes its socket. With unread input that is a reset, which takes what was
@@ -716,7 +727,7 @@ impl Network {
     /// Tells moss of room once a third of its buffer is free, as Linux does.
     fn tell_room(&mut self, number: usize) {
         let link = &mut self.links[number];
-        if link.wants_room && link.down.in_flight <= link.line.buffer * 2 / 3 {
+        if link.wants_room && link.down.in_flight <= link.send_buffer * 2 / 3 {
             link.wants_room = false;
             self.wake_moss(number);
         }
@@ -778,7 +789,7 @@ impl Link {
     /// The flags, as they are now.
     fn readiness(&self) -> Readiness {
         let error = self.error.is_some();
-        let free = self.line.buffer - self.down.in_flight;
+        let free = self.send_buffer.saturating_sub(self.down.in_flight);
         Readiness {
             readable: self.up.arrived > 0 || self.up.end_arrived || error,
             writable: error || (!self.wants_room && free > 0),

@@ -5,6 +5,8 @@
 //! read, does what its kind does, and sends as much as its kernel takes. It tells the judge
 //! what it sends, and knows nothing of moss but what it was sent.
 
+mod visitors;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -62,6 +64,8 @@ pub(crate) struct Peer {
     /// How often it did what it does, and how often it floods still.
     done: u64,
     flood: u64,
+    /// Answers that it waits for.
+    owed: u64,
     /// As master, its last claim; as one who floods for a share, 1 while there is a master.
     claim: u64,
     /// Clients that it has heard of as master, with their ids.
@@ -109,6 +113,7 @@ impl Peer {
             allowance: 0,
             done: 0,
             flood: part.much,
+            owed: 0,
             claim: 0,
             known: BTreeMap::new(),
             random,
@@ -173,7 +178,12 @@ impl Peer {
                 self.leaves(link, world);
             } else if self.stage == Stage::Open {
                 self.acts(link, world);
+            } else if self.stage == Stage::Head {
+                self.visits(link, world);
             }
+        }
+        if self.link.is_none() {
+            return;
         }
         if matches!(self.kind, Kind::Dripper | Kind::BadTls | Kind::HelloHoarder)
             && self.stage == Stage::Head
@@ -252,7 +262,9 @@ impl Peer {
             Kind::Stranger => self.without_an_s(world.clients),
             _ => wire::UPGRADE.as_bytes().to_vec(),
         };
-        if self.out == wire::UPGRADE.as_bytes() {
+        if self.settings.pages {
+            self.asks_first(link, world);
+        } else if self.out == wire::UPGRADE.as_bytes() {
             self.ends.push(self.out.len() as u64);
         }
         if self.door == Door::Tls {
@@ -325,6 +337,7 @@ impl Peer {
                 | Kind::Trickler
                 | Kind::Hoarder
                 | Kind::Rubbish
+                | Kind::Stopper
         ) || self.padding > 1_000
             || self.settings.max_packet > 20_000;
         let random = Random::new(self.random.next());
@@ -339,6 +352,8 @@ impl Peer {
         let mut may_end: Vec<&str> = match self.kind {
             Kind::Client | Kind::Guest | Kind::Master | Kind::Inspector => vec![],
             Kind::Visitor => vec!["not-found", "no-upgrade"],
+            Kind::Browser => vec!["not-found", "method", "range", "bad-request"],
+            Kind::Dawdler | Kind::Stopper => vec![],
             // Each packet without a master is answered by an error.
             Kind::Flooder | Kind::Share => vec!["memory", "slow-reader"],
             Kind::SlowMaster => vec![],
@@ -388,6 +403,8 @@ impl Peer {
                     | Kind::DeadMaster
                     | Kind::SlowMaster
                     | Kind::Hoarder
+                    | Kind::Dawdler
+                    | Kind::Stopper
             ),
             padding: self.padding,
         }
@@ -401,6 +418,7 @@ impl Peer {
             Kind::Trickler | Kind::SlowMaster if self.stage == Stage::Open => {
                 arrived.min(self.allowance)
             }
+            Kind::Dawdler | Kind::Stopper => arrived.min(self.allowance),
             _ => arrived,
         };
         self.allowance -= most.min(self.allowance);
@@ -425,7 +443,8 @@ impl Peer {
                 }
                 self.opens(link, world);
             }
-            Said::Http { .. } => self.stage = Stage::Leaving,
+            Said::Http { ends, .. } => self.is_answered(*ends, world),
+            Said::Head { .. } | Said::Page(_) => {}
             Said::Ping => {
                 if !matches!(self.kind, Kind::Mute | Kind::Hoarder) && self.stage == Stage::Open {
                     self.push_control(wire::PONG, b"");
@@ -517,7 +536,9 @@ impl Peer {
                 self.wake_at(self.next, world);
                 match kind {
                     Kind::Client | Kind::Nuisance => self.sends(link, world),
-                    Kind::Guest | Kind::Clinger | Kind::BadTls => self.pings(link, world),
+                    Kind::Guest | Kind::Browser | Kind::Clinger | Kind::BadTls => {
+                        self.pings(link, world)
+                    }
                     Kind::Master => self.masters(link, world),
                     Kind::Usurper => self.claims(link, world),
                     Kind::Returner => {
@@ -802,7 +823,12 @@ impl Peer {
         self.wakes_at = u64::MAX;
         let honest = matches!(
             self.kind,
-            Kind::Client | Kind::Master | Kind::SlowMaster | Kind::Visitor | Kind::Guest
+            Kind::Client
+                | Kind::Master
+                | Kind::SlowMaster
+                | Kind::Visitor
+                | Kind::Guest
+                | Kind::Browser
         );
         if self.comes_again || honest {
             let pause = self.random.between(100, 3_000) * MILLISECOND;
@@ -868,6 +894,9 @@ fn line(kind: Kind, random: &mut Random) -> Line {
         | Kind::Stalled
         | Kind::Trickler
         | Kind::DeadMaster
+        | Kind::Browser
+        | Kind::Dawdler
+        | Kind::Stopper
         | Kind::BadVisitor => Line { delay, bandwidth: 1 << 24, piece: piece.max(200), buffer },
         _ => Line { delay, bandwidth: 1 << 24, piece, buffer },
     }

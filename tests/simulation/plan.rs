@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) login_secret: bool,
     /// The optional packets about comings and goings have types.
     pub(crate) notices: bool,
+    /// Pages are served.
+    pub(crate) pages: bool,
 }
 
 /// Who a peer is. The first four are honest: moss may drop them for want of a place alone.
@@ -86,6 +88,13 @@ pub(crate) enum Kind {
     Clinger,
     /// A client that the master sends away.
     Nuisance,
+    /// Asks for pages, one request after the other or several at once, and maybe then for a
+    /// WebSocket.
+    Browser,
+    /// Reads large pages slowly.
+    Dawdler,
+    /// Asks for large pages, or many small ones, and stops reading.
+    Stopper,
     /// Compares /health with what the judge knows, when all is calm.
     Inspector,
 }
@@ -189,6 +198,7 @@ impl Plan {
             // Of its own, so that the rest of a plan is the same with and without.
             plan.add_tls(&mut Random::new(!seed));
         }
+        plan.add_pages(&mut Random::new(seed.rotate_left(24)));
         plan
     }
 
@@ -406,6 +416,54 @@ impl Plan {
         }
     }
 
+    /// Pages are served in some of the plans, and peers ask for them; in a few nobody asks for
+    /// anything else.
+    fn add_pages(&mut self, random: &mut Random) {
+        if !random.is_one_in(4) {
+            return;
+        }
+        self.settings.pages = true;
+        if random.is_one_in(4) {
+            self.parts.clear();
+            self.faults.clear();
+        }
+        let first = self.parts.len();
+        let (browsers, slow) = random.pick(&[(4, 1), (4, 1), (12, 4), (20, 20), (120, 2)]);
+        let full = self.settings.max_connections < 100;
+        let (browsers, slow) = if full { (12, 6) } else { (browsers, slow) };
+        self.add(Kind::Browser, browsers, random);
+        for _ in 0..slow {
+            let kind = random.pick(&[Kind::Dawdler, Kind::Stopper]);
+            self.add(kind, 1, random);
+        }
+        if random.is_one_in(4) {
+            // All at once.
+            self.parts[first..].iter_mut().for_each(|part| part.at = SECOND);
+        }
+        for _ in 0..random.pick(&[0, 1, 1, 4]) {
+            self.faults.push((random.between(0, self.calm), Fault::Reload));
+        }
+        for _ in 0..random.pick(&[0, 0, 6]) {
+            let peer = first + random.below(self.parts.len() - first);
+            let fault = random.pick(&[
+                Fault::Reset(peer),
+                Fault::Away(peer),
+                Fault::Stall(peer, (self.settings.keepalive / 2).min(5 * SECOND)),
+            ]);
+            self.faults.push((random.between(0, self.calm), fault));
+        }
+        if tls::AVAILABLE && browsers < 100 && random.is_one_in(4) {
+            let new = &mut self.parts[first..];
+            new.iter_mut().for_each(|part| part.door = random.pick(&Door::ALL));
+        }
+    }
+
+    /// Whether all peers ask for pages, and for nothing that has to be held.
+    pub(crate) fn has_only_visitors(&self) -> bool {
+        let kinds = [Kind::Browser, Kind::Dawdler, Kind::Stopper, Kind::Inspector];
+        self.parts.iter().all(|part| kinds.contains(&part.kind))
+    }
+
     /// Whether moss has a certificate, for those who come through TLS.
     pub(crate) fn has_tls(&self) -> bool {
         self.parts.iter().any(|part| part.door == Door::Tls || part.kind == Kind::Stranger)
@@ -531,6 +589,7 @@ impl Settings {
             keepalive: random.pick(&[1, 2, 5, 30]) * SECOND,
             login_secret: random.is_one_in(4),
             notices: !random.is_one_in(4),
+            pages: false,
         }
     }
 
@@ -544,6 +603,7 @@ impl Settings {
             keepalive: 30 * SECOND,
             login_secret: false,
             notices: true,
+            pages: false,
         }
     }
 

@@ -17,15 +17,17 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use moss::server::Server;
+use moss::server::site::Site;
 use moss::server::world::{Door, Ready, Signals, World as Seam};
 
 use crate::judge::{Judge, TURN_FRAMES};
 use crate::network::{Event, Link, MILLISECOND, Network, SECOND, Turn};
+use crate::pages::Folder;
 use crate::people::{Mail, Peer, World};
 use crate::plan::{Fault, Kind, Part, Plan};
 use crate::random::Random;
 use crate::sealed::{self, Clients, Sealed};
-use crate::wire::Reader;
+use crate::wire::{Reader, Said};
 
 /// How long what is owed may take once all is calm.
 const SETTLING: u64 = 10 * SECOND;
@@ -38,6 +40,15 @@ const TURN_ACCEPTS: usize = 256;
 
 /// Each counts for 128 frames.
 const TURN_HANDSHAKES: usize = TURN_FRAMES / 128 + 2;
+
+/// What is sent of pages in a turn: so many bytes, where less at once is no page, but what
+/// was queued.
+const TURN_POURS: usize = 1 << 20;
+const MOST_QUEUED: usize = 34 << 10;
+
+/// What is held for a visitor at most: its answers and its next request, with their buffers'
+/// slack, and TLS.
+const VISITOR_BYTES: usize = 160 << 10;
 
 /// Turns in a row that may ask the kernel for nothing: beside a slow master a client's share
 /// is as little as 64 bytes a turn, it is received up to 64 KiB at a time, and each frame
@@ -86,6 +97,10 @@ struct Universe {
     /// The TLS of links that have it.
     sealed: BTreeMap<usize, Sealed>,
     clients: Clients,
+    /// The pages, if any are served.
+    folder: Option<Folder>,
+    /// The version of them that moss is reading.
+    reading: Option<usize>,
     judge: Judge,
     stage: Stage,
     stage_began: u64,
@@ -113,7 +128,9 @@ pub(crate) fn run(plan: &Plan, traced: bool) -> Outcome {
     let universe = Rc::new(RefCell::new(Universe::new(plan.clone(), traced)));
     let certificate = plan.has_tls().then(sealed::certificate);
     let kernel = Kernel(Rc::clone(&universe));
-    let mut server = Server::new(plan.settings.config(), certificate, None, kernel);
+    let link = universe.borrow().folder.as_ref().map(|folder| folder.link.clone());
+    let site = link.map(|link| Site::load(link).unwrap_or_else(|problem| panic!("{problem}")));
+    let mut server = Server::new(plan.settings.config(), certificate, site, kernel);
     while server.turn().expect("the poll never fails") {
         universe.borrow_mut().after_turn(server.held());
     }
@@ -158,6 +175,8 @@ impl Universe {
             readers: Vec::new(),
             sealed: BTreeMap::new(),
             clients: Clients::new(),
+            folder: plan.settings.pages.then(Folder::new),
+            reading: None,
             stage: Stage::Mischief,
             stage_began: 0,
             base: Instant::now(),
@@ -254,7 +273,12 @@ impl Universe {
                 // The second in which it began counts for no deadline.
                 self.judge.lateness += SECOND;
             }
-            Fault::Reload => self.network.reload(),
+            Fault::Reload => {
+                if let Some(folder) = &mut self.folder {
+                    folder.change();
+                }
+                self.network.reload();
+            }
         }
     }
 
@@ -309,13 +333,18 @@ impl Universe {
         assert_eq!(self.unread, 0, "a signal asked for files to be read again");
         self.turns += 1;
         let turn = std::mem::take(&mut self.network.turn);
-        let Turn { accepted, receives, bytes, handshakes, .. } = turn;
+        let Turn { accepted, receives, bytes, handshakes, poured, .. } = turn;
         assert!(accepted <= TURN_ACCEPTS, "{accepted} accepted in a turn");
         assert!(receives <= TURN_FRAMES, "{receives} receives in a turn");
         assert!(bytes <= TURN_BYTES, "{bytes} bytes received in a turn");
+        assert!(poured <= TURN_POURS, "{poured} bytes of pages sent in a turn");
         assert!(handshakes <= TURN_HANDSHAKES, "{handshakes} handshakes begun in a turn");
         let most = self.plan.settings.max_memory;
         assert!(held <= most, "{held} bytes are held, and {most} may be");
+        if self.plan.has_only_visitors() {
+            let here = self.network.links.iter().filter(|link| link.is_moss_s()).count();
+            assert!(held <= here * VISITOR_BYTES, "{held} bytes are held for {here} visitors");
+        }
         self.idle_turns = if turn.is_idle() { self.idle_turns + 1 } else { 0 };
         if self.stage == Stage::Sleep && turn.is_idle() {
             self.idle_while_asleep += 1;
@@ -363,6 +392,10 @@ impl Universe {
             if line == "the certificate was read again" || line.starts_with("a signal asks for") {
                 self.unread = self.unread.checked_sub(1).expect("a signal that asks for it");
             }
+            if line == "the pages were read again" {
+                let version = self.reading.take().expect("a signal that asks for it");
+                self.judge.reloads(version, self.network.now);
+            }
             self.trace(|| format!("log: {line}"));
             self.judge.logs(&line, &self.network.links, self.network.now);
         }
@@ -371,7 +404,11 @@ impl Universe {
     fn wait(&mut self, time_out: Option<Duration>) -> io::Result<()> {
         let network = &mut self.network;
         let wait = time_out.map(|time_out| time_out.as_micros().div_ceil(1_000) as u64 * 1_000);
-        assert!(wait.is_none() || !network.links.is_empty(), "nobody came yet, and moss wakes up");
+        assert!(
+            wait.is_none() || !network.links.is_empty() || self.reading.is_some(),
+            "nobody came yet, and moss wakes up"
+        );
+        assert!(self.reading.is_none() || wait == Some(0), "moss rests, and has to read");
         assert!(
             wait != Some(0) || self.idle_turns < IDLE_TURNS,
             "a turn did nothing and asks for another at once"
@@ -410,9 +447,13 @@ impl Universe {
     fn send(&mut self, link: usize, bytes: &[u8]) -> io::Result<usize> {
         self.take_lines();
         let sent = self.network.send(link, bytes.len());
-        self.judge.sent(link, bytes.len() - sent.as_ref().copied().unwrap_or(0));
+        let count = sent.as_ref().copied().unwrap_or(0);
+        self.judge.sent(link, count, bytes.len() - count);
         let count = sent?;
         let end = self.network.links[link].sent;
+        if bytes.len() > MOST_QUEUED && self.judge.is_visitor(link) {
+            self.network.turn.poured += count;
+        }
         let Some(sealed) = self.sealed.get_mut(&link) else {
             self.tell(link, &bytes[..count], end);
             return Ok(count);
@@ -427,12 +468,13 @@ impl Universe {
 
     /// Lets the judge hear what moss has sent by now, and the peer when it has read so much.
     fn tell(&mut self, link: usize, plain: &[u8], end: u64) {
-        let mut said = Vec::new();
-        self.readers[link].read(plain, |message| said.push(message));
-        for message in said {
+        self.readers[link].push(plain);
+        while let Some(message) = self.readers[link].next(self.judge.is_head(link)) {
             self.trace(|| format!("{link} is told {message:.200?}"));
             self.judge.said(link, &message, &self.network.links, self.network.now);
-            self.mail[link].push_back((end, message));
+            if !matches!(message, Said::Page(_)) {
+                self.mail[link].push_back((end, message));
+            }
         }
     }
 
@@ -489,8 +531,8 @@ impl Seam for Kernel {
         stream.universe.borrow_mut().shut_down(stream.link)
     }
 
-    fn limit_send_buffer(_: &Stream, _: usize) -> io::Result<()> {
-        // The network's own plan says how much it holds.
+    fn limit_send_buffer(stream: &Stream, bytes: usize) -> io::Result<()> {
+        stream.universe.borrow_mut().network.limit_send_buffer(stream.link, bytes);
         Ok(())
     }
 
@@ -502,7 +544,12 @@ impl Seam for Kernel {
         let mut universe = self.0.borrow_mut();
         let signals = std::mem::take(&mut universe.network.signals);
         universe.signalled += signals.stop;
-        universe.unread += usize::from(signals.reload > 0);
+        if signals.reload > 0 {
+            let version = universe.folder.as_ref().map(|folder| folder.version);
+            // One that is being read is given up for another.
+            universe.reading = version;
+            universe.unread += usize::from(version.is_none() || universe.plan.has_tls());
+        }
         signals
     }
 

@@ -20,8 +20,13 @@ pub(crate) const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: box\r\nUpgrade: websoc
 /// Something that moss said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
-    /// An answer in HTTP, 101 included.
-    Http { status: u16, body: String },
+    /// The head of an answer in HTTP.
+    Head { status: u16, head: String },
+    /// A piece of the page that follows it.
+    Page(Vec<u8>),
+    /// The answer is whole, 101 included. Its body, unless that is a page; and whether the
+    /// connection ends after it.
+    Http { status: u16, body: String, ends: bool },
     /// A packet.
     Text(String),
     /// moss asks for a sign of life.
@@ -91,43 +96,79 @@ pub(crate) struct Reader {
     /// After the 101.
     open: bool,
     closed: bool,
-    /// What is not whole yet.
+    /// Of an answer whose head was read: how much of its body is to come.
+    answer: Option<Answer>,
+    /// What is not read yet, and was.
     partial: Vec<u8>,
+    at: usize,
+}
+
+/// An answer whose head was read.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    ends: bool,
+    left: usize,
+    /// It has a page, which is told of in pieces.
+    is_page: bool,
 }
 
 impl Reader {
-    /// Reads on. Whatever becomes whole is told to `said`.
-    pub(crate) fn read(&mut self, bytes: &[u8], mut said: impl FnMut(Said)) {
+    /// Takes what has come.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.partial.drain(..std::mem::take(&mut self.at));
         self.partial.extend_from_slice(bytes);
-        let mut at = 0;
-        while let Some((len, next)) = self.next(&self.partial[at..]) {
-            at += len;
-            assert!(!self.closed, "moss goes on after its Close: {next:?}");
-            match next {
-                Said::Http { status: 101, .. } => self.open = true,
-                Said::Close { .. } | Said::Http { .. } => self.closed = true,
-                _ => {}
-            }
-            said(next);
-        }
-        self.partial.drain(..at);
     }
 
-    fn next(&self, bytes: &[u8]) -> Option<(usize, Said)> {
-        if self.open { next_frame(bytes) } else { next_answer(bytes) }
+    /// The next that has become whole; and whether HEAD was asked for, if that is an answer.
+    pub(crate) fn next(&mut self, is_head: bool) -> Option<Said> {
+        let bytes = &self.partial[self.at..];
+        let (len, next) = match &mut self.answer {
+            _ if self.open => next_frame(bytes)?,
+            None => {
+                let (len, answer, head) = next_head(bytes, is_head)?;
+                let status = answer.status;
+                self.answer = Some(answer);
+                (len, Said::Head { status, head })
+            }
+            Some(answer) if answer.is_page && answer.left > 0 => {
+                let len = answer.left.min(bytes.len());
+                answer.left -= len;
+                (len, Said::Page((len > 0).then(|| bytes[..len].to_vec())?))
+            }
+            Some(Answer { status, ends, left, .. }) => {
+                let body = str::from_utf8(bytes.get(..*left)?).expect("a body in UTF-8");
+                (*left, Said::Http { status: *status, body: body.to_owned(), ends: *ends })
+            }
+        };
+        self.at += len;
+        assert!(!self.closed, "moss goes on after its last word: {next:?}");
+        if let Said::Http { status, ends, .. } = next {
+            self.answer = None;
+            (self.open, self.closed) = (status == 101, ends);
+        }
+        self.closed |= matches!(next, Said::Close { .. });
+        Some(next)
     }
 }
 
-fn next_answer(bytes: &[u8]) -> Option<(usize, Said)> {
+fn next_head(bytes: &[u8], is_head: bool) -> Option<(usize, Answer, String)> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    let head = str::from_utf8(&bytes[..end]).expect("a head in ASCII");
+    let head = str::from_utf8(&bytes[..end]).expect("a head in ASCII").to_owned();
     let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest[..3].parse().ok());
     let status = status.unwrap_or_else(|| panic!("no status line: {head}"));
-    let body = head.split("\r\n").find_map(|line| line.strip_prefix("Content-Length: "));
-    let body = body.map_or(0, |len| len.parse().expect("a length"));
-    let body = bytes.get(end..end + body)?;
-    let body = str::from_utf8(body).expect("a body in UTF-8").to_owned();
-    Some((end + body.len(), Said::Http { status, body }))
+    let left = match is_head {
+        true => 0,
+        false => field(&head, "Content-Length").map_or(0, |len| len.parse().expect("a length")),
+    };
+    let ends = field(&head, "Connection") == Some("close");
+    let is_page = field(&head, "ETag").is_some();
+    Some((end, Answer { status, ends, left, is_page }, head))
+}
+
+/// What a line of an answer's head says.
+pub(crate) fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    head.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
 fn next_frame(bytes: &[u8]) -> Option<(usize, Said)> {

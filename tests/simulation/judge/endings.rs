@@ -26,6 +26,10 @@ impl Judge {
         let was_replaced = self.was_replaced(link, links);
         let was_client = rest.starts_with("client");
         let half = word == "memory" && self.may_drop_for_half(link, was_client, links);
+        let visitor = self.may_end_visitor(link, word, links, now);
+        if word == "answered" {
+            self.ends_visitor(link, links);
+        }
         let connection = &mut self.connections[link];
         let Facts { kind, may_end, .. } = &connection.facts;
         assert!(connection.ending.is_none(), "{link} ends twice: {line}");
@@ -40,6 +44,7 @@ impl Judge {
             {
                 true
             }
+            _ if visitor.is_some() => visitor == Some(true),
             "memory" if half => true,
             // Each client that waits may hold a record of which the rest is not received, and
             // guests pay before clients.
@@ -74,6 +79,7 @@ impl Judge {
             }
             "per-address" => assert!(connection.over, "{line}: and it is not over"),
             "full" if code == 503 => self.refused.push(link),
+            "displaced" if connection.requests.any => {}
             // The answer to its upgrade may have been on its way for a while.
             "full" | "displaced" if !connection.logged_in => {
                 let age = now - links[link].accepted;
@@ -137,6 +143,7 @@ impl Judge {
     /// moss closes its socket.
     pub(crate) fn drops(&mut self, link: usize, links: &[Link], now: u64) {
         let network = &links[link];
+        self.drops_visitor(link, network);
         let connection = &mut self.connections[link];
         let kind = connection.facts.kind;
         if connection.id.is_none() {
@@ -174,9 +181,13 @@ impl Judge {
         }
         // Where memory is full, a last word that the kernel does not take at once is given up.
         let ample = self.settings.max_memory >= 64 << 20;
-        let given_up = ["memory", "displaced"].contains(&word.as_str());
+        let given_up = ["memory", "displaced"].contains(&word.as_str())
+            || (connection.is_visitor() && (word == "slow-reader" || connection.requests.crowded));
+        // The line tells of all its answers.
+        let many = connection.is_visitor() && word == "answered";
         let tells = network.can_be_told();
-        if *code > 0 && whole && tells && !self.stopping && !given_up && !connection.blocked {
+        let owed = *code > 0 && !self.stopping && !given_up && !connection.blocked && !many;
+        if owed && whole && tells {
             let said = connection.close.or(connection.status);
             assert_eq!(said, Some(*code), "the last word to {kind:?} {link}, who was {word}");
         }
@@ -196,10 +207,13 @@ impl Judge {
     pub(crate) fn shuts_down(&self, link: usize, sealed: &Sealed, network: &Link) {
         let connection = &self.connections[link];
         let kind = connection.facts.kind;
-        let Some((word, ..)) = &connection.ending else {
-            panic!("{kind:?} {link} is shut down without a line in the log");
+        let word = match &connection.ending {
+            Some((word, ..)) => word,
+            // It ends by its last answer, and the line comes behind that.
+            None if connection.is_visitor() => "answered",
+            None => panic!("{kind:?} {link} is shut down without a line in the log"),
         };
-        if network.is_broken() || ["memory", "displaced"].contains(&word.as_str()) {
+        if network.is_broken() || ["memory", "displaced"].contains(&word) {
             return;
         }
         // Where memory is full, last words are given up.
@@ -252,6 +266,9 @@ impl Judge {
                     let age = now - connection.opened;
                     assert!(age <= 10 * SECOND + grain, "{kind:?} {link} keeps the master's place");
                 }
+                None if connection.is_visitor() => {
+                    self.looks_at_visitor(link, network, now);
+                }
                 None if !connection.open => {
                     assert!(age <= 10 * SECOND + grain, "{kind:?} {link} has no answer yet");
                 }
@@ -267,7 +284,13 @@ impl Judge {
                 let most = self.settings.max_backlog as u64 + (64 << 10);
                 assert!(owed <= most, "{kind:?} {link} is owed {owed} bytes");
             }
-            let waits_since = network.waits_since.max(network.accepted);
+            let is_visitor = connection.is_visitor();
+            if is_visitor && connection.requests.is_owed() {
+                // Its next request waits until the answer is sent.
+                continue;
+            }
+            let moved = if is_visitor { connection.requests.moved() } else { 0 };
+            let waits_since = network.waits_since.max(network.accepted).max(moved);
             let waits = now.saturating_sub(waits_since.max(since));
             assert!(waits <= grain, "{kind:?} {link} is not heard for {waits}");
             let waits = now.saturating_sub(waits_since);

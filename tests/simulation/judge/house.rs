@@ -40,11 +40,16 @@ impl Judge {
 
     /// Whoever was refused was refused for a reason, and the master is known.
     pub(crate) fn ends_turn(&mut self, links: &[Link], now: u64) {
+        self.counts_visitors(links);
         let reigns = |&(_, connection): &(usize, &Connection)| connection.reign.is_some();
         if self.lives(links).any(|one| reigns(&one)) {
             self.had_master = self.turn;
         }
         let refused = std::mem::take(&mut self.refused);
+        assert!(
+            refused.is_empty() || self.may_be_open(links).len() >= self.settings.max_connections,
+            "there was a place for {refused:?}, whatever visitors there are"
+        );
         // A claim that was not answered yet may have been heard.
         let wanted = !refused.is_empty()
             && self.had_master + 1 < self.turn

@@ -14,9 +14,11 @@
 //! | `packets` | who is told what |
 //! | `endings` | why and when connections end; that all are heard |
 //! | `house` | who is let in |
+//! | `answers` | what visitors are answered |
 //! | `shares` | who gets how much of a slow master |
 //! | `payload` | the packets themselves |
 
+mod answers;
 mod endings;
 mod house;
 mod packets;
@@ -28,6 +30,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use crate::network::{Link, MILLISECOND, Odds};
 use crate::plan::{Kind, Settings};
 use crate::wire::Said;
+use answers::{Generations, Requests};
 use house::neighbours;
 pub(crate) use payload::offer;
 use payload::{to_client, to_master};
@@ -73,6 +76,7 @@ struct Connection {
     unblocked_in: u64,
     status: Option<u16>,
     close: Option<u16>,
+    requests: Requests,
     /// The line of the log: word, code, time.
     ending: Option<(String, u16, u64)>,
     /// What it was sent after that, but for a Close.
@@ -148,6 +152,7 @@ pub(crate) struct Judge {
     /// Packets that moss passed on.
     pub(crate) passed: u64,
     shares: Shares,
+    generations: Generations,
 }
 
 impl Judge {
@@ -171,6 +176,7 @@ impl Judge {
             lateness: 250 * MILLISECOND,
             passed: 0,
             shares: Shares::default(),
+            generations: Generations::default(),
         }
     }
 
@@ -193,6 +199,7 @@ impl Judge {
             unblocked_in: 0,
             status: None,
             close: None,
+            requests: Requests::default(),
             ending: None,
             after_ending: 0,
             untold: false,
@@ -266,6 +273,11 @@ impl Judge {
         claim
     }
 
+    /// Whether a link was answered, and is no WebSocket.
+    pub(crate) fn is_visitor(&self, link: usize) -> bool {
+        self.connections[link].is_visitor()
+    }
+
     /// What kind of peer a link is of.
     pub(crate) fn kind(&self, link: usize) -> Kind {
         self.connections[link].facts.kind
@@ -297,9 +309,12 @@ impl Judge {
         self.frames = 0;
     }
 
-    /// A kernel took all that moss had for a peer, or so much is left.
-    pub(crate) fn sent(&mut self, link: usize, left: usize) {
+    /// A kernel took so much of what moss had for a peer, and so much is left.
+    pub(crate) fn sent(&mut self, link: usize, count: usize, left: usize) {
         let connection = &mut self.connections[link];
+        if count > 0 {
+            connection.requests.moves(self.turn_began);
+        }
         if connection.blocked {
             connection.blocked_in = self.turn;
             connection.unblocked_in = self.turn;
@@ -325,8 +340,14 @@ impl Judge {
         }
         self.gives_up_the_rest(link, said);
         match said {
-            Said::Http { status: 101, .. } => self.enters(link, links, now),
-            Said::Http { status, body } => {
+            Said::Http { status: 101, .. } => {
+                self.ends_answer(link);
+                self.enters(link, links, now);
+            }
+            Said::Head { status, head } => self.begins_answer(link, head, *status, links),
+            Said::Page(piece) => self.pours(link, piece),
+            Said::Http { status, body, .. } => {
+                self.ends_answer(link);
                 if *status == 200 && self.kind(link) == Kind::Inspector {
                     self.inspects(body, links);
                 }
@@ -358,7 +379,9 @@ impl Judge {
         let connection = &mut self.connections[link];
         let Some((word, ..)) = &connection.ending else { return };
         if ["slow-reader", "slow-master", "memory"].contains(&word.as_str())
-            && !matches!(said, Said::Close { .. })
+            && !matches!(said, Said::Close { .. } | Said::Head { .. })
+            // Answers are given up only with all last words.
+            && !connection.is_visitor()
             && connection.sealed != Some(connection.records)
         {
             connection.after_ending += 1;
@@ -374,7 +397,12 @@ impl Judge {
         let lives = self.lives(links).filter(holds);
         // A short record of TLS's own may be opened before the one that came with it.
         let half = |link: &Link| link.unopened().saturating_sub(64);
-        lives.map(|(link, connection)| connection.unsent + half(&links[link])).sum()
+        // A page is not held for anybody.
+        let unsent = |connection: &Connection| match connection.is_visitor() {
+            true => 0,
+            false => connection.unsent,
+        };
+        lives.map(|(link, connection)| unsent(connection) + half(&links[link])).sum()
     }
 
     /// Those that moss has and has not begun to end.
@@ -399,6 +427,11 @@ impl Connection {
     /// moss has it, and has not begun to end it.
     fn lives(&self, network: &Link) -> bool {
         network.is_moss_s() && self.ending.is_none() && self.id.is_some()
+    }
+
+    /// Whether it was answered, and is no WebSocket.
+    fn is_visitor(&self) -> bool {
+        self.requests.was_answered() && !self.open
     }
 
     /// Whether it has logged in, and never claimed to be master.
