@@ -255,6 +255,8 @@ fn check_against_tungstenite(frames: &[u8], outcome: Outcome) {
         Error::Io(_) => (Phase::Open, None),
         Error::ConnectionClosed | Error::AlreadyClosed => (Phase::Ending, None),
         Error::Utf8(_) => (Phase::Ending, Some(1007_u16)),
+        // A control frame may never be long, whatever the limit (RFC 6455, section 5.5).
+        Error::Capacity(_) if has_long_control(frames) => (Phase::Ending, Some(1002)),
         Error::Capacity(_) => (Phase::Ending, Some(1009)),
         Error::Protocol(_) => (Phase::Ending, Some(1002)),
         other => panic!("{other}"),
@@ -268,6 +270,25 @@ fn check_against_tungstenite(frames: &[u8], outcome: Outcome) {
             assert_eq!(last_words[2..4], code.to_be_bytes());
         }
     }
+}
+
+/// Whether the first frame over the limit is a control frame.
+fn has_long_control(mut frames: &[u8]) -> bool {
+    while let [first, second, rest @ ..] = frames {
+        let (len, header) = match (second & 0x7f, rest) {
+            (126, [a, b, ..]) => (u64::from(u16::from_be_bytes([*a, *b])), 4),
+            (127, _) => match rest.first_chunk() {
+                Some(len) => (u64::from_be_bytes(*len), 10),
+                None => return false,
+            },
+            (len, _) => (u64::from(len), 2),
+        };
+        if len > MAX_PACKET_BYTES as u64 {
+            return first & 8 > 0;
+        }
+        frames = frames.get(header + 4 + len as usize..).unwrap_or_default();
+    }
+    false
 }
 
 /// Bytes to read, and a place to write; nothing more comes.
