@@ -1,0 +1,47 @@
+//! Pages through TLS: the tests of `pages` once more, and what only two ports show.
+//! `support` knows by this program's name how to connect.
+//!
+//! Not here is what says nothing of connections: what is read from the folder.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[allow(dead_code, reason = "a part of it is used")]
+#[path = "../stress/process.rs"]
+mod process;
+#[allow(dead_code, reason = "a part of it is used")]
+#[path = "../stress/sockets.rs"]
+mod sockets;
+
+#[path = "../pages/bad_input.rs"]
+mod bad_input;
+#[path = "../pages/connections.rs"]
+mod connections;
+#[path = "../pages/freshness.rs"]
+mod freshness;
+#[path = "../pages/journal.rs"]
+mod journal;
+#[path = "../pages/outside.rs"]
+mod outside;
+#[path = "../pages/paths.rs"]
+mod paths;
+#[path = "../pages/pipelining.rs"]
+mod pipelining;
+#[path = "../pages/places.rs"]
+mod places;
+mod ports;
+#[path = "../pages/ranges.rs"]
+mod ranges;
+#[path = "../pages/readers.rs"]
+mod readers;
+#[path = "../pages/reload.rs"]
+mod reload;
+#[allow(dead_code, reason = "a part of it is used")]
+#[path = "../pages/site.rs"]
+mod site;
+#[path = "../pages/upgrades.rs"]
+mod upgrades;
+#[path = "../pages/visitor.rs"]
+mod visitor;
+#[path = "../pages/without.rs"]
+mod without;
