@@ -198,7 +198,7 @@ impl Reading {
             path.push(b'/');
             self.count(ENTRY_BYTES + path.len())?;
             self.folders.push_back(Folder { real, path, above }.into());
-        } else if OWN_PATHS.iter().any(|own| path == own.as_bytes()) {
+        } else if is_own(&path) {
             log::warn!("pages: the file {real:?} is left out: moss answers that path itself");
             self.left_out += 1;
         } else {
@@ -285,6 +285,12 @@ impl Reading {
             "{path:?} can't be read ({error}); give moss the right to, or move it away"
         ))
     }
+}
+
+/// Whether moss answers this path itself, or another one that would mean the same.
+fn is_own(path: &[u8]) -> bool {
+    let folder = path.strip_suffix(b"/index.html").unwrap_or(path);
+    OWN_PATHS.iter().any(|own| folder == own.as_bytes())
 }
 
 /// Whether something is not there any more, or not as it was when it was found.

@@ -181,6 +181,11 @@ fn judge_with_pages(
     };
     let target = request.path.unwrap_or_default();
     let (_, path) = split_target(target);
+    if !path.starts_with('/') {
+        // Not of the forms that lead to a page (RFC 9112, section 3.2).
+        let answer = Answer::refusing(Refusal::NotFound, "", is_head, after);
+        return Ok(Head::Answered { len, answer });
+    }
     let Some(path) = percent_decoded(path) else {
         return refuse_saying(
             Refusal::BadRequest,

@@ -244,6 +244,13 @@ fn files_where_moss_answers_itself_are_left_out_with_a_warning() {
 }
 
 #[test]
+fn folders_where_moss_answers_itself_have_no_index_and_a_warning() {
+    expect_own_answer("health/index.html", "/health", 200);
+    // Without a redirect to what is not there.
+    expect_own_answer("metrics/index.html", "/metrics", 404);
+}
+
+#[test]
 fn pages_beside_those_where_moss_answers_itself_are_served() {
     let moss = site(&[
         ("health.html", "one"),

@@ -196,6 +196,15 @@ fn targets_of_other_forms_are_not_found() {
 }
 
 #[test]
+fn target_that_begins_with_an_escape_is_not_found() {
+    // It is of none of the forms that a target may have (RFC 9112, section 3.2).
+    let moss = site(&[("index.html", "start"), ("a.txt", "a")]).start();
+    for target in ["%2f", "%2fa.txt", "%2Fhealth"] {
+        assert_eq!(ask(&moss, get(target)).status, 404, "{target}");
+    }
+}
+
+#[test]
 fn nothing_is_normalised() {
     let moss = site(&[("index.html", "start"), ("a/b.txt", "b"), ("c.txt", "c")]).start();
     let mut visitor = Visitor::of(&moss);

@@ -199,11 +199,15 @@ impl Site {
         };
         let mut cut = target.splitn(2, |&byte| byte == b'?');
         let (encoded, query) = (path_of(target), cut.nth(1));
-        let Some(path) = decoded(encoded) else { return Due::Refusal(400) };
         let answer = |status, headers: &[(&'static str, String)], body| {
             let headers = headers.iter().cloned().collect();
             Due::Answer(Expected { status, after, headers, body, is_head })
         };
+        // In whatever way it is spelled, a path begins with a slash.
+        if !encoded.starts_with(b"/") {
+            return answer(404, &[], None);
+        }
+        let Some(path) = decoded(encoded) else { return Due::Refusal(400) };
         let not_allowed = || answer(405, &[("Allow", "GET, HEAD".to_owned())], None);
         if path == b"/health" {
             return if is_get || is_head { Due::Health { is_head, after } } else { not_allowed() };
@@ -316,8 +320,8 @@ impl Expected {
 }
 
 fn tag_of(path: &[u8], pages: &Pages) -> String {
-    let encoded: String = path.iter().map(|byte| format!("%{byte:02x}")).collect();
-    let head = format!("GET {encoded} HTTP/1.0\r\n\r\n");
+    let encoded: String = path[1..].iter().map(|byte| format!("%{byte:02x}")).collect();
+    let head = format!("GET /{encoded} HTTP/1.0\r\n\r\n");
     let verdict = read_head(head.as_bytes(), &AllowedOrigins::Any, Some(pages));
     let Head::Answered { answer, .. } = verdict else { panic!("{verdict:?}") };
     let (bytes, _) = answer.into_parts();
