@@ -172,7 +172,8 @@ def test_every_error_code_is_explained():
 def test_every_promise_is_shown_by_a_test():
     section = README.split("## What moss promises under stress", 1)[1].split("\n## ", 1)[0]
     named = set(re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+){2,})`", section))
-    files = [*REPOSITORY.glob("tests/stress/*.rs"), *REPOSITORY.glob("tests/tls/*.rs")]
+    folders = ("stress", "tls", "pages")
+    files = [path for folder in folders for path in REPOSITORY.glob(f"tests/{folder}/*.rs")]
     sources = "".join(path.read_text() for path in files)
     tests = set(re.findall(r"#\[test\]\s*(?:#\[[^\n]*\]\s*)*fn (\w+)", sources))
     assert len(named) > 20
