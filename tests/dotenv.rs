@@ -222,10 +222,12 @@ fn repository_file(path: &str) -> String {
 
 /// The names that moss knows, from its source.
 fn variables() -> Vec<String> {
-    let source = repository_file("src/settings/environment.rs");
-    let (_, list) = source.split_once("const VARIABLES:").expect("the list of variables");
-    let (list, _) = list.split_once("];").expect("its end");
-    let names: Vec<_> = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    let source = repository_file("src/settings/variables.rs");
+    let quoted = source.split('"').skip(1).step_by(2);
+    let names: Vec<_> = quoted
+        .filter(|text| text.len() > 5 && text.starts_with("MOSS_"))
+        .map(str::to_owned)
+        .collect();
     assert!(names.len() >= 17, "{names:?}");
     names
 }
