@@ -191,7 +191,8 @@ fn folder_that_becomes_a_link_while_it_is_read_leads_nowhere() {
     };
     let seen: Vec<_> = meanwhile(swap, || (0..2_000).map(|_| look()).collect());
     assert!(!seen.iter().any(|body| body == CANARY.as_bytes()));
-    assert!(seen.iter().any(|body| body == b"page"), "the page was never there");
+    // It may have missed each moment in which the folder was there.
+    reload_until(&moss, "/sub/page.html", b"page");
 }
 
 #[test]
