@@ -1,7 +1,8 @@
 //! Connections in the order in which they would give way.
 //!
-//! Ids, each with the time since when it stands there. One that has gone, or does not stand here any more, is passed over when it comes
-//! to the front; so that those do not add up, they are swept out once they are many.
+//! Ids, each with the time since when it stands there. One that has gone, or does not stand
+//! here any more, is passed over when it comes to the front. So that those do not add up, they
+//! are swept out once they are many.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -26,6 +27,8 @@ impl Line {
     ) {
         if self.ids.len() > 2 * most + FEW {
             self.ids.retain(|&(id, _)| stands(id));
+            // Else each newcomer would walk over all of them.
+            debug_assert!(self.ids.len() <= most + FEW, "more stand here than may");
         }
         self.ids.push_back((id, since));
     }

@@ -280,6 +280,16 @@ fn upgrade_makes_room_for_another_page_connection() {
 }
 
 #[test]
+fn many_upgrades_of_page_connections_leave_no_trace_among_them() {
+    // moss checks the length of its line of idle connections, in debug builds.
+    let moss = start(160);
+    let mut guests: Vec<_> = (0..120).map(|_| idle(&moss).upgrade()).collect();
+    let mut visitor = idle(&moss);
+    expect_open(&mut visitor);
+    guests.iter_mut().for_each(Client::expect_nothing);
+}
+
+#[test]
 fn master_is_let_in_where_pages_take_all_places() {
     let moss = start(LEAST);
     let _guests: Vec<_> = (0..LEAST - 2).map(|_| moss.guest()).collect();

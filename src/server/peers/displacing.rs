@@ -1,0 +1,97 @@
+//! Who gives way where others want a place: connections that were answered, by two lines, and
+//! those on their way in or out.
+
+use std::time::Duration;
+
+use super::Peers;
+use crate::connection::ending::Ending;
+use crate::server::world::World;
+
+/// How long a connection may be on its way in or out when others want its place.
+const GRACE: Duration = Duration::from_secs(1);
+
+impl<W: World> Peers<W> {
+    /// Puts a connection that was answered on the lists where it belongs; `is_new`: for the first
+    /// time.
+    pub(super) fn list_kept(&mut self, id: u64, is_new: bool) {
+        if is_new {
+            self.sums.kept += 1;
+            let stands = |id| self.table.get(id).is_some_and(|peer| peer.session.is_kept());
+            self.lists.kept.add((id, self.now), self.sums.kept, stands);
+        }
+        let Some(peer) = self.table.get_mut(id) else { return };
+        if !peer.to_send_body && peer.has_body_to_send() {
+            peer.to_send_body = true;
+            self.lists.bodies.push_back(id);
+        }
+        if !peer.in_line && peer.session.is_idle() {
+            peer.in_line = true;
+            let since = peer.session.since();
+            // One that has become a WebSocket since does not come back.
+            let stands =
+                |id| self.table.get(id).is_some_and(|peer| peer.in_line && peer.session.is_kept());
+            self.lists.idle.add((id, since), self.sums.kept, stands);
+        }
+    }
+
+    /// Drops a connection whose place another wants: one that is idle, else one that has been
+    /// on its way in or out for over a second, else one that is sent a page. False if there is
+    /// none.
+    pub(crate) fn displace(&mut self) -> bool {
+        if self.displace_idle() {
+            return true;
+        }
+        let now = self.now;
+        let visitors = self.table.iter().filter(|(_, peer)| peer.is_on_its_way());
+        let oldest = visitors.map(|(id, peer)| (peer.session.since(), id)).min();
+        match oldest {
+            Some((since, id)) if now.saturating_duration_since(since) > GRACE => {
+                self.drop_for_another(id, Ending::Displaced);
+                true
+            }
+            _ => self.displace_kept(),
+        }
+    }
+
+    /// Drops the connection that has been idle for longest. False if none is.
+    pub(crate) fn displace_idle(&mut self) -> bool {
+        while let Some((id, since)) = self.lists.idle.next() {
+            let Some(peer) = self.table.get_mut(id) else { continue };
+            peer.in_line = false;
+            if !peer.session.is_idle() {
+                continue;
+            }
+            if peer.session.since() == since {
+                self.drop_for_another(id, Ending::Answered);
+                return true;
+            }
+            // It has asked again since: its place is behind.
+            self.list_kept(id, false);
+        }
+        false
+    }
+
+    /// Drops the connection that has been kept for longest; an idle one, if there is one. False
+    /// if none is kept.
+    pub(crate) fn displace_kept(&mut self) -> bool {
+        if self.displace_idle() {
+            return true;
+        }
+        while let Some((id, _)) = self.lists.kept.next() {
+            if self.is_kept(id) {
+                self.drop_for_another(id, Ending::Displaced);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn drop_for_another(&mut self, id: u64, ending: Ending) {
+        let now = self.now;
+        self.with(id, |peer, _| {
+            peer.session.drop_now(ending, now);
+            // TLS has nothing to say either: the place is free at once.
+            peer.give_up(now);
+        });
+    }
+}
