@@ -1,0 +1,1 @@
+export { Signaling } from "./signaling.js";
