@@ -1,1 +1,9 @@
+/**
+ * The library for moss, the many-to-one signaling server: `Client` and `Master` are a line
+ * between the two that outlives signaling; `Signaling` is the bare way to moss.
+ */
+export { Client } from "./client.js";
+export { Master } from "./master.js";
+export { Member } from "./member.js";
 export { Signaling } from "./signaling.js";
+export { turnServers } from "./turn.js";

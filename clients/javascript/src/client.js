@@ -1,0 +1,397 @@
+/**
+ * A client: it finds the master by moss, calls it, and keeps the line. Only the client calls,
+ * and it alone mends: a line that is down is restarted, and called anew if that does not help.
+ * That moss is away ends nothing; it only has to be there for mending.
+ *
+ * What goes to and fro is told in docs/calls.md.
+ */
+
+import { Peer } from "./peer.js";
+import { messageOf } from "./line.js";
+import { isName, random, TYPES } from "./names.js";
+import { Signaling } from "./signaling.js";
+import { everySecond } from "./ticks.js";
+
+const KEY = "moss-key"; // In the storage.
+// All in milliseconds.
+const MEMBER_AGAIN = 10_000; // As long as there is no line.
+const ALONE_AFTER = 2000; // A master that is there invites at once.
+const MEMBER_AGAIN_AT_LEAST = 5000; // However often the master asks.
+const RESTART_AFTER = 4000; // ICE itself mends what is shorter.
+const RESTART_WITHIN = 10_000;
+const RING_AT_MOST = [15_000, 20_000]; // For the first calls in a row that nobody hears.
+const RING_LONGEST = 30_000;
+const CALL_AGAIN_AFTER = 2000; // However often the other side hangs up.
+
+/**
+ * @typedef {object} ClientOptions
+ * @property {string} [address] of moss; that which served the page if it is not given
+ * @property {string} [loginSecret] where moss asks clients for one (MOSS_LOGIN_SECRET)
+ * @property {unknown} [hello] what the client says of itself: any JSON, up to 4,000 bytes
+ * @property {"moss"} [fallback] has messages go by moss where there is no line for 3 s
+ * @property {Record<string, "audio" | "video">} [receive] media that the master may send, by name; it may send others later
+ * @property {Pick<Storage, "getItem" | "setItem">} [storage] keeps the key: a tab's own storage if it is not given
+ * @property {Partial<import("./names.js").Types>} [types] packet types that moss was started with
+ * @property {typeof WebSocket} [WebSocket] where there is no global one
+ * @property {typeof RTCPeerConnection} [RTCPeerConnection] where there is no global one
+ */
+
+/**
+ * @typedef {import("./peer.js").PeerEvents & {
+ *   master: { session: string },
+ *   status: { state: string, message: string, code?: string },
+ * }} ClientEvents
+ */
+
+/** @extends {Peer<ClientEvents>} */
+export class Client extends Peer {
+  /** Who this is for the master: the same after a reload of the tab, another one in another tab. Shown to nobody else. */
+  key;
+  /** The bare way to moss, for packets of your own. */
+  signaling;
+
+  #types;
+  #receive;
+  /** @type {unknown} */
+  #hello;
+  #life = "";
+  #stopTicking = () => {};
+  #isRunning = false;
+
+  /** @type {string | undefined} The session of the master that invited last; what it may hear is bound to it. */
+  #session;
+  #isInvited = false; // By the master that is there now.
+  #isAlone = false; // moss says that there is no master.
+  #isWelcome = false; // This login is known to the master.
+  #wasWelcome = false; // This life was.
+  #mustRepeat = false; // What the master was told last may be lost.
+  #isRefused = false;
+  /** @type {RTCIceServer[]} */
+  #iceServers = [];
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #callSoon;
+
+  #sinceMember = 0; // Milliseconds, all of them.
+  #sinceCall = 0;
+  #ringing = 0;
+  #rings = 0; // Calls in a row that were not heard.
+  /** @type {number | undefined} */
+  #sinceRestart;
+  #hasMissed = false; // Something of this call is lost.
+  #lonely = 0; // Since the login, without an invitation.
+
+  /**
+   * Begins by itself, once the code that made it has ended. Throws a TypeError for an address
+   * that can't be one.
+   * @param {ClientOptions} [options]
+   */
+  constructor({ address, loginSecret, hello, fallback, receive = {}, storage = tabStorage(), types = {}, WebSocket, RTCPeerConnection } = {}) {
+    super({ RTCPeerConnection });
+    this.#types = { ...TYPES, ...types };
+    this.signaling = new Signaling({ address, loginSecret, errorType: this.#types.error, WebSocket });
+    this.#hello = hello;
+    this.fallback = fallback === "moss";
+    this.#receive = receive;
+    this.key = storage?.getItem(KEY) ?? random();
+    try {
+      storage?.setItem(KEY, this.key);
+    } catch {
+      // Full, or forbidden: then a reload is another member.
+    }
+    this.signaling.on("status", (status) => this.#onStatus(status));
+    this.signaling.on("packet", ({ type, payload }) => this.#onPacket(type, payload));
+    this.signaling.on("problem", (problem) => this.#onProblem(problem));
+    globalThis.addEventListener?.("pagehide", () => this.#isRunning && this.#goodbye());
+    // A page out of the cache for "back" was never gone for the person before it.
+    globalThis.addEventListener?.("pageshow", ({ persisted }) => persisted && this.#isRunning && this.start());
+    queueMicrotask(() => this.start());
+  }
+
+  /** The state of the way to moss: connecting, ready, waiting or stopped. */
+  get state() {
+    return this.signaling.state;
+  }
+
+  get hello() {
+    return this.#hello;
+  }
+
+  set hello(hello) {
+    this.#hello = hello;
+    this.#tellMember() || this.line?.send("member", this.#member());
+  }
+
+  start() {
+    this.#stopTicking();
+    this.endLine();
+    this.#isRunning = true;
+    this.#begin();
+    this.#session = undefined;
+    this.#leaveMaster();
+    this.#stopTicking = everySecond((elapsed) => this.tick(elapsed));
+    this.signaling.start();
+  }
+
+  /** Says goodbye, and ends the line. */
+  stop() {
+    this.#stop(() => this.signaling.stop());
+  }
+
+  /** @param {() => void} end */
+  #stop(end) {
+    if (!this.#isRunning) return;
+    this.#goodbye();
+    this.#isRunning = false;
+    this.#stopTicking();
+    this.messages.stop();
+    end();
+    this.#leaveMaster();
+    this.endLine();
+  }
+
+  #goodbye() {
+    const bye = { life: this.#life };
+    this.line?.send("bye", bye);
+    if (this.#isWelcome) this.sendByMoss("bye", bye);
+  }
+
+  /** A new life: nobody knows it yet, and numbers begin anew. */
+  #begin() {
+    this.#life = random();
+    this.#wasWelcome = false;
+    this.messages.reset();
+  }
+
+  /** @protected */
+  get mossIsReady() {
+    return this.#isWelcome;
+  }
+
+  /** @protected */
+  get isAlone() {
+    return this.#isAlone;
+  }
+
+  /** @protected */
+  get lives() {
+    return { session: this.#session, life: this.#life };
+  }
+
+  /** @protected @param {string} type @param {object} payload */
+  sendByMoss(type, payload) {
+    const sent = this.#isInvited && this.signaling.send(type, payload);
+    if (!sent) this.#hasMissed = true;
+    return sent;
+  }
+
+  /** @param {ClientEvents["status"]} status */
+  #onStatus(status) {
+    // A new login has a new id, which the master does not know yet.
+    this.#leaveMaster();
+    if (status.code === "kicked" && this.#isRunning) this.#stop(() => {});
+    this.emit("status", status);
+  }
+
+  #leaveMaster() {
+    this.#isInvited = this.#isWelcome = this.#isAlone = false;
+    this.#hasMissed = this.#mustRepeat = true;
+    this.#lonely = 0;
+    clearTimeout(this.#callSoon);
+    this.#callSoon = undefined;
+    this.look();
+  }
+
+  /** There is no master just now. */
+  #miss() {
+    this.#leaveMaster();
+    this.#isAlone = true;
+    this.look();
+  }
+
+  /** @param {{ code: string, message: string, id?: string }} problem */
+  #onProblem(problem) {
+    if (problem.code === "no-master") this.#miss();
+    else this.emit("problem", problem);
+  }
+
+  /** @param {string} type @param {any} payload */
+  #onPacket(type, payload) {
+    if (type === this.#types.offer) this.#onInvitation(payload);
+    else if (type === this.#types.masterLeft) this.#miss();
+    else if (type === this.#types.kick || type === "kick") this.#onKick(payload);
+    else if (type === "welcome") this.#onWelcome(payload);
+    else if (type === "refused") this.#onRefused(payload);
+    else if (type === "bye") this.#onBye(payload);
+    else if ((type !== "message" && type !== "ack") || (payload?.session === this.#session && payload?.life === this.#life)) this.receive(type, payload);
+  }
+
+  /** @protected @param {string} type @param {any} payload */
+  receiveByLine(type, payload) {
+    if (type === "kick") this.#onKick(payload);
+    else if (type === "bye") this.#onBye(payload);
+    else if (type === "welcome") this.#takeServers(payload);
+    else this.receive(type, payload);
+  }
+
+  /** @param {any} invitation */
+  #onInvitation(invitation) {
+    if (invitation?.calls !== 1 || !isName(invitation.session))
+      return this.emit("problem", { code: "invalid", message: "This master speaks another language than this page." });
+    const { session } = invitation;
+    this.#isInvited = this.#mustRepeat = true;
+    this.#isAlone = false;
+    if (session !== this.#session) {
+      this.#leaveMaster();
+      this.#isInvited = true;
+      this.endLine();
+      this.#session = session;
+      this.#wasWelcome = false;
+      this.#rings = 0;
+      this.messages.reset();
+      this.emit("master", { session });
+    }
+    this.look();
+    this.#tellMember();
+  }
+
+  #member() {
+    const { key, line } = this;
+    return {
+      session: this.#session, key, life: this.#life, hello: this.#hello, call: line?.isOffered ? line.call : undefined,
+      fallback: this.fallback || undefined, again: this.#wasWelcome || undefined,
+    };
+  }
+
+  #tellMember() {
+    this.#sinceMember = 0;
+    return this.sendByMoss("member", this.#member());
+  }
+
+  /** @param {any} welcome */
+  #onWelcome(welcome) {
+    if (!this.#isInvited || welcome?.session !== this.#session || welcome.life !== this.#life) return;
+    const mustRepeat = this.#mustRepeat;
+    this.#isWelcome = this.#wasWelcome = true;
+    this.#isRefused = this.#mustRepeat = false;
+    this.#takeServers(welcome);
+    const { line } = this;
+    if (!line) {
+      const wait = welcome.wait > 0 && welcome.wait < 60_000 ? welcome.wait : 0;
+      this.#callSoon ??= setTimeout(() => this.#call(), wait);
+      return this.look();
+    }
+    if (mustRepeat) this.repeat();
+    if (line.up) return;
+    // The master may ask whether this page is still there.
+    if (!mustRepeat && this.#sinceMember >= MEMBER_AGAIN_AT_LEAST) this.#tellMember();
+    if (welcome.known === false && welcome.call === line.call) this.#call();
+    else if (this.#hasMissed) this.#restart();
+  }
+
+  /** @param {any} welcome */
+  #takeServers({ iceServers }) {
+    if (!Array.isArray(iceServers)) return;
+    this.#iceServers = iceServers;
+    this.line?.setServers(iceServers);
+  }
+
+  /** @param {any} refusal */
+  #onRefused(refusal) {
+    const { code, message } = refusal ?? {};
+    if (code === "moved") return this.#stop(() => this.signaling.stop("Another page has taken over from this one.", "moved"));
+    if (code === "unknown" || code === "gone") {
+      if (code === "gone") {
+        this.#begin();
+        this.endLine();
+      }
+      if (this.#sinceMember >= MEMBER_AGAIN_AT_LEAST || code === "gone") this.#tellMember();
+    } else if (!this.#isRefused) {
+      this.#isRefused = true;
+      this.emit("problem", { code: String(code), message: String(message) });
+    }
+  }
+
+  /** @param {any} bye */
+  #onBye(bye) {
+    if (bye?.session !== this.#session) return;
+    this.#miss();
+    this.endLine();
+  }
+
+  /** @param {unknown} reason */
+  #onKick(reason) {
+    this.#stop(() => this.signaling.stop(`The master sent this page away${typeof reason === "string" && reason ? `: ${reason}` : ""}.`, "kicked"));
+  }
+
+  #call() {
+    clearTimeout(this.#callSoon);
+    this.#callSoon = undefined;
+    this.#sinceCall = this.#ringing = 0;
+    this.#sinceRestart = undefined;
+    this.#hasMissed = false;
+    let line;
+    try {
+      line = this.makeLine(random(), { polite: true, iceServers: this.#iceServers });
+      line.open();
+    } catch (error) {
+      return this.emit("problem", { code: "call", message: messageOf(error) });
+    }
+    for (const [name, kind] of Object.entries(this.#receive)) line.want(name, kind);
+    for (const [name, track] of this.shares) line.share(name, track);
+    this.look();
+  }
+
+  #restart() {
+    this.#hasMissed = false;
+    if (this.#sinceRestart === undefined) this.#sinceRestart = 0;
+    this.line?.restart();
+  }
+
+  /** @protected */
+  look() {
+    super.look();
+    if (!this.line?.up) return;
+    this.#rings = 0;
+    this.#sinceRestart = undefined;
+    this.#hasMissed = false;
+  }
+
+  /** @protected @param {number} elapsed */
+  tick(elapsed) {
+    super.tick(elapsed);
+    if (this.state === "ready" && !this.#isInvited && !this.#isAlone && (this.#lonely += elapsed) >= ALONE_AFTER) this.#miss();
+    if (!this.#isInvited) return; // Without a master nothing can be mended, and nothing is late.
+    const { line } = this;
+    this.#sinceMember += elapsed;
+    this.#sinceCall += elapsed;
+    if (!line?.up && this.#sinceMember >= MEMBER_AGAIN) this.#tellMember();
+    if (line && !line.up && this.#isWelcome) this.#mend(line, elapsed);
+  }
+
+  /** @param {import("./line.js").Line} line @param {number} elapsed */
+  #mend(line, elapsed) {
+    if (line.ended) {
+      if (this.#sinceCall >= CALL_AGAIN_AFTER) this.#call();
+    } else if (!line.wasUp) {
+      this.#ringing += elapsed;
+      if (this.#ringing < (RING_AT_MOST[this.#rings] ?? RING_LONGEST)) return;
+      this.#rings++;
+      this.#call();
+    } else if (this.#sinceRestart === undefined) {
+      if (line.failed || this.downFor >= RESTART_AFTER) this.#restart();
+    } else {
+      this.#sinceRestart += elapsed;
+      if (this.#sinceRestart >= RESTART_WITHIN) this.#call();
+    }
+  }
+}
+
+
+/** A tab's own storage, where there is one and it may be used. */
+function tabStorage() {
+  try {
+    return globalThis.sessionStorage;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,391 @@
+/**
+ * A line: one RTCPeerConnection between a client and its master, and what both sides do alike
+ * with it. It negotiates ("perfect negotiation": the client is polite), gives media names, and
+ * carries packets in a channel of its own. It closes only when it is told to: whether a line
+ * that is down is restarted or given up is its owner's affair.
+ *
+ * Offers are numbered, so that one which was lost, doubled or late does no harm: an answer
+ * counts only for the offer that is open, an offer that was answered is answered again by the
+ * same words, and one that nobody answers is sent again.
+ */
+
+const OFFER_AGAIN_AFTER = 5000; // Milliseconds.
+const CANDIDATES = 100; // Of the other side, for one description; browsers have a dozen.
+const CHANNELS = 64; // Of the other side's application.
+const UNSENT_DATAGRAMS = 65_536; // Bytes; above that they are lost at once, not late.
+
+/** @typedef {{ mid: string, name: string, on: boolean }} Medium */
+
+/**
+ * What a line asks of who owns it:
+ * `signal` brings a packet of negotiation to the other side, and says whether there was a way;
+ * `heard` gets the packets of its channel;
+ * `changed` is called whenever it came up, went down or was closed by the other side;
+ * `offered` is called before an offer is answered: what it has the line send goes into that very answer;
+ * `media` gets what the other side sends now, by name, all of it each time;
+ * `channel` and `datagram` are for the application; `problem` tells of what the other side did wrong.
+ * @typedef {object} Owner
+ * @property {(type: string, payload: object) => boolean} signal
+ * @property {(text: string) => void} heard
+ * @property {() => void} changed
+ * @property {() => Promise<unknown>} offered
+ * @property {(media: { name: string, kind: string, track: MediaStreamTrack }[]) => void} media
+ * @property {(channel: RTCDataChannel) => void} channel
+ * @property {(data: string | ArrayBuffer) => void} datagram
+ * @property {(code: string, message: string) => void} problem
+ */
+
+export class Line {
+  /** Whether it was up at any time. */
+  wasUp = false;
+  /** Whether it goes through a TURN server; undefined as long as that is not known.
+   *  @type {boolean | undefined} */
+  relayed;
+  /** Milliseconds to the other side and back, as ICE's own checks measure them.
+   *  @type {number | undefined} */
+  roundTripTime;
+  /** Whether the other side has closed it, so that no restart can help. */
+  ended = false;
+
+  /** @type {Owner} */
+  #owner;
+  #polite;
+  /** @type {RTCDataChannel | undefined} */
+  #channel;
+  /** @type {RTCDataChannel | undefined} */
+  #datagrams;
+  #theirChannels = 0;
+
+  #making = false;
+  #offers = 0; // The number of our last offer.
+  #unanswered = 0; // Milliseconds since it was sent; infinite if it never was.
+  #heardOffer = 0; // That of their last one which was answered.
+  #candidates = 0; // Theirs, since their last description.
+  /** @type {Promise<void>} */
+  #queue = Promise.resolve(); // Their packets are taken one after the other.
+  #isClosed = false;
+
+  /** @type {Map<RTCRtpTransceiver, string>} */
+  #names = new Map();
+  /** @type {Medium[]} */
+  #theirMedia = [];
+  #said = ""; // What the other side was told of our media.
+  #asked = false; // For statistics, at the moment.
+  #isUp = false;
+
+  /**
+   * @param {string} call
+   * @param {RTCPeerConnection} pc
+   * @param {Owner} owner
+   * @param {{ polite: boolean }} options
+   */
+  constructor(call, pc, owner, { polite }) {
+    this.call = call;
+    this.pc = pc;
+    this.#owner = owner;
+    this.#polite = polite;
+    pc.onnegotiationneeded = () => this.#offer();
+    pc.onicecandidate = ({ candidate }) => candidate && owner.signal("candidate", { call, candidate });
+    pc.onconnectionstatechange = pc.oniceconnectionstatechange = () => this.#look();
+    pc.ondatachannel = ({ channel }) => this.#take(channel);
+  }
+
+  /** Makes the library's own channels: the side that calls does so, before anything is negotiated. */
+  open() {
+    this.#take(this.pc.createDataChannel("moss"));
+    this.#take(this.pc.createDataChannel("moss-datagrams", { ordered: false, maxRetransmits: 0 }));
+  }
+
+  get up() {
+    return !this.#isClosed && this.pc.connectionState === "connected" && this.#channel?.readyState === "open";
+  }
+
+  /** Whether the other side was called on it. */
+  get isOffered() {
+    return this.#offers > 0;
+  }
+
+  get failed() {
+    return this.pc.connectionState === "failed" || this.pc.iceConnectionState === "failed";
+  }
+
+  /** A packet in its channel; false if that is not open.
+   *  @param {string} type @param {unknown} payload */
+  send(type, payload) {
+    return this.#isClosed ? false : put(this.#channel, JSON.stringify({ type, payload }));
+  }
+
+  /** @param {string | ArrayBuffer | ArrayBufferView} data */
+  sendDatagram(data) {
+    return this.up && this.#datagrams !== undefined && this.#datagrams.bufferedAmount <= UNSENT_DATAGRAMS && put(this.#datagrams, data);
+  }
+
+  /** Looks for another path between the two, without ending anything. */
+  restart() {
+    if (!this.#isClosed) this.pc.restartIce();
+  }
+
+  /** What may have been lost on the way is said again: moss is back. */
+  repeat() {
+    if (this.#isClosed || this.pc.signalingState !== "have-local-offer") return;
+    this.#sendDescription("offer", this.#offers);
+  }
+
+  /** @param {RTCIceServer[]} iceServers */
+  setServers(iceServers) {
+    try {
+      if (!this.#isClosed) this.pc.setConfiguration({ ...this.pc.getConfiguration?.(), iceServers });
+    } catch (error) {
+      this.#owner.problem("ice-servers", messageOf(error));
+    }
+  }
+
+  /** Asks the other side for media of that name: it may send some at any time, without another negotiation.
+   *  @param {string} name @param {string} kind */
+  want(name, kind) {
+    this.#names.set(this.pc.addTransceiver(kind, { direction: "recvonly" }), name);
+  }
+
+  /**
+   * Sends the track by that name, or none.
+   * @param {string} name
+   * @param {MediaStreamTrack | null} track
+   */
+  async share(name, track) {
+    if (this.#isClosed) return;
+    const mine = this.pc.getTransceivers().filter((transceiver) => this.#names.get(transceiver) === name && !isStopped(transceiver));
+    const place = track && mine.find(({ receiver }) => receiver.track.kind === track.kind);
+    for (const transceiver of mine) if (transceiver !== place && transceiver.sender.track) await transceiver.sender.replaceTrack(null);
+    if (place) {
+      await place.sender.replaceTrack(track);
+      if (place.direction === "recvonly") place.direction = "sendrecv";
+      if (place.direction === "inactive") place.direction = "sendonly";
+    } else if (track) {
+      this.#names.set(this.pc.addTransceiver(track, { direction: "sendonly" }), name);
+    }
+    this.#sayMedia();
+  }
+
+  /**
+   * A packet of negotiation, whichever way it came.
+   * @param {string} type @param {any} payload
+   */
+  receive(type, payload) {
+    this.#queue = this.#queue.then(async () => {
+      if (this.#isClosed) return;
+      try {
+        if (type === "offer") await this.#answer(payload);
+        if (type === "answer") await this.#answered(payload);
+        if (type === "candidate") await this.#candidate(payload);
+        if (type === "media") this.#takeMedia(payload.media);
+      } catch (error) {
+        if (!this.#isClosed) this.#owner.problem("invalid", `${type}: ${messageOf(error)}`);
+      }
+    });
+  }
+
+  /** @param {number} elapsed milliseconds since the last call */
+  tick(elapsed) {
+    if (this.#isClosed) return;
+    this.#measure();
+    this.#sayMedia();
+    if (this.pc.signalingState !== "have-local-offer" || this.#making) return;
+    this.#unanswered += elapsed;
+    if (this.#unanswered >= OFFER_AGAIN_AFTER) this.repeat();
+  }
+
+  close() {
+    this.#isClosed = true;
+    const { pc } = this;
+    pc.onnegotiationneeded = pc.onicecandidate = pc.onconnectionstatechange = pc.oniceconnectionstatechange = pc.ondatachannel = null;
+    pc.close();
+  }
+
+  async #offer() {
+    if (this.#isClosed) return;
+    this.#making = true;
+    try {
+      await this.pc.setLocalDescription();
+    } catch (error) {
+      return this.#isClosed || this.#owner.problem("offer", messageOf(error));
+    } finally {
+      this.#making = false;
+    }
+    if (this.pc.signalingState === "have-local-offer") this.#sendDescription("offer", ++this.#offers);
+  }
+
+  /** @param {{ n: number, description: RTCSessionDescriptionInit, media: unknown }} offer */
+  async #answer({ n, description, media }) {
+    const { pc } = this;
+    if (!(n > this.#heardOffer)) {
+      if (n === this.#heardOffer && pc.signalingState === "stable" && pc.localDescription?.type === "answer") this.#sendDescription("answer", n);
+      return;
+    }
+    // The impolite side goes on with its own offer: the other one takes that, and offers again.
+    if (!this.#polite && (this.#making || pc.signalingState !== "stable")) return;
+    await pc.setRemoteDescription({ type: "offer", sdp: description.sdp });
+    this.#heardOffer = n;
+    this.#candidates = 0;
+    this.#nameMedia(media);
+    await this.#owner.offered();
+    await pc.setLocalDescription();
+    this.#sendDescription("answer", n);
+    this.#tellMedia();
+  }
+
+  /** @param {{ n: number, description: RTCSessionDescriptionInit, media: unknown }} answer */
+  async #answered({ n, description, media }) {
+    if (n !== this.#offers || this.pc.signalingState !== "have-local-offer") return; // Doubled, or late.
+    await this.pc.setRemoteDescription({ type: "answer", sdp: description.sdp });
+    this.#candidates = 0;
+    this.#takeMedia(media);
+    this.#sayMedia();
+  }
+
+  /** @param {{ candidate: RTCIceCandidateInit }} payload */
+  async #candidate({ candidate }) {
+    if (++this.#candidates > CANDIDATES) return this.#candidates === CANDIDATES + 1 && this.#owner.problem("flood", "too many candidates");
+    // One that came before its description or belongs to an offer that was passed over: it is in a later description, too.
+    await this.pc.addIceCandidate(candidate).catch(() => {});
+  }
+
+  /** @param {"offer" | "answer"} type @param {number} n */
+  #sendDescription(type, n) {
+    const { call, pc } = this;
+    const media = this.#ourMedia();
+    const sent = this.#owner.signal(type, { call, n, description: pc.localDescription, media });
+    if (sent) this.#said = JSON.stringify(media);
+    if (type === "offer") this.#unanswered = sent ? 0 : OFFER_AGAIN_AFTER;
+  }
+
+  /** @param {RTCDataChannel} channel */
+  #take(channel) {
+    channel.binaryType = "arraybuffer";
+    if (channel.label === "moss-datagrams" && !this.#datagrams) {
+      this.#datagrams = channel;
+      channel.onmessage = ({ data }) => this.#owner.datagram(data);
+    } else if (channel.label === "moss" && !this.#channel) {
+      this.#channel = channel;
+      channel.onmessage = ({ data }) => typeof data === "string" && this.#owner.heard(data);
+      channel.onopen = () => this.#look();
+      channel.onclose = () => {
+        this.ended = true;
+        this.#look();
+      };
+      if (channel.readyState === "open") this.#look();
+    } else if (++this.#theirChannels > CHANNELS) {
+      channel.close();
+    } else {
+      this.#owner.channel(channel);
+    }
+  }
+
+  #look() {
+    if (this.#isClosed) return;
+    const { up } = this;
+    if (up && !this.#isUp) this.#said = ""; // Some of what was said may be lost.
+    this.#isUp = up;
+    if (up) {
+      this.wasUp = true;
+      this.#sayMedia();
+      this.#measure();
+    } else {
+      this.relayed = this.roundTripTime = undefined;
+    }
+    this.#owner.changed();
+  }
+
+  async #measure() {
+    if (!this.up || this.#asked) return;
+    this.#asked = true;
+    try {
+      const report = await this.pc.getStats();
+      const pair = chosen(report);
+      if (!this.up) return;
+      const kind = (/** @type {string} */ id) => report.get(id)?.candidateType;
+      const { relayed } = this;
+      // As long as no pair is told, most are direct.
+      this.relayed = pair ? kind(pair.localCandidateId) === "relay" || kind(pair.remoteCandidateId) === "relay" : (relayed ?? false);
+      if (pair?.currentRoundTripTime !== undefined) this.roundTripTime = pair.currentRoundTripTime * 1000;
+      if (relayed !== this.relayed) this.#owner.changed();
+    } catch (error) {
+      if (!this.#isClosed) this.#owner.problem("statistics", messageOf(error));
+    } finally {
+      this.#asked = false;
+    }
+  }
+
+  /** @returns {Medium[]} */
+  #ourMedia() {
+    const media = [];
+    for (const transceiver of this.pc.getTransceivers()) {
+      const name = this.#names.get(transceiver);
+      if (name !== undefined && transceiver.mid !== null && !isStopped(transceiver))
+        media.push({ mid: transceiver.mid, name, on: transceiver.sender.track !== null && transceiver.direction.startsWith("send") });
+    }
+    return media;
+  }
+
+  /** Within an answer or an offer it goes along; by itself only where there is nothing to negotiate. */
+  #sayMedia() {
+    if (this.#isClosed || this.pc.signalingState !== "stable") return;
+    const payload = { call: this.call, media: this.#ourMedia() };
+    const text = JSON.stringify(payload.media);
+    if (text !== this.#said && (this.send("media", payload) || this.#owner.signal("media", payload))) this.#said = text;
+  }
+
+  /** @param {unknown} media */
+  #takeMedia(media) {
+    this.#nameMedia(media);
+    this.#tellMedia();
+  }
+
+  /** @param {unknown} media */
+  #nameMedia(media) {
+    if (!Array.isArray(media)) return;
+    this.#theirMedia = media.filter((medium) => typeof medium?.mid === "string" && typeof medium.name === "string");
+    for (const { mid, name } of this.#theirMedia) {
+      const transceiver = this.#at(mid);
+      if (transceiver && !this.#names.has(transceiver)) this.#names.set(transceiver, name);
+    }
+  }
+
+  #tellMedia() {
+    const media = [];
+    for (const { mid, name, on } of this.#theirMedia) {
+      const track = this.#at(mid)?.receiver.track;
+      if (on && track) media.push({ name, kind: track.kind, track });
+    }
+    this.#owner.media(media);
+  }
+
+  /** @param {string} mid */
+  #at(mid) {
+    return this.pc.getTransceivers().find((transceiver) => transceiver.mid === mid);
+  }
+}
+
+/** @param {RTCRtpTransceiver} transceiver */
+const isStopped = ({ direction, currentDirection }) => direction === "stopped" || currentDirection === "stopped";
+
+/** @param {unknown} error */
+export const messageOf = (error) => (error instanceof Error ? error.message : String(error));
+
+/** @param {RTCDataChannel | undefined} channel @param {any} data */
+function put(channel, data) {
+  if (channel?.readyState !== "open") return false;
+  try {
+    channel.send(data);
+    return true;
+  } catch {
+    return false; // Its buffer is full, or it closed in this moment.
+  }
+}
+
+/** The pair of candidates in use. Firefox knows no transport report.
+ *  @param {RTCStatsReport} report */
+function chosen(report) {
+  for (const { type, selectedCandidatePairId } of report.values())
+    if (type === "transport" && selectedCandidatePairId) return report.get(selectedCandidatePairId);
+  for (const pair of report.values()) if (pair.type === "candidate-pair" && (pair.selected ?? pair.nominated) && pair.state === "succeeded") return pair;
+}

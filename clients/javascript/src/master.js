@@ -1,0 +1,247 @@
+/**
+ * A master: it is found by clients through moss, knows them as members by their keys, and is
+ * called by them. What goes to and fro is told in docs/calls.md.
+ */
+
+import { Emitter } from "./emitter.js";
+import { Member } from "./member.js";
+import { isName, random, TYPES } from "./names.js";
+import { Signaling } from "./signaling.js";
+import { everySecond } from "./ticks.js";
+
+const HELLO_BYTES = 4000;
+const SLOT = 100; // Milliseconds between two new calls.
+const REPLACED_LIVES = 8; // Of one key, remembered, so that a page that was taken over does not come back.
+
+/**
+ * @typedef {object} MasterOptions
+ * @property {string} secret MOSS_CONNECTION_SECRET
+ * @property {string} [address] of moss; that which served the page if it is not given
+ * @property {RTCIceServer[] | ((member: Member) => RTCIceServer[] | Promise<RTCIceServer[]>)} [iceServers] for both ends of a member's line; see `turnServers`
+ * @property {number} [most] members at a time: 1,000 if it is not given
+ * @property {Partial<import("./names.js").Types>} [types] packet types that moss was started with
+ * @property {typeof WebSocket} [WebSocket] where there is no global one
+ * @property {typeof RTCPeerConnection} [RTCPeerConnection] where there is no global one
+ */
+
+/**
+ * @typedef {object} MasterEvents
+ * @property {Member} member
+ * @property {{ state: string, message: string, code?: string }} status
+ * @property {{ code: string, message: string }} problem
+ */
+
+/** @extends {Emitter<MasterEvents>} */
+export class Master extends Emitter {
+  /** Those who are here, by their keys. @type {Map<string, Member>} */
+  members = new Map();
+  /** Says which start of this master it is. */
+  session = random();
+  /** The bare way to moss, for packets of your own. */
+  signaling;
+
+  #types;
+  #iceServers;
+  #most;
+  #options;
+  /** @type {import("./member.js").Host} */
+  #host;
+  /** @type {Map<string, Member>} */
+  #byId = new Map();
+  /** @type {Map<string, MediaStreamTrack | null>} */
+  #shares = new Map();
+  /** Lives that were replaced, by key. @type {Map<string, string[]>} */
+  #replaced = new Map();
+  /** The messages of who is gone, by life: a page that comes back gets what it missed. @type {Map<string, import("./messages.js").Messages>} */
+  #departed = new Map();
+  #nextSlot = 0;
+  #isRunning = false;
+  #stopTicking = () => {};
+
+  /**
+   * Begins by itself, once the code that made it has ended. Throws a TypeError for an address
+   * that can't be one.
+   * @param {MasterOptions} options
+   */
+  constructor({ address, secret, iceServers = [], most = 1000, types = {}, WebSocket, RTCPeerConnection }) {
+    super();
+    this.#types = { ...TYPES, ...types };
+    this.#iceServers = iceServers;
+    this.#most = most;
+    this.#options = { RTCPeerConnection };
+    const signaling = new Signaling({ address, secret, errorType: this.#types.error, WebSocket });
+    this.signaling = signaling;
+    const master = this;
+    this.#host = {
+      get session() {
+        return master.session;
+      },
+      get isReady() {
+        return signaling.state === "ready";
+      },
+      kick: this.#types.kick,
+      send: (type, payload, id) => signaling.state === "ready" && signaling.send(type, payload, id),
+      nextSlot: () => this.#takeSlot(),
+      iceServers: async (member) => (typeof this.#iceServers === "function" ? this.#iceServers(member) : this.#iceServers),
+      left: (member, why, messages) => this.#forget(member, why, messages),
+    };
+    signaling.on("status", (status) => this.#onStatus(status));
+    signaling.on("packet", ({ type, payload, id }) => (id === undefined ? this.#onMoss(type, payload) : this.#onClient(id, type, payload)));
+    signaling.on("problem", (problem) => this.#onProblem(problem));
+    globalThis.addEventListener?.("pagehide", () => this.#isRunning && this.#goodbye());
+    globalThis.addEventListener?.("pageshow", ({ persisted }) => persisted && this.#isRunning && this.start());
+    queueMicrotask(() => this.start());
+  }
+
+  /** The state of the way to moss: connecting, ready, waiting or stopped. */
+  get state() {
+    return this.signaling.state;
+  }
+
+  /** A new session: every client calls anew. */
+  start() {
+    this.#end();
+    this.#isRunning = true;
+    this.session = random();
+    this.signaling.renew({ calls: 1, session: this.session });
+    this.#stopTicking = everySecond((elapsed) => {
+      for (const member of this.members.values()) member.tick(elapsed);
+    });
+    this.signaling.start();
+  }
+
+  /** Says goodbye to all, and ends their lines. */
+  stop() {
+    if (!this.#isRunning) return;
+    this.#goodbye();
+    this.#isRunning = false;
+    this.#end();
+    this.signaling.stop();
+  }
+
+  /** Sends any JSON to all who are here (`Member.send`). @param {unknown} data */
+  send(data) {
+    for (const member of [...this.members.values()]) member.send(data);
+  }
+
+  /** Sends a track under a name of yours to all, those who come later too; null switches it off.
+   *  @param {string} name @param {MediaStreamTrack | null} track */
+  async share(name, track) {
+    this.#shares.set(name, track);
+    await Promise.all([...this.members.values()].map((member) => member.share(name, track)));
+  }
+
+  #end() {
+    this.#stopTicking();
+    for (const member of [...this.members.values()]) member.leave("stopped");
+    this.#replaced.clear();
+    this.#departed.clear();
+  }
+
+  #goodbye() {
+    for (const member of this.members.values()) member.tell("bye", { session: this.session });
+  }
+
+  #takeSlot() {
+    const now = Date.now();
+    this.#nextSlot = Math.min(Math.max(this.#nextSlot, now), now + SLOT * this.#most); // A clock may be set back.
+    const wait = this.#nextSlot - now;
+    this.#nextSlot += SLOT;
+    return wait;
+  }
+
+  /** @param {MasterEvents["status"]} status */
+  #onStatus(status) {
+    // Ids may be others from now on. Clients say who they are after each invitation.
+    this.#byId.clear();
+    for (const member of this.members.values()) member.unbind();
+    this.emit("status", status);
+  }
+
+  /** @param {{ code: string, message: string, id?: string }} problem */
+  #onProblem(problem) {
+    if (problem.code === "unknown-client" && problem.id !== undefined) this.#unbind(problem.id);
+    else this.emit("problem", problem);
+  }
+
+  /** @param {string} type @param {any} payload */
+  #onMoss(type, payload) {
+    if (type === this.#types.clientLeft) this.#unbind(payload?.id);
+  }
+
+  /** @param {string} id */
+  #unbind(id) {
+    const member = this.#byId.get(id);
+    this.#byId.delete(id);
+    member?.unbind();
+  }
+
+  /** @param {string} id @param {string} type @param {any} payload */
+  #onClient(id, type, payload) {
+    if (type === "member") return this.#onMember(id, payload);
+    const member = this.#byId.get(id);
+    if (member) member.hear(type, payload);
+    else if (type === "offer" || type === "message") this.#refuse(id, "unknown", "Say who you are first, by a packet of type member.");
+  }
+
+  /** @param {string} id @param {any} payload */
+  #onMember(id, payload) {
+    if (payload?.session !== this.session) return; // The invitation to this one is on its way.
+    const { key, life, hello, again } = payload;
+    if (!isName(key) || !isName(life) || (JSON.stringify(hello) ?? "").length > HELLO_BYTES)
+      return this.#refuse(id, "invalid", "A member has a key, a life, and a hello of up to 4,000 bytes.");
+    const bound = this.#byId.get(id);
+    if (bound && bound.key !== key) return this.#refuse(id, "invalid", "This connection has another key already.");
+    if (this.#replaced.get(key)?.includes(life)) return this.#refuse(id, "moved", "Another page has this key now.");
+    let member = this.members.get(key);
+    if (member && member.life !== life) {
+      this.#replace(member);
+      member = undefined;
+    }
+    const isNew = !member;
+    if (!member) {
+      if (this.members.size >= this.#most) return this.#refuse(id, "full", "There is no room for another member.");
+      if (again && !this.#departed.has(life)) return this.#refuse(id, "gone", "This was gone for too long: begin a new life.");
+      member = new Member(this.#host, { key, life, hello }, { ...this.#options, messages: this.#departed.get(life) });
+      this.#departed.delete(life);
+      this.members.set(key, member);
+    }
+    if (member.id !== id) {
+      if (member.id !== undefined) this.#byId.delete(member.id);
+      member.id = id;
+      this.#byId.set(id, member);
+    }
+    if (isNew) {
+      for (const [name, track] of this.#shares) member.share(name, track);
+      this.emit("member", member);
+    }
+    member.greet(payload);
+  }
+
+  /** Its page was reloaded, or another page knows its key: the last one counts. @param {Member} member */
+  #replace(member) {
+    const { key, life } = member;
+    member.tell("refused", { code: "moved", message: "Another page has this key now." });
+    keep(this.#replaced, key, [life, ...(this.#replaced.get(key) ?? [])].slice(0, REPLACED_LIVES), this.#most);
+    member.leave("replaced");
+  }
+
+  /** @param {Member} member @param {import("./member.js").Why} why @param {import("./messages.js").Messages} messages */
+  #forget(member, why, messages) {
+    this.members.delete(member.key);
+    if (member.id !== undefined) this.#byId.delete(member.id);
+    if (why === "gone") keep(this.#departed, member.life, messages, this.#most);
+  }
+
+  /** @param {string} id @param {string} code @param {string} message */
+  #refuse(id, code, message) {
+    this.signaling.send("refused", { code, message }, id);
+  }
+}
+
+/** Puts it into the map, and lets go of the oldest if they are too many.
+ *  @template Value @param {Map<string, Value>} map @param {string} key @param {Value} value @param {number} most */
+function keep(map, key, value, most) {
+  map.set(key, value);
+  if (map.size > most) map.delete(/** @type {string} */ (map.keys().next().value));
+}

@@ -1,0 +1,261 @@
+/**
+ * One life of a client's page, as its master sees it: who it is, where it is known to moss, the
+ * line that it called, and what it may cost. The client calls and mends; a member answers.
+ *
+ * All that a client sends is a stranger's: what is wrong or too much is dropped and told once as
+ * a `problem`, and harms this member alone.
+ */
+
+import { messageOf } from "./line.js";
+import { Peer } from "./peer.js";
+import { expiryOf } from "./turn.js";
+
+// All in milliseconds.
+const GONE_AFTER = 30_000;
+const ASK_AFTER = 20_000;
+const ASK_EVERY = 10_000;
+const SILENT_AT_MOST = 300_000; // For who is there as far as moss knows, but says nothing.
+const SERVERS_WITHIN = 10_000;
+const FLOOD_AGAIN = 10_000; // Told once in so long.
+
+/** How much at once, and how much more each second. */
+const PACKETS = { most: 2000, more: 500 };
+const OFFERS = { most: 10, more: 1 };
+const ENDED_CALLS = 16; // Remembered, so that a late offer of one is not a new call.
+
+/** @typedef {"goodbye" | "gone" | "replaced" | "kicked" | "stopped"} Why */
+/** @typedef {import("./peer.js").PeerEvents & { hello: any, left: Why }} MemberEvents */
+
+/**
+ * What a member asks of its master.
+ * @typedef {object} Host
+ * @property {string} session
+ * @property {boolean} isReady whether moss knows it as the master
+ * @property {(type: string, payload: unknown, id: string) => boolean} send
+ * @property {() => number} nextSlot milliseconds before the next new call should come
+ * @property {(member: Member) => Promise<RTCIceServer[]>} iceServers
+ * @property {(member: Member, why: Why, messages: import("./messages.js").Messages) => void} left
+ * @property {string} kick the type of the packet that has moss close a connection
+ */
+
+/** @extends {Peer<MemberEvents>} */
+export class Member extends Peer {
+  /** The id that moss gave its connection; undefined while it has none. @type {string | undefined} */
+  id;
+  /** Whether it is still one of the master's. */
+  isHere = true;
+
+  #host;
+  /** @type {any} */
+  #hello;
+  /** @type {Promise<RTCIceServer[]> | undefined} */
+  #iceServers;
+  #renewIn = Infinity;
+  /** @type {string[]} */
+  #endedCalls = [];
+
+  #silent = 0; // Since it was heard, or its line was up.
+  #absent = 0; // Of that, without an id.
+  #asked = 0;
+  #packets = PACKETS.most;
+  #offers = OFFERS.most;
+  #sinceFlood = FLOOD_AGAIN;
+
+  /**
+   * @param {Host} host
+   * @param {{ key: string, life: string, hello: unknown }} who
+   * @param {{ RTCPeerConnection?: typeof RTCPeerConnection, messages?: import("./messages.js").Messages }} options
+   */
+  constructor(host, { key, life, hello }, options) {
+    super(options);
+    this.#host = host;
+    /** Who it is: outlives ids, reloads of its page, and restarts of moss and of the master. Whoever knows it can take its place: show it to nobody. */
+    this.key = key;
+    /** One load of its page. */
+    this.life = life;
+    this.#hello = hello;
+  }
+
+  /** What it says of itself: any JSON. It is a stranger's. */
+  get hello() {
+    return this.#hello;
+  }
+
+  /** Sends it away for good: its page stops. It may come back by a reload.
+   *  @param {string} [reason] for the person in front of it */
+  kick(reason = "") {
+    const { id } = this;
+    this.line?.send("kick", reason);
+    if (id !== undefined) this.#host.send(this.#host.kick, reason, id);
+    this.leave("kicked");
+  }
+
+  /** @protected */
+  get mossIsReady() {
+    return this.#host.isReady && this.id !== undefined;
+  }
+
+  /** @protected */
+  get lives() {
+    return { session: this.#host.session, life: this.life };
+  }
+
+  /** @protected @param {string} type @param {object} payload */
+  sendByMoss(type, payload) {
+    return this.id !== undefined && this.#host.send(type, payload, this.id);
+  }
+
+  /** Tells both ways, since one of them may be dead. @internal @param {string} type @param {object} payload */
+  tell(type, payload) {
+    this.line?.send(type, payload);
+    this.sendByMoss(type, payload);
+  }
+
+  /** It said who it is. @internal @param {{ hello?: unknown, call?: unknown, fallback?: unknown }} member */
+  async greet({ hello, call, fallback }) {
+    this.#silent = 0;
+    this.fallback = fallback === true;
+    this.#change(hello);
+    const isKnown = this.line !== undefined && call === this.line.call && !this.line.ended;
+    const wait = this.line ? 0 : this.#host.nextSlot();
+    const iceServers = await this.#servers();
+    if (!this.isHere) return;
+    this.sendByMoss("welcome", { ...this.lives, iceServers, wait, call, known: call === undefined ? undefined : isKnown });
+    this.repeat();
+  }
+
+  /** A packet of it by moss. @internal @param {string} type @param {any} payload */
+  hear(type, payload) {
+    this.#silent = 0;
+    if (!this.#affords()) return;
+    if (type === "bye") return payload?.life === this.life && this.leave("goodbye");
+    if (type === "offer" && !this.#mayCall(payload)) return;
+    if ((type === "message" || type === "ack") && (payload?.session !== this.#host.session || payload.life !== this.life)) return;
+    this.receive(type, payload);
+  }
+
+  /** @protected @param {string} type @param {any} payload */
+  receiveByLine(type, payload) {
+    if (!this.#affords()) return;
+    if (type === "bye") return payload?.life === this.life && this.leave("goodbye");
+    if (type === "member") return payload?.life === this.life && this.#change(payload.hello);
+    if (type === "offer" && (payload?.call !== this.line?.call || !this.#affordsOffer())) return;
+    this.receive(type, payload);
+  }
+
+  /** Its connection to moss has ended. @internal */
+  unbind() {
+    this.id = undefined;
+    this.look();
+  }
+
+  /** @internal @param {Why} why */
+  leave(why) {
+    if (!this.isHere) return;
+    this.isHere = false;
+    this.messages.stop();
+    this.#host.left(this, why, this.messages);
+    this.endLine();
+    this.emit("left", why);
+  }
+
+  /** @internal @param {number} elapsed */
+  tick(elapsed) {
+    super.tick(elapsed);
+    this.#packets = Math.min(this.#packets + (PACKETS.more * elapsed) / 1000, PACKETS.most);
+    this.#offers = Math.min(this.#offers + (OFFERS.more * elapsed) / 1000, OFFERS.most);
+    this.#sinceFlood += elapsed;
+    this.#renewIn -= elapsed;
+    if (this.#renewIn <= 0) this.#renew();
+    if (this.line?.up) this.#silent = this.#absent = 0;
+    else if (this.#host.isReady) this.#miss(elapsed);
+  }
+
+  /** @param {number} elapsed */
+  #miss(elapsed) {
+    this.#silent += elapsed;
+    this.#absent = this.id === undefined ? this.#absent + elapsed : 0;
+    if (this.#absent >= GONE_AFTER || this.#silent >= SILENT_AT_MOST) return this.leave("gone");
+    this.#asked += elapsed;
+    if (this.id === undefined || this.#silent < ASK_AFTER || this.#asked < ASK_EVERY) return;
+    this.#asked = 0;
+    this.sendByMoss("welcome", { ...this.lives, wait: 0 });
+  }
+
+  /** @param {any} offer */
+  #mayCall(offer) {
+    const { call } = offer ?? {};
+    if (typeof call !== "string" || call.length > 64 || this.#endedCalls.includes(call) || !this.#affordsOffer()) return false;
+    if (call === this.line?.call) return true;
+    if (this.line) this.#endedCalls = [this.line.call, ...this.#endedCalls].slice(0, ENDED_CALLS);
+    try {
+      this.makeLine(call, { polite: false, iceServers: this.#known });
+    } catch (error) {
+      this.emit("problem", { code: "call", message: messageOf(error) });
+      return false;
+    }
+    return true;
+  }
+
+  #affords() {
+    return --this.#packets >= 0 || this.#isFlood("packets");
+  }
+
+  #affordsOffer() {
+    return --this.#offers >= 0 || this.#isFlood("calls");
+  }
+
+  /** @param {string} what */
+  #isFlood(what) {
+    this.#packets = Math.max(this.#packets, 0);
+    this.#offers = Math.max(this.#offers, 0);
+    if (this.#sinceFlood >= FLOOD_AGAIN) this.emit("problem", { code: "flood", message: `Too many ${what}: some are dropped.` });
+    this.#sinceFlood = 0;
+    return false;
+  }
+
+  /** @param {unknown} hello */
+  #change(hello) {
+    if (JSON.stringify(hello) === JSON.stringify(this.#hello)) return;
+    this.#hello = hello;
+    this.emit("hello", hello);
+  }
+
+  /** @type {RTCIceServer[]} Those that were asked for last. */
+  #known = [];
+
+  #servers() {
+    this.#iceServers ??= this.#ask();
+    return this.#iceServers;
+  }
+
+  async #ask() {
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error("iceServers gave no answer within ten seconds")), SERVERS_WITHIN);
+    });
+    try {
+      this.#known = /** @type {RTCIceServer[]} */ (await Promise.race([this.#host.iceServers(this), late]));
+      const expiry = expiryOf(this.#known);
+      this.#renewIn = expiry === undefined ? Infinity : Math.max((expiry - Date.now()) * 0.8, 5000);
+    } catch (error) {
+      this.#renewIn = SERVERS_WITHIN; // Those of before are better than none.
+      this.emit("problem", { code: "ice-servers", message: messageOf(error) });
+    } finally {
+      clearTimeout(timer);
+    }
+    return this.#known;
+  }
+
+  /** New servers before the old ones end, for both sides' next look for a path. Nothing is restarted. */
+  async #renew() {
+    this.#renewIn = Infinity;
+    this.#iceServers = this.#ask();
+    const iceServers = await this.#iceServers;
+    if (!this.isHere) return;
+    this.line?.setServers(iceServers);
+    const welcome = { ...this.lives, iceServers, wait: 0 };
+    if (!this.sendByMoss("welcome", welcome)) this.line?.send("welcome", welcome);
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * Numbered messages: each arrives once and in order, over whatever way there is just now.
+ *
+ * The sender keeps each until it is acknowledged, and sends them again from the first when the
+ * way changed, or when nothing was acknowledged for a while. The receiver takes only the next
+ * number. It knows nothing of lines and of moss: whoever owns it gives it a way.
+ */
+
+/** What is kept for the other side at most, in bytes of JSON; one message at most (what every SCTP takes). */
+export const KEPT_BYTES = 1_048_576;
+export const MESSAGE_BYTES = 60_000;
+
+const ACK_WITHIN = 200; // Milliseconds.
+const ACK_EVERY = 16; // Messages.
+const AGAIN_AFTER = 3000; // Milliseconds; twice as long each time, as a slow way is only slowed down by it.
+const AGAIN_AT_MOST = 24_000;
+
+/** False: there is no way now.
+ *  @typedef {(type: "message" | "ack", payload: { n: number, data?: unknown }) => boolean} Transmit */
+
+const utf8 = new TextEncoder();
+
+export class Messages {
+  /** @type {{ n: number, data: unknown, size: number, sent: boolean }[]} Not acknowledged, the oldest first. */
+  #kept = [];
+  #bytes = 0;
+  #last = 0; // The number of the last message of ours.
+  #heard = 0; // That of the last one of theirs.
+  #owed = 0; // How many of theirs are not acknowledged.
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #ack;
+  #waited = 0; // Milliseconds without a new acknowledgement.
+  #patience = AGAIN_AFTER;
+  /** @type {Transmit} */
+  #transmit = () => false;
+  /** @type {(data: unknown) => void} */
+  #deliver = () => {};
+
+  /**
+   * Gives it to its owner.
+   * @param {Transmit} transmit
+   * @param {(data: unknown) => void} deliver
+   */
+  belongTo(transmit, deliver) {
+    this.#transmit = transmit;
+    this.#deliver = deliver;
+  }
+
+  /**
+   * Sends it, now or as soon as there is a way; false if too much is kept already.
+   * Throws a TypeError for what is no JSON, and a RangeError for what is too long.
+   * @param {unknown} data
+   */
+  send(data) {
+    const text = JSON.stringify(data);
+    if (text === undefined) throw new TypeError("only JSON can be sent");
+    const size = utf8.encode(text).length;
+    if (size > MESSAGE_BYTES) throw new RangeError(`a message has at most ${MESSAGE_BYTES} bytes as JSON, not ${size}`);
+    if (this.#bytes + size > KEPT_BYTES) return false;
+    // A copy: what the application does to its object later must not change what is sent again.
+    const message = { n: ++this.#last, data: JSON.parse(text), size, sent: false };
+    this.#kept.push(message);
+    this.#bytes += size;
+    this.#hand(message);
+    return true;
+  }
+
+  /** There is a way, perhaps a new one: all that may be lost goes again. */
+  flush() {
+    this.#waited = 0;
+    for (const message of this.#kept) if (!this.#hand(message)) return;
+    if (this.#heard) this.#acknowledge();
+  }
+
+  /** @param {unknown} payload what a `message` carries */
+  receive(payload) {
+    const { n, data } = /** @type {{ n?: unknown, data?: unknown }} */ (payload ?? {});
+    if (typeof n !== "number" || !Number.isSafeInteger(n) || n > this.#heard + 1) return; // After a gap: they all come again.
+    const isNew = n === this.#heard + 1;
+    if (isNew) this.#heard = n;
+    this.#owed++;
+    if (!isNew || this.#owed >= ACK_EVERY) this.#acknowledge();
+    else this.#ack ??= setTimeout(() => this.#acknowledge(), ACK_WITHIN);
+    if (isNew) this.#deliver(data);
+  }
+
+  /** @param {unknown} payload what an `ack` carries */
+  acknowledged(payload) {
+    const { n } = /** @type {{ n?: unknown }} */ (payload ?? {});
+    if (typeof n !== "number" || !(n <= this.#last)) return;
+    for (let first = this.#kept[0]; first && first.n <= n; first = this.#kept[0]) {
+      this.#kept.shift();
+      this.#bytes -= first.size;
+      this.#waited = 0;
+      this.#patience = AGAIN_AFTER;
+    }
+  }
+
+  /** @param {number} elapsed milliseconds since the last call */
+  tick(elapsed) {
+    if (!this.#kept.length) return;
+    this.#waited += elapsed;
+    if (this.#waited < this.#patience) return;
+    this.#patience = Math.min(this.#patience * 2, AGAIN_AT_MOST);
+    this.flush();
+  }
+
+  /** Another page is at the other end: it starts anew, and gets only what no page before it may have got. */
+  reset() {
+    this.stop();
+    this.#kept = this.#kept.filter(({ sent }) => !sent);
+    this.#bytes = 0;
+    this.#last = this.#heard = 0;
+    for (const message of this.#kept) {
+      message.n = ++this.#last;
+      this.#bytes += message.size;
+    }
+  }
+
+  stop() {
+    clearTimeout(this.#ack);
+    this.#ack = undefined;
+    this.#owed = 0;
+  }
+
+  /** @param {{ n: number, data: unknown, sent: boolean }} message */
+  #hand(message) {
+    const handed = this.#transmit("message", { n: message.n, data: message.data });
+    message.sent ||= handed;
+    return handed;
+  }
+
+  #acknowledge() {
+    this.stop();
+    this.#transmit("ack", { n: this.#heard });
+  }
+}

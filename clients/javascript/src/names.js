@@ -1,0 +1,11 @@
+/** 128 random bits as text. (`crypto.randomUUID` is only there in secure contexts.) */
+export const random = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/** @typedef {{ offer: string, clientLeft: string, kick: string, masterLeft: string, error: string }} Types */
+
+/** The names of packets that are chosen when moss is started: those of the README's first command.
+ *  @type {Types} */
+export const TYPES = { offer: "master-offer", clientLeft: "client-left", masterLeft: "master-left", kick: "kick", error: "moss-error" };
+
+/** Whether it can be a key, a life, a call or a session. @param {unknown} text @returns {text is string} */
+export const isName = (text) => typeof text === "string" && text.length > 0 && text.length <= 64;
