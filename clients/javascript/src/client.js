@@ -21,7 +21,7 @@ const RESTART_AFTER = 4000; // ICE itself mends what is shorter.
 const RESTART_WITHIN = 10_000;
 const RING_AT_MOST = [15_000, 20_000]; // For the first calls in a row that nobody hears.
 const RING_LONGEST = 30_000;
-const CALL_AGAIN_AFTER = 2000; // However often the other side hangs up.
+const CALL_AGAIN_AFTER = 2000; // However often the other side hangs up, or knows nothing of a call.
 
 /**
  * @typedef {object} ClientOptions
@@ -229,6 +229,7 @@ export class Client extends Peer {
   receiveByLine(type, payload) {
     if (type === "kick") this.#onKick(payload);
     else if (type === "bye") this.#onBye(payload);
+    else if (type === "refused") this.#onRefused(payload);
     else if (type === "welcome") this.#takeServers(payload);
     else this.receive(type, payload);
   }
@@ -284,12 +285,13 @@ export class Client extends Peer {
     if (line.up) return;
     // The master may ask whether this page is still there.
     if (!mustRepeat && this.#sinceMember >= MEMBER_AGAIN_AT_LEAST) this.#tellMember();
-    if (welcome.known === false && welcome.call === line.call) this.#call();
+    if (welcome.known === false && welcome.call === line.call && this.#sinceCall >= CALL_AGAIN_AFTER) this.#call();
     else if (this.#hasMissed) this.#restart();
   }
 
   /** @param {any} welcome */
-  #takeServers({ iceServers }) {
+  #takeServers(welcome) {
+    const iceServers = welcome?.iceServers;
     if (!Array.isArray(iceServers)) return;
     this.#iceServers = iceServers;
     this.line?.setServers(iceServers);

@@ -97,7 +97,10 @@ export class Line {
   }
 
   get up() {
-    return !this.#isClosed && this.pc.connectionState === "connected" && this.#channel?.readyState === "open";
+    if (this.#isClosed || this.#channel?.readyState !== "open") return false;
+    const { connectionState } = this.pc;
+    // Firefox connects anew for a moment when media are added: nothing is interrupted.
+    return connectionState === "connected" || (this.#isUp && (connectionState === "connecting" || connectionState === "new"));
   }
 
   /** Whether the other side was called on it. */

@@ -191,7 +191,7 @@ export class Master extends Emitter {
     if (!isName(key) || !isName(life) || (JSON.stringify(hello) ?? "").length > HELLO_BYTES)
       return this.#refuse(id, "invalid", "A member has a key, a life, and a hello of up to 4,000 bytes.");
     const bound = this.#byId.get(id);
-    if (bound && bound.key !== key) return this.#refuse(id, "invalid", "This connection has another key already.");
+    if (bound && (bound.key !== key || bound.life !== life)) return this.#refuse(id, "invalid", "This connection has another key or life already.");
     if (this.#replaced.get(key)?.includes(life)) return this.#refuse(id, "moved", "Another page has this key now.");
     let member = this.members.get(key);
     if (member && member.life !== life) {

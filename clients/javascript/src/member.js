@@ -114,6 +114,7 @@ export class Member extends Peer {
   /** It said who it is. @internal @param {{ hello?: unknown, call?: unknown, fallback?: unknown }} member */
   async greet({ hello, call, fallback }) {
     this.#silent = 0;
+    if (!this.#affords()) return;
     this.fallback = fallback === true;
     this.#change(hello);
     const isKnown = this.line !== undefined && call === this.line.call && !this.line.ended;

@@ -6,7 +6,7 @@
  */
 
 import { Emitter } from "./emitter.js";
-import { Line, messageOf } from "./line.js";
+import { Line } from "./line.js";
 import { Messages } from "./messages.js";
 
 /** Milliseconds without a line after which messages go by moss. */
@@ -232,8 +232,8 @@ export class Peer extends Emitter {
     let packet;
     try {
       packet = JSON.parse(text);
-    } catch (error) {
-      return this.emit("problem", { code: "invalid", message: messageOf(error) });
+    } catch {
+      return; // No packet: the channel is the library's own.
     }
     if (typeof packet?.type === "string") this.receiveByLine(packet.type, packet.payload);
   }
