@@ -305,6 +305,7 @@ export class Client extends Peer {
       if (code === "gone") {
         this.#begin();
         this.endLine();
+        this.emit("master", { session: String(this.#session) });
       }
       if (this.#sinceMember >= MEMBER_AGAIN_AT_LEAST || code === "gone") this.#tellMember();
     } else if (!this.#isRefused) {

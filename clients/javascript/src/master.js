@@ -5,11 +5,10 @@
 
 import { Emitter } from "./emitter.js";
 import { Member } from "./member.js";
-import { isName, random, TYPES } from "./names.js";
+import { isHello, isName, random, TYPES } from "./names.js";
 import { Signaling } from "./signaling.js";
 import { everySecond } from "./ticks.js";
 
-const HELLO_BYTES = 4000;
 const SLOT = 100; // Milliseconds between two new calls.
 const REPLACED_LIVES = 8; // Of one key, remembered, so that a page that was taken over does not come back.
 
@@ -48,6 +47,8 @@ export class Master extends Emitter {
   #host;
   /** @type {Map<string, Member>} */
   #byId = new Map();
+  /** Connections whose member has left for good: none of them has another life. @type {Map<string, true>} */
+  #spentIds = new Map();
   /** @type {Map<string, MediaStreamTrack | null>} */
   #shares = new Map();
   /** Lives that were replaced, by key. @type {Map<string, string[]>} */
@@ -154,6 +155,7 @@ export class Master extends Emitter {
   #onStatus(status) {
     // Ids may be others from now on. Clients say who they are after each invitation.
     this.#byId.clear();
+    this.#spentIds.clear();
     for (const member of this.members.values()) member.unbind();
     this.emit("status", status);
   }
@@ -173,6 +175,7 @@ export class Master extends Emitter {
   #unbind(id) {
     const member = this.#byId.get(id);
     this.#byId.delete(id);
+    this.#spentIds.delete(id);
     member?.unbind();
   }
 
@@ -188,10 +191,11 @@ export class Master extends Emitter {
   #onMember(id, payload) {
     if (payload?.session !== this.session) return; // The invitation to this one is on its way.
     const { key, life, hello, again } = payload;
-    if (!isName(key) || !isName(life) || (JSON.stringify(hello) ?? "").length > HELLO_BYTES)
+    if (!isName(key) || !isName(life) || !isHello(hello))
       return this.#refuse(id, "invalid", "A member has a key, a life, and a hello of up to 4,000 bytes.");
     const bound = this.#byId.get(id);
-    if (bound && (bound.key !== key || bound.life !== life)) return this.#refuse(id, "invalid", "This connection has another key or life already.");
+    if (this.#spentIds.has(id) || (bound && (bound.key !== key || bound.life !== life)))
+      return this.#refuse(id, "invalid", "This connection has another key or life already.");
     if (this.#replaced.get(key)?.includes(life)) return this.#refuse(id, "moved", "Another page has this key now.");
     let member = this.members.get(key);
     if (member && member.life !== life) {
@@ -199,6 +203,7 @@ export class Master extends Emitter {
       member = undefined;
     }
     const isNew = !member;
+    const isElsewhere = member?.id !== id;
     if (!member) {
       if (this.members.size >= this.#most) return this.#refuse(id, "full", "There is no room for another member.");
       if (again && !this.#departed.has(life)) return this.#refuse(id, "gone", "This was gone for too long: begin a new life.");
@@ -206,7 +211,7 @@ export class Master extends Emitter {
       this.#departed.delete(life);
       this.members.set(key, member);
     }
-    if (member.id !== id) {
+    if (isElsewhere) {
       if (member.id !== undefined) this.#byId.delete(member.id);
       member.id = id;
       this.#byId.set(id, member);
@@ -215,7 +220,7 @@ export class Master extends Emitter {
       for (const [name, track] of this.#shares) member.share(name, track);
       this.emit("member", member);
     }
-    member.greet(payload);
+    member.greet(payload, isElsewhere);
   }
 
   /** Its page was reloaded, or another page knows its key: the last one counts. @param {Member} member */
@@ -229,7 +234,10 @@ export class Master extends Emitter {
   /** @param {Member} member @param {import("./member.js").Why} why @param {import("./messages.js").Messages} messages */
   #forget(member, why, messages) {
     this.members.delete(member.key);
-    if (member.id !== undefined) this.#byId.delete(member.id);
+    if (member.id !== undefined) {
+      this.#byId.delete(member.id);
+      if (why !== "gone") keep(this.#spentIds, member.id, true, this.#most);
+    }
     if (why === "gone") keep(this.#departed, member.life, messages, this.#most);
   }
 

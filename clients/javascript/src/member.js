@@ -7,6 +7,7 @@
  */
 
 import { messageOf } from "./line.js";
+import { isHello } from "./names.js";
 import { Peer } from "./peer.js";
 import { expiryOf } from "./turn.js";
 
@@ -16,6 +17,7 @@ const ASK_AFTER = 20_000;
 const ASK_EVERY = 10_000;
 const SILENT_AT_MOST = 300_000; // For who is there as far as moss knows, but says nothing.
 const SERVERS_WITHIN = 10_000;
+const RENEW_AT_LEAST = 5000; // However soon credentials end.
 const FLOOD_AGAIN = 10_000; // Told once in so long.
 
 /** How much at once, and how much more each second. */
@@ -50,7 +52,9 @@ export class Member extends Peer {
   #hello;
   /** @type {Promise<RTCIceServer[]> | undefined} */
   #iceServers;
-  #renewIn = Infinity;
+  /** Those that came last. @type {RTCIceServer[]} */
+  #lastServers = [];
+  #renewAt = Infinity; // By the clock: credentials end while a machine sleeps.
   /** @type {string[]} */
   #endedCalls = [];
 
@@ -111,8 +115,9 @@ export class Member extends Peer {
     this.sendByMoss(type, payload);
   }
 
-  /** It said who it is. @internal @param {{ hello?: unknown, call?: unknown, fallback?: unknown }} member */
-  async greet({ hello, call, fallback }) {
+  /** It said who it is, perhaps under another id. @internal
+   *  @param {{ hello?: unknown, call?: unknown, fallback?: unknown }} member @param {boolean} isElsewhere */
+  async greet({ hello, call, fallback }, isElsewhere) {
     this.#silent = 0;
     if (!this.#affords()) return;
     this.fallback = fallback === true;
@@ -122,7 +127,8 @@ export class Member extends Peer {
     const iceServers = await this.#servers();
     if (!this.isHere) return;
     this.sendByMoss("welcome", { ...this.lives, iceServers, wait, call, known: call === undefined ? undefined : isKnown });
-    this.repeat();
+    if (isElsewhere) this.repeat();
+    else this.look();
   }
 
   /** A packet of it by moss. @internal @param {string} type @param {any} payload */
@@ -139,7 +145,7 @@ export class Member extends Peer {
   receiveByLine(type, payload) {
     if (!this.#affords()) return;
     if (type === "bye") return payload?.life === this.life && this.leave("goodbye");
-    if (type === "member") return payload?.life === this.life && this.#change(payload.hello);
+    if (type === "member") return payload?.life === this.life && isHello(payload.hello) && this.#change(payload.hello);
     if (type === "offer" && (payload?.call !== this.line?.call || !this.#affordsOffer())) return;
     this.receive(type, payload);
   }
@@ -166,8 +172,7 @@ export class Member extends Peer {
     this.#packets = Math.min(this.#packets + (PACKETS.more * elapsed) / 1000, PACKETS.most);
     this.#offers = Math.min(this.#offers + (OFFERS.more * elapsed) / 1000, OFFERS.most);
     this.#sinceFlood += elapsed;
-    this.#renewIn -= elapsed;
-    if (this.#renewIn <= 0) this.#renew();
+    if (Date.now() >= this.#renewAt) this.#renew();
     if (this.line?.up) this.#silent = this.#absent = 0;
     else if (this.#host.isReady) this.#miss(elapsed);
   }
@@ -190,7 +195,7 @@ export class Member extends Peer {
     if (call === this.line?.call) return true;
     if (this.line) this.#endedCalls = [this.line.call, ...this.#endedCalls].slice(0, ENDED_CALLS);
     try {
-      this.makeLine(call, { polite: false, iceServers: this.#known });
+      this.makeLine(call, { polite: false, iceServers: this.#lastServers });
     } catch (error) {
       this.emit("problem", { code: "call", message: messageOf(error) });
       return false;
@@ -222,36 +227,33 @@ export class Member extends Peer {
     this.emit("hello", hello);
   }
 
-  /** @type {RTCIceServer[]} Those that were asked for last. */
-  #known = [];
-
   #servers() {
-    this.#iceServers ??= this.#ask();
-    return this.#iceServers;
+    if (Date.now() >= this.#renewAt) this.#iceServers = undefined;
+    return (this.#iceServers ??= this.#ask());
   }
 
   async #ask() {
+    this.#renewAt = Infinity;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let timer;
     const late = new Promise((_, reject) => {
       timer = setTimeout(() => reject(new Error("iceServers gave no answer within ten seconds")), SERVERS_WITHIN);
     });
     try {
-      this.#known = /** @type {RTCIceServer[]} */ (await Promise.race([this.#host.iceServers(this), late]));
-      const expiry = expiryOf(this.#known);
-      this.#renewIn = expiry === undefined ? Infinity : Math.max((expiry - Date.now()) * 0.8, 5000);
+      this.#lastServers = /** @type {RTCIceServer[]} */ (await Promise.race([this.#host.iceServers(this), late]));
+      const expiry = expiryOf(this.#lastServers);
+      if (expiry !== undefined) this.#renewAt = Date.now() + Math.max((expiry - Date.now()) * 0.8, RENEW_AT_LEAST);
     } catch (error) {
-      this.#renewIn = SERVERS_WITHIN; // Those of before are better than none.
+      this.#renewAt = Date.now() + SERVERS_WITHIN; // Those of before are better than none.
       this.emit("problem", { code: "ice-servers", message: messageOf(error) });
     } finally {
       clearTimeout(timer);
     }
-    return this.#known;
+    return this.#lastServers;
   }
 
   /** New servers before the old ones end, for both sides' next look for a path. Nothing is restarted. */
   async #renew() {
-    this.#renewIn = Infinity;
     this.#iceServers = this.#ask();
     const iceServers = await this.#iceServers;
     if (!this.isHere) return;

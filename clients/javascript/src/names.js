@@ -7,5 +7,10 @@ export const random = () => Array.from(crypto.getRandomValues(new Uint8Array(16)
  *  @type {Types} */
 export const TYPES = { offer: "master-offer", clientLeft: "client-left", masterLeft: "master-left", kick: "kick", error: "moss-error" };
 
+const HELLO_BYTES = 4000;
+
+/** Whether a member may say that of itself. @param {unknown} hello */
+export const isHello = (hello) => new TextEncoder().encode(JSON.stringify(hello) ?? "").length <= HELLO_BYTES;
+
 /** Whether it can be a key, a life, a call or a session. @param {unknown} text @returns {text is string} */
 export const isName = (text) => typeof text === "string" && text.length > 0 && text.length <= 64;
