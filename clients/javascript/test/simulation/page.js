@@ -34,7 +34,12 @@ export class Page {
     this.world.log(this.name, "ERROR", error?.stack ?? error);
   }
 
-  /** Runs code of this page, now. */
+  /** Has code of this page run as the next event. */
+  soon(code) {
+    this.world.after(0, this, code);
+  }
+
+  /** Runs code of this page, now. Only within an event, or its promises would be nobody's. */
   run(code) {
     if (!this.alive) return undefined;
     const before = this.world.current;

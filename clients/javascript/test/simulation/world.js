@@ -174,7 +174,7 @@ export class World {
 
   #timer(repeat, code, milliseconds, parameters) {
     const page = this.current;
-    if (!page) throw new Error("A timer was started outside of any page.");
+    if (!page) return 0; // What a page that was closed just now had left to do.
     const id = this.number();
     const pause = Math.max(1, Number(milliseconds) || 0);
     const tick = () => {

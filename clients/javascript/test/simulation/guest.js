@@ -1,0 +1,125 @@
+import { Client } from "../../src/index.js";
+import { Track } from "./rtc/media.js";
+
+const QUIET = new Set(["no-master", "full"]); // Problems that an honest page may see.
+
+/** One life of a client's page, and all that happened to its application. */
+export class Guest {
+  received = []; // { session, n }
+  sent = 0;
+  since = new Map(); // session → the first number that was sent when it was known
+  media = new Map(); // What the master sends: name → track
+  shares = new Map(); // What it sends itself.
+  datagrams = 0;
+  problems = [];
+  paths = [];
+  connections = [];
+  revision = 0;
+  status;
+  session;
+  isOver = false; // It was sent away, or another page took its place: rightly.
+
+  constructor(world, page, options) {
+    this.world = world;
+    this.page = page;
+    const { onlySignaling, ...rest } = options;
+    this.onlySignaling = onlySignaling;
+    page.soon(() => {
+      this.client = new Client({ ...rest, hello: this.hello });
+      this.#listen();
+    });
+  }
+
+  get hello() {
+    return { page: this.page.name, revision: this.revision };
+  }
+
+  get isStopped() {
+    return this.status === "stopped";
+  }
+
+  changeHello() {
+    this.revision += 1;
+    this.page.soon(() => (this.client.hello = this.hello));
+  }
+
+  send() {
+    this.page.soon(() => {
+      const n = this.sent + 1;
+      if (this.client.send({ n, from: this.page.name, pad: "x".repeat(this.world.random.whole(0, 200)) })) this.sent = n;
+    });
+  }
+
+  sendDatagram() {
+    this.page.soon(() => this.client.sendDatagram(`datagram ${this.page.name}`));
+  }
+
+  share(name, on) {
+    const kind = name === "microphone" ? "audio" : "video";
+    this.page.soon(() => {
+      const track = on ? new Track(this.world, this.page, kind, `${this.page.name} ${name}`) : null;
+      this.shares.set(name, track);
+      this.client.share(name, track);
+    });
+  }
+
+  #listen() {
+    const { client, page, world } = this;
+    const log = (...words) => world.log(page.name, ...words);
+    client.on("message", (data) => this.#heard(data));
+    client.on("datagram", (data) => {
+      if (data !== `datagram for ${page.name}`) page.fail(new Error(`a strange datagram: ${data}`));
+      this.datagrams += 1;
+    });
+    client.on("media", ({ name, kind, track }) => {
+      log("media", name, kind, track ? "on" : "off");
+      if (track) this.media.set(name, track);
+      else if (!this.media.delete(name)) page.fail(new Error(`${name} was switched off twice`));
+    });
+    client.on("path", (path) => {
+      log("path", path);
+      this.#pathIs(path);
+    });
+    client.on("master", ({ session }) => {
+      log("master", session.slice(0, 6));
+      this.session = session;
+      this.since.set(session, this.sent + 1);
+    });
+    client.on("connection", (pc) => {
+      log("calls", pc.fingerprint);
+      this.connections.push({ pc, session: this.session, wasUp: false });
+      this.#outlived();
+    });
+    client.on("status", ({ state, message, code }) => {
+      log("status", state, message, code ?? "");
+      this.status = state;
+      if (state === "stopped" && !this.isOver && !["kicked", "moved"].includes(code)) page.fail(new Error(`stopped: ${message}`));
+      this.code = code;
+    });
+    client.on("problem", ({ code, message }) => {
+      log("problem", code, message);
+      if (!QUIET.has(code)) this.problems.push(`${code}: ${message}`);
+    });
+  }
+
+  #heard(data) {
+    const { session, n } = data;
+    const last = this.received.findLast((message) => message.session === session)?.n ?? 0;
+    if (n !== last + 1) this.page.fail(new Error(`${this.page.name} got message ${n} of ${session} after ${last}`));
+    this.received.push({ session, n });
+  }
+
+  #pathIs(path) {
+    this.paths.push(path);
+    const latest = this.connections.at(-1);
+    if (path === "direct" && latest) latest.wasUp = true;
+    else if (this.onlySignaling && latest?.wasUp && latest.session === this.session && !this.isStopped && path !== "no-master")
+      this.page.fail(new Error(`the path became ${path} although the network was there`));
+  }
+
+  /** Where nothing but signaling was broken, no line that was up is given up. */
+  #outlived() {
+    const before = this.connections.at(-2);
+    if (this.onlySignaling && before?.wasUp && before.session === this.session) this.page.fail(new Error("a living line was given up"));
+  }
+}

@@ -1,0 +1,113 @@
+import { Master } from "../../src/index.js";
+import { Track } from "./rtc/media.js";
+
+const QUIET = new Set(["full"]);
+
+/** One life of the master's page, and all that happened to its application. */
+export class Host {
+  present = new Map(); // Member → Visitor
+  sent = new Map(); // page's name → how many messages
+  heard = new Map(); // page's name → the last number
+  shares = new Map();
+  problems = [];
+  floods = 0;
+  status;
+  isOver = false; // Another master took over, rightly.
+
+  /** `isHonest` tells by a hello whether the member is one of the guests. */
+  constructor(world, page, options, isHonest) {
+    this.world = world;
+    this.page = page;
+    this.isHonest = isHonest;
+    page.soon(() => {
+      this.master = new Master(options);
+      this.#listen();
+    });
+  }
+
+  visitor(name) {
+    return [...this.present.values()].find((visitor) => visitor.name === name);
+  }
+
+  send(visitor) {
+    const { name, member } = visitor;
+    this.page.soon(() => {
+      const n = (this.sent.get(name) ?? 0) + 1;
+      if (member.send({ session: this.master.session, n })) this.sent.set(name, n);
+    });
+  }
+
+  sendDatagram({ member, name }) {
+    this.page.soon(() => member.sendDatagram(`datagram for ${name}`));
+  }
+
+  share(name, on, visitor) {
+    const kind = name === "sound" ? "audio" : "video";
+    this.page.soon(() => {
+      const track = on ? new Track(this.world, this.page, kind, `${this.page.name} ${name}`) : null;
+      (visitor ?? this).shares.set(name, track);
+      (visitor?.member ?? this.master).share(name, track);
+    });
+  }
+
+  kick({ member }) {
+    this.page.soon(() => member.kick("begone"));
+  }
+
+  #listen() {
+    const { master, page, world } = this;
+    master.on("member", (member) => this.#welcome(member));
+    master.on("status", ({ state, message, code }) => {
+      world.log(page.name, "status", state, message, code ?? "");
+      this.status = state;
+      if (state === "stopped" && !this.isOver) page.fail(new Error(`stopped: ${message}`));
+    });
+    master.on("problem", ({ code, message }) => {
+      world.log(page.name, "problem", code, message);
+      if (!QUIET.has(code)) this.problems.push(`${code}: ${message}`);
+    });
+  }
+
+  #welcome(member) {
+    const { page, world } = this;
+    const name = member.hello?.page;
+    if (!this.isHonest(member.hello)) return void member.on("problem", ({ code }) => (this.floods += code === "flood"));
+    const visitor = { name, member, media: new Map(), shares: new Map(), hello: member.hello };
+    const log = (...words) => world.log(page.name, `of ${name}:`, ...words);
+    log("member", member.key.slice(0, 6), member.life.slice(0, 6));
+    for (const other of this.present.values())
+      if (other.member.key === member.key) page.fail(new Error(`${name} came while ${other.name} was there with the same key`));
+    this.present.set(member, visitor);
+    member.on("message", (data) => this.#heard(visitor, data));
+    member.on("datagram", (data) => data === `datagram ${name}` || page.fail(new Error(`a strange datagram: ${data}`)));
+    member.on("path", (path) => log("path", path));
+    member.on("hello", (hello) => (visitor.hello = hello));
+    member.on("media", ({ name: medium, track }) => {
+      log("media", medium, track ? "on" : "off");
+      if (track) visitor.media.set(medium, track);
+      else if (!visitor.media.delete(medium)) page.fail(new Error(`${medium} was switched off twice`));
+    });
+    member.on("left", (why) => {
+      log("left", why);
+      if (!this.present.delete(member)) page.fail(new Error(`${name} left twice`));
+      this.left(name, why);
+    });
+    member.on("problem", ({ code, message }) => {
+      log("problem", code, message);
+      if (!QUIET.has(code)) this.problems.push(`${name}: ${code}: ${message}`);
+    });
+  }
+
+  /** To be replaced by who wants to know. */
+  left() {}
+
+  #heard({ name }, { n, from }) {
+    if (from !== name) this.page.fail(new Error(`a message of ${from} came from ${name}`));
+    const last = this.heard.get(name);
+    if (last === undefined) this.firsts.set(name, n);
+    else if (n !== last + 1) this.page.fail(new Error(`${this.page.name} got message ${n} of ${name} after ${last}`));
+    this.heard.set(name, n);
+  }
+
+  firsts = new Map(); // page's name → the first number
+}

@@ -1,0 +1,138 @@
+const BOUND = 150_000; // Milliseconds from peace until all must be well.
+const SILENT = 330_000; // More where nothing tells the master of a client that went without a word.
+const CALM = 15_000; // All must stay well for so long.
+
+/** Says whether in the end all is as promised. */
+export class Oracle {
+  #play;
+
+  constructor(play) {
+    this.#play = play;
+  }
+
+  /** Resolves to how long it took until all was well. */
+  async judge() {
+    const { world, types } = this.#play;
+    const peace = world.now;
+    const bound = BOUND + (types.left || types.error ? 0 : SILENT);
+    while (this.#complaints().length) {
+      if (world.now - peace > bound) this.#throw(`${bound / 1000} s after the last fault`, this.#complaints());
+      await world.run(1000);
+      this.#noErrors();
+    }
+    const took = world.now - peace;
+    world.log("ALL IS WELL");
+    await world.run(CALM);
+    this.#noErrors();
+    const after = this.#complaints();
+    if (after.length) this.#throw("although all was well before", after);
+    await this.#lastWords();
+    await this.#stop();
+    return took;
+  }
+
+  /** What one side says now arrives. */
+  async #lastWords() {
+    const { world, host, present } = this.#play;
+    for (const guest of present) guest.send();
+    for (const visitor of host.present.values()) host.send(visitor);
+    await world.run(2000);
+    this.#noErrors();
+    const after = this.#complaints();
+    if (after.length) this.#throw("after the last words", after);
+  }
+
+  /** After `stop()` nothing of the library goes on, and the master knows who went. */
+  async #stop() {
+    const { world, host, present, guests, hosts } = this.#play;
+    const heard = new Map();
+    host.left = (name, why) => heard.set(name, why);
+    for (const guest of present) {
+      guest.isOver = true;
+      await world.do(guest.page, () => guest.client.stop());
+    }
+    await world.run(3000);
+    const complaints = [];
+    for (const guest of present) if (heard.get(guest.page.name) !== "goodbye") complaints.push(`${guest.page.name} stopped, and left by ${heard.get(guest.page.name)}`);
+    host.isOver = true;
+    await world.do(host.page, () => host.master.stop());
+    await world.run(12_000);
+    for (const { page } of [...guests, ...hosts]) if (page.alive && page.timers.size) complaints.push(`${page.timers.size} timers of ${page.name} run although it stopped`);
+    for (const { page } of [...guests, ...hosts]) if (page.alive && page.connections.size) complaints.push(`connections of ${page.name} are open although it stopped`);
+    this.#noErrors();
+    if (complaints.length) this.#throw("after stop()", complaints);
+  }
+
+  #noErrors() {
+    const { world, guests, hosts } = this.#play;
+    const complaints = world.pages.flatMap(({ name, errors }) => errors.map((error) => `${name}: ${error.stack ?? error}`));
+    for (const { page, problems } of [...guests, ...hosts]) complaints.push(...problems.map((problem) => `${page.name}: a problem: ${problem}`));
+    if (complaints.length) this.#throw("at once", complaints);
+  }
+
+  #throw(when, complaints) {
+    throw new Error(`seed ${this.#play.world.seed}: ${when}:\n  ${complaints.slice(0, 8).join("\n  ")}`);
+  }
+
+  #complaints() {
+    const { present, host, guests, hosts } = this.#play;
+    const complaints = present.flatMap((guest) => this.#ofGuest(guest));
+    const names = present.map(({ page }) => page.name);
+    for (const { name } of host.present.values()) if (!names.includes(name)) complaints.push(`${name} is a member but not there`);
+    for (const guest of guests)
+      if (guest.page.alive && guest.isOver && !guest.isStopped) complaints.push(`${guest.page.name} should have stopped, but is ${guest.status}`);
+    for (const other of hosts)
+      if (other !== host && other.page.alive && (other.status !== "stopped" || other.present.size)) complaints.push(`${other.page.name} was replaced and goes on`);
+    return complaints;
+  }
+
+  #ofGuest(guest) {
+    const { host } = this.#play;
+    const { page, client } = guest;
+    const visitor = host.visitor(page.name);
+    const say = (text) => `${page.name} ${text}`;
+    if (!visitor) return [say(`is no member (its path is ${client.path}, its state ${client.state})`)];
+    const { member } = visitor;
+    const complaints = [];
+    if (host.master.members.get(client.key) !== member) complaints.push(say("is not in the master's map"));
+    for (const [side, path] of [["client", client.path], ["master", member.path]])
+      if (path !== "direct" && path !== "relayed") complaints.push(say(`has the path ${path} at the ${side}`));
+    if (JSON.stringify(visitor.hello) !== JSON.stringify(guest.hello)) complaints.push(say(`is known by the hello ${JSON.stringify(visitor.hello)}`));
+    complaints.push(...this.#messages(guest, say));
+    const theirs = new Map([...host.shares, ...visitor.shares]);
+    complaints.push(...this.#media(theirs, guest.media, client.pc, (text) => say(`at the client: ${text}`)));
+    complaints.push(...this.#media(guest.shares, visitor.media, member.pc, (text) => say(`at the master: ${text}`)));
+    return complaints;
+  }
+
+  #messages({ page, since, sent, received }, say) {
+    const { host } = this.#play;
+    const { session } = host.master;
+    const complaints = [];
+    const due = host.sent.get(page.name) ?? 0;
+    const got = received.findLast((message) => message.session === session)?.n ?? 0;
+    if (got !== due) complaints.push(say(`got ${got} of ${due} messages of the master`));
+    const first = since.get(session);
+    const last = host.heard.get(page.name) ?? 0;
+    if (first === undefined) return [...complaints, say("knows nothing of this session")];
+    if (sent >= first && last !== sent) complaints.push(say(`sent ${sent} messages, the master heard ${last}`));
+    if (sent >= first && (host.firsts.get(page.name) ?? Infinity) > first)
+      complaints.push(say(`sent ${first} first in this session, the master heard ${host.firsts.get(page.name)}`));
+    return complaints;
+  }
+
+  /** Each name that is on is seen, by the right track, over a transceiver that carries it. */
+  #media(shares, seen, pc, say) {
+    const on = [...shares].filter(([, track]) => track);
+    const complaints = [];
+    for (const name of seen.keys()) if (!shares.get(name)) complaints.push(say(`${name} seems on`));
+    for (const [name, track] of on) {
+      const place = pc?.getTransceivers().find(({ receiver }) => receiver.track === seen.get(name));
+      const far = pc?.ice.other?.getTransceivers().find(({ mid }) => mid !== null && mid === place?.mid);
+      if (!place) complaints.push(say(`${name} is not seen`));
+      else if (far?.sender.track !== track) complaints.push(say(`${name} shows ${far?.sender.track?.label ?? "nothing"}`));
+      else if (!/recv/.test(place.currentDirection) || !/send/.test(far.currentDirection)) complaints.push(say(`${name} is ${place.currentDirection}`));
+    }
+    return complaints;
+  }
+}
