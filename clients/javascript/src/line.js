@@ -221,7 +221,9 @@ export class Line {
   async #answer({ n, description, media }) {
     const { pc } = this;
     if (!(n > this.#heardOffer)) {
-      if (n === this.#heardOffer && pc.signalingState === "stable" && pc.localDescription?.type === "answer") this.#sendDescription("answer", n);
+      // Also while an offer of ours is open: the other side passes over that until it has its answer.
+      const answer = pc.currentLocalDescription;
+      if (n === this.#heardOffer && pc.signalingState !== "have-remote-offer" && answer?.type === "answer") this.#sendDescription("answer", n, answer);
       return;
     }
     // The impolite side goes on with its own offer: the other one takes that, and offers again.
@@ -253,10 +255,10 @@ export class Line {
   }
 
   /** @param {"offer" | "answer"} type @param {number} n */
-  #sendDescription(type, n) {
-    const { call, pc } = this;
+  #sendDescription(type, n, description = this.pc.localDescription) {
+    const { call } = this;
     const media = this.#ourMedia();
-    const sent = this.#owner.signal(type, { call, n, description: pc.localDescription, media });
+    const sent = this.#owner.signal(type, { call, n, description, media });
     if (sent) this.#said = JSON.stringify(media);
     if (type === "offer") this.#unanswered = sent ? 0 : OFFER_AGAIN_AFTER;
   }
