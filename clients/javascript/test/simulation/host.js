@@ -12,7 +12,7 @@ export class Host {
   problems = [];
   floods = 0;
   status;
-  isOver = false; // Another master took over, rightly.
+  isOver = false; // It was told to stop.
 
   /** `isHonest` tells by a hello whether the member is one of the guests. */
   constructor(world, page, options, isHonest) {
@@ -60,7 +60,7 @@ export class Host {
     master.on("status", ({ state, message, code }) => {
       world.log(page.name, "status", state, message, code ?? "");
       this.status = state;
-      if (state === "stopped" && !this.isOver) page.fail(new Error(`stopped: ${message}`));
+      if (state === "stopped" && !this.isOver && code !== "replaced") page.fail(new Error(`stopped: ${message}`));
     });
     master.on("problem", ({ code, message }) => {
       world.log(page.name, "problem", code, message);

@@ -205,6 +205,7 @@ export class FakeMoss {
   }
 
   #say(wire, type, payload, id) {
+    this.log(`→ ${wire.page.name}:`, type, JSON.stringify(payload).slice(0, 120));
     wire.toPage(JSON.stringify({ type, payload, id }));
   }
 }

@@ -16,7 +16,7 @@ export class Oracle {
     const peace = world.now;
     const bound = BOUND + (types.left || types.error ? 0 : SILENT);
     while (this.#complaints().length) {
-      if (world.now - peace > bound) this.#throw(`${bound / 1000} s after the last fault`, this.#complaints());
+      if (world.now - peace > bound) this.#dump(), this.#throw(`${bound / 1000} s after the last fault`, this.#complaints());
       await world.run(1000);
       this.#noErrors();
     }
@@ -44,16 +44,18 @@ export class Oracle {
 
   /** After `stop()` nothing of the library goes on, and the master knows who went. */
   async #stop() {
-    const { world, host, present, guests, hosts } = this.#play;
+    const { world, host, present, guests, hosts, types } = this.#play;
     const heard = new Map();
     host.left = (name, why) => heard.set(name, why);
     for (const guest of present) {
       guest.isOver = true;
       await world.do(guest.page, () => guest.client.stop());
     }
-    await world.run(3000);
+    await world.run(90_000 + (types.left || types.error ? 0 : SILENT));
     const complaints = [];
-    for (const guest of present) if (heard.get(guest.page.name) !== "goodbye") complaints.push(`${guest.page.name} stopped, and left by ${heard.get(guest.page.name)}`);
+    // What was said just before the end may be lost.
+    for (const { page } of present)
+      if (!["goodbye", "gone"].includes(heard.get(page.name))) complaints.push(`${page.name} stopped, and left by ${heard.get(page.name)}`);
     host.isOver = true;
     await world.do(host.page, () => host.master.stop());
     await world.run(12_000);
@@ -68,6 +70,14 @@ export class Oracle {
     const complaints = world.pages.flatMap(({ name, errors }) => errors.map((error) => `${name}: ${error.stack ?? error}`));
     for (const { page, problems } of [...guests, ...hosts]) complaints.push(...problems.map((problem) => `${page.name}: a problem: ${problem}`));
     if (complaints.length) this.#throw("at once", complaints);
+  }
+
+  /** For who reads the trace. */
+  #dump() {
+    const { world } = this.#play;
+    for (const { name, alive, connections } of world.pages)
+      for (const pc of alive ? connections : [])
+        world.log(name, pc.fingerprint, pc.connectionState, pc.signalingState, pc.getTransceivers().map(({ mid, direction, currentDirection, sender }) => `${mid} ${direction} ${currentDirection} ${sender.track?.label}`).join(", "));
   }
 
   #throw(when, complaints) {

@@ -76,8 +76,9 @@ class Play {
 
   // --- Who is there
 
+  /** The master's page that counts: of several it is the one that claimed last. */
   get host() {
-    return this.hosts.at(-1);
+    return this.hosts.findLast(({ page, status }) => page.alive && status !== "stopped") ?? this.hosts.at(-1);
   }
 
   /** The guests who should be members in the end. */
@@ -152,8 +153,7 @@ class Play {
 
   /** A second page claims; the first one must stop. */
   replaceMaster() {
-    if (!this.host.page.alive) return;
-    this.host.isOver = true;
+    if (!this.host.page.alive || !this.types.error) return; // Without errors the old one would not know.
     this.world.log(this.host.page.name, "will be replaced");
     this.#startMaster();
   }

@@ -77,8 +77,7 @@ class Connection extends Target {
   // --- What the page uses
 
   get localDescription() {
-    const description = this.pendingLocalDescription ?? this.currentLocalDescription;
-    return description && this.#describe(description.type, description.sections);
+    return this.pendingLocalDescription ?? this.currentLocalDescription;
   }
 
   get remoteDescription() {
@@ -399,12 +398,16 @@ class Connection extends Target {
   }
 
   /** A description whose text names all candidates known by now, and whose parts stay at hand. */
-  #describe(type, sections, ufrag = this.localUfrag) {
+  #describe(type, sections, ufrag) {
     const { fingerprint } = this;
-    const candidates = (this.#gathered.get(ufrag) ?? []).map(({ text }) => text);
     const setup = type === "offer" ? "actpass" : "active";
-    const sdp = write({ ufrag, fingerprint, setup, sections, candidates, version: (this.#version += 1) });
-    const description = { type, sdp, toJSON: () => ({ type, sdp }) };
+    const version = (this.#version += 1);
+    const text = () => {
+      const candidates = (this.#gathered.get(ufrag) ?? []).map((candidate) => candidate.text);
+      return write({ ufrag, fingerprint, setup, sections, candidates, version });
+    };
+    const description = { type, toJSON: () => ({ type, sdp: text() }) };
+    Object.defineProperty(description, "sdp", { get: text });
     return Object.defineProperties(description, { sections: { value: sections }, ufrag: { value: ufrag } });
   }
 
