@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Emitter } from "../src/emitter.js";
+
+function heard(emitter, name) {
+  const all = [];
+  emitter.on(name, (detail) => all.push(detail));
+  return all;
+}
+
+test("each handler hears each event, until it is taken off", () => {
+  const emitter = new Emitter();
+  const all = heard(emitter, "message");
+  const some = [];
+  const off = emitter.on("message", (detail) => some.push(detail));
+  emitter.emit("message", 1);
+  off();
+  off();
+  emitter.emit("message", 2);
+  emitter.emit("other", 3);
+  assert.deepEqual([all, some], [[1, 2], [1]]);
+});
+
+test("a function that listens twice is called twice, and taken off once", () => {
+  const emitter = new Emitter();
+  const all = [];
+  const handler = (detail) => all.push(detail);
+  const off = emitter.on("message", handler);
+  emitter.on("message", handler);
+  emitter.emit("message", 1);
+  off();
+  emitter.emit("message", 2);
+  assert.deepEqual(all, [1, 1, 2]);
+});
+
+test("handlers come and go while an event is told", () => {
+  const emitter = new Emitter();
+  const all = [];
+  emitter.on("message", () => {
+    off();
+    emitter.on("message", () => all.push("new"));
+  });
+  const off = emitter.on("message", () => all.push("taken off"));
+  emitter.emit("message", 1);
+  assert.deepEqual(all, []);
+});
+
+test("a handler that throws, or rejects, is reported and ends nothing", async (t) => {
+  const reported = t.mock.method(console, "error", () => {});
+  const emitter = new Emitter();
+  emitter.on("message", () => {
+    throw new Error("thrown");
+  });
+  emitter.on("message", async () => {
+    throw new Error("rejected");
+  });
+  const all = heard(emitter, "message");
+  emitter.emit("message", 1);
+  await new Promise(setImmediate);
+  assert.deepEqual(all, [1]);
+  assert.deepEqual(
+    reported.mock.calls.map((call) => call.arguments[0].message),
+    ["thrown", "rejected"],
+  );
+});
+
+test("a page's own way to report is taken where there is one", (t) => {
+  const reported = [];
+  globalThis.reportError = (error) => reported.push(error.message);
+  t.after(() => delete globalThis.reportError);
+  const emitter = new Emitter();
+  emitter.on("message", () => {
+    throw new Error("thrown");
+  });
+  emitter.emit("message", 1);
+  assert.deepEqual(reported, ["thrown"]);
+});
+
+test("a problem that nobody hears goes to the console, another does not", (t) => {
+  const warned = t.mock.method(console, "warn", () => {});
+  const emitter = new Emitter();
+  emitter.emit("problem", { code: "full", message: "Too much is kept." });
+  assert.equal(warned.mock.calls[0].arguments[0], "moss: Too much is kept. (full)");
+  const all = heard(emitter, "problem");
+  emitter.emit("problem", { code: "full", message: "" });
+  assert.deepEqual([all.length, warned.mock.callCount()], [1, 1]);
+});
+
+test("what is no function is refused where it is given", () => {
+  assert.throws(() => new Emitter().on("message", undefined), /"message" is no function/);
+});
