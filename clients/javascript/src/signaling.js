@@ -112,12 +112,12 @@ export class Signaling extends Emitter {
     this.#WebSocket = WebSocket;
   }
 
-  /** Where moss is if it served this page, below the path of a proxy too: ws://box:8080/ for
-   *  http://box:8080/client.html. Throws a TypeError where there is no page from a server. */
+  /** Where moss is if it served this page: ws://box:8080/ for http://box:8080/game/client.html. Behind a
+   *  proxy that has moss below a path, give the address. Throws a TypeError where there is no page from a server. */
   static get here() {
     const page = globalThis.location?.href ?? "";
     if (!/^https?:/.test(page)) throw new TypeError("no server gave this page: say at which address moss is");
-    return new URL(".", page).href.replace(/^http/, "ws");
+    return new URL("/", page).href.replace(/^http/, "ws");
   }
 
   /**

@@ -73,10 +73,10 @@ function started(options = {}) {
 /** What was promised has been heard of. */
 const settled = () => new Promise(setImmediate);
 
-test("without an address it is the moss that served the page, below a path too", () => {
+test("without an address it is the moss that served the page, whatever folder that is in", () => {
   for (const [href, address] of [
     ["http://box:8080/client.html?a#b", "ws://box:8080/"],
-    ["https://example.org/game/client.html", "wss://example.org/game/"],
+    ["https://example.org/game/client.html", "wss://example.org/"],
   ]) {
     page(href);
     assert.equal(Signaling.here, address);
