@@ -208,7 +208,7 @@ export class Line {
     if (this.#isClosed) return;
     this.#making = true;
     try {
-      await this.pc.setLocalDescription();
+      await describe(this.pc);
     } catch (error) {
       return this.#isClosed || this.#owner.problem("offer", messageOf(error));
     } finally {
@@ -233,7 +233,7 @@ export class Line {
     this.#candidates = 0;
     this.#nameMedia(media);
     await this.#owner.offered();
-    await pc.setLocalDescription();
+    await describe(pc);
     this.#sendDescription("answer", n);
     this.#tellMedia();
   }
@@ -367,6 +367,17 @@ export class Line {
   /** @param {string} mid */
   #at(mid) {
     return this.pc.getTransceivers().find((transceiver) => transceiver.mid === mid);
+  }
+}
+
+/** Sets the description that is due. Node's wrtc does not choose it by itself.
+ *  @param {RTCPeerConnection} pc */
+async function describe(pc) {
+  try {
+    await pc.setLocalDescription();
+  } catch (error) {
+    if (/** @type {Error} */ (error).name !== "TypeError") throw error;
+    await pc.setLocalDescription(await (pc.signalingState === "have-remote-offer" ? pc.createAnswer() : pc.createOffer()));
   }
 }
 

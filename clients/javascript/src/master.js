@@ -55,6 +55,8 @@ export class Master extends Emitter {
   #replaced = new Map();
   /** The messages of who is gone, by life: a page that comes back gets what it missed. @type {Map<string, import("./messages.js").Messages>} */
   #departed = new Map();
+  /** Who was refused something in this second. @type {Set<string>} */
+  #refused = new Set();
   #nextSlot = 0;
   #isRunning = false;
   #stopTicking = () => {};
@@ -106,6 +108,7 @@ export class Master extends Emitter {
     this.session = random();
     this.signaling.renew({ calls: 1, session: this.session });
     this.#stopTicking = everySecond((elapsed) => {
+      this.#refused.clear();
       for (const member of this.members.values()) member.tick(elapsed);
     });
     this.signaling.start();
@@ -241,8 +244,11 @@ export class Master extends Emitter {
     if (why === "gone") keep(this.#departed, member.life, messages, this.#most);
   }
 
-  /** @param {string} id @param {string} code @param {string} message */
+  /** Once a second: each could be answered by two packets more.
+   *  @param {string} id @param {string} code @param {string} message */
   #refuse(id, code, message) {
+    if (this.#refused.has(id)) return;
+    this.#refused.add(id);
     this.signaling.send("refused", { code, message }, id);
   }
 }
