@@ -1,0 +1,63 @@
+// Each public name, used as its types say; what is wrong must be an error.
+
+import { Signaling } from "moss-signaling";
+
+const here: string = Signaling.here;
+const client = new Signaling();
+const moss = new Signaling({
+  address: new URL("http://box"),
+  secret: "s",
+  loginSecret: "l",
+  offer: { any: ["JSON"] },
+  errorType: "moss-error",
+  WebSocket,
+});
+const off: () => void = moss.on("status", ({ state, message, code }) => {
+  const known: "connecting" | "ready" | "waiting" | "stopped" = state;
+  const text: string = message;
+  const why: string | undefined = code;
+  // @ts-expect-error There is no such state.
+  if (state === "open") off();
+  return [known, text, why];
+});
+moss.on("packet", ({ type, payload, id }) => {
+  const sent: boolean = moss.send(type, payload, id);
+  return sent;
+});
+moss.on("problem", async ({ code, message, id }) => {
+  const texts: (string | undefined)[] = [code, message, id];
+  await Promise.resolve(texts);
+});
+moss.start();
+moss.renew({ another: "offer" });
+moss.check();
+client.send("hello");
+client.stop();
+client.stop("Enough.", "enough");
+const state: "connecting" | "ready" | "waiting" | "stopped" = moss.state;
+const address: string = Signaling.address("box") + moss.address + here + state;
+
+// @ts-expect-error There is no such event.
+moss.on("open", () => {});
+// @ts-expect-error A handler is a function.
+moss.on("status", "handler");
+// @ts-expect-error A problem has no such part.
+moss.on("problem", ({ reason }) => reason);
+// @ts-expect-error It is told by the library alone.
+moss.emit("status", { state: "ready", message: "" });
+// @ts-expect-error The state is read only.
+moss.state = "ready";
+// @ts-expect-error An option that there is not.
+new Signaling({ adress: "box" });
+// @ts-expect-error A secret is a text.
+new Signaling({ secret: 4711 });
+// @ts-expect-error A packet has a type.
+moss.send();
+// @ts-expect-error Ids are texts: a number can't hold them.
+moss.send("hello", "", 7);
+// @ts-expect-error No address.
+Signaling.address(8080);
+// @ts-expect-error What is no WebSocket.
+new Signaling({ WebSocket: Date });
+
+export { address };
