@@ -154,6 +154,7 @@ class Play {
   /** A second page claims; the first one must stop. */
   replaceMaster() {
     if (!this.host.page.alive || !this.types.error) return; // Without errors the old one would not know.
+    if (this.hosts.filter(({ page, status }) => page.alive && status !== "stopped").length > 1) return;
     this.world.log(this.host.page.name, "will be replaced");
     this.#startMaster();
   }

@@ -140,7 +140,7 @@ class Wire {
 
   /** Holds up what comes to the page from now on. */
   delay(milliseconds) {
-    this.#inbound.last = Math.max(this.#inbound.last, this.#world.now) + milliseconds;
+    this.#inbound.last = Math.max(this.#inbound.last, this.#world.now + milliseconds);
   }
 
   /** moss closes. */
