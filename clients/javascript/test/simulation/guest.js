@@ -59,6 +59,7 @@ export class Guest {
     this.page.soon(() => {
       const track = on ? new Track(this.world, this.page, kind, `${this.page.name} ${name}`) : null;
       this.shares.set(name, track);
+      this.world.log(this.page.name, "shares", name, on ? "on" : "off");
       this.client.share(name, track);
     });
   }

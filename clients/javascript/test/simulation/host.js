@@ -46,6 +46,7 @@ export class Host {
     this.page.soon(() => {
       const track = on ? new Track(this.world, this.page, kind, `${this.page.name} ${name}`) : null;
       (visitor ?? this).shares.set(name, track);
+      this.world.log(this.page.name, "shares", name, on ? "on" : "off", visitor ? `for ${visitor.name}` : "");
       (visitor?.member ?? this.master).share(name, track);
     });
   }

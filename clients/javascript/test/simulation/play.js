@@ -11,7 +11,7 @@ import { Storage } from "./page.js";
 import { webSocket } from "./websocket.js";
 import { World } from "./world.js";
 
-const TURN = [{ urls: "turn:box:3478", username: "1:key", credential: "c" }];
+const TURN = [{ urls: "turn:box:3478", username: "2000000000:key", credential: "c" }];
 
 /**
  * One play: a master and some clients by a seed, faults for some minutes, then peace, until all is
