@@ -64,6 +64,11 @@ export class Line {
   /** @type {Promise<void>} */
   #queue = Promise.resolve(); // Their packets are taken one after the other.
   #isClosed = false;
+  #endClosing = () => {};
+  /** @type {Promise<void>} */
+  #closing = new Promise((resolve) => (this.#endClosing = resolve));
+  /** @type {Promise<void>} */
+  #sharing = Promise.resolve();
 
   /** @type {Map<RTCRtpTransceiver, string>} */
   #names = new Map();
@@ -153,8 +158,18 @@ export class Line {
    * Sends the track by that name, or none.
    * @param {string} name
    * @param {MediaStreamTrack | null} track
+   * @returns {Promise<void>}
    */
-  async share(name, track) {
+  share(name, track) {
+    // One after the other, or the track of an earlier call might win.
+    const done = this.#sharing.then(() => this.#share(name, track));
+    this.#sharing = done.catch(() => {});
+    // A replaceTrack that is under way when the connection is closed never ends.
+    return Promise.race([done, this.#closing]);
+  }
+
+  /** @param {string} name @param {MediaStreamTrack | null} track */
+  async #share(name, track) {
     if (this.#isClosed) return;
     const mine = this.pc.getTransceivers().filter((transceiver) => this.#names.get(transceiver) === name && !isStopped(transceiver));
     const place = track && mine.find(({ receiver }) => receiver.track.kind === track.kind);
@@ -199,6 +214,7 @@ export class Line {
 
   close() {
     this.#isClosed = true;
+    this.#endClosing();
     const { pc } = this;
     pc.onnegotiationneeded = pc.onicecandidate = pc.onconnectionstatechange = pc.oniceconnectionstatechange = pc.ondatachannel = null;
     pc.close();
