@@ -246,9 +246,8 @@ export class Client extends Peer {
       this.#isInvited = true;
       this.endLine();
       this.#session = session;
-      this.#wasWelcome = false;
+      this.#begin(); // Should this session have been here before, it has numbers of the life before.
       this.#rings = 0;
-      this.messages.reset();
       this.emit("master", { session });
     }
     this.look();
@@ -299,7 +298,8 @@ export class Client extends Peer {
 
   /** @param {any} refusal */
   #onRefused(refusal) {
-    const { code, message } = refusal ?? {};
+    const { code, message, life = this.#life } = refusal ?? {};
+    if (life !== this.#life) return; // It came twice: the first one was enough.
     if (code === "moved") return this.#stop(() => this.signaling.stop("Another page has taken over from this one.", "moved"));
     if (code === "unknown" || code === "gone") {
       if (code === "gone") {

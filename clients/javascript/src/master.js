@@ -53,6 +53,8 @@ export class Master extends Emitter {
   #shares = new Map();
   /** Lives that were replaced, by key. @type {Map<string, string[]>} */
   #replaced = new Map();
+  /** Why they were sent away, by life. @type {Map<string, string>} */
+  #kicked = new Map();
   /** The messages of who is gone, by life: a page that comes back gets what it missed. @type {Map<string, import("./messages.js").Messages>} */
   #departed = new Map();
   /** Who was refused something in this second. @type {Set<string>} */
@@ -82,7 +84,7 @@ export class Master extends Emitter {
       get isReady() {
         return signaling.state === "ready";
       },
-      kick: this.#types.kick,
+      kick: (member, reason) => this.#kick(member, reason),
       send: (type, payload, id) => signaling.state === "ready" && signaling.send(type, payload, id),
       nextSlot: () => this.#takeSlot(),
       iceServers: async (member) => (typeof this.#iceServers === "function" ? this.#iceServers(member) : this.#iceServers),
@@ -117,9 +119,7 @@ export class Master extends Emitter {
   /** Says goodbye to all, and ends their lines. */
   stop() {
     if (!this.#isRunning) return;
-    this.#goodbye();
-    this.#isRunning = false;
-    this.#end();
+    this.#finish();
     this.signaling.stop();
   }
 
@@ -135,11 +135,18 @@ export class Master extends Emitter {
     await Promise.all([...this.members.values()].map((member) => member.share(name, track)));
   }
 
+  #finish() {
+    this.#goodbye();
+    this.#isRunning = false;
+    this.#end();
+  }
+
   #end() {
     this.#stopTicking();
     for (const member of [...this.members.values()]) member.leave("stopped");
     this.#replaced.clear();
     this.#departed.clear();
+    this.#kicked.clear();
   }
 
   #goodbye() {
@@ -160,6 +167,8 @@ export class Master extends Emitter {
     this.#byId.clear();
     this.#spentIds.clear();
     for (const member of this.members.values()) member.unbind();
+    // Another master has all clients now, or moss takes this one no more: nothing will be mended.
+    if (status.state === "stopped" && this.#isRunning) this.#finish();
     this.emit("status", status);
   }
 
@@ -197,9 +206,11 @@ export class Master extends Emitter {
     if (!isName(key) || !isName(life) || !isHello(hello))
       return this.#refuse(id, "invalid", "A member has a key, a life, and a hello of up to 4,000 bytes.");
     const bound = this.#byId.get(id);
+    const reason = this.#kicked.get(life);
+    if (reason !== undefined) return void this.signaling.send(this.#types.kick, reason, id);
+    if (this.#replaced.get(key)?.includes(life)) return this.#refuse(id, "moved", "Another page has this key now.", life);
     if (this.#spentIds.has(id) || (bound && (bound.key !== key || bound.life !== life)))
       return this.#refuse(id, "invalid", "This connection has another key or life already.");
-    if (this.#replaced.get(key)?.includes(life)) return this.#refuse(id, "moved", "Another page has this key now.");
     let member = this.members.get(key);
     if (member && member.life !== life) {
       this.#replace(member);
@@ -209,7 +220,7 @@ export class Master extends Emitter {
     const isElsewhere = member?.id !== id;
     if (!member) {
       if (this.members.size >= this.#most) return this.#refuse(id, "full", "There is no room for another member.");
-      if (again && !this.#departed.has(life)) return this.#refuse(id, "gone", "This was gone for too long: begin a new life.");
+      if (again && !this.#departed.has(life)) return this.#refuse(id, "gone", "This was gone for too long: begin a new life.", life);
       member = new Member(this.#host, { key, life, hello }, { ...this.#options, messages: this.#departed.get(life) });
       this.#departed.delete(life);
       this.members.set(key, member);
@@ -229,7 +240,7 @@ export class Master extends Emitter {
   /** Its page was reloaded, or another page knows its key: the last one counts. @param {Member} member */
   #replace(member) {
     const { key, life } = member;
-    member.tell("refused", { code: "moved", message: "Another page has this key now." });
+    member.tell("refused", { code: "moved", message: "Another page has this key now.", life });
     keep(this.#replaced, key, [life, ...(this.#replaced.get(key) ?? [])].slice(0, REPLACED_LIVES), this.#most);
     member.leave("replaced");
   }
@@ -244,12 +255,18 @@ export class Master extends Emitter {
     if (why === "gone") keep(this.#departed, member.life, messages, this.#most);
   }
 
+  /** It may be out of reach just now: it is sent away when it comes back, too. @param {Member} member @param {string} reason */
+  #kick({ id, life }, reason) {
+    keep(this.#kicked, life, reason, this.#most);
+    if (id !== undefined) this.signaling.send(this.#types.kick, reason, id);
+  }
+
   /** Once a second: each could be answered by two packets more.
-   *  @param {string} id @param {string} code @param {string} message */
-  #refuse(id, code, message) {
+   *  @param {string} id @param {string} code @param {string} message @param {string} [life] whose it is, where another one of the same page must not hear it */
+  #refuse(id, code, message, life) {
     if (this.#refused.has(id)) return;
     this.#refused.add(id);
-    this.signaling.send("refused", { code, message }, id);
+    this.signaling.send("refused", { code, message, life }, id);
   }
 }
 

@@ -37,7 +37,7 @@ const ENDED_CALLS = 16; // Remembered, so that a late offer of one is not a new 
  * @property {() => number} nextSlot milliseconds before the next new call should come
  * @property {(member: Member) => Promise<RTCIceServer[]>} iceServers
  * @property {(member: Member, why: Why, messages: import("./messages.js").Messages) => void} left
- * @property {string} kick the type of the packet that has moss close a connection
+ * @property {(member: Member, reason: string) => void} kick sends it away by moss, now or when it comes back
  */
 
 /** @extends {Peer<MemberEvents>} */
@@ -88,9 +88,8 @@ export class Member extends Peer {
   /** Sends it away for good: its page stops. It may come back by a reload.
    *  @param {string} [reason] for the person in front of it */
   kick(reason = "") {
-    const { id } = this;
     this.line?.send("kick", reason);
-    if (id !== undefined) this.#host.send(this.#host.kick, reason, id);
+    this.#host.kick(this, reason);
     this.leave("kicked");
   }
 
