@@ -17,7 +17,8 @@ export class Guest {
   revision = 0;
   status;
   session;
-  isOver = false; // It was sent away, or another page took its place: rightly.
+  isOver = false; // It was told to stop.
+  kickedBy; // The host that sent it away.
 
   constructor(world, page, options) {
     this.world = world;

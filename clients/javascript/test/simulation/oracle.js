@@ -39,7 +39,7 @@ export class Oracle {
     await world.run(2000);
     this.#noErrors();
     const after = this.#complaints();
-    if (after.length) this.#throw("after the last words", after);
+    if (after.length) this.#dump(), this.#throw("after the last words", after);
   }
 
   /** After `stop()` nothing of the library goes on, and the master knows who went. */
@@ -77,7 +77,7 @@ export class Oracle {
     const { world } = this.#play;
     for (const { name, alive, connections } of world.pages)
       for (const pc of alive ? connections : [])
-        world.log(name, pc.fingerprint, pc.connectionState, pc.signalingState, pc.getTransceivers().map(({ mid, direction, currentDirection, sender }) => `${mid} ${direction} ${currentDirection} ${sender.track?.label}`).join(", "));
+        world.log(name, pc.fingerprint, pc.connectionState, pc.signalingState, `carries ${pc.carries}`, pc.getTransceivers().map(({ mid, direction, currentDirection, sender }) => `${mid} ${direction} ${currentDirection} ${sender.track?.label}`).join(", "));
   }
 
   #throw(when, complaints) {
@@ -90,7 +90,7 @@ export class Oracle {
     const names = present.map(({ page }) => page.name);
     for (const { name } of host.present.values()) if (!names.includes(name)) complaints.push(`${name} is a member but not there`);
     for (const guest of guests)
-      if (guest.page.alive && guest.isOver && !guest.isStopped) complaints.push(`${guest.page.name} should have stopped, but is ${guest.status}`);
+      if (guest.page.alive && this.#play.wasKicked(guest) && !guest.isStopped) complaints.push(`${guest.page.name} should have stopped, but is ${guest.status}`);
     for (const other of hosts)
       if (other !== host && other.page.alive && (other.status !== "stopped" || other.present.size)) complaints.push(`${other.page.name} was replaced and goes on`);
     return complaints;

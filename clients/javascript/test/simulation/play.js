@@ -83,7 +83,17 @@ class Play {
 
   /** The guests who should be members in the end. */
   get present() {
-    return this.guests.filter((guest) => guest.page.alive && !guest.isOver);
+    return this.guests.filter((guest) => guest.page.alive && !guest.isOver && !this.wasKicked(guest) && !this.hasMoved(guest));
+  }
+
+  /** A master that comes anew knows of no kick before it. */
+  wasKicked({ kickedBy, isStopped }) {
+    return kickedBy !== undefined && (isStopped || kickedBy === this.host);
+  }
+
+  /** Of several pages with one key, the last that the master heard of counts. */
+  hasMoved({ client, code }) {
+    return code === "moved" && this.guests.some((other) => other.client?.key === client.key && other.code !== "moved");
   }
 
   someGuest() {
@@ -126,8 +136,6 @@ class Play {
   /** The last one with a key counts: the tab before stops. */
   duplicate(guest) {
     if (!guest) return;
-    guest.isOver = true;
-    guest.movedTo = true;
     this.world.log(guest.page.name, "is duplicated");
     this.open({ storage: guest.page.storage.copy(), host: guest.page.host });
   }
@@ -139,7 +147,7 @@ class Play {
     const guest = this.guests.find(({ page }) => page.name === visitor.name);
     this.world.log(this.host.page.name, "kicks", visitor.name);
     this.host.kick(visitor);
-    if (guest) guest.isOver = guest.wasKicked = true;
+    if (guest) guest.kickedBy = this.host;
   }
 
   reloadMaster(seconds) {
