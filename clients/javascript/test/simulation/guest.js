@@ -5,7 +5,7 @@ const QUIET = new Set(["no-master", "full"]); // Problems that an honest page ma
 
 /** One life of a client's page, and all that happened to its application. */
 export class Guest {
-  received = []; // { session, n }
+  received = new Map(); // life → the last number
   sent = 0;
   since = new Map(); // session → the first number that was sent when it was known
   media = new Map(); // What the master sends: name → track
@@ -105,10 +105,10 @@ export class Guest {
   }
 
   #heard(data) {
-    const { session, n } = data;
-    const last = this.received.findLast((message) => message.session === session)?.n ?? 0;
-    if (n !== last + 1) this.page.fail(new Error(`${this.page.name} got message ${n} of ${session} after ${last}`));
-    this.received.push({ session, n });
+    const { life, n } = data;
+    const last = this.received.get(life) ?? 0;
+    if (n !== last + 1) this.page.fail(new Error(`${this.page.name} got message ${n} of life ${life} after ${last}`));
+    this.received.set(life, n);
   }
 
   #pathIs(path) {

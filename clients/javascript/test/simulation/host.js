@@ -6,8 +6,9 @@ const QUIET = new Set(["full"]);
 /** One life of the master's page, and all that happened to its application. */
 export class Host {
   present = new Map(); // Member → Visitor
-  sent = new Map(); // page's name → how many messages
-  heard = new Map(); // page's name → the last number
+  sent = new Map(); // life → how many messages
+  firsts = new Map(); // life → the first number that was heard
+  heard = new Map(); // life → the last one
   shares = new Map();
   problems = [];
   floods = 0;
@@ -30,10 +31,10 @@ export class Host {
   }
 
   send(visitor) {
-    const { name, member } = visitor;
+    const { life } = visitor.member;
     this.page.soon(() => {
-      const n = (this.sent.get(name) ?? 0) + 1;
-      if (member.send({ session: this.master.session, n })) this.sent.set(name, n);
+      const n = (this.sent.get(life) ?? 0) + 1;
+      if (visitor.member.isHere && visitor.member.send({ life, n })) this.sent.set(life, n);
     });
   }
 
@@ -102,13 +103,11 @@ export class Host {
   /** To be replaced by who wants to know. */
   left() {}
 
-  #heard({ name }, { n, from }) {
+  #heard({ name, member: { life } }, { n, from }) {
     if (from !== name) this.page.fail(new Error(`a message of ${from} came from ${name}`));
-    const last = this.heard.get(name);
-    if (last === undefined) this.firsts.set(name, n);
+    const last = this.heard.get(life);
+    if (last === undefined) this.firsts.set(life, n);
     else if (n !== last + 1) this.page.fail(new Error(`${this.page.name} got message ${n} of ${name} after ${last}`));
-    this.heard.set(name, n);
+    this.heard.set(life, n);
   }
-
-  firsts = new Map(); // page's name → the first number
 }

@@ -99,6 +99,7 @@ export class Oracle {
   #ofGuest(guest) {
     const { host } = this.#play;
     const { page, client } = guest;
+    if (!client) return [`${page.name} has only just been opened`];
     const visitor = host.visitor(page.name);
     const say = (text) => `${page.name} ${text}`;
     if (!visitor) return [say(`is no member (its path is ${client.path}, its state ${client.state})`)];
@@ -108,26 +109,26 @@ export class Oracle {
     for (const [side, path] of [["client", client.path], ["master", member.path]])
       if (path !== "direct" && path !== "relayed") complaints.push(say(`has the path ${path} at the ${side}`));
     if (JSON.stringify(visitor.hello) !== JSON.stringify(guest.hello)) complaints.push(say(`is known by the hello ${JSON.stringify(visitor.hello)}`));
-    complaints.push(...this.#messages(guest, say));
+    complaints.push(...this.#messages(guest, member, say));
     const theirs = new Map([...host.shares, ...visitor.shares]);
     complaints.push(...this.#media(theirs, guest.media, client.pc, (text) => say(`at the client: ${text}`)));
     complaints.push(...this.#media(guest.shares, visitor.media, member.pc, (text) => say(`at the master: ${text}`)));
     return complaints;
   }
 
-  #messages({ page, since, sent, received }, say) {
+  #messages({ since, sent, received }, { life }, say) {
     const { host } = this.#play;
     const { session } = host.master;
     const complaints = [];
-    const due = host.sent.get(page.name) ?? 0;
-    const got = received.findLast((message) => message.session === session)?.n ?? 0;
+    const due = host.sent.get(life) ?? 0;
+    const got = received.get(life) ?? 0;
     if (got !== due) complaints.push(say(`got ${got} of ${due} messages of the master`));
     const first = since.get(session);
-    const last = host.heard.get(page.name) ?? 0;
+    const last = host.heard.get(life) ?? 0;
     if (first === undefined) return [...complaints, say("knows nothing of this session")];
     if (sent >= first && last !== sent) complaints.push(say(`sent ${sent} messages, the master heard ${last}`));
-    if (sent >= first && (host.firsts.get(page.name) ?? Infinity) > first)
-      complaints.push(say(`sent ${first} first in this session, the master heard ${host.firsts.get(page.name)}`));
+    if (sent >= first && (host.firsts.get(life) ?? Infinity) > first)
+      complaints.push(say(`sent ${first} first in this session, the master heard ${host.firsts.get(life)}`));
     return complaints;
   }
 
