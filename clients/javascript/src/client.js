@@ -118,7 +118,9 @@ export class Client extends Peer {
 
   set hello(hello) {
     this.#hello = hello;
-    this.#tellMember() || this.line?.send("member", this.#member());
+    // Both ways, as either may be dead: a line tells nobody for a while.
+    this.#tellMember();
+    this.line?.send("member", this.#member());
   }
 
   start() {

@@ -75,6 +75,9 @@ export class Line {
   /** @type {Medium[]} */
   #theirMedia = [];
   #said = ""; // What the other side was told of our media.
+  #stated = ""; // The same, as far as it has a number.
+  #version = 0;
+  #theirVersion = 0;
   #asked = false; // For statistics, at the moment.
   #isUp = false;
 
@@ -195,7 +198,7 @@ export class Line {
         if (type === "offer") await this.#answer(payload);
         if (type === "answer") await this.#answered(payload);
         if (type === "candidate") await this.#candidate(payload);
-        if (type === "media") this.#takeMedia(payload.media);
+        if (type === "media") this.#takeMedia(payload);
       } catch (error) {
         if (!this.#isClosed) this.#owner.problem("invalid", `${type}: ${messageOf(error)}`);
       }
@@ -233,8 +236,8 @@ export class Line {
     if (this.pc.signalingState === "have-local-offer") this.#sendDescription("offer", ++this.#offers);
   }
 
-  /** @param {{ n: number, description: RTCSessionDescriptionInit, media: unknown }} offer */
-  async #answer({ n, description, media }) {
+  /** @param {{ n: number, description: RTCSessionDescriptionInit, media?: unknown, version?: unknown }} offer */
+  async #answer({ n, description, ...state }) {
     const { pc } = this;
     if (!(n > this.#heardOffer)) {
       // Also while an offer of ours is open: the other side passes over that until it has its answer.
@@ -247,19 +250,20 @@ export class Line {
     await pc.setRemoteDescription({ type: "offer", sdp: description.sdp });
     this.#heardOffer = n;
     this.#candidates = 0;
-    this.#nameMedia(media);
+    this.#nameMedia(state);
     await this.#owner.offered();
     await describe(pc);
     this.#sendDescription("answer", n);
     this.#tellMedia();
   }
 
-  /** @param {{ n: number, description: RTCSessionDescriptionInit, media: unknown }} answer */
-  async #answered({ n, description, media }) {
-    if (n !== this.#offers || this.pc.signalingState !== "have-local-offer") return; // Doubled, or late.
+  /** @param {{ n: number, description: RTCSessionDescriptionInit, media?: unknown, version?: unknown }} answer */
+  async #answered({ n, description, ...state }) {
+    // Doubled, or late. What it says of media may be new all the same.
+    if (n !== this.#offers || this.pc.signalingState !== "have-local-offer") return this.#takeMedia(state);
     await this.pc.setRemoteDescription({ type: "answer", sdp: description.sdp });
     this.#candidates = 0;
-    this.#takeMedia(media);
+    this.#takeMedia(state);
     this.#sayMedia();
   }
 
@@ -273,9 +277,8 @@ export class Line {
   /** @param {"offer" | "answer"} type @param {number} n */
   #sendDescription(type, n, description = this.pc.localDescription) {
     const { call } = this;
-    const media = this.#ourMedia();
-    const sent = this.#owner.signal(type, { call, n, description, media });
-    if (sent) this.#said = JSON.stringify(media);
+    const sent = this.#owner.signal(type, { call, n, description, ...this.#state() });
+    if (sent) this.#said = this.#stated;
     if (type === "offer") this.#unanswered = sent ? 0 : OFFER_AGAIN_AFTER;
   }
 
@@ -350,20 +353,29 @@ export class Line {
   /** Within an answer or an offer it goes along; by itself only where there is nothing to negotiate. */
   #sayMedia() {
     if (this.#isClosed || this.pc.signalingState !== "stable") return;
-    const payload = { call: this.call, media: this.#ourMedia() };
-    const text = JSON.stringify(payload.media);
-    if (text !== this.#said && (this.send("media", payload) || this.#owner.signal("media", payload))) this.#said = text;
+    const payload = { call: this.call, ...this.#state() };
+    if (this.#stated !== this.#said && (this.send("media", payload) || this.#owner.signal("media", payload))) this.#said = this.#stated;
   }
 
-  /** @param {unknown} media */
-  #takeMedia(media) {
-    this.#nameMedia(media);
+  /** Our media, numbered: what goes by moss may come later than what the line says after it. */
+  #state() {
+    const media = this.#ourMedia();
+    const text = JSON.stringify(media);
+    if (text !== this.#stated) this.#version++;
+    this.#stated = text;
+    return { media, version: this.#version };
+  }
+
+  /** @param {{ media?: unknown, version?: unknown }} state */
+  #takeMedia(state) {
+    this.#nameMedia(state);
     this.#tellMedia();
   }
 
-  /** @param {unknown} media */
-  #nameMedia(media) {
-    if (!Array.isArray(media)) return;
+  /** @param {{ media?: unknown, version?: unknown }} state */
+  #nameMedia({ media, version }) {
+    if (!Array.isArray(media) || (typeof version === "number" && version < this.#theirVersion)) return;
+    if (typeof version === "number") this.#theirVersion = version;
     this.#theirMedia = media.filter((medium) => typeof medium?.mid === "string" && typeof medium.name === "string");
     for (const { mid, name } of this.#theirMedia) {
       const transceiver = this.#at(mid);

@@ -156,7 +156,8 @@ export class Peer extends Emitter {
     const pc = new this.#makePeerConnection({ iceServers });
     /** @type {Line} */
     const line = new Line(call, pc, {
-      signal: (type, payload) => this.sendByMoss(type, payload) || line.send(type, payload),
+      // A channel that is open but leads nowhere would keep each repeat of an offer.
+      signal: (type, payload) => this.sendByMoss(type, payload) || (line.up && line.send(type, payload)),
       heard: (text) => this.#heard(text),
       changed: () => this.look(),
       offered: () => Promise.all([...this.shares].map(([name, track]) => line.share(name, track))),
