@@ -25,21 +25,21 @@ const CALL_AGAIN_AFTER = 2000; // However often the other side hangs up, or know
 
 /**
  * @typedef {object} ClientOptions
- * @property {string} [address] of moss; that which served the page if it is not given
+ * @property {string | URL} [address] of moss; that which served the page if it is not given
  * @property {string} [loginSecret] where moss asks clients for one (MOSS_LOGIN_SECRET)
  * @property {unknown} [hello] what the client says of itself: any JSON, up to 4,000 bytes
  * @property {"moss"} [fallback] has messages go by moss where there is no line for 3 s
  * @property {Record<string, "audio" | "video">} [receive] media that the master may send, by name; it may send others later
  * @property {Pick<Storage, "getItem" | "setItem">} [storage] keeps the key: a tab's own storage if it is not given
  * @property {Partial<import("./names.js").Types>} [types] packet types that moss was started with
- * @property {typeof WebSocket} [WebSocket] where there is no global one
- * @property {typeof RTCPeerConnection} [RTCPeerConnection] where there is no global one
+ * @property {import("./signaling.js").SignalingOptions["WebSocket"]} [WebSocket] where there is no global one
+ * @property {import("./peer.js").PeerConnection} [RTCPeerConnection] where there is no global one
  */
 
 /**
  * @typedef {import("./peer.js").PeerEvents & {
  *   master: { session: string },
- *   status: { state: string, message: string, code?: string },
+ *   status: import("./signaling.js").Status,
  * }} ClientEvents
  */
 

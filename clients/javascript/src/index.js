@@ -7,3 +7,13 @@ export { Master } from "./master.js";
 export { Member } from "./member.js";
 export { Signaling } from "./signaling.js";
 export { turnServers } from "./turn.js";
+
+/**
+ * @typedef {import("./client.js").ClientOptions} ClientOptions
+ * @typedef {import("./master.js").MasterOptions} MasterOptions
+ * @typedef {import("./peer.js").Path} Path
+ * @typedef {import("./signaling.js").Packet} Packet
+ * @typedef {import("./signaling.js").Problem} Problem
+ * @typedef {import("./signaling.js").SignalingOptions} SignalingOptions
+ * @typedef {import("./signaling.js").Status} Status
+ */

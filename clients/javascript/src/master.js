@@ -15,18 +15,18 @@ const REPLACED_LIVES = 8; // Of one key, remembered, so that a page that was tak
 /**
  * @typedef {object} MasterOptions
  * @property {string} secret MOSS_CONNECTION_SECRET
- * @property {string} [address] of moss; that which served the page if it is not given
+ * @property {string | URL} [address] of moss; that which served the page if it is not given
  * @property {RTCIceServer[] | ((member: Member) => RTCIceServer[] | Promise<RTCIceServer[]>)} [iceServers] for both ends of a member's line; see `turnServers`
  * @property {number} [most] members at a time: 1,000 if it is not given
  * @property {Partial<import("./names.js").Types>} [types] packet types that moss was started with
- * @property {typeof WebSocket} [WebSocket] where there is no global one
- * @property {typeof RTCPeerConnection} [RTCPeerConnection] where there is no global one
+ * @property {import("./signaling.js").SignalingOptions["WebSocket"]} [WebSocket] where there is no global one
+ * @property {import("./peer.js").PeerConnection} [RTCPeerConnection] where there is no global one
  */
 
 /**
  * @typedef {object} MasterEvents
  * @property {Member} member
- * @property {{ state: string, message: string, code?: string }} status
+ * @property {import("./signaling.js").Status} status
  * @property {{ code: string, message: string }} problem
  */
 
@@ -64,12 +64,13 @@ export class Master extends Emitter {
   #stopTicking = () => {};
 
   /**
-   * Begins by itself, once the code that made it has ended. Throws a TypeError for an address
-   * that can't be one.
+   * Begins by itself, once the code that made it has ended. Throws a TypeError without a secret, and for
+   * an address that can't be one.
    * @param {MasterOptions} options
    */
   constructor({ address, secret, iceServers = [], most = 1000, types = {}, WebSocket, RTCPeerConnection }) {
     super();
+    if (secret === undefined) throw new TypeError("a master needs the secret that moss was started with");
     this.#types = { ...TYPES, ...types };
     this.#iceServers = iceServers;
     this.#most = most;

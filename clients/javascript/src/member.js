@@ -68,7 +68,7 @@ export class Member extends Peer {
   /**
    * @param {Host} host
    * @param {{ key: string, life: string, hello: unknown }} who
-   * @param {{ RTCPeerConnection?: typeof RTCPeerConnection, messages?: import("./messages.js").Messages }} options
+   * @param {{ RTCPeerConnection?: import("./peer.js").PeerConnection, messages?: import("./messages.js").Messages }} options
    */
   constructor(host, { key, life, hello }, options) {
     super(options);

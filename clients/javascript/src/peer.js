@@ -14,9 +14,12 @@ const FALLBACK_AFTER = 3000;
 
 /** @typedef {"direct" | "relayed" | "moss" | "lost" | "no-master"} Path */
 
+/** The browser's, or that of a package for Node.
+ *  @typedef {new (configuration?: RTCConfiguration) => RTCPeerConnection} PeerConnection */
+
 /**
  * @typedef {object} PeerEvents
- * @property {unknown} message
+ * @property {any} message
  * @property {Path} path
  * @property {{ name: string, kind: string, track: MediaStreamTrack | null }} media
  * @property {string | ArrayBuffer} datagram
@@ -51,7 +54,7 @@ export class Peer extends Emitter {
   #told = new Map();
   #makePeerConnection;
 
-  /** @param {{ RTCPeerConnection?: typeof globalThis.RTCPeerConnection, messages?: Messages }} options */
+  /** @param {{ RTCPeerConnection?: PeerConnection, messages?: Messages }} options */
   constructor({ RTCPeerConnection: PeerConnection = globalThis.RTCPeerConnection, messages = new Messages() }) {
     super();
     this.#makePeerConnection = PeerConnection;
