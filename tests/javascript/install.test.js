@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
-import { copyFile, cp, mkdtemp, rm } from "node:fs/promises";
+import { copyFile, cp, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -23,7 +23,7 @@ let browser;
 before(async () => {
   browser = await chromium.launch({
     executablePath: "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"],
+    args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--allow-loopback-in-peer-connection"],
     timeout: PATIENCE,
   });
 });
@@ -49,16 +49,15 @@ async function execute(program, args, options = {}) {
 }
 
 /** Waits for what a page says to a person. What its scripts do wrong ends the test. */
-async function shows(t, url, words) {
+async function shows(t, url, selector, words) {
   const page = await browser.newPage();
   t.after(() => page.close());
   const wrong = [];
   page.on("pageerror", (error) => wrong.push(error));
-  page.on("console", (message) => message.type() === "error" && wrong.push(message.text()));
   await page.goto(url, { timeout: PATIENCE });
   await until(`${url} shows ${words}`, async () => {
     if (wrong.length) throw new Error(`${url}: ${wrong.join("\n")}`);
-    return words.test(await page.textContent("output"));
+    return words.test(await page.textContent(selector));
   });
   return page;
 }
@@ -80,7 +79,7 @@ async function vite(t, cwd, ...args) {
 }
 
 describe("the package installs into", { concurrency: true }, () => {
-  test("a program in Node 22", async (t) => {
+  test("a program in Node 22 that uses the bare way to moss", async (t) => {
     const folder = await project(t, "node");
     const { address } = await startMoss(t);
     const master = new Signaling({ address, secret: SECRET, offer: { from: "the master" } });
@@ -92,27 +91,36 @@ describe("the package installs into", { concurrency: true }, () => {
     assert.deepEqual(JSON.parse(printed), { from: "the master" });
   });
 
+  test("a program in Node 22 with a WebRTC of its own: a master and a client", async (t) => {
+    const folder = await project(t, "node");
+    await symlink(join(HERE, "node_modules/@roamhq"), join(folder, "node_modules/@roamhq"));
+    const { address } = await startMoss(t);
+    const printed = await execute(NODE_22, ["calls.js", address, SECRET], { cwd: folder });
+    assert.deepEqual(JSON.parse(printed), { from: "a client", to: "Ann", path: "direct" });
+  });
+
   test("a page by Vite's dev server, and by vite build", async (t) => {
     const folder = await project(t, "vite");
     const moss = await startMoss(t);
-    const query = `?moss=${moss.address}`;
-    await shows(t, (await vite(t, folder, "dev")) + query, /^Logged in\.$/);
+    const query = `?moss=${moss.address}&secret=${SECRET}`;
+    await shows(t, (await vite(t, folder, "dev")) + query, "output", /^direct: Hello, Ann!$/);
     await execute(process.execPath, [VITE, "build"], { cwd: folder });
-    await shows(t, (await vite(t, folder, "preview")) + query, /^Logged in\.$/);
+    await shows(t, (await vite(t, folder, "preview")) + query, "output", /^direct: Hello, Ann!$/);
   });
 
   test("a page without a build, from moss's own folder; what it says of a frozen moss is true", async (t) => {
     const folder = await project(t, "plain");
     await copyFile(join(folder, "node_modules/moss-signaling/dist/moss-signaling.js"), join(folder, "moss-signaling.js"));
     const moss = await startMoss(t, { MOSS_PAGES_DIRECTORY: folder });
-    const page = await shows(t, `http://127.0.0.1:${moss.port}/`, /Logged in\.\n$/);
+    const page = await shows(t, `http://127.0.0.1:${moss.port}/?secret=${SECRET}`, "#answer", /^direct: Hello, Ann!\n$/);
+    const status = () => page.textContent("#status");
     moss.freeze();
     // As when the network is back.
     await page.evaluate(() => dispatchEvent(new Event("online")));
-    await until("a try that failed", async () => /No connection/.test(await page.textContent("output")));
+    await until("a try that failed", async () => /No connection/.test(await status()));
     moss.thaw();
-    await until("it is back", async () => /Logged in\.\n[^]*Logged in\.\n$/.test(await page.textContent("output")));
-    const said = (await page.textContent("output")).trim().split("\n");
+    await until("it is back", async () => /Logged in\.\n[^]*Logged in\.\n$/.test(await status()));
+    const said = (await status()).trim().split("\n");
     assert.match(said[2], /^moss no longer answers\. Trying again\.$/);
     for (const line of said.slice(3, -1))
       assert.match(line, /^(Connecting to|No connection to|Something answers at \S+ but no WebSocket opened within)/);
@@ -120,7 +128,10 @@ describe("the package installs into", { concurrency: true }, () => {
 
   test("a strict TypeScript project, for bundlers and for Node", async (t) => {
     const folder = await project(t, "types");
-    for (const module of [["esnext", "bundler"], ["nodenext", "nodenext"]])
-      await execute(process.execPath, [TSC, "--module", module[0], "--moduleResolution", module[1]], { cwd: folder });
+    for (const [module, resolution] of [
+      ["esnext", "bundler"],
+      ["nodenext", "nodenext"],
+    ])
+      await execute(process.execPath, [TSC, "--module", module, "--moduleResolution", resolution], { cwd: folder });
   });
 });

@@ -1,6 +1,7 @@
-// Each public name, used as its types say; what is wrong must be an error.
+// Each public name of Signaling, used as its types say; what is wrong must be an error.
 
 import { Signaling } from "moss-signaling";
+import type { Packet, Problem, SignalingOptions, Status } from "moss-signaling";
 
 const here: string = Signaling.here;
 const client = new Signaling();
@@ -59,5 +60,15 @@ moss.send("hello", "", 7);
 Signaling.address(8080);
 // @ts-expect-error What is no WebSocket.
 new Signaling({ WebSocket: Date });
+
+const kept: { options: SignalingOptions; statuses: Status[]; packets: Packet[]; problems: Problem[] } = {
+  options: {},
+  statuses: [],
+  packets: [],
+  problems: [],
+};
+moss.on("status", (status) => kept.statuses.push(status));
+moss.on("packet", (packet) => kept.packets.push(packet));
+moss.on("problem", (problem) => kept.problems.push(problem));
 
 export { address };

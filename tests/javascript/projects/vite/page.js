@@ -1,5 +1,9 @@
-import { Signaling } from "moss-signaling";
+import { Client, Master } from "moss-signaling";
 
-const moss = new Signaling({ address: new URLSearchParams(location.search).get("moss") });
-moss.on("status", ({ message }) => (document.querySelector("output").textContent = message));
-moss.start();
+const query = new URLSearchParams(location.search);
+const address = query.get("moss");
+const host = new Master({ address, secret: query.get("secret") });
+host.on("member", (member) => member.on("message", (text) => member.send(`${text}, ${member.hello}!`)));
+const game = new Client({ address, hello: "Ann" });
+game.on("message", (text) => (document.querySelector("output").textContent = `${game.path}: ${text}`));
+game.send("Hello");
