@@ -1,110 +1,184 @@
-// What a developer copies: the client and the master of the README, and the Rust master.
+// What a developer copies: the programs of the README, the packets of docs/calls.md, and the Rust master.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { openTab, ROOT, run, SECRET, servePages, startBrowser, startMoss, until } from "./harness.js";
-import { heard, isMaster, openIds, openMaster, say } from "./people.js";
+import { mossFor, openTab, PAGES, ROOT, run, SECRET, startBrowser, until } from "./harness.js";
 
 let browser;
-let pages;
-let moss;
+let folder; // Of the pages that moss serves: the README's blocks beside the library.
 
 before(async () => {
-  [browser, pages, moss] = await Promise.all([startBrowser(), servePages(), startMoss()]);
+  [browser, folder] = await Promise.all([startBrowser(), mkdtemp(join(tmpdir(), "moss-copied-"))]);
+  await copyFile(join(PAGES, "moss-signaling.js"), join(folder, "moss-signaling.js"));
+  const page = (name, code) => writeFile(join(folder, name), `<!doctype html>\n${code}`);
+  await page("empty.html", "");
+  await page("client.html", await copied("html", "new Client(", 10));
+  await page("master.html", await copied("html", "new Master(", 10));
+  await page("by-hand.html", `<script>${await copied("js", "function connect(", 35)}</script>`);
+  await page("listener.html", `<script type="module">${LISTENER}</script>`);
 });
 
 after(async () => {
   await browser?.close();
-  await pages?.stop();
-  await moss?.stop();
+  if (folder) await rm(folder, { recursive: true });
 });
 
-/** The JavaScript of the README that begins so, if it is as short as promised. */
-async function copied(beginning, lines) {
-  const readme = await readFile(`${ROOT}/README.md`, "utf8");
-  const code = [...readme.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code).find((code) => code.startsWith(beginning));
-  assert.ok(code, `the README has a block that begins with "${beginning}"`);
-  assert.ok(code.trimEnd().split("\n").length <= lines, `${beginning}: at most ${lines} lines`);
+/** A master for clients that bring a channel of their own: it says everything back. */
+const LISTENER = `
+  import { Master } from "./moss-signaling.js";
+  window.master = new Master({ secret: ${JSON.stringify(SECRET)} });
+  master.on("member", (member) =>
+    member.on("channel", (channel) => (channel.onmessage = ({ data }) => channel.send("You said: " + data))));
+`;
+
+/** The block of the README in that language that has these words, if it is as short as promised. */
+async function copied(language, words, lines) {
+  const readme = await readFile(join(ROOT, "README.md"), "utf8");
+  const blocks = [...readme.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, "gms"))].map(([, code]) => code);
+  const code = blocks.find((code) => code.includes(words));
+  assert.ok(code, `the README has a block with "${words}"`);
+  assert.ok(code.trimEnd().split("\n").length <= lines, `${words}: at most ${lines} lines`);
   return code;
 }
 
-/** A tab that runs the code and keeps all that its lines carry. */
-async function runs(code, start, ...args) {
-  const tab = await openTab(browser, pages.origin);
-  await tab.addScriptTag({ content: code });
-  await tab.evaluate(
-    ([start, args]) => {
-      window.heard = [];
-      window.lines = new Map();
-      const keep = (id, line) => {
-        line.onopen = () => lines.set(id, line);
-        line.onmessage = ({ data }) => heard.push([id, data]);
-      };
-      globalThis[start](...args, (...line) => keep(line.length > 1 ? line[0] : "master", line.at(-1)));
-    },
-    [start, args],
-  );
+/** A tab that keeps each RTCPeerConnection that its page makes, and answers what it is asked by the secret.
+ *  `hear` is told of each packet, to moss and back and out by a channel. */
+async function openWatched(moss, name, hear = () => {}) {
+  const tab = await openTab(browser, moss.page("empty.html"));
+  tab.on("dialog", (dialog) => dialog.accept(SECRET));
+  tab.on("websocket", (socket) => {
+    for (const event of ["framesent", "framereceived"]) socket.on(event, ({ payload }) => hear(JSON.parse(payload)));
+  });
+  await tab.exposeFunction("tell", (text) => hear(JSON.parse(text)));
+  await tab.addInitScript(() => {
+    window.calls = [];
+    window.RTCPeerConnection = class extends RTCPeerConnection {
+      constructor(...args) {
+        super(...args);
+        calls.push(this);
+      }
+    };
+    const { send } = RTCDataChannel.prototype;
+    RTCDataChannel.prototype.send = function (data) {
+      if (this.label === "moss") tell(data);
+      send.call(this, data);
+    };
+  });
+  await tab.goto(moss.page(name));
   return tab;
 }
 
-const openLines = (tab, count) =>
-  until(`${count} open lines`, () => tab.evaluate((count) => {
-    const open = [...lines].filter(([, line]) => line.readyState === "open").map(([id]) => id);
-    return open.length === count && open;
-  }, count));
-const sends = (tab, id, text) => tab.evaluate(([id, text]) => lines.get(id).send(text), [id, text]);
-const hears = (tab, text) =>
-  until(`"${text}" is heard`, () => tab.evaluate((text) => heard.find(([, said]) => said === text)?.[0], text));
+const made = (tab) => tab.evaluate(() => calls.length);
 
-test("the README's client and master find each other, and again after either is gone", async () => {
-  const clientCode = await copied("function connect(", 25);
-  const masterCode = await copied("function serve(", 35);
-  const clients = await Promise.all([0, 1].map(() => runs(clientCode, "connect", moss.address)));
-  let master = await runs(masterCode, "serve", moss.address, SECRET);
-  const talk = async (round) => {
-    await openLines(master, clients.length);
-    for (const [number, client] of clients.entries()) {
-      await openLines(client, 1);
-      await sends(client, "master", `${round}: this is ${number}`);
-      const id = await hears(master, `${round}: this is ${number}`);
-      await sends(master, id, `${round}: you are ${number}`);
-      assert.equal(await hears(client, `${round}: you are ${number}`), "master");
-      const others = await clients[1 - number].evaluate(() => heard.map(([, text]) => text));
-      assert.ok(!others.includes(`${round}: you are ${number}`), "no answer meant for another client");
-    }
-  };
-  await talk("first");
-  await master.close();
-  master = await runs(masterCode, "serve", moss.address, SECRET);
-  await talk("another master");
-  await moss.stop();
+/** A person presses the button, and sees the score that the master says. */
+async function buzzes(tab, score) {
+  await tab.click("button");
+  await until(`a score of ${score}`, async () => (await tab.textContent("output")) === String(score));
+}
+
+const titleIs = (tab, title) => until(title, async () => (await tab.title()) === title);
+
+/** Waits until moss knows both of them. */
+const areBack = (moss) =>
+  until("a master and a client at moss", async () => {
+    const { master, clients } = await (await fetch(moss.page("health"))).json();
+    return master && clients === 1;
+  });
+
+test("the README's client and master keep their line while moss is started anew", async (t) => {
+  const moss = await mossFor(t, browser, { MOSS_PAGES_DIRECTORY: folder });
+  const client = await openWatched(moss, "client.html");
+  await titleIs(client, "no-master");
+  const master = await openWatched(moss, "master.html");
+  await titleIs(client, "direct");
+  await buzzes(client, 1);
+  await moss.kill();
+  await buzzes(client, 2);
   await moss.again();
-  await talk("another moss");
-  for (const tab of [master, ...clients]) await tab.context().close();
+  await areBack(moss);
+  await buzzes(client, 3);
+  assert.deepEqual([await made(client), await made(master)], [1, 1], "one line at both ends");
+  assert.equal(await client.title(), "direct");
+
+  await client.reload();
+  await titleIs(client, "direct");
+  await buzzes(client, 4);
+  await master.reload();
+  await until("another call", async () => (await made(client)) === 2);
+  await buzzes(client, 1);
 });
 
-test("the README's client talks to the master page", async () => {
-  const master = await openMaster(browser, `${pages.origin}/master.html`, moss.address);
-  await isMaster(master);
-  const client = await runs(await copied("function connect(", 25), "connect", moss.address);
-  await openLines(client, 1);
-  await sends(client, "master", "by hand");
-  const id = await heard(master, "by hand");
-  assert.deepEqual(await openIds(master), [id]);
-  await say(master, "by page", id);
-  await hears(client, "by page");
-  await master.context().close();
-  await client.context().close();
+/** A tab with the client by hand: `line` is its channel, `heard` what came. */
+async function openByHand(moss, hear) {
+  const tab = await openWatched(moss, "by-hand.html", hear);
+  await tab.evaluate((address) => {
+    window.heard = [];
+    connect(address, (line) => {
+      window.line = line;
+      line.onmessage = ({ data }) => heard.push(data);
+    });
+  }, moss.address);
+  return tab;
+}
+
+async function talks(tab, text) {
+  await until("an open channel", () => tab.evaluate(() => window.line?.readyState === "open"));
+  await tab.evaluate((text) => line.send(text), text);
+  await until(`an answer to ${text}`, () => tab.evaluate((answer) => heard.includes(answer), `You said: ${text}`));
+}
+
+test("the README's client by hand keeps its line to a master of the library while moss is started anew", async (t) => {
+  const moss = await mossFor(t, browser, { MOSS_PAGES_DIRECTORY: folder });
+  const client = await openByHand(moss);
+  const master = await openWatched(moss, "listener.html");
+  await talks(client, "first");
+  assert.deepEqual(await master.evaluate(() => [...window.master.members.values()].map(({ path }) => path)), ["direct"]);
+  await moss.kill();
+  await talks(client, "without moss");
+  await moss.again();
+  await areBack(moss);
+  await until("the master knows it again", () => master.evaluate(() => [...window.master.members.values()].every(({ id }) => id !== undefined)));
+  await talks(client, "with moss again");
+  assert.deepEqual([await made(client), await made(master)], [1, 1], "one line at both ends");
+
+  await master.reload();
+  await talks(client, "another master");
+  assert.equal(await made(client), 2);
+});
+
+
+/** What a packet is, without what it says. */
+const shape = ({ type, payload }) => `${type}: ${Object.keys(payload ?? {}).sort().join()}`;
+
+test("the packets of docs/calls.md are those that are sent", async (t) => {
+  const moss = await mossFor(t, browser, { MOSS_PAGES_DIRECTORY: folder });
+  const seen = new Set();
+  const hear = (packet) => seen.add(shape(packet));
+  await openWatched(moss, "master.html");
+  const byHand = await openByHand(moss, hear);
+  await until("an open channel", () => byHand.evaluate(() => window.line?.readyState === "open"));
+  await moss.kill();
+  await moss.again();
+  const client = await openWatched(moss, "client.html", hear);
+  await titleIs(client, "direct");
+  await buzzes(client, 1);
+  const page = await readFile(join(ROOT, "docs/calls.md"), "utf8");
+  const shown = [...page.matchAll(/^ *(\{"type":.*\})$/gm)].map(([, packet]) => shape(JSON.parse(packet)));
+  assert.ok(shown.length > 9);
+  for (const packet of shown) await until(packet, () => seen.has(packet));
 });
 
 test("the Rust master echoes, says who wrote what, and stops when it should", async (t) => {
+  const moss = await mossFor(t, browser);
   const start = (secret) => run(process.env.MASTER_EXAMPLE, [moss.address], { MOSS_CONNECTION_SECRET: secret });
   await start("not the secret of the tests").until(/secret is wrong/);
   const master = start(SECRET);
   t.after(() => master.stop());
   await master.until(/^master at/m);
-  const tab = await openTab(browser, pages.origin);
+  const tab = await openTab(browser, moss.page("favicon.svg"));
   const packet = await tab.evaluate(
     (address) =>
       new Promise((resolve, reject) => {
@@ -125,5 +199,4 @@ test("the Rust master echoes, says who wrote what, and stops when it should", as
   t.after(() => second.stop());
   await second.until(/^master at/m);
   await master.until(/another master took over/);
-  await tab.context().close();
 });

@@ -51,6 +51,10 @@ export function run(command, args, env = {}) {
       });
     }
   };
+  program.kill = async () => {
+    child.kill("SIGKILL");
+    await ended;
+  };
   program.stop = async () => {
     if (child.exitCode === null && !child.signalCode) child.kill("SIGTERM");
     await ended;
@@ -67,7 +71,7 @@ export async function startMoss(settings = {}) {
     const program = run(process.env.MOSS_BIN, [], environment);
     const [, taken] = await program.until(/listening on \S*:(\d+)\b/i);
     const tls = settings.MOSS_TLS_CERTIFICATE_FILE && (await program.until(/listening for TLS on \S*:(\d+)\b/i));
-    Object.assign(moss, { port: taken, tlsPort: tls?.[1], stop: program.stop, log: () => program.printed });
+    Object.assign(moss, { port: taken, tlsPort: tls?.[1], stop: program.stop, kill: program.kill, log: () => program.printed });
   };
   await start("0");
   moss.address = `ws://127.0.0.1:${moss.port}/`;
