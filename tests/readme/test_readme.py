@@ -201,12 +201,31 @@ def test_template_leaves_the_plain_port_to_moss():
     assert re.findall(r"^(MOSS_TLS_\w+)=.+$", TEMPLATE, re.M) == []
 
 
+def test_timings_of_calls_are_those_of_the_library():
+    page = (REPOSITORY / "docs/calls.md").read_text()
+    rows = re.findall(r"\| ([\d,]+) \| `(\w+\.js)` `(\w+)` \|", page)
+    assert len(rows) > 10
+    for value, file, name in rows:
+        source = (REPOSITORY / "clients/javascript/src" / file).read_text()
+        constant = re.search(rf"^const {name} = ([\d_]+);", source, re.M)
+        assert constant, name
+        assert value.replace(",", "") == constant[1].replace("_", ""), name
+
+
 def anchors(page):
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
     return {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in headings}
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/https-in-the-lan.md", "docs/pages.md"])
+PAGES = [
+    "README.md",
+    "docs/calls.md",
+    "docs/https-in-the-lan.md",
+    "docs/pages.md",
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_every_link_within_the_repository_leads_somewhere(page):
     page = REPOSITORY / page
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
