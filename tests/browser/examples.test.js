@@ -1,24 +1,23 @@
 // What a developer copies: the programs of the README, the packets of docs/calls.md, and the Rust master.
 
 import assert from "node:assert/strict";
-import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { mossFor, openTab, PAGES, ROOT, run, SECRET, startBrowser, until } from "./harness.js";
+import { blockOf, openWatched as open, pagesOf } from "./copied.js";
+import { mossFor, openTab, ROOT, run, SECRET, startBrowser, until } from "./harness.js";
 
 let browser;
 let folder; // Of the pages that moss serves: the README's blocks beside the library.
 
 before(async () => {
-  [browser, folder] = await Promise.all([startBrowser(), mkdtemp(join(tmpdir(), "moss-copied-"))]);
-  await copyFile(join(PAGES, "moss-signaling.js"), join(folder, "moss-signaling.js"));
-  const page = (name, code) => writeFile(join(folder, name), `<!doctype html>\n${code}`);
-  await page("empty.html", "");
-  await page("client.html", await copied("html", "new Client(", 10));
-  await page("master.html", await copied("html", "new Master(", 10));
-  await page("by-hand.html", `<script>${await copied("js", "function connect(", 35)}</script>`);
-  await page("listener.html", `<script type="module">${LISTENER}</script>`);
+  browser = await startBrowser();
+  folder = await pagesOf({
+    "client.html": await blockOf("README.md", "html", "new Client(", 10),
+    "master.html": await blockOf("README.md", "html", "new Master(", 10),
+    "by-hand.html": `<script>${await blockOf("README.md", "js", "function connect(", 35)}</script>`,
+    "listener.html": `<script type="module">${LISTENER}</script>`,
+  });
 });
 
 after(async () => {
@@ -34,42 +33,7 @@ const LISTENER = `
     member.on("channel", (channel) => (channel.onmessage = ({ data }) => channel.send("You said: " + data))));
 `;
 
-/** The block of the README in that language that has these words, if it is as short as promised. */
-async function copied(language, words, lines) {
-  const readme = await readFile(join(ROOT, "README.md"), "utf8");
-  const blocks = [...readme.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, "gms"))].map(([, code]) => code);
-  const code = blocks.find((code) => code.includes(words));
-  assert.ok(code, `the README has a block with "${words}"`);
-  assert.ok(code.trimEnd().split("\n").length <= lines, `${words}: at most ${lines} lines`);
-  return code;
-}
-
-/** A tab that keeps each RTCPeerConnection that its page makes, and answers what it is asked by the secret.
- *  `hear` is told of each packet, to moss and back and out by a channel. */
-async function openWatched(moss, name, hear = () => {}) {
-  const tab = await openTab(browser, moss.page("empty.html"));
-  tab.on("dialog", (dialog) => dialog.accept(SECRET));
-  tab.on("websocket", (socket) => {
-    for (const event of ["framesent", "framereceived"]) socket.on(event, ({ payload }) => hear(JSON.parse(payload)));
-  });
-  await tab.exposeFunction("tell", (text) => hear(JSON.parse(text)));
-  await tab.addInitScript(() => {
-    window.calls = [];
-    window.RTCPeerConnection = class extends RTCPeerConnection {
-      constructor(...args) {
-        super(...args);
-        calls.push(this);
-      }
-    };
-    const { send } = RTCDataChannel.prototype;
-    RTCDataChannel.prototype.send = function (data) {
-      if (this.label === "moss") tell(data);
-      send.call(this, data);
-    };
-  });
-  await tab.goto(moss.page(name));
-  return tab;
-}
+const openWatched = (moss, name, options) => open(browser, moss.page(name), options);
 
 const made = (tab) => tab.evaluate(() => calls.length);
 
@@ -113,7 +77,7 @@ test("the README's client and master keep their line while moss is started anew"
 
 /** A tab with the client by hand: `line` is its channel, `heard` what came. */
 async function openByHand(moss, hear) {
-  const tab = await openWatched(moss, "by-hand.html", hear);
+  const tab = await openWatched(moss, "by-hand.html", { hear });
   await tab.evaluate((address) => {
     window.heard = [];
     connect(address, (line) => {
@@ -162,7 +126,7 @@ test("the packets of docs/calls.md are those that are sent", async (t) => {
   await until("an open channel", () => byHand.evaluate(() => window.line?.readyState === "open"));
   await moss.kill();
   await moss.again();
-  const client = await openWatched(moss, "client.html", hear);
+  const client = await openWatched(moss, "client.html", { hear });
   await titleIs(client, "direct");
   await buzzes(client, 1);
   const page = await readFile(join(ROOT, "docs/calls.md"), "utf8");
