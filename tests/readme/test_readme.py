@@ -2,6 +2,7 @@
 
 import contextlib
 import doctest
+import gzip
 import io
 import json
 import os
@@ -212,6 +213,57 @@ def test_timings_of_calls_are_those_of_the_library():
         assert value.replace(",", "") == constant[1].replace("_", ""), name
 
 
+LIBRARY = (REPOSITORY / "clients/javascript/README.md").read_text()
+LIBRARY_PROSE = re.sub(r"^```.*?^```$", "", LIBRARY, flags=re.S | re.M)
+LIBRARY_SOURCES = {
+    path.name: path.read_text() for path in (REPOSITORY / "clients/javascript/src").glob("*.js")
+}
+
+
+def public_names(source):
+    """Methods and properties of the classes of a file, without those that are marked as inner ones."""
+    found = re.finditer(
+        r"^(?P<comment>(?:  (?:/\*\*|\*| \*).*\n)*)"
+        r"  (?:static |async |get |set )*(?P<name>[a-z]\w*)(?:\([^;]*\) \{| = .*;|;)$",
+        source,
+        re.M,
+    )
+    hidden = ("@protected", "@internal")
+    names = {match["name"] for match in found if not any(word in match["comment"] for word in hidden)}
+    return names - {"constructor"}
+
+
+def test_every_public_name_of_the_library_is_explained():
+    files = ("client.js", "master.js", "member.js", "peer.js", "signaling.js", "emitter.js")
+    names = set().union(*(public_names(LIBRARY_SOURCES[file]) for file in files))
+    assert {"send", "share", "kick", "members", "roundTripTime", "hello"} <= names
+    explained = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", LIBRARY_PROSE))))
+    assert names - explained == set()
+
+
+def test_every_option_event_and_problem_of_the_library_is_explained():
+    sources = "".join(LIBRARY_SOURCES.values())
+    options = re.findall(r"@property \{.+\} \[?(\w+)\]? ", "".join(
+        re.search(r"@typedef \{object\} \w+Options\n(.*?)\*/", LIBRARY_SOURCES[file], re.S)[1]
+        for file in ("client.js", "master.js", "signaling.js")
+    ))
+    events = re.findall(r'emit\("([\w-]+)"', sources)
+    codes = re.findall(r'emit\("problem", \{ code: "([\w-]+)"|problem\("([\w-]+)",', sources)
+    assert {"fallback", "most"} <= set(options)
+    assert {"message", "left"} <= set(events)
+    assert ("full", "") in codes and ("", "statistics") in codes
+    wanted = {*options, *events, *(one or other for one, other in codes)}
+    explained = set(re.findall(r"[\w-]+", " ".join(re.findall(r"`([^`]+)`", LIBRARY_PROSE))))
+    assert wanted - explained == set()
+
+
+def test_library_is_as_small_as_promised():
+    built = (REPOSITORY / "examples/browser/moss-signaling.js").read_bytes()
+    promised = re.search(r"(\d+) kB minified, (\d+) kB compressed by gzip", LIBRARY)
+    for size, most in zip((len(built), len(gzip.compress(built, 9))), promised.groups()):
+        assert 0.9 < size / (int(most) * 1000) <= 1
+
+
 def anchors(page):
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
     return {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in headings}
@@ -219,6 +271,7 @@ def anchors(page):
 
 PAGES = [
     "README.md",
+    "clients/javascript/README.md",
     "docs/calls.md",
     "docs/https-in-the-lan.md",
     "docs/pages.md",
