@@ -1,7 +1,8 @@
 """A headless WebRTC master: a box without a screen, and here without a camera.
 
-It answers every client's call, sends what a data channel says back on it, and
-shows a generated moving picture to whoever asks for video.
+It sends back what clients say, and shows a generated moving picture to whoever wants to
+receive `picture`. calls.py is the protocol, moss.py the way to moss; here are aiortc and
+what this box is for.
 
     pip install -r requirements.txt
     MOSS_CONNECTION_SECRET=… python master.py ws://127.0.0.1:8080/
@@ -11,9 +12,10 @@ of a machine to read.
 """
 
 import asyncio
-import json
 import math
 import os
+import re
+import signal
 import sys
 
 from aiortc import (
@@ -24,8 +26,46 @@ from aiortc import (
 )
 from aiortc.sdp import candidate_from_sdp
 from av import VideoFrame
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+
+from calls import Calls, CannotRestart, Member
+from moss import serve
+
+MOST_MEDIA = 16  # in one offer: each may cost sockets
+MOST_UNSENT = 1 << 20  # bytes in a channel that its client doesn't read
+
+
+class Visitor(Member):
+    """What this box does for a client's page."""
+
+    def make_line(self, call):
+        return Line(call)
+
+    def joined(self):
+        self.print(f"is here: {self.hello!r}")
+
+    def message(self, data):
+        self.send(data)
+
+    def datagram(self, data, channel):
+        if channel.bufferedAmount < MOST_UNSENT:
+            channel.send(data)
+
+    def said_hello(self):
+        self.print(f"says now: {self.hello!r}")
+
+    def path_changed(self):
+        self.print(f"path: {self.path}")
+
+    def left(self, why):
+        self.print(f"left: {why}")
+
+    def problem(self, text):
+        self.print(f"problem: {text}")
+
+    def print(self, text):
+        # Not the key: whoever knows it has the line.
+        print(f"{self.life[:6]} {text}", flush=True)
+
 
 def wave(low, high, length=512):
     """Up and down once, three times over, so that a row can be cut out at any offset."""
@@ -52,97 +92,72 @@ class Picture(VideoStreamTrack):
         return frame
 
 
-class Stop(Exception):
-    """There is no sense in going on, for this reason."""
+class Line:
+    """A peer connection of aiortc, for one call."""
 
+    closing = set()
 
-class Master:
-    """One connection to moss, and the peer connections that were made through it."""
+    def __init__(self, call):
+        self.call = call
+        self.channel = None
+        self.credentials = None
+        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.pc.on("datachannel", self.take_channel)
+        self.pc.on("connectionstatechange", self.see_state)
 
-    def __init__(self, websocket):
-        self.websocket = websocket
-        self.calls = {}  # client id -> (call, peer connection)
-
-    async def send(self, type, payload, id=None):
-        packet = {"type": type, "payload": payload}
-        if id is not None:
-            packet["id"] = id
-        await self.websocket.send(json.dumps(packet))
-
-    async def run(self, secret):
-        # Every client gets this first: no WebRTC offer (one serves one peer
-        # connection), but what all of them need to call.
-        invitation = {"session": os.urandom(8).hex(), "iceServers": []}
-        await self.send("set-master", {"secret": secret, "sdp": invitation})
-        async for message in self.websocket:
-            packet = json.loads(message)
-            type, payload, id = packet["type"], packet["payload"], packet.get("id")
-            if id is None:  # moss itself speaks
-                self.hear_moss(type, payload)
-            else:
-                try:
-                    await self.hear_client(type, payload, id)
-                except ConnectionClosed:
-                    raise
-                except Exception as error:  # aiortc may raise anything at a stranger's SDP
-                    print(f"{id} sent nonsense: {error!r}", flush=True)
-
-    def hear_moss(self, type, payload):
-        if type == "master-confirmation":
-            print("master", flush=True)
-        elif type == "moss-error" and payload["code"] == "replaced":
-            raise Stop("another master took over")
-        elif type == "moss-error" and payload["code"] == "wrong-secret":
-            raise Stop("the secret is wrong")
-
-    async def hear_client(self, type, payload, id):
-        if type == "offer":
-            await self.answer(id, payload["call"], payload["description"])
-        elif type == "candidate":
-            call, pc = self.calls.get(id, (None, None))
-            line = payload["candidate"]["candidate"]
-            if call == payload["call"] and line:
-                candidate = candidate_from_sdp(line.removeprefix("candidate:"))
-                candidate.sdpMid = payload["candidate"]["sdpMid"]
-                candidate.sdpMLineIndex = payload["candidate"]["sdpMLineIndex"]
-                await pc.addIceCandidate(candidate)
-
-    async def answer(self, id, call, description):
-        """A peer connection per client, known by the id that moss puts on its packets."""
-        if id in self.calls:
-            await self.calls.pop(id)[1].close()
-        pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self.calls[id] = call, pc
-
-        @pc.on("datachannel")
-        def on_datachannel(channel):
-            print(f"{id} opened {channel.label}", flush=True)
-            channel.on("message", channel.send)
-
-        @pc.on("connectionstatechange")
-        async def on_connectionstatechange():
-            if pc.connectionState in ("failed", "closed"):
-                print(f"{id} {pc.connectionState}", flush=True)
-                if self.calls.get(id) == (call, pc):
-                    del self.calls[id]
-                await pc.close()
-
-        await pc.setRemoteDescription(RTCSessionDescription(**description))
-        for transceiver in pc.getTransceivers():
-            if transceiver.kind == "video":
-                transceiver.direction = "sendonly"
+    async def answer(self, description, media):
+        sdp = description["sdp"]
+        # aiortc doesn't restart ICE: it would keep to the credentials that it has.
+        credentials = re.findall(r"^a=ice-(?:ufrag|pwd):(\S+)", sdp, re.MULTILINE)[:2]
+        if self.credentials not in (None, credentials):
+            raise CannotRestart
+        self.credentials = credentials
+        if sdp.count("\nm=") > MOST_MEDIA:
+            raise ValueError("too many media")
+        await self.pc.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+        wanted = [each["mid"] for each in media if each["name"] == "picture"]
+        shown = [each for each in self.pc.getTransceivers() if each.kind == "video" and each.mid in wanted]
+        for transceiver in self.pc.getTransceivers():
+            # What nobody reads must not be received: it would pile up.
+            transceiver.direction = "sendonly" if transceiver in shown else "inactive"
+            if transceiver in shown and transceiver.sender.track is None:
                 transceiver.sender.replaceTrack(Picture())
-        # aiortc does not trickle: the answer comes with all its candidates.
-        await pc.setLocalDescription(await pc.createAnswer())
-        answer = pc.localDescription
-        await self.send(
-            "answer",
-            {"call": call, "description": {"type": answer.type, "sdp": answer.sdp}},
-            id,
-        )
+        # aiortc doesn't trickle: the answer comes with all its candidates.
+        await self.pc.setLocalDescription(await self.pc.createAnswer())
+        answer = {"type": "answer", "sdp": self.pc.localDescription.sdp}
+        return answer, [{"mid": each.mid, "name": "picture", "on": True} for each in shown]
 
-    async def close(self):
-        await asyncio.gather(*(pc.close() for _, pc in self.calls.values()))
+    async def add_candidate(self, candidate):
+        if not candidate or not candidate["candidate"]:
+            return  # there are no more: aiortc would then take none that comes late
+        found = candidate_from_sdp(candidate["candidate"].removeprefix("candidate:"))
+        found.sdpMid, found.sdpMLineIndex = candidate.get("sdpMid"), candidate.get("sdpMLineIndex")
+        await self.pc.addIceCandidate(found)
+
+    def send(self, text):
+        channel = self.channel
+        if channel is None or channel.readyState != "open" or channel.bufferedAmount > MOST_UNSENT:
+            return False
+        channel.send(text)
+        return True
+
+    def close(self):
+        task = asyncio.ensure_future(self.pc.close())
+        self.closing.add(task)
+        task.add_done_callback(self.closing.discard)
+
+    def take_channel(self, channel):
+        if channel.label == "moss" and self.channel is None:
+            self.channel = channel
+            channel.on("message", self.call.text)
+            channel.on("close", self.call.closed)
+            self.call.opened()
+        elif channel.label == "moss-datagrams":
+            channel.on("message", lambda data: self.call.member.datagram(data, channel))
+
+    def see_state(self):
+        if self.pc.connectionState in ("failed", "closed"):
+            self.call.closed()
 
 
 async def main():
@@ -150,21 +165,16 @@ async def main():
     secret = os.environ.get("MOSS_CONNECTION_SECRET")
     if not secret:
         sys.exit("MOSS_CONNECTION_SECRET is not set: it is the one that moss was started with")
-    # Connects again, ever more slowly, for as long as moss is away.
-    async for websocket in connect(address):
-        master = Master(websocket)
-        try:
-            await master.run(secret)
-        except ConnectionClosed:
-            print("connection lost", flush=True)
-        except Stop as stop:
-            return str(stop)
-        finally:
-            await master.close()
+    serving = asyncio.ensure_future(serve(Calls(Visitor), address, secret))
+    for each in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(each, serving.cancel)
+    try:
+        return await serving
+    except asyncio.CancelledError:
+        return None  # somebody stopped it
+    finally:
+        await asyncio.gather(*Line.closing)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(asyncio.run(main()))
-    except KeyboardInterrupt:
-        pass
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,591 @@
+"""The master's side of the protocol "calls 1", as docs/calls.md tells it.
+
+Who is there, which call is whose, and messages that arrive once and in order. It knows
+neither WebRTC nor sockets, so any WebRTC library can stand behind it: a program fills in
+a `Member` and gives it lines. master.py does so with aiortc.
+"""
+
+import asyncio
+import json
+import secrets
+import time
+import traceback
+from collections import deque
+from itertools import islice
+
+TICK = 2  # seconds that count at most from one tick to the next: a sleep is no absence
+GONE = 30  # seconds out of touch, after which a member has left
+SILENT, ASK, GIVE_UP = 20, 10, 300  # seconds: ask a silent member, how often, until when
+FALLBACK = 3  # seconds without a line, after which messages go by moss
+REPEAT = 3  # seconds without a new acknowledgement, after which messages are sent again
+SPREAD = 0.1  # seconds between the calls of members who come all at once
+CANDIDATES = 100  # in one call, from either side
+ENDED = 100  # calls that are remembered as ended
+
+
+class CannotRestart(Exception):
+    """A line raises it at an offer that it can't follow; the client then calls anew."""
+
+
+class Refused(Exception):
+    """What a client asks for is not to be had; it is told `code` and `message`."""
+
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+def name_in(payload, key):
+    """A key, a life or a call: what a client may choose."""
+    value = payload.get(key) if isinstance(payload, dict) else None
+    if isinstance(value, str) and 1 <= len(value) <= 64:
+        return value
+    raise Refused("invalid", f"{key} is to be a text of 1 to 64 characters")
+
+
+def number_in(payload):
+    if type(payload.get("n")) is int and payload["n"] > 0:
+        return payload["n"]
+    raise Refused("invalid", "n is to be a number from 1 on")
+
+
+class Allowance:
+    """So many at once, and so many more each second."""
+
+    def __init__(self, most, each_second):
+        self.most = self.left = most
+        self.each_second = each_second
+        self.at = time.monotonic()
+
+    def take(self):
+        now = time.monotonic()
+        self.left = min(self.most, self.left + (now - self.at) * self.each_second)
+        self.at = now
+        if self.left < 1:
+            return False
+        self.left -= 1
+        return True
+
+
+class Limits:
+    """What one client may do: whoever does more harms only itself."""
+
+    def __init__(self):
+        self.packets = Allowance(1000, 200)
+        self.offers = Allowance(10, 1)
+
+
+class Messages:
+    """What is sent both ways, numbered from 1: each arrives once, in order, over any path."""
+
+    LARGEST = 60_000  # bytes of JSON
+    MOST = 1 << 20  # bytes kept for somebody who doesn't acknowledge
+    WINDOW = 64  # messages under way
+
+    def __init__(self, transmit, deliver):
+        self.transmit, self.deliver = transmit, deliver
+        self.received = 0  # the last number that arrived
+        self.owed = 0  # how many have arrived since the last acknowledgement
+        self.timer = None
+        self.kept = deque()  # (data, bytes): sent, and not acknowledged
+        self.bytes = 0
+        self.acknowledged = 0
+        self.sent = 0  # the last number that went out by the present path
+        self.waited = 0
+
+    def send(self, data):
+        size = len(json.dumps(data))
+        if size > self.LARGEST:
+            raise ValueError(f"a message has at most {self.LARGEST} bytes")
+        if self.bytes + size > self.MOST:
+            return False
+        if not self.kept:
+            self.waited = 0
+        self.kept.append((data, size))
+        self.bytes += size
+        self.pump()
+        return True
+
+    def pump(self):
+        under_way = self.sent - self.acknowledged
+        for data, _ in list(islice(self.kept, under_way, self.WINDOW)):
+            if not self.transmit("message", {"n": self.sent + 1, "data": data}):
+                return
+            self.sent += 1
+
+    def again(self):
+        """From the first one on that isn't acknowledged."""
+        self.waited = 0
+        self.sent = self.acknowledged
+        self.pump()
+
+    def tick(self, seconds):
+        self.waited += seconds
+        if self.kept and self.waited >= REPEAT:
+            self.again()
+
+    def hear_ack(self, n):
+        new = min(n - self.acknowledged, len(self.kept))
+        if new <= 0:
+            return
+        for _ in range(new):
+            self.bytes -= self.kept.popleft()[1]
+        self.acknowledged += new
+        self.sent = max(self.sent, self.acknowledged)
+        self.waited = 0
+        self.pump()
+
+    def hear(self, n, data):
+        if n > self.received + 1:
+            return  # one is missing: the sender goes back to it
+        if n == self.received + 1:
+            self.received = n
+            self.deliver(data)
+        self.owed += 1
+        if self.owed >= 16:
+            self.acknowledge()
+        elif self.timer is None:
+            self.timer = asyncio.get_running_loop().call_later(0.1, self.acknowledge)
+
+    def acknowledge(self):
+        self.stop()
+        self.owed = 0
+        self.transmit("ack", {"n": self.received})
+
+    def stop(self):
+        if self.timer:
+            self.timer.cancel()
+        self.timer = None
+
+
+class Call:
+    """One peer connection of a member, which its line is; the line reports to it."""
+
+    def __init__(self, member, name):
+        self.member, self.name = member, name
+        self.up = False
+        self.ended = False
+        self.number, self.answer = 0, None  # of the last offer that was answered
+        self.heard_candidates = self.told_candidates = 0
+        # Offers and candidates take time, a lookup for instance. Each call has its own
+        # queue, so nobody waits for another's.
+        self.jobs = asyncio.Queue(2 * CANDIDATES)
+        self.line = member.make_line(self)
+        self.worker = asyncio.ensure_future(self.work())
+
+    async def work(self):
+        while not self.ended:
+            job, *arguments = await self.jobs.get()
+            try:
+                await job(*arguments)
+            except CannotRestart:
+                self.member.end_call()
+                self.member.welcome(self.name)
+            except Exception as error:  # a library may raise anything at a stranger's SDP
+                self.member.problem(f"{job.__name__} failed: {error!r}")
+                if job == self.hear_offer:
+                    self.member.end_call()
+                    self.member.master.refuse(self.member.id, "invalid", "this offer can't be answered")
+
+    def later(self, job, *arguments):
+        try:
+            self.jobs.put_nowait((job, *arguments))
+        except asyncio.QueueFull:
+            self.member.flooded()
+
+    async def hear_offer(self, n, description, media, reply):
+        if n > self.number:
+            description, media = await self.line.answer(description, media)
+            if self.ended:
+                return
+            self.number = n
+            self.answer = {"call": self.name, "n": n, "description": description, "media": media}
+        if n == self.number:  # a lower one came late
+            reply("answer", self.answer)
+
+    async def hear_candidate(self, candidate):
+        await self.line.add_candidate(candidate)
+
+    # What the line reports.
+
+    def opened(self):
+        """Messages get through now."""
+        self.set_up(True)
+
+    def down(self):
+        """They don't; the line may come back."""
+        self.set_up(False)
+
+    def closed(self):
+        """It won't."""
+        if not self.ended:
+            self.member.end_call()
+
+    def text(self, text):
+        """The channel `moss` brought this."""
+        if not self.ended:
+            self.member.hear_line(self, text)
+
+    def candidate(self, candidate):
+        """The line found one, if it doesn't put them all into its answer."""
+        self.told_candidates += 1
+        if not self.ended and self.told_candidates <= CANDIDATES:
+            self.member.tell("candidate", {"call": self.name, "candidate": candidate})
+
+    def set_up(self, up):
+        if not self.ended and up != self.up:
+            self.up = up
+            self.member.look()
+
+    def end(self):
+        self.ended = True
+        self.up = False
+        self.line.close()
+        if self.worker is not asyncio.current_task():
+            self.worker.cancel()
+
+
+class Member:
+    """One life of a client's page. Its key outlives reloads and restarts of moss."""
+
+    # What a program fills in.
+
+    def make_line(self, call):
+        """A peer connection: `async answer(description, media)`, which returns both for
+        the answer; `async add_candidate(candidate)`; `send(text)`, by the channel
+        `moss`, false if it can't; `close()`."""
+        raise NotImplementedError
+
+    def joined(self):
+        pass
+
+    def message(self, data):
+        pass
+
+    def said_hello(self):
+        pass
+
+    def media_changed(self, media):
+        pass
+
+    def path_changed(self):
+        pass
+
+    def left(self, why):
+        """`goodbye`, `gone`, `replaced`, `kicked` or `stopped`."""
+
+    def problem(self, text):
+        print(text, flush=True)
+
+    # What a program uses.
+
+    def send(self, data):
+        """Any JSON, once and in order. False: too much of it is not acknowledged."""
+        return self.messages.send(data)
+
+    def kick(self, reason):
+        self.tell("kick", reason)
+        self.master.remove(self, "kicked")
+
+    def __init__(self, master, key, life):
+        self.master, self.key, self.life = master, key, life
+        self.hello = None
+        self.id = None  # moss's name for the client's connection, while it is known
+        self.here = False  # heard since the master's last login
+        self.limits = Limits()
+        self.fallback = False
+        self.call = None
+        self.ended = deque(maxlen=ENDED)
+        self.path = "lost"  # or "direct", or "moss"
+        self.without_line = self.away = self.silent = 0  # seconds
+        self.asked = 0
+        self.flood_told = False
+        self.messages = Messages(self.transmit, self.deliver)
+
+    # Ways to the client.
+
+    def transmit(self, type, payload):
+        if self.path == "direct":
+            return self.call.line.send(json.dumps({"type": type, "payload": payload}))
+        return self.path == "moss" and self.tell(type, payload | self.address())
+
+    def address(self):
+        return {"session": self.master.session, "life": self.life}
+
+    def tell(self, type, payload):
+        """By moss."""
+        return self.id is not None and self.master.send(type, payload, self.id)
+
+    def tell_by_line(self, type, payload):
+        return self.call is not None and self.call.line.send(json.dumps({"type": type, "payload": payload}))
+
+    def welcome(self, call=None, reply=None):
+        known = self.call is not None and self.call.name == call
+        payload = self.address() | {
+            "iceServers": self.master.ice_servers,
+            "wait": 0 if self.call else self.master.next_slot(),
+        }
+        if call is not None:
+            payload |= {"call": call, "known": known}
+        (reply or self.tell)("welcome", payload)
+
+    # What the client says.
+
+    def hear_line(self, call, text):
+        self.silent = 0
+        if not self.limits.packets.take():
+            return self.flooded()
+        try:
+            packet = json.loads(text)
+            type, payload = packet["type"], packet.get("payload")
+            if type in ("offer", "candidate") and payload["call"] != call.name:
+                return
+            if type == "member":
+                self.introduce(payload, self.tell_by_line)
+            else:
+                self.hear(type, payload, self.tell_by_line)
+        except Refused as refused:
+            self.problem(f"refused: {refused.message}")
+        except Exception as error:
+            self.problem(f"nonsense: {error!r}")
+
+    def hear_moss(self, type, payload):
+        # A late packet may be meant for another master, or an earlier life.
+        if type in ("message", "ack") and not self.address().items() <= payload.items():
+            return
+        if type == "bye" and payload.get("life") != self.life:
+            return
+        self.hear(type, payload, self.tell)
+
+    def hear(self, type, payload, reply):
+        if type == "message":
+            self.messages.hear(number_in(payload), payload["data"])
+        elif type == "ack":
+            self.messages.hear_ack(number_in(payload))
+        elif type == "offer":
+            self.hear_offer(payload, reply)
+        elif type == "candidate":
+            self.hear_candidate(payload)
+        elif type == "media":
+            if self.call and payload["call"] == self.call.name:
+                self.perform(self.media_changed, payload["media"])
+        elif type == "bye":
+            self.master.remove(self, "goodbye")
+
+    def introduce(self, payload, reply):
+        self.fallback = payload.get("fallback") is True
+        hello = payload.get("hello")
+        if hello != self.hello:
+            self.hello = hello
+            self.perform(self.said_hello)
+        call = payload.get("call")
+        self.welcome(name_in(payload, "call") if call is not None else None, reply)
+
+    def hear_offer(self, payload, reply):
+        name, n = name_in(payload, "call"), number_in(payload)
+        description, media = payload["description"], payload.get("media") or []
+        if name in self.ended:
+            return
+        if not self.limits.offers.take():
+            return self.flooded()
+        if self.call is None or self.call.name != name:
+            self.end_call()
+            self.call = Call(self, name)
+        self.call.later(self.call.hear_offer, n, description, media, reply)
+
+    def hear_candidate(self, payload):
+        call = self.call
+        if call is None or payload["call"] != call.name:
+            return
+        call.heard_candidates += 1
+        if call.heard_candidates > CANDIDATES:
+            return self.flooded()
+        call.later(call.hear_candidate, payload["candidate"])
+
+    # What becomes of it.
+
+    def deliver(self, data):
+        self.perform(self.message, data)
+
+    def perform(self, handler, *arguments):
+        """What goes wrong in a program's own part ends nothing here."""
+        try:
+            handler(*arguments)
+        except Exception:
+            traceback.print_exc()
+
+    def end_call(self):
+        if self.call:
+            call, self.call = self.call, None
+            self.ended.append(call.name)
+            call.end()
+            self.look()
+
+    def flooded(self):
+        if not self.flood_told:
+            self.flood_told = True
+            self.problem("sends too much; the rest is dropped")
+
+    def look(self):
+        """Which way do messages take now?"""
+        if self.call and self.call.up:
+            path = "direct"
+            self.without_line = self.away = self.silent = self.asked = 0
+        elif self.fallback and self.id and self.master.send_packet and self.without_line >= FALLBACK:
+            path = "moss"
+        else:
+            path = "lost"
+        if path != self.path:
+            self.path = path
+            self.messages.again()
+            self.perform(self.path_changed)
+
+    def tick(self, seconds):
+        self.messages.tick(seconds)
+        if self.path == "direct":
+            return
+        self.without_line += seconds
+        self.look()
+        if not self.master.send_packet:
+            return
+        self.silent += seconds
+        bound = self.id is not None and self.here
+        self.away = 0 if bound else self.away + seconds
+        if self.away >= GONE or self.silent >= GIVE_UP:
+            self.master.remove(self, "gone")
+        elif self.silent >= max(SILENT, self.asked + ASK):
+            self.asked = self.silent
+            self.welcome()  # moss says if nobody is there
+
+
+class Calls:
+    """All members of a master. `connected`, `disconnected`, `heard` and `tick` drive it."""
+
+    def __init__(self, member_class, ice_servers=(), most=30):
+        self.session = secrets.token_hex(16)
+        self.member_class, self.ice_servers, self.most = member_class, list(ice_servers), most
+        self.members = {}  # by key
+        self.ids = {}  # by moss's id
+        self.limits = {}  # by id, since a client may come and go by one connection
+        self.send_packet = None
+        self.slot = 0
+        self.ticked = time.monotonic()
+
+    @property
+    def invitation(self):
+        """The `sdp` of set-master: each client gets it first."""
+        return {"calls": 1, "session": self.session}
+
+    def connected(self, send_packet):
+        """This program is master now; `send_packet(packet)` doesn't wait, and is true if it can."""
+        self.send_packet = send_packet
+        self.limits.clear()
+        for member in self.members.values():
+            member.here = False
+            member.silent = member.asked = 0
+            member.look()
+
+    def disconnected(self):
+        """Nobody hangs up: lines live on, and their clients come back with a new id."""
+        self.send_packet = None
+        for member in self.members.values():
+            member.look()
+
+    def heard(self, packet):
+        type, payload, id = packet["type"], packet.get("payload"), packet.get("id")
+        if id is None:
+            return self.hear_moss(type, payload)
+        if len(self.limits) > 10_000:
+            self.limits.clear()
+        limits = self.limits.setdefault(id, Limits())
+        member = self.ids.get(id)
+        if member:
+            member.silent, member.here = 0, True
+        if not limits.packets.take():
+            return member and member.flooded()
+        try:
+            self.hear_client(type, payload, id, limits)
+        except Refused as refused:
+            self.refuse(id, refused.code, refused.message)
+        except Exception as error:
+            print(f"a client sent nonsense: {error!r}", flush=True)
+
+    def hear_moss(self, type, payload):
+        left = type == "client-left" or (type == "moss-error" and payload.get("code") == "unknown-client")
+        if left:
+            self.limits.pop(payload["id"], None)
+            if member := self.ids.pop(payload["id"], None):
+                member.id = None
+                member.look()
+
+    def hear_client(self, type, payload, id, limits):
+        if type == "member":
+            self.hear_member(payload, id, limits)
+        elif member := self.ids.get(id):
+            member.hear_moss(type, payload)
+        elif type in ("offer", "candidate", "message", "media"):
+            raise Refused("unknown", "say who you are first: member")
+
+    def hear_member(self, payload, id, limits):
+        key, life = name_in(payload, "key"), name_in(payload, "life")
+        if payload.get("session") != self.session:
+            return  # it will have this master's invitation in a moment
+        if id in self.ids and self.ids[id].key != key:
+            raise Refused("invalid", "this connection has said another key")
+        member = self.members.get(key)
+        if member and member.life != life:
+            old = member.id
+            self.remove(member, "replaced")
+            if old != id:
+                self.refuse(old, "moved", "another page has this key now")
+            member = None
+        new = member is None
+        if new:
+            if len(self.members) >= self.most:
+                raise Refused("full", f"{self.most} are here, which is all there is room for")
+            member = self.members[key] = self.member_class(self, key, life)
+            member.hello = payload.get("hello")
+        if member.id != id:
+            self.ids.pop(member.id, None)
+            self.ids[id] = member
+        member.id, member.here, member.limits, member.silent = id, True, limits, 0
+        if new:
+            member.perform(member.joined)
+        member.introduce(payload, member.tell)
+        member.look()
+
+    def send(self, type, payload, id):
+        return self.send_packet is not None and self.send_packet({"type": type, "payload": payload, "id": id})
+
+    def refuse(self, id, code, message):
+        if id is not None:
+            self.send("refused", {"code": code, "message": message}, id)
+
+    def next_slot(self):
+        """Milliseconds to wait: many who come at once call one after the other."""
+        now = time.monotonic()
+        self.slot = max(now, self.slot + SPREAD)
+        return round((self.slot - now) * 1000)
+
+    def remove(self, member, why):
+        if self.members.get(member.key) is not member:
+            return
+        del self.members[member.key]
+        self.ids.pop(member.id, None)
+        member.messages.stop()
+        member.end_call()
+        member.perform(member.left, why)
+
+    def tick(self):
+        """To be called about once a second."""
+        now = time.monotonic()
+        seconds, self.ticked = min(now - self.ticked, TICK), now
+        for member in list(self.members.values()):
+            member.tick(seconds)
+
+    def stop(self):
+        for member in list(self.members.values()):
+            bye = {"session": self.session}
+            member.tell_by_line("bye", bye)
+            member.tell("bye", bye)
+            self.remove(member, "stopped")
