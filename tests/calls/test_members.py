@@ -1,0 +1,106 @@
+"""Who is who: `member`, `welcome` and `refused`."""
+
+import pytest
+
+from client import Client, Line, name, on_line, until
+
+
+async def test_a_member_is_welcomed(box):
+    async with Client(box.address) as client:
+        welcome = await client.introduce(hello={"name": "Ada"})
+        assert isinstance(welcome["iceServers"], list)
+        assert welcome["wait"] >= 0
+        assert not welcome.get("known")
+
+
+async def test_a_call_that_the_master_does_not_have_is_not_known(box):
+    async with Client(box.address) as client:
+        call = name()
+        welcome = await client.introduce(call=call)
+        assert (welcome["call"], welcome["known"]) == (call, False)
+
+
+async def test_many_who_come_at_once_are_to_wait_differently(box):
+    async with Client(box.address) as one, Client(box.address) as two, Client(box.address) as three:
+        waits = [(await client.introduce())["wait"] for client in (one, two, three)]
+        assert waits[2] > waits[0], waits
+
+
+@pytest.mark.parametrize("wrong", [{"key": 7}, {"key": ""}, {"key": "k" * 65}, {"life": None}, {"life": "l" * 65}, {"call": {}}])
+async def test_names_of_another_kind_are_refused(box, wrong):
+    async with Client(box.address) as client:
+        await client.say("member", {"session": client.session, "key": client.key, "life": client.life} | wrong)
+        assert (await client.heard.wait("refused", code="invalid"))["message"]
+        await client.introduce()
+
+
+async def test_another_session_is_not_this_master(box):
+    async with Client(box.address) as client:
+        await client.say("member", {"session": name(), "key": client.key, "life": name()})
+        await client.introduce()
+        assert not client.heard.take("welcome")
+
+
+@pytest.mark.parametrize("type", ["offer", "message"])
+async def test_strangers_are_told_to_say_who_they_are(box, type):
+    async with Client(box.address) as client:
+        payload = {"call": name(), "n": 1, "description": {"type": "offer", "sdp": ""}, "media": [], "data": 1}
+        await client.say(type, payload | {"session": client.session, "life": client.life})
+        await client.heard.wait("refused", code="unknown")
+
+
+async def test_one_connection_has_one_key(box):
+    async with Client(box.address) as client, Client(box.address) as other:
+        await client.introduce()
+        await other.introduce()
+        await client.say("member", {"session": client.session, "key": other.key, "life": name()})
+        await client.heard.wait("refused", code="invalid")
+        assert not other.heard.take("refused")
+
+
+async def test_another_page_takes_the_key_over(box):
+    async with on_line(box.address) as (old, line):
+        async with Client(box.address, key=old.key) as new:
+            welcome = await new.introduce(call=line.call)
+            assert not welcome["known"]
+            await old.heard.wait("refused", code="moved")
+            await until("the old line ends", lambda: not line.is_open)
+            fresh = Line(new)
+            await fresh.open()
+            assert await fresh.echo(1, "from the start") == 1
+            await fresh.close()
+
+
+async def test_a_reload_by_the_same_connection_is_another_life(box):
+    async with on_line(box.address) as (client, line):
+        await line.echo(1, "old")
+        client.life = name()
+        await client.introduce()
+        await until("the old line ends", lambda: not line.is_open)
+        assert not client.heard.take("refused")
+        fresh = Line(client)
+        await fresh.open()
+        assert await fresh.echo(1, "new") == 1
+        await fresh.close()
+
+
+async def test_whoever_says_goodbye_is_gone(box):
+    async with on_line(box.address) as (client, line):
+        await line.echo(1, "old")
+        line.say("bye", {"life": client.life})
+        await until("its line ends", lambda: not line.is_open)
+        welcome = await client.introduce(call=line.call)
+        assert not welcome["known"]
+
+
+async def test_a_goodbye_of_another_life_is_not_this_ones(box):
+    async with on_line(box.address) as (client, line):
+        await client.say("bye", {"life": name()})
+        assert (await client.introduce(call=line.call))["known"]
+        await line.echo(1, "still here")
+
+
+async def test_a_hello_may_change_by_the_line(box):
+    async with on_line(box.address) as (client, line):
+        line.say("member", {"session": client.session, "key": client.key, "life": client.life, "hello": 2, "call": line.call})
+        await line.echo(1, "still here")
