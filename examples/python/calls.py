@@ -20,7 +20,9 @@ FALLBACK = 3  # seconds without a line, after which messages go by moss
 REPEAT = 3  # seconds without a new acknowledgement, after which messages are sent again
 SPREAD = 0.1  # seconds between the calls of members who come all at once
 CANDIDATES = 100  # in one call, from either side
-ENDED = 100  # calls that are remembered as ended
+ENDED = 16  # calls that are remembered as ended
+REPLACED = 8  # lives of a key that are remembered as replaced
+HELLO = 4000  # characters of JSON
 
 
 class CannotRestart(Exception):
@@ -41,6 +43,13 @@ def name_in(payload, key):
     if isinstance(value, str) and 1 <= len(value) <= 64:
         return value
     raise Refused("invalid", f"{key} is to be a text of 1 to 64 characters")
+
+
+def hello_in(payload):
+    hello = payload.get("hello")
+    if len(json.dumps(hello)) > HELLO:
+        raise Refused("invalid", f"hello is to have at most {HELLO} characters as JSON")
+    return hello
 
 
 def number_in(payload):
@@ -71,7 +80,7 @@ class Limits:
     """What one client may do: whoever does more harms only itself."""
 
     def __init__(self):
-        self.packets = Allowance(1000, 200)
+        self.packets = Allowance(2000, 500)
         self.offers = Allowance(10, 1)
 
 
@@ -319,15 +328,14 @@ class Member:
     def tell_by_line(self, type, payload):
         return self.call is not None and self.call.line.send(json.dumps({"type": type, "payload": payload}))
 
-    def welcome(self, call=None, reply=None):
-        known = self.call is not None and self.call.name == call
+    def welcome(self, call=None):
         payload = self.address() | {
             "iceServers": self.master.ice_servers,
             "wait": 0 if self.call else self.master.next_slot(),
         }
         if call is not None:
-            payload |= {"call": call, "known": known}
-        (reply or self.tell)("welcome", payload)
+            payload |= {"call": call, "known": self.call is not None and self.call.name == call}
+        self.tell("welcome", payload)
 
     # What the client says.
 
@@ -340,9 +348,9 @@ class Member:
             type, payload = packet["type"], packet.get("payload")
             if type in ("offer", "candidate") and payload["call"] != call.name:
                 return
-            if type == "member":
-                self.introduce(payload, self.tell_by_line)
-            else:
+            if type == "member" and payload["life"] == self.life:
+                self.hear_hello(hello_in(payload))
+            elif type != "bye" or payload["life"] == self.life:
                 self.hear(type, payload, self.tell_by_line)
         except Refused as refused:
             self.problem(f"refused: {refused.message}")
@@ -372,14 +380,10 @@ class Member:
         elif type == "bye":
             self.master.remove(self, "goodbye")
 
-    def introduce(self, payload, reply):
-        self.fallback = payload.get("fallback") is True
-        hello = payload.get("hello")
+    def hear_hello(self, hello):
         if hello != self.hello:
             self.hello = hello
             self.perform(self.said_hello)
-        call = payload.get("call")
-        self.welcome(name_in(payload, "call") if call is not None else None, reply)
 
     def hear_offer(self, payload, reply):
         name, n = name_in(payload, "call"), number_in(payload)
@@ -468,6 +472,7 @@ class Calls:
         self.ids = {}  # by moss's id
         self.limits = {}  # by id, since a client may come and go by one connection
         self.send_packet = None
+        self.replaced = {}  # lives, by key
         self.slot = 0
         self.ticked = time.monotonic()
 
@@ -528,31 +533,56 @@ class Calls:
 
     def hear_member(self, payload, id, limits):
         key, life = name_in(payload, "key"), name_in(payload, "life")
+        call = None if payload.get("call") is None else name_in(payload, "call")
         if payload.get("session") != self.session:
             return  # it will have this master's invitation in a moment
         if id in self.ids and self.ids[id].key != key:
             raise Refused("invalid", "this connection has said another key")
+        if life in self.replaced.get(key, ()):
+            raise Refused("moved", "another page has this key now")
         member = self.members.get(key)
         if member and member.life != life:
-            old = member.id
-            self.remove(member, "replaced")
-            if old != id:
-                self.refuse(old, "moved", "another page has this key now")
+            self.replace(member, id)
             member = None
         new = member is None
         if new:
-            if len(self.members) >= self.most:
-                raise Refused("full", f"{self.most} are here, which is all there is room for")
-            member = self.members[key] = self.member_class(self, key, life)
-            member.hello = payload.get("hello")
+            member = self.make_member(key, life, payload, limits)
+            if member is None:
+                return
         if member.id != id:
             self.ids.pop(member.id, None)
             self.ids[id] = member
         member.id, member.here, member.limits, member.silent = id, True, limits, 0
+        member.fallback = payload.get("fallback") is True
         if new:
             member.perform(member.joined)
-        member.introduce(payload, member.tell)
+        else:
+            member.hear_hello(hello_in(payload))
+        member.welcome(call)
         member.look()
+
+    def make_member(self, key, life, payload, limits):
+        if payload.get("again") is True:
+            raise Refused("gone", "the numbers of this life are forgotten: begin a new one")
+        if len(self.members) >= self.most:
+            raise Refused("full", f"{self.most} are here, which is all there is room for")
+        if not limits.offers.take():
+            return None
+        hello = hello_in(payload)
+        member = self.members[key] = self.member_class(self, key, life)
+        member.hello = hello
+        return member
+
+    def replace(self, member, id):
+        """Its page was reloaded, or another page knows its key: the last one counts."""
+        if len(self.replaced) > 10 * self.most:
+            self.replaced.clear()
+        self.replaced.setdefault(member.key, deque(maxlen=REPLACED)).append(member.life)
+        moved = {"code": "moved", "message": "another page has this key now"}
+        member.tell_by_line("refused", moved)
+        if member.id != id:
+            member.tell("refused", moved)
+        self.remove(member, "replaced")
 
     def send(self, type, payload, id):
         return self.send_packet is not None and self.send_packet({"type": type, "payload": payload, "id": id})
