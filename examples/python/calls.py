@@ -82,6 +82,7 @@ class Limits:
     def __init__(self):
         self.packets = Allowance(2000, 500)
         self.offers = Allowance(10, 1)
+        self.refusals = Allowance(10, 1)
 
 
 class Messages:
@@ -127,6 +128,8 @@ class Messages:
         self.waited = 0
         self.sent = self.acknowledged
         self.pump()
+        if self.received:
+            self.acknowledge()
 
     def tick(self, seconds):
         self.waited += seconds
@@ -363,6 +366,9 @@ class Member:
             return
         if type == "bye" and payload.get("life") != self.life:
             return
+        if type == "message" and self.fallback:  # its client has waited long enough
+            self.without_line = max(self.without_line, FALLBACK)
+            self.look()
         self.hear(type, payload, self.tell)
 
     def hear(self, type, payload, reply):
@@ -511,7 +517,8 @@ class Calls:
         try:
             self.hear_client(type, payload, id, limits)
         except Refused as refused:
-            self.refuse(id, refused.code, refused.message)
+            if limits.refusals.take():  # a client may answer each one by two more
+                self.refuse(id, refused.code, refused.message)
         except Exception as error:
             print(f"a client sent nonsense: {error!r}", flush=True)
 

@@ -16,7 +16,7 @@ async def until(what, probe, patience=PATIENCE):
     deadline = asyncio.get_running_loop().time() + patience
     while not (found := probe()):
         assert asyncio.get_running_loop().time() < deadline, f"it never happened: {what}"
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.01)
     return found
 
 
@@ -63,6 +63,8 @@ class Client:
         return self
 
     async def __aexit__(self, *_):
+        if not self.reading.done():  # makes room at the master
+            await self.say("bye", {"life": self.life})
         await self.disconnect()
 
     async def connect(self):
