@@ -8,6 +8,7 @@
 
 import { Peer } from "./peer.js";
 import { messageOf } from "./line.js";
+import { Mending } from "./mending.js";
 import { isName, random, TYPES } from "./names.js";
 import { Signaling } from "./signaling.js";
 import { everySecond } from "./ticks.js";
@@ -15,13 +16,9 @@ import { everySecond } from "./ticks.js";
 const KEY = "moss-key"; // In the storage.
 // All in milliseconds.
 const MEMBER_AGAIN = 10_000; // As long as there is no line.
+const WAIT_AT_MOST = 120_000;
 const ALONE_AFTER = 2000; // A master that is there invites at once.
 const MEMBER_AGAIN_AT_LEAST = 5000; // However often the master asks.
-const RESTART_AFTER = 4000; // ICE itself mends what is shorter.
-const RESTART_WITHIN = 10_000;
-const RING_AT_MOST = [15_000, 20_000]; // For the first calls in a row that nobody hears.
-const RING_LONGEST = 30_000;
-const CALL_AGAIN_AFTER = 2000; // However often the other side hangs up, or knows nothing of a call.
 
 /**
  * @typedef {object} ClientOptions
@@ -71,12 +68,8 @@ export class Client extends Peer {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #callSoon;
 
-  #sinceMember = 0; // Milliseconds, all of them.
-  #sinceCall = 0;
-  #ringing = 0;
-  #rings = 0; // Calls in a row that were not heard.
-  /** @type {number | undefined} */
-  #sinceRestart;
+  #mending = new Mending();
+  #sinceMember = 0; // Milliseconds.
   #hasMissed = false; // Something of this call is lost.
   #lonely = 0; // Since the login, without an invitation.
 
@@ -249,7 +242,7 @@ export class Client extends Peer {
       this.endLine();
       this.#session = session;
       this.#begin(); // Should this session have been here before, it has numbers of the life before.
-      this.#rings = 0;
+      this.#mending.begin();
       this.emit("master", { session });
     }
     this.look();
@@ -278,7 +271,7 @@ export class Client extends Peer {
     this.#takeServers(welcome);
     const { line } = this;
     if (!line) {
-      const wait = welcome.wait > 0 && welcome.wait < 60_000 ? welcome.wait : 0;
+      const wait = welcome.wait > 0 ? Math.min(welcome.wait, WAIT_AT_MOST) : 0;
       this.#callSoon ??= setTimeout(() => this.#call(), wait);
       return this.look();
     }
@@ -286,7 +279,7 @@ export class Client extends Peer {
     if (line.up) return;
     // The master may ask whether this page is still there.
     if (!mustRepeat && this.#sinceMember >= MEMBER_AGAIN_AT_LEAST) this.#tellMember();
-    if (welcome.known === false && welcome.call === line.call && this.#sinceCall >= CALL_AGAIN_AFTER) this.#call();
+    if (welcome.known === false && welcome.call === line.call && this.#mending.mayCall) this.#call();
     else if (this.#hasMissed) this.#restart();
   }
 
@@ -331,8 +324,7 @@ export class Client extends Peer {
   #call() {
     clearTimeout(this.#callSoon);
     this.#callSoon = undefined;
-    this.#sinceCall = this.#ringing = 0;
-    this.#sinceRestart = undefined;
+    this.#mending.called();
     this.#hasMissed = false;
     let line;
     try {
@@ -348,7 +340,7 @@ export class Client extends Peer {
 
   #restart() {
     this.#hasMissed = false;
-    if (this.#sinceRestart === undefined) this.#sinceRestart = 0;
+    this.#mending.restarted();
     this.line?.restart();
   }
 
@@ -356,8 +348,7 @@ export class Client extends Peer {
   look() {
     super.look();
     if (!this.line?.up) return;
-    this.#rings = 0;
-    this.#sinceRestart = undefined;
+    this.#mending.isUp();
     this.#hasMissed = false;
   }
 
@@ -368,29 +359,14 @@ export class Client extends Peer {
     if (!this.#isInvited) return; // Without a master nothing can be mended, and nothing is late.
     const { line } = this;
     this.#sinceMember += elapsed;
-    this.#sinceCall += elapsed;
+    this.#mending.tick(elapsed);
     if (!line?.up && this.#sinceMember >= MEMBER_AGAIN) this.#tellMember();
-    if (line && !line.up && this.#isWelcome) this.#mend(line, elapsed);
-  }
-
-  /** @param {import("./line.js").Line} line @param {number} elapsed */
-  #mend(line, elapsed) {
-    if (line.ended) {
-      if (this.#sinceCall >= CALL_AGAIN_AFTER) this.#call();
-    } else if (!line.wasUp) {
-      this.#ringing += elapsed;
-      if (this.#ringing < (RING_AT_MOST[this.#rings] ?? RING_LONGEST)) return;
-      this.#rings++;
-      this.#call();
-    } else if (this.#sinceRestart === undefined) {
-      if (line.failed || this.downFor >= RESTART_AFTER) this.#restart();
-    } else {
-      this.#sinceRestart += elapsed;
-      if (this.#sinceRestart >= RESTART_WITHIN) this.#call();
-    }
+    if (!line || line.up || !this.#isWelcome) return;
+    const due = this.#mending.due(line, this.downFor, elapsed);
+    if (due === "call") this.#call();
+    if (due === "restart") this.#restart();
   }
 }
-
 
 /** A tab's own storage, where there is one and it may be used. */
 function tabStorage() {
