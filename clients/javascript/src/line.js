@@ -179,10 +179,10 @@ export class Line {
     for (const transceiver of mine) if (transceiver !== place && transceiver.sender.track) await transceiver.sender.replaceTrack(null);
     if (place) {
       await place.sender.replaceTrack(track);
-      if (place.direction === "recvonly") place.direction = "sendrecv";
-      if (place.direction === "inactive") place.direction = "sendonly";
+      place.direction = "sendrecv";
     } else if (track) {
-      this.#names.set(this.pc.addTransceiver(track, { direction: "sendonly" }), name);
+      // Both ways: the other side may have something of that name, too.
+      this.#names.set(this.pc.addTransceiver(track, { direction: "sendrecv" }), name);
     }
     this.#sayMedia();
   }
