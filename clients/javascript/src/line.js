@@ -243,7 +243,7 @@ export class Line {
       // Also while an offer of ours is open: the other side passes over that until it has its answer.
       const answer = pc.currentLocalDescription;
       if (n === this.#heardOffer && pc.signalingState !== "have-remote-offer" && answer?.type === "answer") this.#sendDescription("answer", n, answer);
-      return;
+      return this.#takeRepeated(state);
     }
     // The impolite side goes on with its own offer: the other one takes that, and offers again.
     if (!this.#polite && (this.#making || pc.signalingState !== "stable")) return;
@@ -259,8 +259,7 @@ export class Line {
 
   /** @param {{ n: number, description: RTCSessionDescriptionInit, media?: unknown, version?: unknown }} answer */
   async #answered({ n, description, ...state }) {
-    // Doubled, or late. What it says of media may be new all the same.
-    if (n !== this.#offers || this.pc.signalingState !== "have-local-offer") return this.#takeMedia(state);
+    if (n !== this.#offers || this.pc.signalingState !== "have-local-offer") return this.#takeRepeated(state); // Doubled, or late.
     await this.pc.setRemoteDescription({ type: "answer", sdp: description.sdp });
     this.#candidates = 0;
     this.#takeMedia(state);
@@ -364,6 +363,11 @@ export class Line {
     if (text !== this.#stated) this.#version++;
     this.#stated = text;
     return { media, version: this.#version };
+  }
+
+  /** What a description that counts no more says of media may be new all the same. @param {{ media?: unknown, version?: unknown }} state */
+  #takeRepeated(state) {
+    if (typeof state.version === "number") this.#takeMedia(state);
   }
 
   /** @param {{ media?: unknown, version?: unknown }} state */

@@ -18,7 +18,8 @@ export class Guest {
   status;
   session;
   isOver = false; // It was told to stop.
-  kickedBy; // The host that sent it away.
+  masters = 0; // How often it heard of one.
+  kickedBy; // The host that sent it away, and what `masters` was then.
 
   constructor(world, page, options) {
     this.world = world;
@@ -85,6 +86,7 @@ export class Guest {
     client.on("master", ({ session }) => {
       log("master", session.slice(0, 6));
       this.session = session;
+      this.masters += 1;
       this.since.set(session, this.sent + 1);
     });
     client.on("connection", (pc) => {

@@ -87,8 +87,8 @@ class Play {
   }
 
   /** A master that comes anew knows of no kick before it. */
-  wasKicked({ kickedBy, isStopped }) {
-    return kickedBy !== undefined && (isStopped || kickedBy === this.host);
+  wasKicked({ kickedBy, isStopped, masters }) {
+    return kickedBy !== undefined && (isStopped || (kickedBy.host === this.host && kickedBy.masters === masters));
   }
 
   /** Of several pages with one key, the last that the master heard of counts. */
@@ -147,7 +147,7 @@ class Play {
     const guest = this.guests.find(({ page }) => page.name === visitor.name);
     this.world.log(this.host.page.name, "kicks", visitor.name);
     this.host.kick(visitor);
-    if (guest) guest.kickedBy = this.host;
+    if (guest) guest.kickedBy = { host: this.host, masters: guest.masters };
   }
 
   reloadMaster(seconds) {
