@@ -205,7 +205,7 @@ export class FakeMoss {
   }
 
   #say(wire, type, payload, id) {
-    this.log(`→ ${wire.page.name}:`, type, JSON.stringify(payload).slice(0, 120));
+    this.log(`→ ${wire.page.name}:`, type, JSON.stringify(payload).replace(/"sdp":".*?"/g, "…").replace(/([0-9a-f]{6})[0-9a-f]{26}/g, "$1").slice(0, 300));
     wire.toPage(JSON.stringify({ type, payload, id }));
   }
 }

@@ -140,7 +140,7 @@ export class Oracle {
       const far = pc?.ice.other?.getTransceivers().find(({ mid }) => mid !== null && mid === place?.mid);
       if (!place) complaints.push(say(`${name} is not seen`));
       else if (far?.sender.track !== track) complaints.push(say(`${name} shows ${far?.sender.track?.label ?? "nothing"}`));
-      else if (!/recv/.test(place.currentDirection) || !/send/.test(far.currentDirection)) complaints.push(say(`${name} is ${place.currentDirection}`));
+      else if (!/recv/.test(place.currentDirection) || !/send/.test(far.currentDirection)) complaints.push(say(`${name} is ${place.currentDirection} here and ${far.currentDirection} there`));
     }
     return complaints;
   }
