@@ -51,6 +51,7 @@ export class Client extends Peer {
   #receive;
   /** @type {unknown} */
   #hello;
+  #helloIsNew = false; // No line has told it.
   #life = "";
   #stopTicking = () => {};
   #isRunning = false;
@@ -111,9 +112,9 @@ export class Client extends Peer {
 
   set hello(hello) {
     this.#hello = hello;
-    // Both ways, as either may be dead: a line tells nobody for a while.
-    this.#tellMember();
-    this.line?.send("member", this.#member());
+    this.#helloIsNew = true;
+    this.#tellMember(); // By the line, too: either may be dead without telling.
+    this.look();
   }
 
   start() {
@@ -279,8 +280,9 @@ export class Client extends Peer {
     if (line.up) return;
     // The master may ask whether this page is still there.
     if (!mustRepeat && this.#sinceMember >= MEMBER_AGAIN_AT_LEAST) this.#tellMember();
-    if (welcome.known === false && welcome.call === line.call && this.#mending.mayCall) this.#call();
-    else if (this.#hasMissed) this.#restart();
+    if (welcome.known === false && welcome.call === line.call) {
+      if (this.#mending.mayCall) this.#call();
+    } else if (this.#hasMissed) this.#restart();
   }
 
   /** @param {any} welcome */
@@ -350,6 +352,7 @@ export class Client extends Peer {
     if (!this.line?.up) return;
     this.#mending.isUp();
     this.#hasMissed = false;
+    if (this.#helloIsNew) this.#helloIsNew = !this.line.send("member", this.#member());
   }
 
   /** @protected @param {number} elapsed */
@@ -360,7 +363,7 @@ export class Client extends Peer {
     const { line } = this;
     this.#sinceMember += elapsed;
     this.#mending.tick(elapsed);
-    if (!line?.up && this.#sinceMember >= MEMBER_AGAIN) this.#tellMember();
+    if (!(line?.up && this.#isWelcome) && this.#sinceMember >= MEMBER_AGAIN) this.#tellMember();
     if (!line || line.up || !this.#isWelcome) return;
     const due = this.#mending.due(line, this.downFor, elapsed);
     if (due === "call") this.#call();

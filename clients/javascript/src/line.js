@@ -9,7 +9,8 @@
  * same words, and one that nobody answers is sent again.
  */
 
-const OFFER_AGAIN_AFTER = 5000; // Milliseconds.
+const OFFER_AGAIN_AFTER = 5000; // Milliseconds; twice as long each time: a network that was away brings all of them at once.
+const OFFER_AGAIN_AT_MOST = 40_000;
 const CANDIDATES = 100; // Of the other side, for one description; browsers have a dozen.
 const CHANNELS = 64; // Of the other side's application.
 const UNSENT_DATAGRAMS = 65_536; // Bytes; above that they are lost at once, not late.
@@ -59,6 +60,7 @@ export class Line {
   #making = false;
   #offers = 0; // The number of our last offer.
   #unanswered = 0; // Milliseconds since it was sent; infinite if it never was.
+  #patience = OFFER_AGAIN_AFTER;
   #heardOffer = 0; // That of their last one which was answered.
   #candidates = 0; // Theirs, since their last description.
   /** @type {Promise<void>} */
@@ -212,7 +214,9 @@ export class Line {
     this.#sayMedia();
     if (this.pc.signalingState !== "have-local-offer" || this.#making) return;
     this.#unanswered += elapsed;
-    if (this.#unanswered >= OFFER_AGAIN_AFTER) this.repeat();
+    if (this.#unanswered < this.#patience) return;
+    this.repeat();
+    if (this.#unanswered === 0) this.#patience = Math.min(this.#patience * 2, OFFER_AGAIN_AT_MOST);
   }
 
   close() {
@@ -233,7 +237,9 @@ export class Line {
     } finally {
       this.#making = false;
     }
-    if (this.pc.signalingState === "have-local-offer") this.#sendDescription("offer", ++this.#offers);
+    if (this.pc.signalingState !== "have-local-offer") return;
+    this.#patience = OFFER_AGAIN_AFTER;
+    this.#sendDescription("offer", ++this.#offers);
   }
 
   /** @param {{ n: number, description: RTCSessionDescriptionInit, media?: unknown, version?: unknown }} offer */
@@ -278,7 +284,7 @@ export class Line {
     const { call } = this;
     const sent = this.#owner.signal(type, { call, n, description, ...this.#state() });
     if (sent) this.#said = this.#stated;
-    if (type === "offer") this.#unanswered = sent ? 0 : OFFER_AGAIN_AFTER;
+    if (type === "offer") this.#unanswered = sent ? 0 : Infinity;
   }
 
   /** @param {RTCDataChannel} channel */

@@ -192,6 +192,11 @@ export class Member extends Peer {
     const { call } = offer ?? {};
     if (typeof call !== "string" || call.length > 64 || this.#endedCalls.includes(call) || !this.#affordsOffer()) return false;
     if (call === this.line?.call) return true;
+    if (offer.n !== 1) {
+      // More of a call that was given up here: the client must call anew.
+      this.sendByMoss("welcome", { ...this.lives, call, known: false });
+      return false;
+    }
     if (this.line) this.#endedCalls = [this.line.call, ...this.#endedCalls].slice(0, ENDED_CALLS);
     try {
       this.makeLine(call, { polite: false, iceServers: this.#lastServers });

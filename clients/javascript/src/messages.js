@@ -10,6 +10,8 @@
 export const KEPT_BYTES = 1_048_576;
 export const MESSAGE_BYTES = 60_000;
 
+/** Messages on the way at once: what was lost on a way that broke is not all sent again in one go. */
+const ON_THE_WAY = 256;
 const ACK_WITHIN = 200; // Milliseconds.
 const ACK_EVERY = 16; // Messages.
 const AGAIN_AFTER = 3000; // Milliseconds; twice as long each time, as a slow way is only slowed down by it.
@@ -24,6 +26,7 @@ export class Messages {
   /** @type {{ n: number, data: unknown, size: number, sent: boolean }[]} Not acknowledged, the oldest first. */
   #kept = [];
   #bytes = 0;
+  #onTheWay = 0; // How many of them are, from the first.
   #last = 0; // The number of the last message of ours.
   #heard = 0; // That of the last one of theirs.
   #owed = 0; // How many of theirs are not acknowledged.
@@ -61,14 +64,14 @@ export class Messages {
     const message = { n: ++this.#last, data: JSON.parse(text), size, sent: false };
     this.#kept.push(message);
     this.#bytes += size;
-    this.#hand(message);
+    this.#go();
     return true;
   }
 
   /** There is a way, perhaps a new one: all that may be lost goes again. */
   flush() {
-    this.#waited = 0;
-    for (const message of this.#kept) if (!this.#hand(message)) return;
+    this.#waited = this.#onTheWay = 0;
+    this.#go();
     if (this.#heard) this.#acknowledge();
   }
 
@@ -91,9 +94,11 @@ export class Messages {
     for (let first = this.#kept[0]; first && first.n <= n; first = this.#kept[0]) {
       this.#kept.shift();
       this.#bytes -= first.size;
+      this.#onTheWay = Math.max(this.#onTheWay - 1, 0);
       this.#waited = 0;
       this.#patience = AGAIN_AFTER;
     }
+    this.#go();
   }
 
   /** @param {number} elapsed milliseconds since the last call */
@@ -109,7 +114,7 @@ export class Messages {
   reset() {
     this.stop();
     this.#kept = this.#kept.filter(({ sent }) => !sent);
-    this.#bytes = 0;
+    this.#bytes = this.#onTheWay = 0;
     this.#last = this.#heard = 0;
     for (const message of this.#kept) {
       message.n = ++this.#last;
@@ -123,11 +128,13 @@ export class Messages {
     this.#owed = 0;
   }
 
-  /** @param {{ n: number, data: unknown, sent: boolean }} message */
-  #hand(message) {
-    const handed = this.#transmit("message", { n: message.n, data: message.data });
-    message.sent ||= handed;
-    return handed;
+  #go() {
+    while (this.#onTheWay < Math.min(this.#kept.length, ON_THE_WAY)) {
+      const message = /** @type {{ n: number, data: unknown, sent: boolean }} */ (this.#kept[this.#onTheWay]);
+      if (!this.#transmit("message", { n: message.n, data: message.data })) return;
+      message.sent = true;
+      this.#onTheWay++;
+    }
   }
 
   #acknowledge() {
