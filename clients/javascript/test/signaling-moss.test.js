@@ -1,4 +1,4 @@
-// Signaling with a real moss and the WebSocket of Node 22.
+// Signaling with a real moss and the WebSocket of Node 22; in an older Node, that of the package `ws`.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -6,11 +6,12 @@ import { describe, test } from "node:test";
 import { Signaling } from "../src/signaling.js";
 import { SECRET, startMoss, until } from "./moss.js";
 
-const skip = !process.env.MOSS_BIN ? "MOSS_BIN names no moss" : !globalThis.WebSocket && "there is no WebSocket here";
+const skip = !process.env.MOSS_BIN && "MOSS_BIN names no moss";
+const WebSocket = globalThis.WebSocket ?? (await import("ws")).WebSocket;
 
 /** A peer that keeps all that it is told. */
 function peer(t, address, options = {}) {
-  const moss = new Signaling({ address, ...options });
+  const moss = new Signaling({ address, WebSocket, ...options });
   const told = { status: [], packet: [], problem: [] };
   for (const name of Object.keys(told)) moss.on(name, (detail) => told[name].push(detail));
   t.after(() => moss.stop());
@@ -50,7 +51,7 @@ describe("with a real moss", { skip, concurrency: true }, () => {
     const { address } = await startMoss(t);
     await master(t, address).is("ready");
     const order = [];
-    const moss = new Signaling({ address });
+    const moss = new Signaling({ address, WebSocket });
     t.after(() => moss.stop());
     moss.on("status", ({ state }) => order.push(state));
     moss.on("packet", ({ type }) => order.push(type));
@@ -159,11 +160,15 @@ describe("with a real moss", { skip, concurrency: true }, () => {
   test("nothing keeps a program alive once it is stopped", async (t) => {
     const { address } = await startMoss(t);
     const script = `
-      import { Signaling } from ${JSON.stringify(new URL("../src/signaling.js", import.meta.url))};
-      const moss = new Signaling({ address: ${JSON.stringify(address)} });
+      import { Signaling } from "./src/signaling.js";
+      const WebSocket = globalThis.WebSocket ?? (await import("ws")).WebSocket;
+      const moss = new Signaling({ address: "${address}", WebSocket });
       moss.on("status", ({ state }) => { if (state === "ready") moss.check(), moss.stop(); });
       moss.start();`;
-    const program = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: "inherit" });
+    const program = spawn(process.execPath, ["--input-type=module", "-e", script], {
+      cwd: new URL("..", import.meta.url),
+      stdio: "inherit",
+    });
     t.after(() => program.kill("SIGKILL"));
     await until("the program's end", () => program.exitCode !== null);
     assert.equal(program.exitCode, 0);
