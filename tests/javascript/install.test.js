@@ -17,7 +17,8 @@ const LIBRARY = join(HERE, "../../clients/javascript");
 const VITE = join(HERE, "node_modules/vite/bin/vite.js");
 const TSC = join(LIBRARY, "node_modules/typescript/bin/tsc");
 const { NODE_22, TARBALL } = process.env;
-const PATIENCE = 45_000;
+/** Milliseconds that anything may take on a busy machine. */
+const PATIENCE = 90_000;
 
 let browser;
 before(async () => {
