@@ -1,20 +1,20 @@
-"use strict";
+import { askHealth, say, showStatus } from "./page.js";
 
 async function look() {
   const { served, master, clients } = await askHealth();
   if (served === false) {
     showStatus("off", "Not from moss");
-    $("now").textContent = "This page came from something else than moss, so it can't tell whether a master is there. "
-      + "Start moss with MOSS_PAGES_DIRECTORY=examples/browser and open http://localhost:8080/.";
+    say("now", "This page came from something else than moss, so it can't tell whether a master is there. "
+      + "Start moss with MOSS_PAGES_DIRECTORY=examples/browser and open http://localhost:8080/.");
   } else if (!served) {
     showStatus("off", "No answer");
-    $("now").textContent = "moss does not answer. Is it still running, and this device in its network? Start it again: this page notices.";
+    say("now", "moss does not answer. Is it still running, and this device in its network? Start it again: this page notices.");
   } else if (master) {
     showStatus("open", "Master is here");
-    $("now").textContent = `A master is here, and ${clients === 1 ? "1 client" : `${clients} clients`}. Open the client's page.`;
+    say("now", `A master is here, and ${clients === 1 ? "1 client" : `${clients} clients`}. Open the client's page.`);
   } else {
     showStatus("wait", "No master yet");
-    $("now").textContent = "No master is here yet. Open the master's page, or the client's and wait.";
+    say("now", "No master is here yet. Open the master's page, or the client's and wait.");
   }
 }
 

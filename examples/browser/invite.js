@@ -1,12 +1,12 @@
-/** What the master's page tells people with phones: where the client's page is, in words and as a QR code. */
+/** What a host's page tells people with phones: where their page is, in words and as a QR code. */
 
-/** A page from a file is on no phone. */
-const canInvite = location.protocol.startsWith("http");
+import { $ } from "./page.js";
 
 /** Addresses that mean another machine on a phone. */
 const isOwnMachine = /^((.*\.)?localhost|127(\.\d+){3}|\[::1?\]|0\.0\.0\.0)$/.test(location.hostname);
 
-function invite() {
+/** `page` is where the phones' page is, seen from this one. */
+export function invite(page) {
   if (isOwnMachine) {
     const { protocol, hostname, port, pathname } = location;
     const there = `${protocol}//<address>${port && ":"}${port}${pathname}`;
@@ -17,7 +17,7 @@ function invite() {
     return;
   }
   const link = document.createElement("a");
-  link.textContent = link.href = new URL("client.html", location);
+  link.textContent = link.href = new URL(page, location);
   $("invitation").replaceChildren("On a phone, open ", link);
   drawQrCode($("qr"), link.href);
 }

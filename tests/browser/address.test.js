@@ -1,8 +1,8 @@
-// Which WebSocket address moss.js makes of what people type, and of the page's own.
+// Which WebSocket address the library makes of what people type, and of the page's own.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import "../../examples/browser/moss.js";
+import { Signaling } from "../../examples/browser/moss-signaling.js";
 
 const on = (page) => (globalThis.location = new URL(page));
 
@@ -14,13 +14,13 @@ test("a page's own address is the folder that it is in, by the WebSocket's schem
     ["https://example.org/moss/client.html", "wss://example.org/moss/"],
   ]) {
     on(page);
-    assert.equal(new Moss().address, address);
+    assert.equal(Signaling.here, address);
   }
 });
 
 test("a page from a file has none", () => {
   on("file:///home/somebody/client.html");
-  assert.throws(() => new Moss(), TypeError);
+  assert.throws(() => new Signaling(), TypeError);
 });
 
 test("what people leave out is completed", () => {
@@ -34,8 +34,8 @@ test("what people leave out is completed", () => {
     ["http://box/moss#here", "ws://box/moss"],
     ["https://box:8443", "wss://box:8443/"],
   ])
-    assert.equal(Moss.address(typed), address);
-  for (const none of ["", "box:808080", "ftp://box", "a b"]) assert.throws(() => Moss.address(none), TypeError, none);
+    assert.equal(Signaling.address(typed), address);
+  for (const none of ["", "box:808080", "ftp://box", "a b"]) assert.throws(() => Signaling.address(none), TypeError, none);
 });
 
 test("on a page from https:// it is completed to what such a page may open", () => {
@@ -46,5 +46,5 @@ test("on a page from https:// it is completed to what such a page may open", () 
     ["box:9000", "wss://box:9000/"],
     ["ws://localhost:8080", "ws://localhost:8080/"],
   ])
-    assert.equal(Moss.address(typed), address);
+    assert.equal(Signaling.address(typed), address);
 });

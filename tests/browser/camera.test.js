@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { mossFor, openTab, startBrowser, until } from "./harness.js";
-import { clientsAreOpen, everyoneTalks, isMaster, isShown, lineIsOpen, notice, openClient, openMaster } from "./people.js";
+import { claim, callsOf, clientsAreOpen, everyoneTalks, isMaster, isShown, lineIsOpen, notice, openClient, openMaster, openWatched, rowOf } from "./people.js";
 import { picture } from "./screenshots.js";
 
 let browser;
@@ -14,7 +14,7 @@ before(async () => {
 
 after(() => browser?.close());
 
-const videoOf = (master, id) => master.locator(`#clients li[data-id="${id}"] video`);
+const videoOf = (master, name) => rowOf(master, name).locator("video");
 
 test("the master's camera is shown to who is there and to who comes later, and again after a reload", async (t) => {
   const moss = await mossFor(t, browser);
@@ -36,24 +36,24 @@ test("a client's camera is shown to the master in its row, and again after a rel
   const master = await openMaster(browser, moss.page("master.html"));
   const phone = { viewport: { width: 390, height: 844 } };
   const [films, other] = await Promise.all([0, 1].map(() => openClient(browser, moss.page("client.html"), undefined, phone)));
-  let [id, otherId] = await everyoneTalks(master, [films, other], "without a picture");
+  const [name, otherName] = await everyoneTalks(master, [films, other], "without a picture");
   assert.equal(await master.locator("#clients video:visible").count(), 0);
 
   await films.click("#camera");
-  await isShown(videoOf(master, id));
+  await isShown(videoOf(master, name));
   await isShown(films.locator("#preview"));
-  assert.equal(await videoOf(master, otherId).isVisible(), false);
+  assert.equal(await videoOf(master, otherName).isVisible(), false);
   await picture(films, "client-phone-films");
   await picture(master, "master-watches");
 
   await films.reload();
-  [id] = await everyoneTalks(master, [films, other], "the client was reloaded");
-  await isShown(videoOf(master, id));
+  await everyoneTalks(master, [films, other], "the client was reloaded");
+  await isShown(videoOf(master, name));
 
   await master.reload();
   await isMaster(master);
   await clientsAreOpen(master, 2);
-  await isShown(videoOf(master, id));
+  await isShown(videoOf(master, name));
   await films.click("#text"); // The page is as usable as before.
 });
 
@@ -63,9 +63,24 @@ test("both share their cameras with each other", async (t) => {
   const client = await openClient(browser, moss.page("client.html"));
   await client.click("#camera"); // Maybe before the line is open: then the call comes with it.
   await master.click("#camera");
-  const [id] = await everyoneTalks(master, [client], "with pictures");
-  await isShown(videoOf(master, id));
+  const [name] = await everyoneTalks(master, [client], "with pictures");
+  await isShown(videoOf(master, name));
   await isShown(client.locator("#video"));
+});
+
+test("cameras go off and on again at both sides, without a new call", async (t) => {
+  const moss = await mossFor(t, browser);
+  const [master, client] = [await openWatched(browser, moss.page("master.html")), await openWatched(browser, moss.page("client.html"))];
+  await claim(master);
+  const [name] = await everyoneTalks(master, [client], "without pictures");
+  for (const [films, video] of [[master, client.locator("#video")], [client, videoOf(master, name)]])
+    for (let round = 0; round < 2; round++) {
+      await films.click("#camera");
+      await isShown(video);
+      await films.click("#camera");
+      await video.waitFor({ state: "hidden" });
+    }
+  assert.deepEqual(await callsOf(master, client), [1, 1]);
 });
 
 test("a client that is sent away is not filmed any longer", async (t) => {
@@ -75,9 +90,9 @@ test("a client that is sent away is not filmed any longer", async (t) => {
   await lineIsOpen(client);
   await client.click("#camera");
   await isShown(client.locator("#preview"));
-  const track = await client.evaluateHandle("camera");
+  const track = await client.evaluateHandle(() => document.querySelector("#preview").srcObject.getVideoTracks()[0]);
   await master.getByText("Send away").click();
-  await notice(client, /sent this page away/);
+  await notice(client, /sent (this page|us) away/);
   assert.equal(await track.evaluate(({ readyState }) => readyState), "ended");
   assert.equal(await client.locator("#preview").isVisible(), false);
   await client.reload();

@@ -75,7 +75,7 @@ test("the aiortc master answers two browsers and shows both a picture", async (t
     clients.map(async (client, number) => {
       await lineIsOpen(client);
       await say(client, `echo ${number}`);
-      await until("the echo", async () => (await client.locator("#log li").allTextContents()).includes(`masterecho ${number}`));
+      await until("the echo", async () => (await client.locator("#log p").allTextContents()).includes(`masterecho ${number}`));
       const frames = () => client.locator("#video").evaluate((video) => video.getVideoPlaybackQuality().totalVideoFrames);
       const first = await until("a first frame", frames);
       await until("more frames", async () => (await frames()) > first + 10);

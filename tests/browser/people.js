@@ -1,4 +1,4 @@
-// What a person does with the two example pages, and what a person sees there.
+// What people do with the example pages, and what they see there.
 
 import assert from "node:assert/strict";
 import { openTab, SECRET, until } from "./harness.js";
@@ -15,20 +15,47 @@ export async function openClient(browser, url, address, options) {
   return tab;
 }
 
-/** Opens master.html, types the secret and becomes the master. */
+/** Opens a master's page, types the secret and becomes the master. */
 export async function openMaster(browser, url, address, { secret = SECRET, ...options } = {}) {
   const tab = await openTab(browser, url, options);
   if (address) await tab.fill("#address", address);
-  await tab.fill("#secret", secret);
-  await tab.click("#button");
+  await claim(tab, secret);
   return tab;
 }
 
-export const isMaster = (tab) => until("master", async () => (await status(tab)) === "Master");
+export async function claim(tab, secret = SECRET) {
+  await tab.fill("#secret", secret);
+  await tab.click("#button");
+}
 
-export const lineIsOpen = (tab) => until("line open", async () => (await status(tab)) === "Line open");
+export const isMaster = (tab) => statusIs(tab, "Master");
 
-export const lineIsNotOpen = (tab) => until("line not open", async () => (await status(tab)) !== "Line open");
+/** Waits until the pill says so. */
+export const statusIs = (tab, ...words) => until(words.join(" or "), async () => words.includes(await status(tab)));
+
+export const lineIsOpen = (tab) => statusIs(tab, "Direct", "Relayed");
+
+export const lineIsNotOpen = (tab) => until("line not open", async () => !["Direct", "Relayed"].includes(await status(tab)));
+
+/** Opens a page that keeps each RTCPeerConnection that it makes in `calls`, and each WebSocket in `sockets`. */
+export async function openWatched(browser, url, options) {
+  const tab = await openTab(browser, new URL("favicon.svg", url).href, options);
+  await tab.addInitScript(() => {
+    for (const [list, name] of [["calls", "RTCPeerConnection"], ["sockets", "WebSocket"]]) {
+      window[list] = [];
+      window[name] = class extends window[name] {
+        constructor(...args) {
+          super(...args);
+          window[list].push(this);
+        }
+      };
+    }
+  });
+  await tab.goto(url);
+  return tab;
+}
+
+export const callsOf = (...tabs) => Promise.all(tabs.map((tab) => tab.evaluate("calls.length")));
 
 /** The sentence that says what is wrong. */
 export const notice = (tab, pattern) =>
@@ -39,7 +66,7 @@ export const notice = (tab, pattern) =>
 
 /** The conversation as [who, text] pairs. */
 export const conversation = (tab) =>
-  tab.evaluate(() => [...document.querySelectorAll("#log li")].map(({ firstChild, lastChild }) => [firstChild.textContent, lastChild.textContent]));
+  tab.evaluate(() => [...document.querySelectorAll("#log p")].map(({ firstChild, lastChild }) => [firstChild.textContent, lastChild.textContent]));
 
 /** Waits for a line of the conversation; returns who said it. */
 export const heard = (tab, text) =>
@@ -47,16 +74,22 @@ export const heard = (tab, text) =>
 
 /** Says it to `to`; a client has nobody but the master to say it to. */
 export async function say(tab, text, to) {
-  if (to !== undefined) await tab.selectOption("#to", to);
+  if (to !== undefined) await tab.selectOption("#to", to && { label: to });
   await tab.fill("#text", text);
   await tab.click("#send");
 }
 
-/** The ids of the clients whose line the master page shows as open. */
-export const openIds = (master) =>
-  master.evaluate(() => [...document.querySelectorAll('#clients li[data-state="open"]')].map(({ dataset }) => dataset.id));
+const rows = (master, selector) => master.locator(`#clients li[data-state="open"] ${selector}`).allTextContents();
 
-export const clientsAreOpen = (master, count) => until(`${count} lines open`, async () => (await openIds(master)).length === count);
+/** The names of the clients whose line the master page shows as open; they last as long as a client's tab. */
+export const openNames = (master) => rows(master, "b");
+
+/** The ids that moss has given them. */
+export const openIds = (master) => rows(master, "code");
+
+export const rowOf = (master, name) => master.locator("#clients li").filter({ has: master.getByText(name, { exact: true }) });
+
+export const clientsAreOpen = (master, count) => until(`${count} lines open`, async () => (await openNames(master)).length === count);
 
 /** Waits until a video shows a moving picture to who looks at the page. */
 export async function isShown(video) {
@@ -66,21 +99,21 @@ export async function isShown(video) {
   await until("more frames", async () => (await frames()) > first + 5);
 }
 
-/** Everyone says something of their own, and gets an answer that nobody else gets. */
+/** Everyone says something of their own, and gets an answer that nobody else gets. Returns their names. */
 export async function everyoneTalks(master, clients, round) {
-  const ids = await Promise.all(
+  const names = await Promise.all(
     clients.map(async (client, number) => {
       await lineIsOpen(client);
       await say(client, `${round}: this is ${number}`);
       return heard(master, `${round}: this is ${number}`);
     }),
   );
-  assert.equal(new Set(ids).size, clients.length, `each message under an id of its own: ${ids}`);
-  for (const [number, id] of ids.entries()) await say(master, `${round}: you are ${number}`, id);
+  assert.equal(new Set(names).size, clients.length, `each message under a name of its own: ${names}`);
+  for (const [number, name] of names.entries()) await say(master, `${round}: you are ${number}`, name);
   for (const [number, client] of clients.entries()) {
     assert.equal(await heard(client, `${round}: you are ${number}`), "master");
     const answers = (await conversation(client)).filter(([, text]) => text.startsWith(`${round}: you are`));
     assert.deepEqual(answers, [["master", `${round}: you are ${number}`]], "no answer meant for another client");
   }
-  return ids;
+  return names;
 }
