@@ -1,8 +1,8 @@
 """The master's side of the protocol "calls 1", as docs/calls.md tells it.
 
-Who is there, which call is whose, and messages that arrive once and in order. It knows
-neither WebRTC nor sockets, so any WebRTC library can stand behind it: a program fills in
-a `Member` and gives it lines. master.py does so with aiortc.
+Who is there, and which call is whose. It knows neither WebRTC nor sockets, so any WebRTC
+library can stand behind it: a program fills in a `Member` and gives it lines, as master.py
+does with aiortc.
 """
 
 import asyncio
@@ -11,13 +11,13 @@ import secrets
 import time
 import traceback
 from collections import deque
-from itertools import islice
+
+from messages import Messages
 
 TICK = 2  # seconds that count at most from one tick to the next: a sleep is no absence
 GONE = 30  # seconds out of touch, after which a member has left
 SILENT, ASK, GIVE_UP = 20, 10, 300  # seconds: ask a silent member, how often, until when
 FALLBACK = 3  # seconds without a line, after which messages go by moss
-REPEAT = 3  # seconds without a new acknowledgement, after which messages are sent again
 SPREAD = 0.1  # seconds between the calls of members who come all at once
 CANDIDATES = 100  # in one call, from either side
 ENDED = 16  # calls that are remembered as ended
@@ -32,9 +32,13 @@ class CannotRestart(Exception):
 class Refused(Exception):
     """What a client asks for is not to be had; it is told `code` and `message`."""
 
-    def __init__(self, code, message):
+    def __init__(self, code, message, **more):
         super().__init__(message)
-        self.code, self.message = code, message
+        self.payload = {"code": code, "message": message, **more}
+
+
+def moved(life):
+    return {"code": "moved", "message": "another page has this key now", "life": life}
 
 
 def name_in(payload, key):
@@ -85,91 +89,6 @@ class Limits:
         self.refusals = Allowance(10, 1)
 
 
-class Messages:
-    """What is sent both ways, numbered from 1: each arrives once, in order, over any path."""
-
-    LARGEST = 60_000  # bytes of JSON
-    MOST = 1 << 20  # bytes kept for somebody who doesn't acknowledge
-    WINDOW = 64  # messages under way
-
-    def __init__(self, transmit, deliver):
-        self.transmit, self.deliver = transmit, deliver
-        self.received = 0  # the last number that arrived
-        self.owed = 0  # how many have arrived since the last acknowledgement
-        self.timer = None
-        self.kept = deque()  # (data, bytes): sent, and not acknowledged
-        self.bytes = 0
-        self.acknowledged = 0
-        self.sent = 0  # the last number that went out by the present path
-        self.waited = 0
-
-    def send(self, data):
-        size = len(json.dumps(data))
-        if size > self.LARGEST:
-            raise ValueError(f"a message has at most {self.LARGEST} bytes")
-        if self.bytes + size > self.MOST:
-            return False
-        if not self.kept:
-            self.waited = 0
-        self.kept.append((data, size))
-        self.bytes += size
-        self.pump()
-        return True
-
-    def pump(self):
-        under_way = self.sent - self.acknowledged
-        for data, _ in list(islice(self.kept, under_way, self.WINDOW)):
-            if not self.transmit("message", {"n": self.sent + 1, "data": data}):
-                return
-            self.sent += 1
-
-    def again(self):
-        """From the first one on that isn't acknowledged."""
-        self.waited = 0
-        self.sent = self.acknowledged
-        self.pump()
-        if self.received:
-            self.acknowledge()
-
-    def tick(self, seconds):
-        self.waited += seconds
-        if self.kept and self.waited >= REPEAT:
-            self.again()
-
-    def hear_ack(self, n):
-        new = min(n - self.acknowledged, len(self.kept))
-        if new <= 0:
-            return
-        for _ in range(new):
-            self.bytes -= self.kept.popleft()[1]
-        self.acknowledged += new
-        self.sent = max(self.sent, self.acknowledged)
-        self.waited = 0
-        self.pump()
-
-    def hear(self, n, data):
-        if n > self.received + 1:
-            return  # one is missing: the sender goes back to it
-        if n == self.received + 1:
-            self.received = n
-            self.deliver(data)
-        self.owed += 1
-        if self.owed >= 16:
-            self.acknowledge()
-        elif self.timer is None:
-            self.timer = asyncio.get_running_loop().call_later(0.1, self.acknowledge)
-
-    def acknowledge(self):
-        self.stop()
-        self.owed = 0
-        self.transmit("ack", {"n": self.received})
-
-    def stop(self):
-        if self.timer:
-            self.timer.cancel()
-        self.timer = None
-
-
 class Call:
     """One peer connection of a member, which its line is; the line reports to it."""
 
@@ -197,7 +116,7 @@ class Call:
                 self.member.problem(f"{job.__name__} failed: {error!r}")
                 if job == self.hear_offer:
                     self.member.end_call()
-                    self.member.master.refuse(self.member.id, "invalid", "this offer can't be answered")
+                    self.member.tell("refused", {"code": "invalid", "message": "this offer can't be answered"})
 
     def later(self, job, *arguments):
         try:
@@ -223,6 +142,8 @@ class Call:
     def opened(self):
         """Messages get through now."""
         self.set_up(True)
+        if self.answer:  # the one with this list may be lost
+            self.member.tell_by_line("media", {"call": self.name, "media": self.answer["media"]})
 
     def down(self):
         """They don't; the line may come back."""
@@ -237,6 +158,11 @@ class Call:
         """The channel `moss` brought this."""
         if not self.ended:
             self.member.hear_line(self, text)
+
+    def datagram(self, data):
+        """The channel `moss-datagrams` brought this."""
+        if not self.ended:
+            self.member.perform(self.member.datagram, data)
 
     def candidate(self, candidate):
         """The line found one, if it doesn't put them all into its answer."""
@@ -260,45 +186,6 @@ class Call:
 class Member:
     """One life of a client's page. Its key outlives reloads and restarts of moss."""
 
-    # What a program fills in.
-
-    def make_line(self, call):
-        """A peer connection: `async answer(description, media)`, which returns both for
-        the answer; `async add_candidate(candidate)`; `send(text)`, by the channel
-        `moss`, false if it can't; `close()`."""
-        raise NotImplementedError
-
-    def joined(self):
-        pass
-
-    def message(self, data):
-        pass
-
-    def said_hello(self):
-        pass
-
-    def media_changed(self, media):
-        pass
-
-    def path_changed(self):
-        pass
-
-    def left(self, why):
-        """`goodbye`, `gone`, `replaced`, `kicked` or `stopped`."""
-
-    def problem(self, text):
-        print(text, flush=True)
-
-    # What a program uses.
-
-    def send(self, data):
-        """Any JSON, once and in order. False: too much of it is not acknowledged."""
-        return self.messages.send(data)
-
-    def kick(self, reason):
-        self.tell("kick", reason)
-        self.master.remove(self, "kicked")
-
     def __init__(self, master, key, life):
         self.master, self.key, self.life = master, key, life
         self.hello = None
@@ -313,6 +200,44 @@ class Member:
         self.asked = 0
         self.flood_told = False
         self.messages = Messages(self.transmit, self.deliver)
+
+    # What a program fills in.
+
+    def make_line(self, call):
+        """A peer connection: `async answer(description, media)`, which returns both for
+        the answer; `async add_candidate(candidate)`; `send(text)`, by the channel
+        `moss`, false if it can't; `close()`."""
+        raise NotImplementedError
+
+    def joined(self):
+        pass
+
+    def message(self, data):
+        pass
+
+    def datagram(self, data):
+        pass
+
+    def said_hello(self):
+        pass
+
+    def media_changed(self, media):
+        pass
+
+    def path_changed(self):
+        pass
+
+    def left(self, why):
+        """`goodbye`, `gone`, `replaced` or `stopped`."""
+
+    def problem(self, text):
+        print(text, flush=True)
+
+    # What a program uses.
+
+    def send(self, data):
+        """Any JSON, once and in order. False: too much of it is not acknowledged."""
+        return self.messages.send(data)
 
     # Ways to the client.
 
@@ -356,7 +281,7 @@ class Member:
             elif type != "bye" or payload["life"] == self.life:
                 self.hear(type, payload, self.tell_by_line)
         except Refused as refused:
-            self.problem(f"refused: {refused.message}")
+            self.problem(f"refused: {refused}")
         except Exception as error:
             self.problem(f"nonsense: {error!r}")
 
@@ -518,7 +443,7 @@ class Calls:
             self.hear_client(type, payload, id, limits)
         except Refused as refused:
             if limits.refusals.take():  # a client may answer each one by two more
-                self.refuse(id, refused.code, refused.message)
+                self.send("refused", refused.payload, id)
         except Exception as error:
             print(f"a client sent nonsense: {error!r}", flush=True)
 
@@ -535,7 +460,7 @@ class Calls:
             self.hear_member(payload, id, limits)
         elif member := self.ids.get(id):
             member.hear_moss(type, payload)
-        elif type in ("offer", "candidate", "message", "media"):
+        elif type in ("offer", "message"):
             raise Refused("unknown", "say who you are first: member")
 
     def hear_member(self, payload, id, limits):
@@ -543,10 +468,10 @@ class Calls:
         call = None if payload.get("call") is None else name_in(payload, "call")
         if payload.get("session") != self.session:
             return  # it will have this master's invitation in a moment
+        if life in self.replaced.get(key, ()):
+            raise Refused(**moved(life))
         if id in self.ids and self.ids[id].key != key:
             raise Refused("invalid", "this connection has said another key")
-        if life in self.replaced.get(key, ()):
-            raise Refused("moved", "another page has this key now")
         member = self.members.get(key)
         if member and member.life != life:
             self.replace(member, id)
@@ -559,7 +484,9 @@ class Calls:
         if member.id != id:
             self.ids.pop(member.id, None)
             self.ids[id] = member
-        member.id, member.here, member.limits, member.silent = id, True, limits, 0
+            member.id = id
+            member.messages.again()  # what went to the old id may be lost
+        member.here, member.limits, member.silent = True, limits, 0
         member.fallback = payload.get("fallback") is True
         if new:
             member.perform(member.joined)
@@ -570,7 +497,7 @@ class Calls:
 
     def make_member(self, key, life, payload, limits):
         if payload.get("again") is True:
-            raise Refused("gone", "the numbers of this life are forgotten: begin a new one")
+            raise Refused("gone", "the numbers of this life are forgotten: begin a new one", life=life)
         if len(self.members) >= self.most:
             raise Refused("full", f"{self.most} are here, which is all there is room for")
         if not limits.offers.take():
@@ -585,23 +512,19 @@ class Calls:
         if len(self.replaced) > 10 * self.most:
             self.replaced.clear()
         self.replaced.setdefault(member.key, deque(maxlen=REPLACED)).append(member.life)
-        moved = {"code": "moved", "message": "another page has this key now"}
-        member.tell_by_line("refused", moved)
+        member.tell_by_line("refused", moved(member.life))
         if member.id != id:
-            member.tell("refused", moved)
+            member.tell("refused", moved(member.life))
         self.remove(member, "replaced")
 
     def send(self, type, payload, id):
         return self.send_packet is not None and self.send_packet({"type": type, "payload": payload, "id": id})
 
-    def refuse(self, id, code, message):
-        if id is not None:
-            self.send("refused", {"code": code, "message": message}, id)
-
     def next_slot(self):
         """Milliseconds to wait: many who come at once call one after the other."""
         now = time.monotonic()
-        self.slot = max(now, self.slot + SPREAD)
+        last = now + SPREAD * self.most  # whoever asks and asks delays nobody for longer
+        self.slot = min(max(now, self.slot + SPREAD), last)
         return round((self.slot - now) * 1000)
 
     def remove(self, member, why):
@@ -618,7 +541,7 @@ class Calls:
         now = time.monotonic()
         seconds, self.ticked = min(now - self.ticked, TICK), now
         for member in list(self.members.values()):
-            member.tick(seconds)
+            member.perform(member.tick, seconds)
 
     def stop(self):
         for member in list(self.members.values()):

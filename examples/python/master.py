@@ -1,8 +1,8 @@
 """A headless WebRTC master: a box without a screen, and here without a camera.
 
 It sends back what clients say, and shows a generated moving picture to whoever wants to
-receive `picture`. calls.py is the protocol, moss.py the way to moss; here are aiortc and
-what this box is for.
+receive `picture`. Here is what this box is for; the rest can be taken as it is: moss.py is
+the way to moss, calls.py and messages.py are the protocol, aiortc_line.py is WebRTC.
 
     pip install -r requirements.txt
     MOSS_CONNECTION_SECRET=… python master.py ws://127.0.0.1:8080/
@@ -14,31 +14,22 @@ of a machine to read.
 import asyncio
 import math
 import os
-import re
 import signal
 import sys
 
-from aiortc import (
-    RTCConfiguration,
-    RTCPeerConnection,
-    RTCSessionDescription,
-    VideoStreamTrack,
-)
-from aiortc.sdp import candidate_from_sdp
+from aiortc import VideoStreamTrack
 from av import VideoFrame
 
-from calls import Calls, CannotRestart, Member
+from aiortc_line import Line
+from calls import Calls, Member
 from moss import serve
-
-MOST_MEDIA = 16  # in one offer: each may cost sockets
-MOST_UNSENT = 1 << 20  # bytes in a channel that its client doesn't read
 
 
 class Visitor(Member):
     """What this box does for a client's page."""
 
     def make_line(self, call):
-        return Line(call)
+        return Line(call, {"picture": Picture})
 
     def joined(self):
         self.print(f"is here: {self.hello!r}")
@@ -46,9 +37,8 @@ class Visitor(Member):
     def message(self, data):
         self.send(data)
 
-    def datagram(self, data, channel):
-        if channel.bufferedAmount < MOST_UNSENT:
-            channel.send(data)
+    def datagram(self, data):
+        self.call.line.send_datagram(data)
 
     def said_hello(self):
         self.print(f"says now: {self.hello!r}")
@@ -90,74 +80,6 @@ class Picture(VideoStreamTrack):
             plane.update(b"".join(row[at : at + plane.line_size] for at in offsets))
         frame.pts, frame.time_base = pts, time_base
         return frame
-
-
-class Line:
-    """A peer connection of aiortc, for one call."""
-
-    closing = set()
-
-    def __init__(self, call):
-        self.call = call
-        self.channel = None
-        self.credentials = None
-        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self.pc.on("datachannel", self.take_channel)
-        self.pc.on("connectionstatechange", self.see_state)
-
-    async def answer(self, description, media):
-        sdp = description["sdp"]
-        # aiortc doesn't restart ICE: it would keep to the credentials that it has.
-        credentials = re.findall(r"^a=ice-(?:ufrag|pwd):(\S+)", sdp, re.MULTILINE)[:2]
-        if self.credentials not in (None, credentials):
-            raise CannotRestart
-        self.credentials = credentials
-        if sdp.count("\nm=") > MOST_MEDIA:
-            raise ValueError("too many media")
-        await self.pc.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
-        wanted = [each["mid"] for each in media if each["name"] == "picture"]
-        shown = [each for each in self.pc.getTransceivers() if each.kind == "video" and each.mid in wanted]
-        for transceiver in self.pc.getTransceivers():
-            # What nobody reads must not be received: it would pile up.
-            transceiver.direction = "sendonly" if transceiver in shown else "inactive"
-            if transceiver in shown and transceiver.sender.track is None:
-                transceiver.sender.replaceTrack(Picture())
-        # aiortc doesn't trickle: the answer comes with all its candidates.
-        await self.pc.setLocalDescription(await self.pc.createAnswer())
-        answer = {"type": "answer", "sdp": self.pc.localDescription.sdp}
-        return answer, [{"mid": each.mid, "name": "picture", "on": True} for each in shown]
-
-    async def add_candidate(self, candidate):
-        if not candidate or not candidate["candidate"]:
-            return  # there are no more: aiortc would then take none that comes late
-        found = candidate_from_sdp(candidate["candidate"].removeprefix("candidate:"))
-        found.sdpMid, found.sdpMLineIndex = candidate.get("sdpMid"), candidate.get("sdpMLineIndex")
-        await self.pc.addIceCandidate(found)
-
-    def send(self, text):
-        channel = self.channel
-        if channel is None or channel.readyState != "open" or channel.bufferedAmount > MOST_UNSENT:
-            return False
-        channel.send(text)
-        return True
-
-    def close(self):
-        task = asyncio.ensure_future(self.pc.close())
-        self.closing.add(task)
-        task.add_done_callback(self.closing.discard)
-
-    def take_channel(self, channel):
-        if channel.label == "moss" and self.channel is None:
-            self.channel = channel
-            channel.on("message", self.call.text)
-            channel.on("close", self.call.closed)
-            self.call.opened()
-        elif channel.label == "moss-datagrams":
-            channel.on("message", lambda data: self.call.member.datagram(data, channel))
-
-    def see_state(self):
-        if self.pc.connectionState in ("failed", "closed"):
-            self.call.closed()
 
 
 async def main():

@@ -29,7 +29,7 @@ async def serve(calls, address, secret):
         while True:
             began = time.monotonic()
             try:
-                async with connect(address, ping_interval=10, ping_timeout=10) as websocket:
+                async with connect(address, ping_interval=10, ping_timeout=10, close_timeout=1) as websocket:
                     await talk(calls, websocket, secret)
                 print("moss is away: connection lost", flush=True)
             except Stop as stop:
@@ -57,7 +57,10 @@ async def talk(calls, websocket, secret):
     try:
         send({"type": "set-master", "payload": {"secret": secret, "sdp": calls.invitation}})
         async for message in websocket:
-            packet = json.loads(message)
+            try:
+                packet = json.loads(message)
+            except (ValueError, RecursionError):
+                continue  # a client's payload that Python can't read: nested too deeply, for instance
             if "id" not in packet:  # moss itself speaks
                 if packet["type"] == "master-confirmation":
                     print("master", flush=True)

@@ -36,6 +36,32 @@ async def test_rubbish_by_moss(box, type):
         await everybody_else_is_fine(box, other, 1)
 
 
+@pytest.mark.parametrize("text", ["[" * 50_000 + "]" * 50_000, "9" * 50_000, '"\\ud800"', "1e999"], ids=["deep", "long", "half", "endless"])
+async def test_payloads_that_some_languages_can_not_read(box, text):
+    async with on_line(box.address) as (_, other), on_line(box.address) as (client, line):
+        for type in ("member", "no-such"):
+            await client.websocket.send(f'{{"type":"{type}","payload":{text}}}')
+        message = f'"session":"{client.session}","life":"{client.life}","n":1,"data":{text}'
+        await client.websocket.send(f'{{"type":"message","payload":{{{message}}}}}')
+        line.channel.send(f'{{"type":"message","payload":{{"n":1,"data":{text}}}}}')
+        await everybody_else_is_fine(box, other, 1)
+
+
+async def test_nesting_of_any_depth(box):
+    async with on_line(box.address) as (_, other), on_line(box.address) as (client, line):
+        for depth in range(900, 1001, 5):
+            line.channel.send('{"type":"message","payload":{"n":1,"data":' + "[" * depth + "]" * depth + "}}")
+        await until("it is read", lambda: line.channel.bufferedAmount == 0)
+        await everybody_else_is_fine(box, other, 1)
+
+
+async def test_who_asks_all_the_time_delays_nobody(box):
+    async with Client(box.address) as client, Client(box.address) as other:
+        for _ in range(1000):
+            await client.say("member", {"session": client.session, "key": client.key, "life": client.life})
+        assert (await other.introduce())["wait"] < 5000
+
+
 async def test_rubbish_in_the_channel(box):
     async with on_line(box.address) as (_, other), on_line(box.address) as (client, line):
         for text in ("", "{", "null", "7", "[]", "{}", '{"type":7}', '{"type":"message","payload":{"n":NaN,"data":1}}', "[" * 20000, b"\xff\0"):

@@ -28,6 +28,21 @@ async def test_another_name_is_not_sent(box):
         assert not [each for each in (await line.pc.getStats()).values() if each.type == "inbound-rtp" and each.packetsReceived]
 
 
+async def test_who_asks_for_it_often_gets_it_once(box):
+    async with Client(box.address) as client:
+        await client.introduce()
+        line = Line(client, picture="picture")
+        more = [line.pc.addTransceiver("video", direction="recvonly") for _ in range(5)]
+        offer = await line.offer()
+        offer["media"] += [{"mid": each.mid, "name": "picture", "on": False} for each in more]
+        await client.say("offer", offer)
+        answer = await client.heard.wait("answer", call=line.call)
+        assert len(answer["media"]) == 1, answer["media"]
+        await line.accept(answer)
+        await frames(line, 5)
+        await line.close()
+
+
 async def test_the_picture_goes_on_over_another_offer_and_while_moss_is_away(own_box):
     async with on_line(own_box.address, picture="picture") as (client, line):
         await frames(line, 5)

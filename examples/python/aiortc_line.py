@@ -1,0 +1,96 @@
+"""A line of aiortc: one peer connection that a client called."""
+
+import asyncio
+import re
+
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.sdp import candidate_from_sdp
+
+from calls import CannotRestart
+
+MOST_MEDIA = 16  # in one offer: each may cost sockets
+MOST_UNSENT = 1 << 20  # bytes in a channel that its client doesn't read
+
+
+class Line:
+    """What a `Member` needs of WebRTC. `sources` has what makes a track, by the name of it."""
+
+    closing = set()
+
+    def __init__(self, call, sources):
+        self.call, self.sources = call, sources
+        self.channel = self.datagrams = None
+        self.credentials = None
+        self.sent = {}  # transceivers by the names that they send
+        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.pc.on("datachannel", self.take_channel)
+        self.pc.on("connectionstatechange", self.see_state)
+
+    async def answer(self, description, media):
+        sdp = description["sdp"]
+        if sdp.count("\nm=") > MOST_MEDIA:
+            raise ValueError("too many media")
+        # aiortc doesn't restart ICE: it would keep to the credentials that it has.
+        credentials = re.findall(r"^a=ice-(?:ufrag|pwd):(\S+)", sdp, re.MULTILINE)[:2]
+        if self.credentials not in (None, credentials):
+            raise CannotRestart
+        self.credentials = credentials
+        names = {each["mid"]: each["name"] for each in media}
+        await self.pc.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+        for transceiver in self.pc.getTransceivers():
+            self.fill(transceiver, names.get(transceiver.mid))
+        # aiortc doesn't trickle: the answer comes with all its candidates.
+        await self.pc.setLocalDescription(await self.pc.createAnswer())
+        answer = {"type": "answer", "sdp": self.pc.localDescription.sdp}
+        return answer, [{"mid": each.mid, "name": name, "on": True} for name, each in self.sent.items()]
+
+    def fill(self, transceiver, name):
+        """Sends what is asked for by a name that this box has: once, since it costs an encoder."""
+        if name in self.sources and name not in self.sent:
+            track = self.sources[name]()
+            if track.kind == transceiver.kind:
+                transceiver.sender.replaceTrack(track)
+                self.sent[name] = transceiver
+        # What nobody reads must not be received: it would pile up.
+        transceiver.direction = "sendonly" if transceiver in self.sent.values() else "inactive"
+
+    async def add_candidate(self, candidate):
+        if not candidate or not candidate["candidate"]:
+            return  # the last one; told so, aiortc would take none that comes late
+        found = candidate_from_sdp(candidate["candidate"].removeprefix("candidate:"))
+        found.sdpMid, found.sdpMLineIndex = candidate.get("sdpMid"), candidate.get("sdpMLineIndex")
+        await self.pc.addIceCandidate(found)
+
+    def send(self, text):
+        return put(self.channel, text)
+
+    def send_datagram(self, data):
+        return put(self.datagrams, data)
+
+    def close(self):
+        task = asyncio.ensure_future(self.pc.close())
+        self.closing.add(task)
+        task.add_done_callback(self.closing.discard)
+
+    def take_channel(self, channel):
+        if channel.label == "moss" and self.channel is None:
+            self.channel = channel
+            channel.on("message", self.call.text)
+            channel.on("close", self.call.closed)
+            self.call.opened()
+        elif channel.label == "moss-datagrams" and self.datagrams is None:
+            self.datagrams = channel
+            channel.on("message", self.call.datagram)
+        else:
+            channel.close()  # nobody has a use for it
+
+    def see_state(self):
+        if self.pc.connectionState in ("failed", "closed"):
+            self.call.closed()
+
+
+def put(channel, data):
+    if channel is None or channel.readyState != "open" or channel.bufferedAmount > MOST_UNSENT:
+        return False
+    channel.send(data)
+    return True

@@ -1,0 +1,196 @@
+// Pages on the library, and the aiortc master on the other side. What a master owes its
+// clients is tested one by one in tests/calls; here is what a browser makes of it.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openTab, PAGES, ROOT, run, SECRET, startBrowser, startMoss, until } from "./harness.js";
+
+const { BOX, PHONE_NETNS, PYTHON } = process.env;
+
+let phone;
+let pages;
+
+before(async () => {
+  assert.ok(BOX && PHONE_NETNS && PYTHON, "start these tests by tests/browser/run");
+  phone = await startBrowser({ netns: PHONE_NETNS });
+  pages = await mkdtemp(join(tmpdir(), "moss-pages-"));
+  await copyFile(join(PAGES, "moss-signaling.js"), join(pages, "moss-signaling.js"));
+  await writeFile(join(pages, "index.html"), "<!doctype html><title>A viewer</title><link rel=icon href=data:,><video muted autoplay></video>");
+});
+
+after(async () => {
+  await phone?.close();
+  if (pages) await rm(pages, { recursive: true });
+});
+
+/** A moss of its own, and the box with its master. */
+async function startBox(t) {
+  const moss = await startMoss({ MOSS_PAGES_DIRECTORY: pages });
+  const start = () => run(PYTHON, [join(ROOT, "examples/python/master.py"), moss.address], { MOSS_CONNECTION_SECRET: SECRET });
+  const box = { moss, start, master: start() };
+  t.after(async () => {
+    await Promise.all(phone.contexts().map((context) => context.close()));
+    await box.master.stop();
+    await moss.stop();
+    assert.doesNotMatch(box.master.printed, /Traceback|never (awaited|retrieved)/);
+  });
+  await box.master.until(/^master$/m);
+  return box;
+}
+
+/** A page with a client of the box, which shows the picture. */
+async function openViewer({ moss }, { reached = true, options = {} } = {}) {
+  const tab = await openTab(phone, moss.page("", BOX));
+  await makeClient(tab, options);
+  if (reached) await until("the line is open", () => tab.evaluate(() => game.path === "direct"));
+  return tab;
+}
+
+function makeClient(tab, options) {
+  return tab.evaluate(async ({ name, relayed, ...options }) => {
+    const { Client } = await import("/moss-signaling.js");
+    if (relayed) options.RTCPeerConnection = class extends RTCPeerConnection {
+      constructor(configuration) {
+        super({ ...configuration, iceTransportPolicy: "relay" });
+      }
+    };
+    const game = new Client({ hello: { name: "Ada" }, receive: { picture: "video" }, ...options });
+    const video = document.querySelector("video");
+    Object.assign(window, { game, video, heard: [], paths: [], sessions: [], pcs: [], loose: [] });
+    game.on("message", (message) => heard.push(message));
+    game.on("datagram", (data) => loose.push(data));
+    game.on("path", (path) => paths.push(path));
+    game.on("master", ({ session }) => sessions.push(session));
+    game.on("connection", (pc) => pcs.push(pc));
+    game.on("media", ({ name, track }) => {
+      if (name === "picture") video.srcObject = track && new MediaStream([track]);
+    });
+  }, options);
+}
+
+/** Says it, and waits until it has come back. */
+async function echo(tab, text) {
+  assert.ok(await tab.evaluate((text) => game.send(text), text));
+  await until(`"${text}" comes back`, () => tab.evaluate((text) => heard.includes(text), text));
+}
+
+/** Waits for frames that were not there before. */
+async function moves(tab) {
+  const frames = () => tab.evaluate(() => video.getVideoPlaybackQuality().totalVideoFrames);
+  const before = await frames();
+  await until("the picture moves", async () => (await frames()) > before + 10);
+}
+
+const heardInOrder = async (tab, expected) => assert.deepEqual(await tab.evaluate(() => heard), expected);
+
+test("a page talks to the box and sees its picture", async (t) => {
+  const box = await startBox(t);
+  const tab = await openViewer(box);
+  await echo(tab, "hello");
+  await moves(tab);
+  await until("a datagram comes back", () => tab.evaluate(() => game.sendDatagram("now") && loose.includes("now")));
+  await tab.evaluate(() => (game.hello = { name: "Bo" }));
+  await box.master.until(/is here: \{'name': 'Ada'\}[^]*says now: \{'name': 'Bo'\}/);
+});
+
+test("three pages see the picture, and the one that closes is missed by nobody", async (t) => {
+  const box = await startBox(t);
+  const tabs = await Promise.all([1, 2, 3].map(() => openViewer(box)));
+  await Promise.all(tabs.map((tab, number) => echo(tab, `from ${number}`)));
+  await Promise.all(tabs.map(moves));
+  await tabs[0].context().close();
+  await box.master.until(/left: goodbye|left: gone/);
+  await Promise.all(tabs.slice(1).map(moves));
+});
+
+test("words and picture go on while moss is away, and when it is back", async (t) => {
+  const box = await startBox(t);
+  const tab = await openViewer(box);
+  await echo(tab, "before");
+  await box.moss.stop();
+  await box.master.until(/moss is away/);
+  await echo(tab, "while it is away");
+  await moves(tab);
+  await box.moss.again();
+  await box.master.until(/^master$[^]*^master$/m);
+  await until("the page is back", () => tab.evaluate(() => game.state === "ready"));
+  await echo(tab, "after it");
+  await moves(tab);
+  await heardInOrder(tab, ["before", "while it is away", "after it"]);
+  assert.deepEqual(await tab.evaluate(() => [pcs.length, sessions.length, paths]), [1, 1, ["direct"]]);
+  assert.equal(box.master.printed.match(/is here/g).length, 1);
+});
+
+test("media that a page adds, and switches off again, leave the call alone", async (t) => {
+  const box = await startBox(t);
+  const tab = await openViewer(box);
+  await tab.evaluate(async () => {
+    const canvas = document.createElement("canvas");
+    canvas.getContext("2d");
+    const [track] = canvas.captureStream(5).getTracks();
+    await game.share("camera", track);
+    await game.share("camera", null);
+    await game.share("camera", track);
+  });
+  await until("it is agreed upon", () => tab.evaluate(() => pcs[0].signalingState === "stable" && pcs[0].getTransceivers().every(({ mid }) => mid !== null)));
+  await echo(tab, "beside it");
+  await moves(tab);
+  assert.equal(await tab.evaluate(() => pcs.length), 1);
+});
+
+test("a reloaded page is another life of the same member", async (t) => {
+  const box = await startBox(t);
+  const tab = await openViewer(box);
+  await echo(tab, "before");
+  const key = await tab.evaluate(() => game.key);
+  await tab.reload();
+  await makeClient(tab, {});
+  await echo(tab, "after");
+  await moves(tab);
+  assert.equal(await tab.evaluate(() => game.key), key);
+  await box.master.until(/left: (goodbye|replaced)[^]*is here/);
+});
+
+test("aiortc can't restart a line, so the page calls anew and misses nothing", async (t) => {
+  const box = await startBox(t);
+  const tab = await openViewer(box);
+  await echo(tab, "before");
+  await tab.evaluate(() => pcs[0].restartIce());
+  await until("a new call", () => tab.evaluate(() => pcs.length === 2));
+  await echo(tab, "after");
+  await moves(tab);
+  await heardInOrder(tab, ["before", "after"]);
+});
+
+test("words go by moss where no line comes to be", async (t) => {
+  const box = await startBox(t);
+  const tab = await openViewer(box, { reached: false, options: { relayed: true, fallback: "moss" } });
+  await until("the path is known", () => tab.evaluate(() => game.path === "moss"));
+  await echo(tab, "the long way");
+  await box.master.until(/path: moss/);
+});
+
+test("another start of the master is called anew", async (t) => {
+  const box = await startBox(t);
+  const tab = await openViewer(box);
+  await echo(tab, "before");
+  await box.master.stop();
+  await until("it is missed", () => tab.evaluate(() => game.path === "no-master"));
+  box.master = box.start();
+  await until("it is found", () => tab.evaluate(() => game.path === "direct"));
+  await echo(tab, "after");
+  await moves(tab);
+  assert.equal(await tab.evaluate(() => new Set(sessions).size), 2);
+});
+
+test("a master that is killed is called anew once it is back", async (t) => {
+  const box = await startBox(t);
+  const tab = await openViewer(box);
+  await box.master.stop("SIGKILL");
+  box.master = box.start();
+  await until("it is found", () => tab.evaluate(() => sessions.length === 2 && game.path === "direct"));
+  await echo(tab, "after");
+});
