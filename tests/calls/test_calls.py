@@ -1,5 +1,6 @@
 """Offers and answers: calls anew, the same call again, and what is late or doubled."""
 
+import os
 import re
 
 from client import Client, Line, name, on_line, until
@@ -99,3 +100,23 @@ async def test_late_candidates_are_nobodys_trouble(box):
             await client.say("candidate", {"call": call, "candidate": None})
         await client.introduce()
         await line.echo(1, "still here")
+
+
+async def test_no_socket_is_left_of_those_who_have_gone(box):
+    def open_files():
+        return len(os.listdir(f"/proc/{box.master.process.pid}/fd"))
+
+    async with on_line(box.address) as (client, line):
+        await line.echo(1, "warm")
+    before = await until("it is at rest", lambda: open_files())
+    for _ in range(3):
+        async with on_line(box.address, picture="picture") as (client, line):
+            await line.echo(1, "hello")
+            again = Line(client)
+            await again.open()
+            await again.close()
+        async with Client(box.address) as client:  # whose call nobody takes up
+            await client.introduce()
+            await client.say("offer", await Line(client).offer())
+            await client.heard.wait("answer")
+    await until("all are closed", lambda: open_files() <= before)
