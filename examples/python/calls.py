@@ -23,6 +23,7 @@ CANDIDATES = 100  # in one call, from either side
 ENDED = 16  # calls that are remembered as ended
 REPLACED = 8  # lives of a key that are remembered as replaced
 HELLO = 4000  # characters of JSON
+PAUSE = 60  # seconds before whoever flooded its line may call again
 
 
 class CannotRestart(Exception):
@@ -84,7 +85,8 @@ class Limits:
     """What one client may do: whoever does more harms only itself."""
 
     def __init__(self):
-        self.packets = Allowance(2000, 500)
+        self.packets = Allowance(2000, 500)  # more are dropped
+        self.line = Allowance(20_000, 1000)  # what is dropped has cost time: more ends the line
         self.offers = Allowance(10, 1)
         self.refusals = Allowance(10, 1)
 
@@ -156,13 +158,22 @@ class Call:
 
     def text(self, text):
         """The channel `moss` brought this."""
-        if not self.ended:
+        if self.takes():
             self.member.hear_line(self, text)
 
     def datagram(self, data):
         """The channel `moss-datagrams` brought this."""
-        if not self.ended:
+        if self.takes():
             self.member.perform(self.member.datagram, data)
+
+    def takes(self):
+        if self.ended:
+            return False
+        if not self.member.limits.line.take():
+            self.member.flooded()
+            self.member.limits.offers.left = -PAUSE
+            self.member.end_call()
+        return not self.ended
 
     def candidate(self, candidate):
         """The line found one, if it doesn't put them all into its answer."""
@@ -191,7 +202,7 @@ class Member:
         self.hello = None
         self.id = None  # moss's name for the client's connection, while it is known
         self.here = False  # heard since the master's last login
-        self.limits = Limits()
+        self.limits = None  # that of the client's connection
         self.fallback = False
         self.call = None
         self.ended = deque(maxlen=ENDED)

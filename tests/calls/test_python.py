@@ -1,0 +1,228 @@
+"""examples/python/calls.py by itself, with fake lines: what takes minutes, or a flood."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples/python"))
+
+import calls as module  # noqa: E402
+from calls import Calls, Member  # noqa: E402
+
+
+class FakeLine:
+    def __init__(self):
+        self.sent = []
+        self.is_closed = False
+
+    async def answer(self, description, media):
+        return {"type": "answer", "sdp": ""}, []
+
+    def send(self, text):
+        self.sent.append(json.loads(text))
+        return True
+
+    def close(self):
+        self.is_closed = True
+
+
+class Visitor(Member):
+    def make_line(self, call):
+        return FakeLine()
+
+    def joined(self):
+        self.heard, self.why, self.problems = [], None, []
+
+    def message(self, data):
+        self.heard.append(data)
+
+    def left(self, why):
+        self.why = why
+
+    def problem(self, text):
+        self.problems.append(text)
+
+
+class House:
+    """A master without a network, and a clock that goes when it is told to."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1000
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
+        self.calls = Calls(Visitor)
+        self.said = []
+        self.connect()
+
+    def connect(self):
+        self.calls.connected(lambda packet: self.said.append(packet) or True)
+
+    def hear(self, type, payload, id="1"):
+        self.calls.heard({"type": type, "payload": payload, "id": id})
+
+    def member(self, key="key", life="life", id="1", **more):
+        self.hear("member", {"session": self.calls.session, "key": key, "life": life, **more}, id)
+        return self.calls.members.get(key)
+
+    async def line(self, member, call="call"):
+        self.hear("offer", {"call": call, "n": 1, "description": {"type": "offer", "sdp": ""}}, member.id)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        member.call.opened()
+        return member.call
+
+    def wait(self, seconds):
+        for _ in range(seconds):
+            self.now += 1
+            self.calls.tick()
+
+    def moss_says(self, type, payload):
+        self.calls.heard({"type": type, "payload": payload})
+
+    def told(self, type):
+        return [packet["payload"] for packet in self.said if packet["type"] == type]
+
+
+@pytest.fixture
+def house(monkeypatch):
+    return House(monkeypatch)
+
+
+async def test_who_is_out_of_touch_for_30_seconds_is_gone(house):
+    member = house.member()
+    house.moss_says("client-left", {"id": "1"})
+    house.wait(29)
+    assert member.why is None
+    house.wait(1)
+    assert member.why == "gone" and not house.calls.members
+
+
+async def test_who_has_a_line_is_not_gone(house):
+    member = house.member()
+    call = await house.line(member)
+    house.moss_says("client-left", {"id": "1"})
+    house.wait(100)
+    assert member.why is None
+    call.closed()
+    house.wait(30)
+    assert member.why == "gone"
+
+
+async def test_who_is_there_by_moss_is_not_gone(house):
+    member = house.member()
+    for _ in range(10):
+        house.wait(15)
+        house.member()
+    assert member.why is None and not member.problems
+
+
+async def test_nobody_is_gone_while_the_master_itself_is_away(house):
+    member = house.member()
+    house.calls.disconnected()
+    house.wait(100)
+    house.connect()
+    house.wait(29)
+    assert member.why is None
+    house.wait(1)
+    assert member.why == "gone"
+
+
+async def test_a_sleep_is_no_absence(house):
+    member = house.member()
+    house.moss_says("client-left", {"id": "1"})
+    house.now += 3600
+    house.calls.tick()
+    house.wait(27)
+    assert member.why is None
+
+
+async def test_a_silent_member_is_asked_and_at_last_given_up(house):
+    member = house.member()
+    house.said.clear()
+    house.wait(19)
+    assert not house.told("welcome")
+    house.wait(12)
+    assert len(house.told("welcome")) == 2
+    house.moss_says("moss-error", {"code": "unknown-client", "message": "", "id": "1"})
+    house.wait(30)
+    assert member.why == "gone"
+    member = house.member(life="another")
+    house.wait(300)
+    assert member.why == "gone"
+
+
+async def test_who_comes_back_after_that_is_told_to_begin_anew(house):
+    house.member()
+    house.moss_says("client-left", {"id": "1"})
+    house.wait(30)
+    house.member(id="2", again=True)
+    assert house.told("refused")[-1] == {"code": "gone", "life": "life", "message": house.told("refused")[-1]["message"]}
+
+
+async def test_a_page_that_was_taken_over_stays_out(house):
+    old = house.member(life="old", id="1")
+    call = await house.line(old)
+    new = house.member(life="new", id="2")
+    assert old.why == "replaced" and call.line.is_closed
+    assert call.line.sent[-1]["payload"]["code"] == "moved"
+    house.member(life="old", id="3")
+    assert [refused["code"] for refused in house.told("refused")] == ["moved", "moved"]
+    assert new.why is None
+
+
+async def test_a_full_house(house):
+    for number in range(house.calls.most):
+        assert house.member(key=f"key {number}", id=f"id {number}")
+    assert not house.member(key="one more", id="one more")
+    assert house.told("refused")[-1]["code"] == "full"
+    house.hear("bye", {"life": "life"}, "id 0")
+    assert house.member(key="one more", id="one more")
+
+
+async def test_a_line_that_floods_is_ended_for_a_while(house):
+    member = house.member()
+    call = await house.line(member)
+    for _ in range(19_000):
+        call.datagram(b"")
+    assert not call.line.is_closed
+    for _ in range(2000):
+        call.datagram(b"")
+    assert call.line.is_closed and len(member.problems) == 1
+    offer = {"call": "next", "n": 1, "description": {"type": "offer", "sdp": ""}}
+    house.wait(59)
+    house.member()
+    house.hear("offer", offer)
+    assert member.call is None
+    house.wait(5)
+    house.hear("offer", offer)
+    assert member.call.name == "next"
+    member.end_call()
+
+
+async def test_messages_that_nobody_acknowledges_have_an_end(house):
+    member = house.member()
+    call = await house.line(member)
+    call.line.sent.clear()
+    sent = 0
+    while member.send("x" * 1000):
+        sent += 1
+    assert 1000 < sent < 1048
+    assert len(call.line.sent) == 64
+    call.text(json.dumps({"type": "ack", "payload": {"n": 64}}))
+    assert len(call.line.sent) == 128
+    assert member.send("again")
+    assert [packet["payload"]["n"] for packet in call.line.sent] == list(range(1, 129))
+
+
+async def test_an_error_of_the_program_ends_nothing(house, capsys):
+    member = house.member()
+    call = await house.line(member)
+    member.message = lambda data: 1 / 0
+    call.text(json.dumps({"type": "message", "payload": {"n": 1, "data": 1}}))
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    assert member.messages.received == 1
+    house.wait(1)
+    member.end_call()
