@@ -1,0 +1,260 @@
+"""A viewer's line: one webrtcbin, in a pipeline of its own."""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from urllib.parse import quote
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstSdp", "1.0")
+gi.require_version("GstWebRTC", "1.0")
+from gi.repository import Gst, GstWebRTC
+
+from calls import CannotRestart
+from offer import parse
+from studio import new_pipeline
+
+PAYLOADERS = {
+    "VP8": "rtpvp8pay picture-id-mode=15-bit",
+    "H264": "rtph264pay config-interval=-1 aggregate-mode=zero-latency",
+}
+OPUS = "queue ! rtpopusdepay ! opusdec plc=true ! audioconvert ! audioresample ! "
+SILENT = 5  # seconds without a sign of a viewer, who sends reports about each second
+SILENT_WITHOUT_PICTURE = 75  # SCTP alone says something each 30 s
+MOST_WAITING = 1 << 20  # bytes in the channel
+
+
+def settle(future):
+    if not future.done():  # it took too long, or the line was closed
+        future.set_result(None)
+
+
+class Line:
+    ending = set()  # tasks of lines that hang up
+
+    def __init__(self, call, studio, speaker, ice_servers):
+        self.call, self.studio, self.speaker = call, studio, speaker
+        self.loop = asyncio.get_running_loop()
+        self.sections = []  # of the last offer
+        self.names = {}  # mid -> the name of what the viewer sends
+        self.pictures = {}  # mid -> (codec, proxysrc)
+        self.watching = {}  # mid -> the studio's branch, while the line is up
+        self.channel = None
+        self.channel_closed = asyncio.Event()
+        self.up = False
+        self.heard = time.monotonic()
+        self.early = []  # candidates that were found before the answer went out
+        self.answering = False
+        self.pipeline = new_pipeline(self.failed)
+        self.webrtc = Gst.ElementFactory.make("webrtcbin")
+        self.webrtc.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
+        self.webrtc.set_property("latency", 100)
+        self.pipeline.add(self.webrtc)
+        self.use_servers(ice_servers)
+        self.listen()
+        self.pipeline.set_state(Gst.State.PLAYING)
+        self.ticking = asyncio.ensure_future(self.tick())
+
+    # webrtcbin's signals come from its own threads.
+
+    def listen(self):
+        self.webrtc.connect("on-ice-candidate", self.later(self.found))
+        self.webrtc.connect("notify::connection-state", self.later(lambda _: self.changed()))
+        self.webrtc.connect("on-data-channel", self.got_channel)
+        self.webrtc.connect("pad-added", self.got_pad)
+        self.webrtc.connect("deep-element-added", self.got_element)
+
+    def later(self, handler):
+        """For a signal: `handler` gets its arguments in the asyncio thread."""
+        return lambda sender, *arguments: self.loop.call_soon_threadsafe(handler, *arguments)
+
+    def got_element(self, webrtc, bin, element):
+        """webrtcbin of GStreamer 1.22 stays "connected" for ever; what comes in says more."""
+        if type(element).__name__ == "GstNiceSrc":
+            kinds = Gst.PadProbeType.BUFFER | Gst.PadProbeType.BUFFER_LIST
+            element.get_static_pad("src").add_probe(kinds, self.got_packet)
+
+    def got_packet(self, pad, info):
+        self.heard = time.monotonic()
+        return Gst.PadProbeReturn.OK
+
+    def got_channel(self, webrtc, channel):
+        if channel.get_property("label") != "moss":
+            return
+        channel.connect("on-message-string", self.later(self.call.text))
+        channel.connect("on-close", self.later(self.lost_channel))
+        self.channel = channel
+        self.loop.call_soon_threadsafe(self.changed)
+
+    def lost_channel(self):
+        self.channel_closed.set()
+        self.call.closed()
+
+    def got_pad(self, webrtc, pad):
+        """What the viewer sends: talk is played, the rest goes nowhere."""
+        if pad.direction != Gst.PadDirection.SRC:
+            return
+        transceiver = pad.get_property("transceiver")
+        section = self.sections[transceiver.get_property("mlineindex")]
+        talk = section.kind == "audio" and self.names.get(section.mid) == "talk"
+        player = Gst.parse_bin_from_description(OPUS + self.speaker if talk else "fakesink sync=false async=false", True)
+        self.pipeline.add(player)
+        player.sync_state_with_parent()
+        pad.link(player.get_static_pad("sink"))
+
+    # Offers.
+
+    async def answer(self, description, media):
+        message, sections = parse(description["sdp"])
+        if self.sections and sections[0].first("ice-ufrag") != self.sections[0].first("ice-ufrag"):
+            # webrtcbin would keep its own credentials and go on sending to the old address.
+            raise CannotRestart
+        known = {section.mid for section in self.sections}
+        self.sections = sections
+        self.names = {item["mid"]: item["name"] for item in media}
+        self.answering = True
+        offer = GstWebRTC.WebRTCSessionDescription.new(GstWebRTC.WebRTCSDPType.OFFER, message)
+        await self.ask("set-remote-description", offer)
+        for index, section in enumerate(sections):
+            if section.mid not in known and section.kind == "video" and section.receives and section.port:
+                self.add_picture(index, section)
+        created = await self.ask("create-answer", None)
+        answer = created.get_value("answer")  # it lives as long as `created`
+        await self.ask("set-local-description", answer)
+        self.answering = False
+        self.loop.call_soon(self.tell_early)
+        self.look()
+        sent = [{"mid": mid, "name": "picture", "on": True} for mid in self.pictures]
+        return {"type": "answer", "sdp": answer.sdp.as_text()}, sent
+
+    async def ask(self, signal, argument):
+        """Emits a signal that takes a promise; returns the reply."""
+        future = self.loop.create_future()
+        promise = Gst.Promise.new_with_change_func(lambda *_: self.loop.call_soon_threadsafe(settle, future))
+        self.webrtc.emit(signal, argument, promise)
+        await asyncio.wait_for(future, 10)
+        reply = promise.get_reply()
+        if reply and reply.has_field("error"):
+            raise ValueError(f"{signal} failed")
+        return reply
+
+    def add_picture(self, index, section):
+        offered = section.codecs()
+        codec = self.studio.prefer(offered)
+        if codec is None:
+            self.call.member.problem("the viewer can do neither VP8 nor H.264 that this machine encodes")
+            return
+        ssrc = secrets.randbits(32)
+        # All that the answer says of the picture stands here, so that it doesn't change with the
+        # first frame: the next answer would differ, and the viewer would begin with a new track.
+        payload, caps = offered[codec]
+        caps += f",ssrc=(uint){ssrc}"
+        source = Gst.parse_bin_from_description(
+            f"proxysrc name=in ! {PAYLOADERS[codec]} pt={payload} ssrc={ssrc}"
+            f" ! capssetter replace=true caps={caps}",
+            True,
+        )
+        self.pipeline.add(source)
+        pad = self.webrtc.request_pad_simple(f"sink_{index}")
+        transceiver = pad.get_property("transceiver")
+        transceiver.set_property("direction", GstWebRTC.WebRTCRTPTransceiverDirection.SENDONLY)
+        transceiver.set_property("codec-preferences", Gst.Caps.from_string(caps))
+        source.get_static_pad("src").link(pad)
+        source.sync_state_with_parent()
+        self.pictures[section.mid] = codec, source.get_by_name("in")
+
+    # Candidates.
+
+    async def add_candidate(self, candidate):
+        if candidate and candidate.get("candidate"):
+            self.webrtc.emit("add-ice-candidate", int(candidate.get("sdpMLineIndex") or 0), candidate["candidate"])
+
+    def found(self, index, text):
+        if self.answering:
+            self.early.append((index, text))
+        else:
+            self.call.candidate({"candidate": text, "sdpMLineIndex": index, "sdpMid": self.sections[index].mid})
+
+    def tell_early(self):
+        early, self.early = self.early, []
+        for index, text in early:
+            self.found(index, text)
+
+    def use_servers(self, servers):
+        for server in servers:
+            urls = server["urls"]
+            for url in [urls] if isinstance(urls, str) else urls:
+                kind, _, place = url.partition(":")
+                if kind == "stun":
+                    self.webrtc.set_property("stun-server", f"stun://{place}")
+                else:
+                    user, password = (quote(server[key], safe="") for key in ("username", "credential"))
+                    self.webrtc.emit("add-turn-server", f"{kind}://{user}:{password}@{place}")
+
+    # Up and down.
+
+    def changed(self):
+        state = self.webrtc.get_property("connection-state").value_nick
+        if state in ("failed", "closed"):
+            self.call.closed()
+        else:
+            self.look()
+
+    async def tick(self):
+        while True:
+            await asyncio.sleep(1)
+            self.look()
+
+    def look(self):
+        connected = self.webrtc.get_property("connection-state").value_nick == "connected"
+        patience = SILENT if self.pictures else SILENT_WITHOUT_PICTURE
+        up = connected and time.monotonic() - self.heard < patience
+        for mid, (codec, source) in self.pictures.items():
+            if up and mid not in self.watching:
+                branch = self.studio.watch(codec)
+                self.watching[mid] = branch
+                source.set_property("proxysink", branch["out"])
+        if not up:
+            self.leave()
+        up = up and self.channel is not None
+        if up != self.up:
+            self.up = up
+            self.call.opened() if up else self.call.down()
+
+    def leave(self):
+        for branch in self.watching.values():
+            self.studio.leave(branch)
+        self.watching.clear()
+
+    def send(self, text):
+        channel = self.channel
+        if channel is None or channel.get_property("ready-state") != GstWebRTC.WebRTCDataChannelState.OPEN:
+            return False
+        if channel.get_property("buffered-amount") > MOST_WAITING:
+            return False
+        channel.emit("send-string", text)
+        return True
+
+    def failed(self, message):
+        error, _ = message.parse_error()
+        self.call.member.problem(f"the line ended: {error.message}")
+        self.call.closed()
+
+    def close(self):
+        self.ticking.cancel()
+        self.leave()
+        task = asyncio.ensure_future(self.hang_up())
+        self.ending.add(task)
+        task.add_done_callback(self.ending.discard)
+
+    async def hang_up(self):
+        """webrtcbin only falls silent; a channel that closes tells the viewer at once."""
+        if self.channel:
+            self.channel.emit("close")
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.channel_closed.wait(), 1)
+        # It takes a moment, in which others want to be served.
+        await self.loop.run_in_executor(None, self.pipeline.set_state, Gst.State.NULL)

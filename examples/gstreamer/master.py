@@ -1,0 +1,109 @@
+"""A camera box: shows its camera to all who look, and plays what they say back.
+
+It is a master without a screen, made of what Debian has:
+
+    apt-get install python3-gi python3-websockets gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice \\
+        gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+    MOSS_CONNECTION_SECRET=… /usr/bin/python3 master.py --camera /dev/video0 ws://127.0.0.1:8080/
+
+The secret comes from the environment, because a command line is for every user of a machine to
+read. Without --camera there is a test picture. A viewer is a page with moss's client library:
+
+    const viewer = new Client({ receive: { picture: "video" } });
+    viewer.on("media", ({ track }) => (video.srcObject = track && new MediaStream([track])));
+    await viewer.share("talk", microphoneTrack); // and null, when enough has been said
+
+It gets H.264 or VP8, by what it can and what is being encoded already. studio.py is the camera and
+its encoders, line.py a viewer's line, and ../python has the protocol.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "python"))
+
+from calls import Calls, Member
+from line import Line
+from moss import serve
+from studio import Studio
+
+
+class Viewer(Member):
+    studio = speaker = None  # the same for all; main sets them
+
+    def make_line(self, call):
+        return Line(call, self.studio, self.speaker, self.master.ice_servers)
+
+    def joined(self):
+        self.say(f"joined, {self.hello}")
+
+    def message(self, data):
+        self.send(data)  # an application does better
+
+    def path_changed(self):
+        self.say(self.path)
+
+    def left(self, why):
+        self.say(f"left: {why}")
+
+    def problem(self, text):
+        self.say(text)
+
+    def say(self, text):
+        print(f"{self.key[:8]} {text}", flush=True)
+
+
+def read_arguments():
+    parser = argparse.ArgumentParser(description="A camera box for moss.")
+    parser.add_argument("address", nargs="?", default="ws://127.0.0.1:8080/", help="of moss: %(default)s")
+    parser.add_argument("--camera", metavar="DEVICE", help="for instance /dev/video0; else a test picture")
+    parser.add_argument("--source", metavar="ELEMENTS", help="instead of both, for instance libcamerasrc")
+    parser.add_argument("--size", default="640x480", help="of the picture: %(default)s")
+    parser.add_argument("--rate", type=int, default=30, help="frames each second: %(default)s")
+    parser.add_argument("--kbits", type=int, default=1000, help="each second, for each viewer: %(default)s")
+    parser.add_argument("--sink", metavar="ELEMENTS", default="autoaudiosink", help="what plays: %(default)s")
+    parser.add_argument("--most", type=int, default=30, help="viewers at once: %(default)s")
+    return parser.parse_args()
+
+
+def picture(arguments):
+    """What makes it, as a line for gst-launch."""
+    width, height = map(int, arguments.size.split("x"))
+    shape = f"width={width},height={height},framerate={arguments.rate}/1"
+    if arguments.source:
+        return f"{arguments.source} ! videoconvert ! videoscale ! videorate ! video/x-raw,{shape}"
+    if arguments.camera:  # many give their large pictures as JPEG only
+        kinds = f"video/x-raw,{shape};image/jpeg,{shape}"
+        return f'v4l2src device="{arguments.camera}" ! capsfilter caps="{kinds}" ! decodebin ! videoconvert'
+    return f"videotestsrc is-live=true pattern=ball ! video/x-raw,{shape}"
+
+
+async def main():
+    arguments = read_arguments()
+    secret = os.environ.get("MOSS_CONNECTION_SECRET")
+    if not secret:
+        return "MOSS_CONNECTION_SECRET is not set: it is the one that moss was started with"
+    servers = json.loads(os.environ.get("ICE_SERVERS", "[]"))
+    Viewer.studio = studio = Studio(picture(arguments), arguments.kbits)
+    Viewer.speaker = arguments.sink
+    print(f"can encode {', '.join(studio.codecs)}", flush=True)
+    calls = Calls(Viewer, ice_servers=servers, most=arguments.most)
+    serving = asyncio.ensure_future(serve(calls, arguments.address, secret))
+    for end in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(end, serving.cancel)
+    try:
+        return await serving
+    except asyncio.CancelledError:
+        return 0
+    finally:
+        calls.stop()
+        await asyncio.gather(*Line.ending)
+        studio.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,74 @@
+"""What an SDP offer has to say to a camera box."""
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstSdp", "1.0")
+from gi.repository import GstSdp
+
+
+class Section:
+    """One m= section."""
+
+    def __init__(self, media):
+        self.kind = media.get_media()
+        self.port = media.get_port()
+        attributes = [media.get_attribute(i) for i in range(media.attributes_len())]
+        self.attributes = [(attribute.key, attribute.value or "") for attribute in attributes]
+        self.formats = [media.get_format(i) for i in range(media.formats_len())]
+        self.mid = self.first("mid")
+        self.receives = "recvonly" in dict(self.attributes)
+
+    def first(self, key):
+        return next((value for name, value in self.attributes if name == key), None)
+
+    def by_format(self, key):
+        """`a=<key>:<format> <text>` as a dict: format -> text."""
+        found = {}
+        for name, value in self.attributes:
+            if name == key:
+                format, _, text = value.partition(" ")
+                found.setdefault(format, text)
+        return found
+
+    def codecs(self):
+        """VP8 and H264 in the order that the viewer likes: codec -> (payload type, caps of its RTP)."""
+        names, parameters = self.by_format("rtpmap"), self.by_format("fmtp")
+        found = {}
+        for format in self.formats:
+            codec = names.get(format, "").upper().removesuffix("/90000")
+            caps = f"application/x-rtp,media=video,encoding-name={codec},clock-rate=90000,payload={format}"
+            if codec == "VP8":
+                found.setdefault(codec, (format, caps))
+            elif codec == "H264":
+                profile = baseline(parameters.get(format, ""))
+                if profile:
+                    caps += f",packetization-mode=(string)1,profile-level-id=(string){profile}"
+                    found.setdefault(codec, (format, caps))
+        return found
+
+
+def baseline(parameters):
+    """The profile, if it is a baseline one in packets that may be cut up: what all encoders make."""
+    known = dict(part.strip().partition("=")[::2] for part in parameters.split(";"))
+    profile = known.get("profile-level-id", "").lower()
+    if known.get("packetization-mode") == "1" and profile[:2] == "42" and len(profile) == 6 and profile.isalnum():
+        return profile
+    return None
+
+
+def parse(text):
+    """The message, and its sections. Raises ValueError for what webrtcbin wouldn't survive or understand."""
+    result, message = GstSdp.SDPMessage.new_from_text(text)
+    if result != GstSdp.SDPResult.OK:
+        raise ValueError("this is no SDP")
+    sections = [Section(message.get_media(i)) for i in range(message.medias_len())]
+    if not 1 <= len(sections) <= 16:
+        raise ValueError("the offer has no sections, or too many")
+    for section in sections:
+        for needed in ("mid", "ice-ufrag", "ice-pwd", "fingerprint", "setup"):
+            if not section.first(needed):
+                raise ValueError(f"a section has no {needed}")
+    if len({section.mid for section in sections}) < len(sections):
+        raise ValueError("two sections have one mid")
+    return message, sections

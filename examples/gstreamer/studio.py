@@ -1,0 +1,199 @@
+"""The camera, and one encoder for each codec that somebody watches.
+
+    camera ─ tee ┬─ queue ─ VP8 encoder ─── tee ┬─ queue ─▶ a viewer
+                 └─ queue ─ H.264 encoder ─ tee ┼─ queue ─▶ a viewer
+                                                └─ queue ─▶ a viewer
+
+Each viewer's line is a pipeline of its own, so an error there ends nothing here. The
+queues drop the oldest frames when they are full, so a viewer that stalls holds up nobody.
+With no viewers the camera is off.
+"""
+
+import asyncio
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstVideo", "1.0")
+from gi.repository import Gst, GstVideo
+
+Gst.init(None)
+
+# One clock for all pipelines, or the frames of one would be late in another.
+CLOCK = Gst.SystemClock.obtain()
+BEGAN = CLOCK.get_time()
+
+VP8 = "vp8enc deadline=1 cpu-used=8 threads=2 end-usage=cbr target-bitrate={bits} keyframe-max-dist=100000"
+BASELINE = "video/x-h264,profile=constrained-baseline,stream-format=byte-stream,alignment=au"
+# The first one that the machine has: a Raspberry Pi's hardware, plugins-ugly, plugins-bad.
+H264 = {
+    "v4l2h264enc": 'v4l2h264enc extra-controls="c,video_bitrate={bits},h264_i_frame_period=100000"'
+    f" ! {BASELINE},level=(string)4",
+    "x264enc": f"x264enc tune=zerolatency speed-preset=ultrafast bitrate={{kbits}} key-int-max=100000 ! {BASELINE}",
+    "openh264enc": f"openh264enc complexity=low rate-control=bitrate bitrate={{bits}} gop-size=100000 ! {BASELINE}",
+}
+
+
+def new_pipeline(heard):
+    """A pipeline on the common clock; `heard(message)` gets its errors, in the asyncio thread."""
+    pipeline = Gst.Pipeline()
+    pipeline.use_clock(CLOCK)
+    pipeline.set_start_time(Gst.CLOCK_TIME_NONE)
+    pipeline.set_base_time(BEGAN)
+    loop = asyncio.get_running_loop()
+
+    def look(bus, message):
+        if message.type == Gst.MessageType.ERROR:
+            loop.call_soon_threadsafe(heard, message)
+        return Gst.BusSyncReply.DROP
+
+    pipeline.get_bus().set_sync_handler(look)
+    return pipeline
+
+
+def encoders(kbits):
+    """By codec, what this machine can encode."""
+    found = {"VP8": VP8}
+    for name, description in H264.items():
+        if Gst.ElementFactory.find(name):
+            found["H264"] = description
+            break
+    return {codec: text.format(bits=kbits * 1000, kbits=kbits) for codec, text in found.items()}
+
+
+class Branch:
+    """Elements behind a tee, which come and go while it runs."""
+
+    def __init__(self, tee, description):
+        self.tee = tee
+        self.elements = Gst.parse_bin_from_description(description, True)
+        tee.get_parent().add(self.elements)
+        self.elements.sync_state_with_parent()
+        self.pad = tee.request_pad_simple("src_%u")
+        self.pad.link(self.elements.get_static_pad("sink"))
+
+    def __getitem__(self, name):
+        return self.elements.get_by_name(name)
+
+    def remove(self):
+        loop = asyncio.get_running_loop()
+
+        def between_frames(pad, info):
+            pad.unlink(pad.get_peer())
+            loop.call_soon_threadsafe(self.unlinked)
+            return Gst.PadProbeReturn.REMOVE
+
+        self.pad.add_probe(Gst.PadProbeType.IDLE, between_frames)
+
+    def unlinked(self):
+        self.elements.set_state(Gst.State.NULL)
+        self.elements.get_parent().remove(self.elements)
+        self.tee.release_request_pad(self.pad)
+
+
+class Encoder(Branch):
+    KEY_FRAMES = Gst.SECOND  # at most one in this time, however many ask
+
+    def __init__(self, raw, description):
+        super().__init__(
+            raw,
+            "queue leaky=downstream max-size-buffers=2 max-size-bytes=0 max-size-time=0"
+            f" ! videoconvert ! {description} ! tee name=encoded allow-not-linked=true",
+        )
+        self.viewers = set()
+        for element in self.elements.iterate_elements():
+            if isinstance(element, GstVideo.VideoEncoder):
+                element.set_property("min-force-key-unit-interval", self.KEY_FRAMES)
+
+
+class Viewer(Branch):
+    """`self["out"]` is the proxysink, to which the proxysrc of a line belongs."""
+
+    FRAMES = 15  # that may wait for a viewer
+
+    def __init__(self, encoded):
+        super().__init__(
+            encoded,
+            f"queue name=queue leaky=downstream max-size-buffers={self.FRAMES} max-size-bytes=0 max-size-time=0"
+            " ! proxysink name=out",
+        )
+        self.waiting = True
+        self["queue"].get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, self.let_pass)
+
+    def let_pass(self, pad, info):
+        """Where frames are missing, at the beginning or since the queue was full, those up to
+        the next key frame are of no use."""
+        frame = info.get_buffer()
+        if not frame.has_flags(Gst.BufferFlags.DELTA_UNIT):
+            self.waiting = False
+        elif frame.has_flags(Gst.BufferFlags.DISCONT):
+            self.waiting = True
+        if not self.waiting:
+            return Gst.PadProbeReturn.OK
+        ask = GstVideo.video_event_new_upstream_force_key_unit(Gst.CLOCK_TIME_NONE, True, 0)
+        pad.get_parent_element().get_static_pad("sink").push_event(ask)
+        return Gst.PadProbeReturn.DROP
+
+
+class Studio:
+    RETRY = 3  # seconds after which a camera that failed is tried again
+
+    def __init__(self, source, kbits):
+        self.codecs = encoders(kbits)
+        self.running = {}  # codec -> Encoder
+        self.retrying = None
+        self.pipeline = new_pipeline(self.failed)
+        source = Gst.parse_bin_from_description(f"{source} ! tee name=raw allow-not-linked=true", False)
+        self.pipeline.add(source)
+        self.raw = source.get_by_name("raw")
+
+    def prefer(self, codecs):
+        """Of a viewer's codecs, best first, the one to send: one that is in use costs nothing."""
+        known = [codec for codec in codecs if codec in self.codecs]
+        return next((codec for codec in known if codec in self.running), known[0] if known else None)
+
+    def watch(self, codec):
+        if codec not in self.running:
+            print(f"{codec} encoder starts", flush=True)
+            self.running[codec] = Encoder(self.raw, self.codecs[codec])
+        encoder = self.running[codec]
+        viewer = Viewer(encoder["encoded"])
+        encoder.viewers.add(viewer)
+        self.start()
+        return viewer
+
+    def leave(self, viewer):
+        for codec, encoder in list(self.running.items()):
+            if viewer not in encoder.viewers:
+                continue
+            encoder.viewers.remove(viewer)
+            if encoder.viewers:
+                viewer.remove()
+            else:
+                encoder.remove()
+                del self.running[codec]
+                print(f"{codec} encoder stops", flush=True)
+        if not self.running:
+            self.stop()
+
+    def start(self):
+        if self.running and not self.retrying:
+            self.pipeline.set_state(Gst.State.PLAYING)
+
+    def stop(self):
+        if self.retrying:
+            self.retrying.cancel()
+            self.retrying = None
+        self.pipeline.set_state(Gst.State.NULL)
+
+    def failed(self, message):
+        if self.retrying or not self.running:
+            return
+        error, _ = message.parse_error()
+        print(f"camera: {error.message}", flush=True)
+        self.stop()
+        self.retrying = asyncio.get_running_loop().call_later(self.RETRY, self.again)
+
+    def again(self):
+        self.retrying = None
+        self.start()
