@@ -254,7 +254,7 @@ export class Client extends Peer {
     const { key, line } = this;
     return {
       session: this.#session, key, life: this.#life, hello: this.#hello, call: line?.isOffered ? line.call : undefined,
-      fallback: this.fallback || undefined, again: this.#wasWelcome || undefined,
+      fallback: this.fallback || undefined, again: this.#wasWelcome || undefined, at: Date.now(),
     };
   }
 

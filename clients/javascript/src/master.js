@@ -197,7 +197,7 @@ export class Master extends Emitter {
     if (type === "member") return this.#onMember(id, payload);
     const member = this.#byId.get(id);
     if (member) member.hear(type, payload);
-    else if (type === "offer" || type === "message") this.#refuse(id, "unknown", "Say who you are first, by a packet of type member.");
+    else if (type === "offer" || type === "answer" || type === "message") this.#refuse(id, "unknown", "Say who you are first, by a packet of type member.");
   }
 
   /** @param {string} id @param {any} payload */
@@ -213,6 +213,7 @@ export class Master extends Emitter {
     if (this.#spentIds.has(id) || (bound && (bound.key !== key || bound.life !== life)))
       return this.#refuse(id, "invalid", "This connection has another key or life already.");
     let member = this.members.get(key);
+    if (member?.isStale(payload)) return;
     if (member && member.life !== life) {
       this.#replace(member);
       member = undefined;

@@ -18,6 +18,7 @@ const ASK_EVERY = 10_000;
 const SILENT_AT_MOST = 300_000; // For who is there as far as moss knows, but says nothing.
 const SERVERS_WITHIN = 10_000;
 const RENEW_AT_LEAST = 5000; // However soon credentials end.
+const STALE_AT_MOST = 300_000; // TCP gives up by then. Above that it is a clock that was set back.
 const FLOOD_AGAIN = 10_000; // Told once in so long.
 
 /** How much at once, and how much more each second. */
@@ -58,6 +59,7 @@ export class Member extends Peer {
   /** @type {string[]} */
   #endedCalls = [];
 
+  #saidAt = -Infinity; // By its own clock.
   #silent = 0; // Since it was heard, or its line was up.
   #absent = 0; // Of that, without an id.
   #asked = 0;
@@ -114,13 +116,19 @@ export class Member extends Peer {
     this.sendByMoss(type, payload);
   }
 
+  /** Whether it was said before what was heard last: a connection that its page gave up may still deliver, of a
+   *  page before a reload too. All pages with a key have one clock. @internal @param {{ at?: unknown }} member */
+  isStale({ at }) {
+    return typeof at === "number" && at < this.#saidAt && this.#saidAt - at < STALE_AT_MOST;
+  }
+
   /** It said who it is, perhaps under another id. @internal
-   *  @param {{ hello?: unknown, call?: unknown, fallback?: unknown }} member @param {boolean} isElsewhere */
-  async greet({ hello, call, fallback }, isElsewhere) {
+   *  @param {{ hello?: unknown, call?: unknown, fallback?: unknown, at?: unknown }} member @param {boolean} isElsewhere */
+  async greet({ hello, call, fallback, at }, isElsewhere) {
     this.#silent = 0;
     if (!this.#affords()) return;
     this.fallback = fallback === true;
-    this.#change(hello);
+    this.#change(hello, at);
     const isKnown = this.line !== undefined && call === this.line.call && !this.line.ended;
     const wait = this.line ? 0 : this.#host.nextSlot();
     const iceServers = await this.#servers();
@@ -144,7 +152,7 @@ export class Member extends Peer {
   receiveByLine(type, payload) {
     if (!this.#affords()) return;
     if (type === "bye") return payload?.life === this.life && this.leave("goodbye");
-    if (type === "member") return payload?.life === this.life && isHello(payload.hello) && this.#change(payload.hello);
+    if (type === "member") return payload?.life === this.life && isHello(payload.hello) && !this.isStale(payload) && this.#change(payload.hello, payload.at);
     if (type === "offer" && (payload?.call !== this.line?.call || !this.#affordsOffer())) return;
     this.receive(type, payload);
   }
@@ -224,8 +232,9 @@ export class Member extends Peer {
     return false;
   }
 
-  /** @param {unknown} hello */
-  #change(hello) {
+  /** @param {unknown} hello @param {unknown} at */
+  #change(hello, at) {
+    if (typeof at === "number") this.#saidAt = at;
     if (JSON.stringify(hello) === JSON.stringify(this.#hello)) return;
     this.#hello = hello;
     this.emit("hello", hello);
