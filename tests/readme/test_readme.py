@@ -275,6 +275,7 @@ PAGES = [
     "docs/calls.md",
     "docs/https-in-the-lan.md",
     "docs/pages.md",
+    "docs/turn.md",
 ]
 
 
