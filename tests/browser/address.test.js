@@ -6,12 +6,12 @@ import { Signaling } from "../../examples/browser/moss-signaling.js";
 
 const on = (page) => (globalThis.location = new URL(page));
 
-test("a page's own address is the folder that it is in, by the WebSocket's scheme", () => {
+test("a page's own address is the root of its origin, by the WebSocket's scheme", () => {
   for (const [page, address] of [
     ["http://192.168.1.5:8080/", "ws://192.168.1.5:8080/"],
     ["http://[fd00::5]:8080/client.html", "ws://[fd00::5]:8080/"],
     ["https://box.local:8443/client.html?query=/#fragment", "wss://box.local:8443/"],
-    ["https://example.org/moss/client.html", "wss://example.org/moss/"],
+    ["https://example.org/game/client.html", "wss://example.org/"],
   ]) {
     on(page);
     assert.equal(Signaling.here, address);
