@@ -8,8 +8,8 @@ import { after, before, test } from "node:test";
 import { join } from "node:path";
 import jsQR from "jsqr";
 import { PNG } from "pngjs";
-import { ROOT, run, SECRET, startBrowser, startMoss, until } from "./harness.js";
-import { clientsAreOpen, heard, isMaster, lineIsOpen, openClient, openMaster, say } from "./people.js";
+import { openTab, ROOT, run, SECRET, startBrowser, startMoss, until } from "./harness.js";
+import { clientsAreOpen, heard, isMaster, isShown, lineIsOpen, openClient, openMaster, say } from "./people.js";
 import { picture } from "./screenshots.js";
 
 const { BOX, PHONE_NETNS, PYTHON } = process.env;
@@ -82,6 +82,10 @@ test("the aiortc master answers two browsers and shows both a picture", async (t
     }),
   );
   await picture(clients[0], "viewer-phone");
+  const viewer = await openTab(phone, `http://${BOX}:8080/camera/`);
+  await lineIsOpen(viewer);
+  await isShown(viewer.locator("#video"));
+  await viewer.context().close();
   assert.doesNotMatch(master.printed, /nonsense|Traceback/);
   await Promise.all(clients.map((client) => client.context().close()));
 });
