@@ -15,12 +15,18 @@ from calls import Calls, Member  # noqa: E402
 
 
 class FakeLine:
+    made = 0
+
     def __init__(self):
-        self.sent = []
+        FakeLine.made += 1
+        self.sent, self.candidates = [], []
         self.is_closed = False
 
     async def answer(self, description, media):
         return {"type": "answer", "sdp": ""}, []
+
+    async def add_candidate(self, candidate):
+        self.candidates.append(candidate)
 
     def send(self, text):
         self.sent.append(json.loads(text))
@@ -47,6 +53,12 @@ class Visitor(Member):
         self.problems.append(text)
 
 
+async def house_is_quiet():
+    """All that is ready has run."""
+    for _ in range(1000):
+        await asyncio.sleep(0)
+
+
 class House:
     """A master without a network, and a clock that goes when it is told to."""
 
@@ -69,8 +81,7 @@ class House:
 
     async def line(self, member, call="call"):
         self.hear("offer", {"call": call, "n": 1, "description": {"type": "offer", "sdp": ""}}, member.id)
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await house_is_quiet()
         member.call.opened()
         return member.call
 
@@ -202,6 +213,31 @@ async def test_a_line_that_floods_is_ended_for_a_while(house):
     member.end_call()
 
 
+async def test_a_thousand_calls_are_ten(house):
+    member = house.member()
+    before = FakeLine.made
+    for number in range(1000):
+        house.hear("offer", {"call": f"call {number}", "n": 1, "description": {}})
+    assert FakeLine.made - before <= 10
+    member.end_call()
+
+
+async def test_a_thousand_lives_of_one_connection_are_ten(house):
+    lives = [house.member(life=f"life {number}") for number in range(1000)]
+    assert len([member for member in lives if member]) <= 10
+
+
+async def test_a_thousand_candidates_are_a_hundred(house):
+    member = house.member()
+    call = await house.line(member)
+    for number in range(10):
+        for _ in range(100):
+            house.hear("candidate", {"call": call.name, "candidate": {}})
+        await house_is_quiet()
+    assert len(call.line.candidates) == 100
+    member.end_call()
+
+
 async def test_messages_that_nobody_acknowledges_have_an_end(house):
     member = house.member()
     call = await house.line(member)
@@ -215,6 +251,29 @@ async def test_messages_that_nobody_acknowledges_have_an_end(house):
     assert len(call.line.sent) == 128
     assert member.send("again")
     assert [packet["payload"]["n"] for packet in call.line.sent] == list(range(1, 129))
+
+
+async def test_who_talks_by_moss_is_answered_there_at_once(house):
+    member = house.member(fallback=True)
+    assert member.path == "lost"
+    house.hear("message", {"session": house.calls.session, "life": "life", "n": 1, "data": 1})
+    assert member.path == "moss" and member.heard == [1]
+    await asyncio.sleep(0)
+    member.messages.stop()
+
+
+async def test_what_went_to_an_old_id_goes_to_the_new_one(house):
+    member = house.member(fallback=True)
+    house.wait(3)
+    member.send("hello")
+    house.said.clear()
+    house.member(id="2", fallback=True)
+    assert [packet["id"] for packet in house.said if packet["type"] == "message"] == ["2"]
+
+
+async def test_the_media_are_told_again_once_the_line_is_open(house):
+    call = await house.line(house.member())
+    assert {"type": "media", "payload": {"call": "call", "media": []}} in call.line.sent
 
 
 async def test_an_error_of_the_program_ends_nothing(house, capsys):
