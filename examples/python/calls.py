@@ -22,7 +22,8 @@ SPREAD = 0.1  # seconds between the calls of members who come all at once
 CANDIDATES = 100  # in one call, from either side
 ENDED = 16  # calls that are remembered as ended
 REPLACED = 8  # lives of a key that are remembered as replaced
-HELLO = 4000  # characters of JSON
+HELLO = 4000  # bytes of JSON
+STALE = 300_000  # milliseconds: TCP gives up by then; more is a clock that was set
 PAUSE = 60  # seconds before whoever flooded its line may call again
 
 
@@ -52,8 +53,8 @@ def name_in(payload, key):
 
 def hello_in(payload):
     hello = payload.get("hello")
-    if len(json.dumps(hello)) > HELLO:
-        raise Refused("invalid", f"hello is to have at most {HELLO} characters as JSON")
+    if len(json.dumps(hello, ensure_ascii=False).encode(errors="replace")) > HELLO:
+        raise Refused("invalid", f"hello is to have at most {HELLO} bytes as JSON")
     return hello
 
 
@@ -209,6 +210,7 @@ class Member:
         self.path = "lost"  # or "direct", or "moss"
         self.without_line = self.away = self.silent = 0  # seconds
         self.asked = 0
+        self.said_at = None  # the time of its last `member`, by its own clock
         self.flood_told = False
         self.messages = Messages(self.transmit, self.deliver)
 
@@ -256,6 +258,11 @@ class Member:
         if self.path == "direct":
             return self.call.line.send(json.dumps({"type": type, "payload": payload}))
         return self.path == "moss" and self.tell(type, payload | self.address())
+
+    def is_stale(self, payload):
+        """Said before what was heard last: a connection that was given up may still deliver."""
+        at, last = payload.get("at"), self.said_at
+        return isinstance(at, (int, float)) and isinstance(last, (int, float)) and 0 < last - at < STALE
 
     def address(self):
         return {"session": self.master.session, "life": self.life}
@@ -471,7 +478,7 @@ class Calls:
             self.hear_member(payload, id, limits)
         elif member := self.ids.get(id):
             member.hear_moss(type, payload)
-        elif type in ("offer", "message"):
+        elif type in ("offer", "answer", "message"):
             raise Refused("unknown", "say who you are first: member")
 
     def hear_member(self, payload, id, limits):
@@ -484,6 +491,8 @@ class Calls:
         if id in self.ids and self.ids[id].key != key:
             raise Refused("invalid", "this connection has said another key")
         member = self.members.get(key)
+        if member and member.is_stale(payload):
+            return
         if member and member.life != life:
             self.replace(member, id)
             member = None
@@ -498,6 +507,7 @@ class Calls:
             member.id = id
             member.messages.again()  # what went to the old id may be lost
         member.here, member.limits, member.silent = True, limits, 0
+        member.said_at = payload.get("at")
         member.fallback = payload.get("fallback") is True
         if new:
             member.perform(member.joined)

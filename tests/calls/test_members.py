@@ -71,17 +71,15 @@ async def test_another_page_takes_the_key_over(box):
             await fresh.close()
 
 
-async def test_a_reload_by_the_same_connection_is_another_life(box):
-    async with on_line(box.address) as (client, line):
+async def test_a_reloaded_page_begins_anew(box):
+    async with on_line(box.address) as (old, line):
         await line.echo(1, "old")
-        client.life = name()
-        await client.introduce()
+        line.say("bye", {"life": old.life})
         await until("the old line ends", lambda: not line.is_open)
-        assert not client.heard.take("refused")
-        fresh = Line(client)
-        await fresh.open()
-        assert await fresh.echo(1, "new") == 1
-        await fresh.close()
+        await old.disconnect()
+        async with on_line(box.address, key=old.key) as (new, fresh):
+            assert await fresh.echo(1, "new") == 1
+            assert not new.heard.take("refused")
 
 
 async def test_whoever_says_goodbye_is_gone(box):
@@ -89,8 +87,23 @@ async def test_whoever_says_goodbye_is_gone(box):
         await line.echo(1, "old")
         line.say("bye", {"life": client.life})
         await until("its line ends", lambda: not line.is_open)
-        welcome = await client.introduce(call=line.call)
-        assert not welcome["known"]
+        async with Client(box.address, key=client.key) as back:
+            assert not (await back.introduce(call=line.call))["known"]
+
+
+async def test_a_packet_of_a_connection_that_was_given_up_comes_too_late(box):
+    async with Client(box.address) as old:
+        await old.introduce(at=1000)
+        async with Client(box.address, key=old.key, life=old.life) as new:
+            await new.introduce(at=3000)
+            await old.say("member", {"session": old.session, "key": old.key, "life": old.life, "at": 2000})
+            line = Line(new)
+            await line.open()  # its answer finds the new id
+            async with Client(box.address, key=old.key) as before_a_reload:
+                await before_a_reload.say("member", {"session": old.session, "key": old.key, "life": name(), "at": 2500})
+                await line.echo(1, "still here")
+            assert line.is_open and not new.heard.take("refused")
+            await line.close()
 
 
 async def test_a_goodbye_of_another_life_is_not_this_ones(box):

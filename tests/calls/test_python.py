@@ -262,6 +262,16 @@ async def test_who_talks_by_moss_is_answered_there_at_once(house):
     member.messages.stop()
 
 
+async def test_what_may_be_lost_with_a_line_goes_by_the_next_one_at_once(house):
+    member = house.member()
+    first = await house.line(member, "first")
+    member.send("hello")
+    next = await house.line(member, "next")
+    hello = {"type": "message", "payload": {"n": 1, "data": "hello"}}
+    assert hello in first.line.sent and hello in next.line.sent
+    member.end_call()
+
+
 async def test_what_went_to_an_old_id_goes_to_the_new_one(house):
     member = house.member(fallback=True)
     house.wait(3)
