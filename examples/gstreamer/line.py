@@ -15,7 +15,7 @@ from gi.repository import Gst, GstWebRTC
 
 from calls import CannotRestart
 from offer import parse
-from studio import new_pipeline
+from studio import Pipeline
 
 PAYLOADERS = {
     "VP8": "rtpvp8pay picture-id-mode=15-bit",
@@ -24,6 +24,7 @@ PAYLOADERS = {
 OPUS = "queue ! rtpopusdepay ! opusdec plc=true ! audioconvert ! audioresample ! "
 SILENT = 5  # seconds without a sign of a viewer, who sends reports about each second
 SILENT_WITHOUT_PICTURE = 75  # SCTP alone says something each 30 s
+GATHERING = 30  # seconds at most for candidates, before a line is let go
 MOST_WAITING = 1 << 20  # bytes in the channel
 
 
@@ -44,18 +45,18 @@ class Line:
         self.watching = {}  # mid -> the studio's branch, while the line is up
         self.channel = None
         self.channel_closed = asyncio.Event()
-        self.up = False
+        self.up = self.closing = False
         self.heard = time.monotonic()
         self.early = []  # candidates that were found before the answer went out
         self.answering = False
-        self.pipeline = new_pipeline(self.failed)
+        self.pipeline = Pipeline(self.failed)
         self.webrtc = Gst.ElementFactory.make("webrtcbin")
         self.webrtc.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
         self.webrtc.set_property("latency", 100)
-        self.pipeline.add(self.webrtc)
+        self.pipeline.elements.add(self.webrtc)
         self.use_servers(ice_servers)
         self.listen()
-        self.pipeline.set_state(Gst.State.PLAYING)
+        self.pipeline.start()
         self.ticking = asyncio.ensure_future(self.tick())
 
     # webrtcbin's signals come from its own threads.
@@ -100,8 +101,7 @@ class Line:
         transceiver = pad.get_property("transceiver")
         section = self.sections[transceiver.get_property("mlineindex")]
         talk = section.kind == "audio" and self.names.get(section.mid) == "talk"
-        player = Gst.parse_bin_from_description(OPUS + self.speaker if talk else "fakesink sync=false async=false", True)
-        self.pipeline.add(player)
+        player = self.pipeline.add(OPUS + self.speaker if talk else "fakesink sync=false async=false")
         player.sync_state_with_parent()
         pad.link(player.get_static_pad("sink"))
 
@@ -152,12 +152,10 @@ class Line:
         # first frame: the next answer would differ, and the viewer would begin with a new track.
         payload, caps = offered[codec]
         caps += f",ssrc=(uint){ssrc}"
-        source = Gst.parse_bin_from_description(
+        source = self.pipeline.add(
             f"proxysrc name=in ! {PAYLOADERS[codec]} pt={payload} ssrc={ssrc}"
-            f" ! capssetter replace=true caps={caps}",
-            True,
+            f" ! capssetter replace=true caps={caps}"
         )
-        self.pipeline.add(source)
         pad = self.webrtc.request_pad_simple(f"sink_{index}")
         transceiver = pad.get_property("transceiver")
         transceiver.set_property("direction", GstWebRTC.WebRTCRTPTransceiverDirection.SENDONLY)
@@ -197,6 +195,8 @@ class Line:
     # Up and down.
 
     def changed(self):
+        if self.closing:
+            return
         state = self.webrtc.get_property("connection-state").value_nick
         if state in ("failed", "closed"):
             self.call.closed()
@@ -209,6 +209,8 @@ class Line:
             self.look()
 
     def look(self):
+        if self.closing:
+            return
         connected = self.webrtc.get_property("connection-state").value_nick == "connected"
         patience = SILENT if self.pictures else SILENT_WITHOUT_PICTURE
         up = connected and time.monotonic() - self.heard < patience
@@ -230,7 +232,7 @@ class Line:
         self.watching.clear()
 
     def send(self, text):
-        channel = self.channel
+        channel = None if self.closing else self.channel
         if channel is None or channel.get_property("ready-state") != GstWebRTC.WebRTCDataChannelState.OPEN:
             return False
         if channel.get_property("buffered-amount") > MOST_WAITING:
@@ -238,12 +240,12 @@ class Line:
         channel.emit("send-string", text)
         return True
 
-    def failed(self, message):
-        error, _ = message.parse_error()
-        self.call.member.problem(f"the line ended: {error.message}")
+    def failed(self, error):
+        self.call.member.problem(f"the line ended: {error}")
         self.call.closed()
 
     def close(self):
+        self.closing = True
         self.ticking.cancel()
         self.leave()
         task = asyncio.ensure_future(self.hang_up())
@@ -256,5 +258,13 @@ class Line:
             self.channel.emit("close")
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.channel_closed.wait(), 1)
-        # It takes a moment, in which others want to be served.
-        await self.loop.run_in_executor(None, self.pipeline.set_state, Gst.State.NULL)
+        # libnice 0.1.21 tells what it finds without looking whether anybody is left to hear it.
+        for _ in range(GATHERING):
+            if self.webrtc.get_property("ice-gathering-state").value_nick != "gathering":
+                break
+            await asyncio.sleep(1)
+        await self.pipeline.stop_aside()
+        await asyncio.sleep(1)
+        self.pipeline.end()
+        self.webrtc = self.channel = None
+        self.pictures.clear()

@@ -23,32 +23,61 @@ Gst.init(None)
 CLOCK = Gst.SystemClock.obtain()
 BEGAN = CLOCK.get_time()
 
-VP8 = "vp8enc deadline=1 cpu-used=8 threads=2 end-usage=cbr target-bitrate={bits} keyframe-max-dist=100000"
+# A key frame costs much, so there is at most one in this time, however many ask for it.
+KEYS = f"min-force-key-unit-interval={Gst.SECOND}"
+VP8 = f"vp8enc {KEYS} deadline=1 cpu-used=8 threads=2 end-usage=cbr target-bitrate={{bits}} keyframe-max-dist=100000"
 BASELINE = "video/x-h264,profile=constrained-baseline,stream-format=byte-stream,alignment=au"
 # The first one that the machine has: a Raspberry Pi's hardware, plugins-ugly, plugins-bad.
 H264 = {
-    "v4l2h264enc": 'v4l2h264enc extra-controls="c,video_bitrate={bits},h264_i_frame_period=100000"'
+    "v4l2h264enc": f'v4l2h264enc {KEYS} extra-controls="c,video_bitrate={{bits}},h264_i_frame_period=100000"'
     f" ! {BASELINE},level=(string)4",
-    "x264enc": f"x264enc tune=zerolatency speed-preset=ultrafast bitrate={{kbits}} key-int-max=100000 ! {BASELINE}",
-    "openh264enc": f"openh264enc complexity=low rate-control=bitrate bitrate={{bits}} gop-size=100000 ! {BASELINE}",
+    "x264enc": f"x264enc {KEYS} tune=zerolatency speed-preset=ultrafast bitrate={{kbits}} key-int-max=100000"
+    f" ! {BASELINE}",
+    "openh264enc": f"openh264enc {KEYS} complexity=low rate-control=bitrate bitrate={{bits}} gop-size=100000"
+    f" ! {BASELINE}",
 }
 
 
-def new_pipeline(heard):
-    """A pipeline on the common clock; `heard(message)` gets its errors, in the asyncio thread."""
-    pipeline = Gst.Pipeline()
-    pipeline.use_clock(CLOCK)
-    pipeline.set_start_time(Gst.CLOCK_TIME_NONE)
-    pipeline.set_base_time(BEGAN)
-    loop = asyncio.get_running_loop()
+class Pipeline:
+    """On the common clock; `failed(error)` gets its errors, in the asyncio thread."""
 
-    def look(bus, message):
-        if message.type == Gst.MessageType.ERROR:
-            loop.call_soon_threadsafe(heard, message)
-        return Gst.BusSyncReply.DROP
+    def __init__(self, failed):
+        self.elements = Gst.Pipeline()
+        self.elements.use_clock(CLOCK)
+        self.elements.set_start_time(Gst.CLOCK_TIME_NONE)
+        self.elements.set_base_time(BEGAN)
+        self.failed = failed
+        self.loop = asyncio.get_running_loop()
+        self.bus = self.elements.get_bus()
+        self.file = self.bus.get_pollfd().fd
+        self.loop.add_reader(self.file, self.read)
 
-    pipeline.get_bus().set_sync_handler(look)
-    return pipeline
+    def read(self):
+        while message := self.bus.pop():
+            if message.type == Gst.MessageType.ERROR:
+                error, _ = message.parse_error()
+                self.failed(error.message)
+
+    def add(self, description):
+        """Elements as for gst-launch, whose loose ends become pads."""
+        elements = Gst.parse_bin_from_description(description, True)
+        self.elements.add(elements)
+        return elements
+
+    def start(self):
+        self.elements.set_state(Gst.State.PLAYING)
+
+    def stop(self):
+        self.elements.set_state(Gst.State.NULL)
+
+    async def stop_aside(self):
+        """It takes a moment, in which others want to be served."""
+        await self.loop.run_in_executor(None, self.stop)
+
+    def end(self):
+        """Lets go of it: handlers refer to their owners, circles through GStreamer that Python can't see."""
+        self.loop.remove_reader(self.file)
+        self.elements = self.bus = self.failed = None
 
 
 def encoders(kbits):
@@ -92,8 +121,6 @@ class Branch:
 
 
 class Encoder(Branch):
-    KEY_FRAMES = Gst.SECOND  # at most one in this time, however many ask
-
     def __init__(self, raw, description):
         super().__init__(
             raw,
@@ -101,9 +128,6 @@ class Encoder(Branch):
             f" ! videoconvert ! {description} ! tee name=encoded allow-not-linked=true",
         )
         self.viewers = set()
-        for element in self.elements.iterate_elements():
-            if isinstance(element, GstVideo.VideoEncoder):
-                element.set_property("min-force-key-unit-interval", self.KEY_FRAMES)
 
 
 class Viewer(Branch):
@@ -142,10 +166,8 @@ class Studio:
         self.codecs = encoders(kbits)
         self.running = {}  # codec -> Encoder
         self.retrying = None
-        self.pipeline = new_pipeline(self.failed)
-        source = Gst.parse_bin_from_description(f"{source} ! tee name=raw allow-not-linked=true", False)
-        self.pipeline.add(source)
-        self.raw = source.get_by_name("raw")
+        self.pipeline = Pipeline(self.failed)
+        self.raw = self.pipeline.add(f"{source} ! tee name=raw allow-not-linked=true").get_by_name("raw")
 
     def prefer(self, codecs):
         """Of a viewer's codecs, best first, the one to send: one that is in use costs nothing."""
@@ -178,19 +200,18 @@ class Studio:
 
     def start(self):
         if self.running and not self.retrying:
-            self.pipeline.set_state(Gst.State.PLAYING)
+            self.pipeline.start()
 
     def stop(self):
         if self.retrying:
             self.retrying.cancel()
             self.retrying = None
-        self.pipeline.set_state(Gst.State.NULL)
+        self.pipeline.stop()
 
-    def failed(self, message):
+    def failed(self, error):
         if self.retrying or not self.running:
             return
-        error, _ = message.parse_error()
-        print(f"camera: {error.message}", flush=True)
+        print(f"camera: {error}", flush=True)
         self.stop()
         self.retrying = asyncio.get_running_loop().call_later(self.RETRY, self.again)
 
