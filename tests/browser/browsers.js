@@ -36,6 +36,38 @@ export const BROWSERS = {
   Firefox: { start: firefox, proceed: proceedInFirefox, warning: FIREFOX_WARNS, untrusted: 1015 },
 };
 
+// Sound without a click, as by a person who clicked; and timers as in a tab that is seen, however many are open.
+const FIREFOX_AT_WORK = {
+  "media.autoplay.default": 0,
+  "media.autoplay.blocking_policy": 0,
+  "dom.min_background_timeout_value": 4,
+  "dom.timeout.enable_budget_timer_throttling": false,
+};
+
+/** By the same names: a browser for many tabs, which ends with its test. `open` takes a URL; each tab has a storage of its
+ *  own. Pages that don't film hide their addresses behind names for their own network, unless they are `found` from others. */
+export const FOR_MANY_TABS = {
+  async Chromium(t, { netns, found, args = [] } = {}) {
+    const finding = found ? ["--disable-features=WebRtcHideLocalIpsWithMdns"] : [];
+    const browser = await startBrowser({ netns, args: ["--autoplay-policy=no-user-gesture-required", ...finding, ...args] });
+    t.after(() => browser.close());
+    return { open: (url) => openTab(browser, url) };
+  },
+  async Firefox(t, { netns, found } = {}) {
+    const preferences = { ...FIREFOX_AT_WORK, "media.peerconnection.ice.obfuscate_host_addresses": !found };
+    const browser = await startFirefox({ netns, preferences });
+    t.after(() => browser.close());
+    let first = browser.tab;
+    const open = async (url) => {
+      const tab = first ?? (await browser.openTab());
+      first = undefined;
+      await tab.goto(url);
+      return tab;
+    };
+    return { open };
+  },
+};
+
 /** How a try to open a WebSocket from the tab's page ends: "open", or the code that it was closed with. */
 export const opening = (tab, address) =>
   tab.evaluate(

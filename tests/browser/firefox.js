@@ -26,10 +26,11 @@ const PREFERENCES = {
   "services.settings.server": "data:,#remote-settings-dummy/v1",
 };
 
-/** A Firefox with one tab, in the network namespace `netns` if one is given, that trusts `authority` if one is given. */
-export async function startFirefox({ netns, authority } = {}) {
+/** A Firefox with one tab, in the network namespace `netns` if one is given, that trusts `authority` if one is given.
+ *  `openTab` opens more, each in a window of its own, so that none is in the background. */
+export async function startFirefox({ netns, authority, preferences: more = {} } = {}) {
   const profile = await mkdtemp(join(tmpdir(), "moss-firefox-"));
-  const preferences = Object.entries(PREFERENCES).map(([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`);
+  const preferences = Object.entries({ ...PREFERENCES, ...more }).map(([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`);
   await writeFile(join(profile, "user.js"), preferences.join(""));
   if (authority) await trust(profile, authority);
 
@@ -47,14 +48,14 @@ export async function startFirefox({ netns, authority } = {}) {
     // Marionette listens on the loopback of the namespace that Firefox is in.
     const pipe = `exec 3<>/dev/tcp/127.0.0.1/${port}; cat <&3 & exec cat >&3`;
     cable = spawn(there[0], [...there.slice(1), "bash", "-c", pipe], { stdio: ["pipe", "pipe", "inherit"] });
-    return { tab: await control(cable), close };
+    return { ...(await control(cable)), close };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-/** The tab at the end of the cable, with those of Playwright's names that the tests use. */
+/** The first tab at the end of the cable, with those of Playwright's names that the tests use, and how to open others. */
 async function control(cable) {
   const waiting = new Map(); // By the number of a command; 0 is for the greeting.
   const answer = (number) =>
@@ -80,13 +81,33 @@ async function control(cable) {
   });
   once(cable, "close").then(() => waiting.forEach(({ reject }) => reject(new Error("Firefox is gone"))));
   let last = 0;
-  const command = (name, parameters = {}) => {
+  const plainCommand = (name, parameters = {}) => {
     const message = JSON.stringify([0, ++last, name, parameters]);
     cable.stdin.write(`${Buffer.byteLength(message)}:${message}`);
     return answer(last);
   };
   await greeting;
-  await command("WebDriver:NewSession", { timeouts: { pageLoad: PATIENCE, script: PATIENCE, implicit: PATIENCE } });
+  await plainCommand("WebDriver:NewSession", { timeouts: { pageLoad: PATIENCE, script: PATIENCE, implicit: PATIENCE } });
+  // Commands go to the window that was switched to last, so one follows the other.
+  let queue = Promise.resolve();
+  let current;
+  const inWindow = (handle, name, parameters) => {
+    const turn = queue.then(async () => {
+      if (current !== handle) await plainCommand("WebDriver:SwitchToWindow", { handle, focus: false });
+      current = handle;
+      return plainCommand(name, parameters);
+    });
+    queue = turn.catch(() => {});
+    return turn;
+  };
+  const first = (current = (await plainCommand("WebDriver:GetWindowHandle")).value);
+  const tabIn = (handle) => tabOf((name, parameters) => inWindow(handle, name, parameters));
+  const openTab = async () => tabIn((await inWindow(first, "WebDriver:NewWindow", { type: "window" })).handle);
+  return { tab: tabIn(first), openTab };
+}
+
+/** A tab by the commands of its window. */
+function tabOf(command) {
   /** The element at the end of a path of selectors: each but the first is looked for in the shadow of the one before. */
   const find = async (first, ...deeper) => {
     const id = ({ value }) => Object.values(value)[0];
@@ -101,6 +122,8 @@ async function control(cable) {
   const evaluate = async (code, ...args) => (await command("WebDriver:ExecuteScript", { script: `return (${code})(...arguments)`, args })).value;
   return {
     goto: (url) => command("WebDriver:Navigate", { url }),
+    reload: () => command("WebDriver:Refresh"),
+    close: () => command("WebDriver:CloseWindow"),
     evaluate,
     click: async (...path) => command("WebDriver:ElementClick", await find(...path)),
     fill: async (selector, text) => {

@@ -55,23 +55,28 @@ export function run(command, args, env = {}) {
     child.kill("SIGKILL");
     await ended;
   };
+  program.signal = (name) => child.kill(name);
   program.stop = async () => {
-    if (child.exitCode === null && !child.signalCode) child.kill("SIGTERM");
+    if (child.exitCode === null && !child.signalCode) child.kill("SIGTERM") && child.kill("SIGCONT"); // It may be frozen.
     await ended;
   };
   return program;
 }
 
-/** The release binary on a free port of every address; `again` takes the same one.
- *  If the settings name a certificate, `tlsPort` is the other port. */
-export async function startMoss(settings = {}) {
+/** The command that runs another one in the network namespace `netns`, or here if there is none. */
+export const placed = (netns, ...command) => (netns ? ["ip", "netns", "exec", netns, ...command] : command);
+
+/** The release binary on a free port of every address, in the network namespace `netns` if one is given;
+ *  `again` takes the same port. If the settings name a certificate, `tlsPort` is the other port. */
+export async function startMoss(settings = {}, { netns } = {}) {
   const moss = {};
   const start = async (port) => {
     const environment = { ...SETTINGS, MOSS_PORT: port, ...settings };
-    const program = run(process.env.MOSS_BIN, [], environment);
+    const [command, ...args] = placed(netns, process.env.MOSS_BIN);
+    const program = run(command, args, environment);
     const [, taken] = await program.until(/listening on \S*:(\d+)\b/i);
     const tls = settings.MOSS_TLS_CERTIFICATE_FILE && (await program.until(/listening for TLS on \S*:(\d+)\b/i));
-    Object.assign(moss, { port: taken, tlsPort: tls?.[1], stop: program.stop, kill: program.kill, log: () => program.printed });
+    Object.assign(moss, { port: taken, tlsPort: tls?.[1], stop: program.stop, kill: program.kill, signal: program.signal, log: () => program.printed });
   };
   await start("0");
   moss.address = `ws://127.0.0.1:${moss.port}/`;
@@ -145,8 +150,8 @@ export async function openTab(browser, url, options = {}) {
 }
 
 /** Waits until `probe` returns something true, and returns that. */
-export async function until(what, probe) {
-  const deadline = Date.now() + PATIENCE;
+export async function until(what, probe, patience = PATIENCE) {
+  const deadline = Date.now() + patience;
   for (;;) {
     const found = await probe();
     if (found) return found;

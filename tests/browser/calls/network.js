@@ -1,0 +1,78 @@
+// A network of the tests' own: namespaces plugged into a switch, which is a namespace with a bridge. A port of it
+// can be taken off the bridge, which neither end is told: packets just don't arrive any more.
+
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+const ip = (namespace, ...args) => run("ip", ["-n", namespace, ...args.join(" ").split(" ")]);
+
+/** To all processes there. */
+async function signal(netns, name) {
+  const { stdout } = await run("ip", ["netns", "pids", netns]);
+  for (const pid of stdout.split("\n").filter(Boolean)) process.kill(Number(pid), name);
+}
+
+/** Where moss and the masters are. Phones reach it from any address. */
+export const BOX = "192.168.77.1";
+
+let made = 0;
+
+/** A switch with a box at it; all is gone when the test ends. `phone()` plugs in another one. */
+export async function makeNetwork(t) {
+  const prefix = `${process.env.NETNS_PREFIX ?? "moss"}-${process.pid}-${++made}`;
+  const names = [];
+  const namespace = async (name) => {
+    const full = `${prefix}-${name}`;
+    await run("ip", ["netns", "add", full]);
+    names.push(full);
+    await ip(full, "link set lo up");
+    return full;
+  };
+  t.after(async () => {
+    for (const name of names) await run("ip", ["netns", "delete", name]);
+  });
+
+  const hub = await namespace("switch");
+  await ip(hub, "link add bridge type bridge");
+  await ip(hub, "link set bridge up");
+  const plugIn = async (there, device, port) => {
+    await ip(hub, `link add ${port} type veth peer name ${device} netns ${there}`);
+    await ip(hub, `link set ${port} master bridge up`);
+  };
+  const use = async (there, device, address) => {
+    await ip(there, `address add ${address}/24 dev ${device}`);
+    await ip(there, `link set ${device} up`);
+    // Who has moved on is still reached; and browsers hide their addresses behind names that are looked up by multicast.
+    await ip(there, `route replace default dev ${device}`);
+  };
+
+  const box = await namespace("box");
+  await plugIn(box, "lan", "box");
+  await use(box, "lan", BOX);
+
+  let phones = 0;
+  const phone = async () => {
+    const number = ++phones;
+    const netns = await namespace(`phone${number}`);
+    await plugIn(netns, "wifi", `wifi${number}`);
+    await plugIn(netns, "mobile", `mobile${number}`);
+    await use(netns, "wifi", `192.168.77.${number + 1}`);
+    return {
+      netns,
+      /** From now on nothing gets through, and nobody is told. */
+      lose: () => ip(hub, `link set wifi${number} nomaster`),
+      find: () => ip(hub, `link set wifi${number} master bridge`),
+      /** As with its screen off: no program of it does anything. */
+      sleep: () => signal(netns, "SIGSTOP"),
+      wake: () => signal(netns, "SIGCONT"),
+      /** Out of the door: the mobile network comes, the Wi-Fi goes. */
+      leaveTheWifi: async () => {
+        await use(netns, "mobile", `10.77.0.${number + 1}`);
+        await ip(netns, `address flush dev wifi`);
+        await ip(netns, `link set wifi down`);
+      },
+    };
+  };
+  return { box, phone };
+}

@@ -1,0 +1,84 @@
+// Who means no good harms nobody else.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FOR_MANY_TABS } from "../browsers.js";
+import { SECRET, until } from "../harness.js";
+import { makeNetwork } from "./network.js";
+import { LONG, masterOptions, Pair, startBrowsers, startServer } from "./players.js";
+
+const names = LONG ? Object.keys(FOR_MANY_TABS) : ["Chromium"];
+
+/** The largest number of RTCPeerConnections that a thousand calls may cost: ten at once, one each second. */
+const AFFORDABLE = 100;
+
+for (const name of names)
+  test(`a client among others, at a master in ${name}`, async (t) => {
+    const network = await makeNetwork(t);
+    const phones = await Promise.all([network.phone(), network.phone()]);
+    const [moss, atBox, honest, stranger] = await Promise.all([
+      startServer(t, network),
+      startBrowsers(t, network.box, [name]),
+      startBrowsers(t, phones[0].netns, [name]),
+      startBrowsers(t, phones[1].netns, ["Chromium"]),
+    ]);
+    const master = await atBox(name, moss, { ...masterOptions, media: true });
+    const pair = new Pair(await honest(name, moss, { role: "client", name: "honest", media: true }), master);
+    await pair.flows();
+    const before = await pair.look();
+
+    const tries = (what, trick, then = async () => {}) =>
+      t.test(what, async () => {
+        const { pages } = await pair.look();
+        const { tab } = await stranger("Chromium", moss, { page: "stranger" });
+        await tab.evaluate(`${trick}()`);
+        await then(pages.master);
+        const now = await pair.flows();
+        for (const side of ["client", "master"]) {
+          assert.deepEqual(now[side].paths, before[side].paths, `the honest line, seen by the ${side}`);
+          assert.equal(now[side].connections, before[side].connections);
+        }
+        await pair.isInOrder();
+        await tab.close();
+      });
+    const problem = (code) => until(`the application is told of "${code}"`, async () => (await master.look()).watches.some(({ problems }) => problems.some((problem) => problem.startsWith(`${code}: `))));
+
+    await tries("sends rubbish in every field", "sendRubbish", () => problem("invalid"));
+    await tries("calls a thousand times", "callAThousandTimes", async ({ made }) => {
+      await problem("flood");
+      assert.ok((await master.look()).made < made + AFFORDABLE);
+    });
+    await tries("sends twenty thousand candidates", "sendCandidates", () => problem("flood"));
+    await tries("comes fifty times", "beMany");
+    await tries("misuses a line of its own", "misuseALine");
+    await t.test("takes the key of another, who is told and stops", async () => {
+      const { tab } = await stranger("Chromium", moss, { page: "stranger" });
+      assert.deepEqual(await tab.evaluate(`takeKey(${JSON.stringify(before.client.key)})`), []);
+      await until("the other one has stopped", async () => (await pair.client.look()).status.at(-1).code === "moved");
+      await until("and left", async () => (await pair.look()).master.left === "replaced");
+    });
+  });
+
+for (const name of names)
+  test(`a master, at a client in ${name}`, async (t) => {
+    const network = await makeNetwork(t);
+    const phone = await network.phone();
+    const [moss, atBox, onPhone] = await Promise.all([
+      startServer(t, network),
+      startBrowsers(t, network.box, ["Chromium"]),
+      startBrowsers(t, phone.netns, [name]),
+    ]);
+    const client = await onPhone(name, moss, { role: "client", name: "honest", media: true });
+    const { tab } = await atBox("Chromium", moss, { page: "stranger" });
+    await tab.evaluate(`beMaster(${JSON.stringify(SECRET)}).then((known) => { window.known = known; })`);
+    await until("the client was told everything", () => tab.evaluate("known.done && known.called"));
+    await client.share("camera", false);
+    await client.share("camera", true);
+    const { errors, open, made } = await client.look();
+    assert.deepEqual(errors, []);
+    assert.ok(open <= 1 && made < AFFORDABLE, `${open} of ${made} lines are open`);
+
+    const master = await atBox("Chromium", moss, { ...masterOptions, media: true });
+    await new Pair(client, master).flows();
+    assert.deepEqual((await client.look()).errors, []);
+  });
