@@ -71,6 +71,7 @@ export class Client extends Peer {
 
   #mending = new Mending();
   #sinceMember = 0; // Milliseconds.
+  #wasUp = false; // The line, when it was looked at last.
   #hasMissed = false; // Something of this call is lost.
   #lonely = 0; // Since the login, without an invitation.
 
@@ -349,6 +350,10 @@ export class Client extends Peer {
   /** @protected */
   look() {
     super.look();
+    const isUp = this.line?.up === true;
+    // What has taken the line may have taken the way to moss, by which it is mended: TCP alone notices that late.
+    if (this.#wasUp && !isUp && this.#isRunning) this.signaling.check();
+    this.#wasUp = isUp;
     if (!this.line?.up) return;
     this.#mending.isUp();
     this.#hasMissed = false;
