@@ -278,7 +278,7 @@ export class Client extends Peer {
       return this.look();
     }
     if (mustRepeat) this.repeat();
-    if (line.up) return;
+    if (line.up) return welcome.down === true && welcome.call === line.call ? this.#mend(this.#mending.told()) : undefined;
     // The master may ask whether this page is still there.
     if (!mustRepeat && this.#sinceMember >= MEMBER_AGAIN_AT_LEAST) this.#tellMember();
     if (welcome.known === false && welcome.call === line.call) {
@@ -351,13 +351,17 @@ export class Client extends Peer {
   look() {
     super.look();
     const isUp = this.line?.up === true;
-    // What has taken the line may have taken the way to moss, by which it is mended: TCP alone notices that late.
-    if (this.#wasUp && !isUp && this.#isRunning) this.signaling.check();
+    if (this.#wasUp && !isUp) this.doubt();
     this.#wasUp = isUp;
     if (!this.line?.up) return;
     this.#mending.isUp();
     this.#hasMissed = false;
     if (this.#helloIsNew) this.#helloIsNew = !this.line.send("member", this.#member());
+  }
+
+  /** What takes a line may take the way to moss as well, by which lines are mended. TCP alone notices that late. @protected */
+  doubt() {
+    if (this.#isRunning) this.signaling.check();
   }
 
   /** @protected @param {number} elapsed */
@@ -370,7 +374,11 @@ export class Client extends Peer {
     this.#mending.tick(elapsed);
     if (!(line?.up && this.#isWelcome) && this.#sinceMember >= MEMBER_AGAIN) this.#tellMember();
     if (!line || line.up || !this.#isWelcome) return;
-    const due = this.#mending.due(line, this.downFor, elapsed);
+    this.#mend(this.#mending.due(line, this.downFor, elapsed));
+  }
+
+  /** @param {"call" | "restart" | undefined} due */
+  #mend(due) {
     if (due === "call") this.#call();
     if (due === "restart") this.#restart();
   }

@@ -13,7 +13,7 @@ import { expiryOf } from "./turn.js";
 
 // All in milliseconds.
 const GONE_AFTER = 30_000;
-const ASK_AFTER = 20_000;
+const ASK_AFTER = 8000; // Whoever knows that its line is down is heard before.
 const ASK_EVERY = 10_000;
 const SILENT_AT_MOST = 300_000; // For who is there as far as moss knows, but says nothing.
 const SERVERS_WITHIN = 10_000;
@@ -133,7 +133,7 @@ export class Member extends Peer {
     const wait = this.line ? 0 : this.#host.nextSlot();
     const iceServers = await this.#servers();
     if (!this.isHere) return;
-    this.sendByMoss("welcome", { ...this.lives, iceServers, wait, call, known: call === undefined ? undefined : isKnown });
+    this.sendByMoss("welcome", { ...this.lives, iceServers, wait, call, known: call === undefined ? undefined : isKnown, down: (isKnown && this.#isBroken) || undefined });
     if (isElsewhere) this.repeat();
     else this.look();
   }
@@ -192,7 +192,12 @@ export class Member extends Peer {
     this.#asked += elapsed;
     if (this.id === undefined || this.#silent < ASK_AFTER || this.#asked < ASK_EVERY) return;
     this.#asked = 0;
-    this.sendByMoss("welcome", { ...this.lives, wait: 0 });
+    this.sendByMoss("welcome", { ...this.lives, wait: 0, call: this.line?.call, down: this.#isBroken || undefined });
+  }
+
+  /** The client's own end may well be up: one that has another address may send on the old line, and hear nothing. */
+  get #isBroken() {
+    return this.line !== undefined && this.line.wasUp && !this.line.up;
   }
 
   /** @param {any} offer */

@@ -9,6 +9,7 @@ const RESTART_AFTER = 4000; // ICE itself mends what is shorter.
 const RESTART_WITHIN = 10_000;
 const RING_AT_MOST = [15_000, 20_000]; // For the first calls in a row that nobody hears.
 const RING_LONGEST = 30_000;
+const TOLD_AGAIN_WITHIN = 30_000;
 const CALL_AGAIN_AFTER = 2000; // However often the other side hangs up, or knows nothing of a call.
 
 export class Mending {
@@ -17,6 +18,7 @@ export class Mending {
   #rings = 0; // Calls in a row that were not heard.
   /** @type {number | undefined} */
   #sinceRestart;
+  #sinceTold = Infinity; // That the master's end is down.
 
   /** Whether the last call is long enough ago for another one. */
   get mayCall() {
@@ -25,6 +27,7 @@ export class Mending {
 
   called() {
     this.#sinceCall = this.#ringing = 0;
+    this.#sinceTold = Infinity;
     this.#sinceRestart = undefined;
   }
 
@@ -45,6 +48,15 @@ export class Mending {
   /** @param {number} elapsed milliseconds since the last call */
   tick(elapsed) {
     this.#sinceCall += elapsed;
+    this.#sinceTold += elapsed;
+  }
+
+  /** What is to be done for a line whose end here is up, when the master says that its own is not.
+   *  @returns {"call" | "restart"} */
+  told() {
+    const again = this.#sinceTold < TOLD_AGAIN_WITHIN;
+    this.#sinceTold = 0;
+    return again && this.mayCall ? "call" : "restart";
   }
 
   /**

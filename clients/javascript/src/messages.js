@@ -101,13 +101,15 @@ export class Messages {
     this.#go();
   }
 
-  /** @param {number} elapsed milliseconds since the last call */
+  /** Whether nothing was acknowledged for too long: then all goes again.
+   *  @param {number} elapsed milliseconds since the last call */
   tick(elapsed) {
-    if (!this.#kept.length) return;
+    if (!this.#kept.length) return false;
     this.#waited += elapsed;
-    if (this.#waited < this.#patience) return;
+    if (this.#waited < this.#patience) return false;
     this.#patience = Math.min(this.#patience * 2, AGAIN_AT_MOST);
     this.flush();
+    return true;
   }
 
   /** Another page is at the other end: it starts anew, and gets only what no page before it may have got. */

@@ -123,6 +123,9 @@ export class Peer extends Emitter {
     return false;
   }
 
+  /** Nothing comes back. @protected */
+  doubt() {}
+
   /** A packet by moss; false if there is no way. @protected
    *  @param {string} _type @param {object} _payload @returns {boolean} */
   sendByMoss(_type, _payload) {
@@ -213,7 +216,7 @@ export class Peer extends Emitter {
     if (!this.line?.up) this.downFor += elapsed;
     this.#overMoss = this.fallback && this.downFor >= FALLBACK_AFTER;
     this.look();
-    this.messages.tick(elapsed);
+    if (this.messages.tick(elapsed)) this.doubt();
   }
 
   /** @returns {Path} */
