@@ -1,4 +1,5 @@
 import { Client } from "../../src/index.js";
+import { makeClumsy } from "./clumsy.js";
 import { Track } from "./rtc/media.js";
 
 const QUIET = new Set(["no-master", "full"]); // Problems that an honest page may see.
@@ -24,10 +25,11 @@ export class Guest {
   constructor(world, page, options) {
     this.world = world;
     this.page = page;
-    const { onlySignaling, ...rest } = options;
+    const { onlySignaling, clumsy, ...rest } = options;
     this.onlySignaling = onlySignaling;
     page.soon(() => {
       this.client = new Client({ ...rest, hello: this.hello });
+      if (clumsy) makeClumsy(this.client, ["message", "media", "path", "master", "connection", "status"]);
       this.#listen();
     });
   }

@@ -1,4 +1,5 @@
 import { Master } from "../../src/index.js";
+import { makeClumsy } from "./clumsy.js";
 import { Track } from "./rtc/media.js";
 
 const QUIET = new Set(["full"]);
@@ -11,17 +12,20 @@ export class Host {
   heard = new Map(); // life → the last one
   shares = new Map();
   problems = [];
-  floods = 0;
+  floods = 0; // Problems with hostile clients.
+  calls = 0; // Connections that those had it make.
   status;
   isOver = false; // It was told to stop.
 
   /** `isHonest` tells by a hello whether the member is one of the guests. */
-  constructor(world, page, options, isHonest) {
+  constructor(world, page, { clumsy, ...options }, isHonest) {
     this.world = world;
     this.page = page;
     this.isHonest = isHonest;
+    this.isClumsy = clumsy;
     page.soon(() => {
       this.master = new Master(options);
+      if (clumsy) makeClumsy(this.master, ["member", "status"]);
       this.#listen();
     });
   }
@@ -73,7 +77,8 @@ export class Host {
   #welcome(member) {
     const { page, world } = this;
     const name = member.hello?.page;
-    if (!this.isHonest(member.hello)) return void member.on("problem", ({ code }) => (this.floods += code === "flood"));
+    if (!this.isHonest(member.hello)) return this.#endure(member);
+    if (this.isClumsy) makeClumsy(member, ["message", "media", "path", "hello", "left"]);
     const visitor = { name, member, media: new Map(), shares: new Map(), hello: member.hello };
     const log = (...words) => world.log(page.name, `of ${name}:`, ...words);
     log("member", member.key.slice(0, 6), member.life.slice(0, 6));
@@ -98,6 +103,11 @@ export class Host {
       log("problem", code, message);
       if (!QUIET.has(code)) this.problems.push(`${name}: ${code}: ${message}`);
     });
+  }
+
+  #endure(member) {
+    member.on("problem", ({ code }) => (this.floods += code === "flood"));
+    member.on("connection", () => (this.calls += 1));
   }
 
   /** To be replaced by who wants to know. */

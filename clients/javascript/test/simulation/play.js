@@ -54,6 +54,7 @@ class Play {
     this.pause = random.pick([3, 10, 30]); // Seconds between two faults, on average.
     this.busy = random.pick([0.2, 1, 5]); // Things that applications do in a second.
     this.lasts = random.between(40, 200);
+    this.staysBlocked = !this.onlySignaling && random.chance(0.2) ? random.pick(["direct", "all"]) : undefined;
     this.oracle = new Oracle(this);
   }
 
@@ -115,6 +116,7 @@ class Play {
       receive: this.random.chance(0.5) ? { picture: "video" } : {},
       storage,
       onlySignaling: this.onlySignaling,
+      clumsy: this.random.chance(0.2),
     };
     this.world.log(page.name, "opens on", host);
     this.guests.push(new Guest(this.world, page, options));
@@ -239,6 +241,23 @@ class Play {
       this.#undos.delete(job);
       job();
     }
+    if (this.staysBlocked) this.#blockOne();
+  }
+
+  /** One device's network stays as it is: what is the path then? */
+  #blockOne() {
+    const guest = this.someGuest();
+    if (!guest) return;
+    this.blocked = guest.page.host;
+    this.world.log(this.blocked, "stays blocked:", this.staysBlocked);
+    for (const type of this.staysBlocked === "all" ? ["direct", "relay"] : ["direct"]) this.network.block(type, guest.page, this.host.page);
+  }
+
+  /** By which path a guest is to be reached in the end. */
+  pathOf({ page }) {
+    if (page.host !== this.blocked) return ["direct", "relayed"];
+    if (this.staysBlocked === "direct" && this.turn) return ["relayed"];
+    return [this.fallback ? "moss" : "lost"];
   }
 
   #startMaster() {
@@ -252,6 +271,7 @@ class Play {
       RTCPeerConnection: this.RTCPeerConnection,
       secret: "secret",
       iceServers: this.random.chance(0.3) ? iceServers : servers,
+      clumsy: this.random.chance(0.2),
     };
     const host = new Host(this.world, page, options, (hello) => this.guests.some((guest) => guest.page.name === hello?.page));
     this.hosts.push(host);
