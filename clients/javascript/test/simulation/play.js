@@ -70,7 +70,9 @@ class Play {
       const { lose, double, late } = this.rates;
       return draw < lose ? "lose" : draw < lose + double ? "double" : draw < lose + double + late ? "late" : "pass";
     };
-    await this.#trouble();
+    await this.#trouble(0.7 * this.lasts);
+    if (this.staysBlocked) this.#blockOne();
+    await this.#trouble(0.3 * this.lasts);
     this.#peace();
     return this.oracle.judge();
   }
@@ -193,9 +195,9 @@ class Play {
     this.undo(low, high, job);
   }
 
-  async #trouble() {
+  async #trouble(seconds) {
     const { world, random } = this;
-    const end = world.now + this.lasts * 1000;
+    const end = world.now + seconds * 1000;
     let fault = world.now + 1000 * random.between(1, this.pause);
     while (world.now < end) {
       const next = Math.min(fault, world.now + 1000 * random.between(0, 2 / this.busy), end);
@@ -241,10 +243,9 @@ class Play {
       this.#undos.delete(job);
       job();
     }
-    if (this.staysBlocked) this.#blockOne();
   }
 
-  /** One device's network stays as it is: what is the path then? */
+  /** One device can't reach the master by WebRTC any more: what is the path then? */
   #blockOne() {
     const guest = this.someGuest();
     if (!guest) return;
