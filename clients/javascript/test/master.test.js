@@ -205,7 +205,7 @@ test("what is shared and sent to all reaches those who come later, too", async (
 });
 
 test("a clock that is set back holds up no call", async (t) => {
-  const { on, run, m } = await started(t);
+  const { on, run, m } = await started(t, {}, { most: 20 });
   await on.client("c1");
   await run(2);
   const { now } = Date;

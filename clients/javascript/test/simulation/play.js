@@ -219,19 +219,19 @@ class Play {
     const guest = this.someGuest();
     const visitors = [...this.host.present.values()];
     const visitor = visitors.length ? random.pick(visitors) : undefined;
-    const times = random.chance(0.1) ? random.whole(2, 40) : 1;
+    const times = random.chance(0.005) ? 400 : random.chance(0.1) ? random.whole(2, 40) : 1;
     const what = random.next();
     const on = random.chance(0.5);
     if (guest && !guest.page.frozen) {
-      if (what < 0.35) for (let i = 0; i < times; i++) guest.send();
-      else if (what < 0.4) guest.sendDatagram();
-      else if (what < 0.45) guest.share(random.pick(["camera", "microphone", "screen"]), on);
+      if (what < 0.28) for (let i = 0; i < times; i++) guest.send();
+      else if (what < 0.31) guest.sendDatagram();
+      else if (what < 0.44) guest.share(random.pick(["camera", "microphone", "screen"]), on);
       else if (what < 0.5) guest.changeHello();
     }
     if (what < 0.5 || !this.host.page.alive || this.host.page.frozen) return;
-    if (what < 0.85 && visitor) for (let i = 0; i < times; i++) this.host.send(visitor);
-    else if (what < 0.9 && visitor) this.host.sendDatagram(visitor);
-    else if (what < 0.95) this.host.share(random.pick(["picture", "sound"]), on);
+    if (what < 0.77 && visitor) for (let i = 0; i < times; i++) this.host.send(visitor);
+    else if (what < 0.8 && visitor) this.host.sendDatagram(visitor);
+    else if (what < 0.92) this.host.share(random.pick(["picture", "sound"]), on);
     else if (visitor) this.host.share("private", on, visitor);
   }
 

@@ -58,7 +58,7 @@ export class Channel extends Target {
   /** Told to its page: that it is open, and what came early. */
   announce() {
     this.#connection.later(() => {
-      if (this.readyState !== "connecting") return;
+      if (this.#ready || !["connecting", "open"].includes(this.readyState)) return;
       this.readyState = "open";
       this.dispatch("open");
       this.#ready = true;

@@ -313,6 +313,7 @@ class Connection extends Target {
   receiveChannel(channel) {
     this.#channels.push(channel);
     this.later(() => {
+      channel.readyState = "open"; // The event comes a moment later.
       this.dispatch("datachannel", { channel });
       channel.announce();
       channel.pump();
