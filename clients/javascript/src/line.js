@@ -13,6 +13,7 @@ const OFFER_AGAIN_AFTER = 5000; // Milliseconds; twice as long each time: a netw
 const OFFER_AGAIN_AT_MOST = 40_000;
 const CANDIDATES = 100; // Of the other side, for one description; browsers have a dozen.
 const CHANNELS = 64; // Of the other side's application.
+const SECTIONS = 64; // In an offer of the other side: hundreds keep a browser busy for many seconds.
 const UNSENT_DATAGRAMS = 65_536; // Bytes; above that they are lost at once, not late.
 
 /** @typedef {{ mid: string, name: string, on: boolean }} Medium */
@@ -245,7 +246,9 @@ export class Line {
   /** @param {{ n: number, description: RTCSessionDescriptionInit, media?: unknown, version?: unknown }} offer */
   async #answer({ n, description, ...state }) {
     const { pc } = this;
-    if (!(n > this.#heardOffer)) {
+    if (!Number.isSafeInteger(n)) throw new TypeError("an offer has a number");
+    if (String(description.sdp).split("\nm=").length > SECTIONS + 1) throw new RangeError(`an offer has at most ${SECTIONS} media`);
+    if (n <= this.#heardOffer) {
       // Also while an offer of ours is open: the other side passes over that until it has its answer.
       const answer = pc.currentLocalDescription;
       if (n === this.#heardOffer && pc.signalingState !== "have-remote-offer" && answer?.type === "answer") this.#sendDescription("answer", n, answer);

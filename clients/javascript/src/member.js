@@ -7,7 +7,7 @@
  */
 
 import { messageOf } from "./line.js";
-import { isHello } from "./names.js";
+import { bytesOf, isHello, isName } from "./names.js";
 import { Peer } from "./peer.js";
 import { expiryOf } from "./turn.js";
 
@@ -20,6 +20,9 @@ const SERVERS_WITHIN = 10_000;
 const RENEW_AT_LEAST = 5000; // However soon credentials end.
 const STALE_AT_MOST = 300_000; // TCP gives up by then. Above that it is a clock that was set back.
 const FLOOD_AGAIN = 10_000; // Told once in so long.
+
+/** With its envelope that is what moss takes by default; a longer packet would end the master's connection. */
+const PACKET_BYTES = 262_000;
 
 /** How much at once, and how much more each second. */
 const PACKETS = { most: 2000, more: 500 };
@@ -107,7 +110,10 @@ export class Member extends Peer {
 
   /** @protected @param {string} type @param {object} payload */
   sendByMoss(type, payload) {
-    return this.id !== undefined && this.#host.send(type, payload, this.id);
+    if (this.id === undefined) return false;
+    if (bytesOf(payload) <= PACKET_BYTES) return this.#host.send(type, payload, this.id);
+    this.emit("problem", { code: "too-long", message: `Its ${type} has more than ${PACKET_BYTES} bytes, which moss would not take.` });
+    return false;
   }
 
   /** Tells both ways, since one of them may be dead. @internal @param {string} type @param {object} payload */
@@ -129,11 +135,13 @@ export class Member extends Peer {
     if (!this.#affords()) return;
     this.fallback = fallback === true;
     this.#change(hello, at);
-    const isKnown = this.line !== undefined && call === this.line.call && !this.line.ended;
+    const named = isName(call) ? call : undefined; // What is sent back must not be longer than it came.
+    const isKnown = this.line !== undefined && named === this.line.call && !this.line.ended;
     const wait = this.line ? 0 : this.#host.nextSlot();
     const iceServers = await this.#servers();
     if (!this.isHere) return;
-    this.sendByMoss("welcome", { ...this.lives, iceServers, wait, call, known: call === undefined ? undefined : isKnown, down: (isKnown && this.#isBroken) || undefined });
+    const down = (isKnown && this.#isBroken) || undefined;
+    this.sendByMoss("welcome", { ...this.lives, iceServers, wait, call: named, known: named && isKnown, down });
     if (isElsewhere) this.repeat();
     else this.look();
   }
@@ -203,7 +211,7 @@ export class Member extends Peer {
   /** @param {any} offer */
   #mayCall(offer) {
     const { call } = offer ?? {};
-    if (typeof call !== "string" || call.length > 64 || this.#endedCalls.includes(call) || !this.#affordsOffer()) return false;
+    if (!isName(call) || this.#endedCalls.includes(call) || !this.#affordsOffer()) return false;
     if (call === this.line?.call) return true;
     if (offer.n !== 1) {
       // More of a call that was given up here: the client must call anew.

@@ -9,8 +9,17 @@ export const TYPES = { offer: "master-offer", clientLeft: "client-left", masterL
 
 const HELLO_BYTES = 4000;
 
+/** How long it is as JSON; infinite if it can't be written: it is none, or nested too deeply. @param {unknown} value */
+export function bytesOf(value) {
+  try {
+    return new TextEncoder().encode(JSON.stringify(value) ?? "").length;
+  } catch {
+    return Infinity;
+  }
+}
+
 /** Whether a member may say that of itself. @param {unknown} hello */
-export const isHello = (hello) => new TextEncoder().encode(JSON.stringify(hello) ?? "").length <= HELLO_BYTES;
+export const isHello = (hello) => bytesOf(hello) <= HELLO_BYTES;
 
 /** Whether it can be a key, a life, a call or a session. @param {unknown} text @returns {text is string} */
 export const isName = (text) => typeof text === "string" && text.length > 0 && text.length <= 64;

@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { Client, Master } from "../src/index.js";
+import { FakeMoss } from "./simulation/moss.js";
+import { Network } from "./simulation/network.js";
+import { peerConnection } from "./simulation/rtc/connection.js";
+import { Track } from "./simulation/rtc/media.js";
+import { webSocket } from "./simulation/websocket.js";
+import { World } from "./simulation/world.js";
+
+const LONGEST = 262_144; // MOSS_MAX_PACKET_BYTES: moss closes a connection that sends more.
+
+/** A world of fakes in which pages make Clients, Masters and Strangers. `play` gets it; after that no page may have failed. */
+export const staged = (play) => async () => {
+  const stage = new Stage();
+  stage.world.install();
+  try {
+    await play(stage);
+  } finally {
+    stage.world.restore();
+  }
+  for (const page of stage.world.pages) assert.deepEqual(page.errors, [], page.name);
+};
+
+class Stage {
+  world = new World(1);
+  moss = new FakeMoss(this.world, { types: { offer: "master-offer", left: "client-left", masterLeft: "master-left", kick: "kick", error: "moss-error" } });
+  tooLong = 0; // Packets for which moss would have closed the connection.
+  #options;
+
+  constructor() {
+    const { moss, world } = this;
+    const network = new Network(world);
+    this.#options = { WebSocket: webSocket(world, moss), RTCPeerConnection: peerConnection(world, network) };
+    const receive = moss.receive.bind(moss);
+    moss.receive = (wire, text) => {
+      if (Buffer.byteLength(text) > LONGEST) this.tooLong++;
+      receive(wire, text);
+    };
+  }
+
+  /** Runs the code as a page's, and lets what comes of it happen. */
+  async on(page, code) {
+    let result;
+    await this.world.do(page, () => (result = code()));
+    await this.world.run(0);
+    return result;
+  }
+
+  run(seconds) {
+    return this.world.run(seconds * 1000);
+  }
+
+  page(name) {
+    return this.world.page(name);
+  }
+
+  track(page, kind = "video") {
+    return new Track(this.world, page, kind);
+  }
+
+  /** `problems` has the codes of those of its members; `last()` is the member that came last. */
+  async master(options = {}) {
+    const page = this.page("master");
+    const master = await this.on(page, () => new Master({ secret: "secret", ...this.#options, ...options }));
+    const problems = [];
+    let last;
+    master.on("member", (member) => {
+      last = member;
+      member.on("problem", ({ code }) => problems.push(code));
+    });
+    return { page, master, problems, last: () => last };
+  }
+
+  async client(options = {}) {
+    const page = this.page(`client-${this.world.number()}`);
+    const client = await this.on(page, () => new Client({ ...this.#options, ...options }));
+    return { page, client };
+  }
+
+  /** Speaks raw packets; keeps what it hears. */
+  async stranger() {
+    const page = this.page(`stranger-${this.world.number()}`);
+    const { WebSocket, RTCPeerConnection } = this.#options;
+    const heard = [];
+    const stranger = { page, heard, get session() {
+      return heard.find(({ type }) => type === "master-offer").payload.session;
+    } };
+    const socket = await this.on(page, () => new WebSocket("ws://box:8080/"));
+    socket.onopen = () => socket.send('{"type":"login"}');
+    socket.onmessage = ({ data }) => heard.push(JSON.parse(data));
+    stranger.sendText = (text) => this.on(page, () => socket.send(text));
+    stranger.send = (type, payload) => stranger.sendText(JSON.stringify({ type, payload }));
+    stranger.of = (type) => heard.filter((packet) => packet.type === type).map(({ payload }) => payload);
+    /** Says who it is. */
+    stranger.enter = async (more = {}) => {
+      await stranger.send("member", { session: stranger.session, key: "key", life: "life", ...more });
+      await this.run(1);
+    };
+    /** A connection of its own, with the channel, and its offer. */
+    stranger.call = async (media = []) => {
+      const pc = await this.on(page, () => new RTCPeerConnection({ iceServers: [] }));
+      stranger.pc = pc;
+      stranger.channel = await this.on(page, () => pc.createDataChannel("moss"));
+      await this.on(page, () => void pc.setLocalDescription());
+      await this.run(1);
+      await stranger.send("offer", { call: "call", n: 1, description: pc.localDescription, media });
+      await this.run(1);
+      await this.on(page, () => {
+        pc.setRemoteDescription(stranger.of("answer")[0].description);
+        for (const { candidate } of stranger.of("candidate")) pc.addIceCandidate(candidate);
+      });
+      await this.run(3);
+      assert.equal(stranger.channel.readyState, "open");
+    };
+    await this.run(1);
+    return stranger;
+  }
+}

@@ -1,0 +1,63 @@
+// What a stranger can do to a master: nothing that anybody else notices.
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { staged } from "./stage.js";
+
+const SECTION = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=sendrecv\r\n";
+const DEEP = "[".repeat(20_000) + "]".repeat(20_000); // JSON.parse takes it, JSON.stringify does not.
+const GROWS = `[${"1e20,".repeat(40_000)}1]`; // Each is 21 digits when it is written again.
+
+describe("a stranger", () => {
+  test("gets no call back that is longer than it was", staged(async (stage) => {
+    await stage.master();
+    const stranger = await stage.stranger();
+    await stranger.sendText(`{"type":"member","payload":{"session":"${stranger.session}","key":"k","life":"l","call":${GROWS}}}`);
+    await stage.run(1);
+    assert.equal(stage.tooLong, 0);
+    assert.equal(stranger.of("welcome").length, 1);
+  }));
+
+  for (const field of ["call", "hello", "life"])
+    test(`may have a ${field} that can't be written again`, staged(async (stage) => {
+      const { master } = await stage.master();
+      await stage.run(1);
+      const { session } = master;
+      const text = JSON.stringify({ type: "member", payload: { session, key: "k", life: "l", [field]: 0 }, id: "1" });
+      stage.moss.master.toPage(text.replace(`"${field}":0`, `"${field}":${DEEP}`));
+      await stage.run(1);
+    }));
+
+  test("gets no number back that is none", staged(async (stage) => {
+    await stage.master();
+    const stranger = await stage.stranger();
+    await stranger.enter();
+    await stranger.call();
+    for (const n of ["2".repeat(250_000), [2], 2.5, 1e300, true])
+      await stranger.send("offer", { call: "call", n, description: stranger.pc.localDescription });
+    await stage.run(3);
+    assert.equal(stage.tooLong, 0);
+    assert.equal(stranger.of("answer").length, 1);
+  }));
+
+  test("calls with 64 media at most", staged(async (stage) => {
+    const { problems } = await stage.master();
+    const stranger = await stage.stranger();
+    await stranger.enter();
+    const sdp = (count) => `v=0\r\na=ice-ufrag:u\r\na=fingerprint:sha-256 F\r\n${Array.from({ length: count }, (_, i) => `${SECTION}a=mid:${i}\r\n`).join("")}`;
+    for (const count of [65, 64]) await stranger.send("offer", { call: `${count}`, n: 1, description: { type: "offer", sdp: sdp(count) } });
+    await stage.run(1);
+    assert.deepEqual(problems, ["invalid"]);
+    assert.deepEqual(stranger.of("answer").map(({ call }) => call), ["64"]);
+  }));
+
+  test("is sent nothing for which moss would end the master", staged(async (stage) => {
+    const iceServers = [{ urls: "stun:box", comment: "x".repeat(263_000) }];
+    const { problems } = await stage.master({ iceServers });
+    const stranger = await stage.stranger();
+    await stranger.enter();
+    await stage.run(1);
+    assert.equal(stage.tooLong, 0);
+    assert.deepEqual(problems, ["too-long"]);
+  }));
+});
