@@ -156,7 +156,7 @@ export class Master extends Emitter {
 
   #takeSlot() {
     const now = Date.now();
-    this.#nextSlot = Math.min(Math.max(this.#nextSlot, now), now + SLOT * this.#most); // A clock may be set back.
+    this.#nextSlot = Math.min(Math.max(this.#nextSlot, now), now + SLOT * this.members.size); // A clock may be set back, and a stranger take them all.
     const wait = this.#nextSlot - now;
     this.#nextSlot += SLOT;
     return wait;

@@ -132,7 +132,7 @@ export class Member extends Peer {
    *  @param {{ hello?: unknown, call?: unknown, fallback?: unknown, at?: unknown }} member @param {boolean} isElsewhere */
   async greet({ hello, call, fallback, at }, isElsewhere) {
     this.#silent = 0;
-    if (!this.#affords()) return;
+    if (!this.#affords(undefined)) return;
     this.fallback = fallback === true;
     this.#change(hello, at);
     const named = isName(call) ? call : undefined; // What is sent back must not be longer than it came.
@@ -149,19 +149,20 @@ export class Member extends Peer {
   /** A packet of it by moss. @internal @param {string} type @param {any} payload */
   hear(type, payload) {
     this.#silent = 0;
-    if (!this.#affords()) return;
+    if (!this.#affords(payload)) return;
     if (type === "bye") return payload?.life === this.life && this.leave("goodbye");
     if (type === "offer" && !this.#mayCall(payload)) return;
+    if (type === "answer" && (payload?.call !== this.line?.call || !this.#affordsOffer())) return;
     if ((type === "message" || type === "ack") && (payload?.session !== this.#host.session || payload.life !== this.life)) return;
     this.receive(type, payload);
   }
 
   /** @protected @param {string} type @param {any} payload */
   receiveByLine(type, payload) {
-    if (!this.#affords()) return;
+    if (!this.#affords(payload)) return;
     if (type === "bye") return payload?.life === this.life && this.leave("goodbye");
     if (type === "member") return payload?.life === this.life && isHello(payload.hello) && !this.isStale(payload) && this.#change(payload.hello, payload.at);
-    if (type === "offer" && (payload?.call !== this.line?.call || !this.#affordsOffer())) return;
+    if ((type === "offer" || type === "answer") && (payload?.call !== this.line?.call || !this.#affordsOffer())) return;
     this.receive(type, payload);
   }
 
@@ -228,8 +229,10 @@ export class Member extends Peer {
     return true;
   }
 
-  #affords() {
-    return --this.#packets >= 0 || this.#isFlood("packets");
+  /** Each of its media is told by itself, and counts as a packet. @param {any} payload */
+  #affords(payload) {
+    this.#packets -= Array.isArray(payload?.media) ? 1 + payload.media.length : 1;
+    return this.#packets >= 0 || this.#isFlood("packets");
   }
 
   #affordsOffer() {

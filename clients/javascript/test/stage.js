@@ -96,12 +96,15 @@ class Stage {
       await stranger.send("member", { session: stranger.session, key: "key", life: "life", ...more });
       await this.run(1);
     };
-    /** A connection of its own, with the channel, and its offer. */
+    /** A connection of its own, with the channel and a video, and its offer. */
     stranger.call = async (media = []) => {
       const pc = await this.on(page, () => new RTCPeerConnection({ iceServers: [] }));
       stranger.pc = pc;
       stranger.channel = await this.on(page, () => pc.createDataChannel("moss"));
-      await this.on(page, () => void pc.setLocalDescription());
+      await this.on(page, () => {
+        pc.addTransceiver("video");
+        pc.setLocalDescription();
+      });
       await this.run(1);
       await stranger.send("offer", { call: "call", n: 1, description: pc.localDescription, media });
       await this.run(1);

@@ -51,6 +51,42 @@ describe("a stranger", () => {
     assert.deepEqual(stranger.of("answer").map(({ call }) => call), ["64"]);
   }));
 
+  test("tells of as many media as it may send packets", staged(async (stage) => {
+    const { problems, last } = await stage.master();
+    const stranger = await stage.stranger();
+    await stranger.enter();
+    await stranger.call();
+    let told = 0;
+    last().on("media", () => told++);
+    const media = Array.from({ length: 2500 }, (_, i) => ({ mid: "1", name: `${i}`, on: true }));
+    for (let i = 0; i < 10; i++) await stranger.send("media", { call: "call", media: media.map((medium) => ({ ...medium, on: i % 2 === 0 })) });
+    await stage.run(1);
+    assert.equal(told, 0);
+    assert.deepEqual(problems, ["flood"]);
+  }));
+
+  test("may answer as often as it may call", staged(async (stage) => {
+    const { page, master, problems } = await stage.master();
+    const stranger = await stage.stranger();
+    await stranger.enter();
+    await stranger.call();
+    await stage.on(page, () => void master.share("picture", stage.track(page)));
+    await stage.run(1);
+    assert.equal(stranger.of("offer").length, 1);
+    for (let i = 0; i < 100; i++) await stranger.send("answer", { call: "call", n: 1, description: { sdp: "rubbish" } });
+    await stage.run(1);
+    assert(problems.length < 15, `${problems.length} problems`);
+  }));
+
+  test("has nobody wait for longer than if all who are here called", staged(async (stage) => {
+    await stage.master();
+    const stranger = await stage.stranger();
+    for (let i = 0; i < 500; i++) await stranger.send("member", { session: stranger.session, key: "key", life: "life" });
+    const other = await stage.stranger();
+    await other.enter({ key: "other" });
+    assert(other.of("welcome")[0].wait <= 200, `${other.of("welcome")[0].wait} ms`);
+  }));
+
   test("is sent nothing for which moss would end the master", staged(async (stage) => {
     const iceServers = [{ urls: "stun:box", comment: "x".repeat(263_000) }];
     const { problems } = await stage.master({ iceServers });
