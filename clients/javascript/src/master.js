@@ -6,6 +6,7 @@
 import { Emitter } from "./emitter.js";
 import { Member } from "./member.js";
 import { isHello, isName, random, TYPES } from "./names.js";
+import { mustBeTrack } from "./peer.js";
 import { Signaling } from "./signaling.js";
 import { everySecond } from "./ticks.js";
 
@@ -132,6 +133,7 @@ export class Master extends Emitter {
   /** Sends a track under a name of yours to all, those who come later too; null switches it off.
    *  @param {string} name @param {MediaStreamTrack | null} track */
   async share(name, track) {
+    mustBeTrack(track);
     this.#shares.set(name, track);
     await Promise.all([...this.members.values()].map((member) => member.share(name, track)));
   }

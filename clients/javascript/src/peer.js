@@ -109,6 +109,7 @@ export class Peer extends Emitter {
    * @param {MediaStreamTrack | null} track
    */
   async share(name, track) {
+    mustBeTrack(track);
     this.shares.set(name, track);
     await this.line?.share(name, track);
   }
@@ -258,4 +259,10 @@ export class Peer extends Emitter {
       this.emit("media", { name, kind, track });
     }
   }
+}
+
+/** A stream, for example, would be refused only when there is a line, and then with each new one. @param {unknown} track */
+export function mustBeTrack(track) {
+  const { kind } = /** @type {{ kind?: unknown }} */ (track ?? {});
+  if (track !== null && kind !== "audio" && kind !== "video") throw new TypeError("what is shared is a track, or null");
 }
