@@ -9,7 +9,7 @@
 import { Peer } from "./peer.js";
 import { messageOf } from "./line.js";
 import { Mending } from "./mending.js";
-import { isName, random, TYPES } from "./names.js";
+import { isHello, isName, random, TYPES } from "./names.js";
 import { Signaling } from "./signaling.js";
 import { everySecond } from "./ticks.js";
 
@@ -77,14 +77,14 @@ export class Client extends Peer {
 
   /**
    * Begins by itself, once the code that made it has ended. Throws a TypeError for an address
-   * that can't be one.
+   * that can't be one and for a hello that is no JSON, a RangeError for one that is too long.
    * @param {ClientOptions} [options]
    */
   constructor({ address, loginSecret, hello, fallback, receive = {}, storage = tabStorage(), types = {}, WebSocket, RTCPeerConnection } = {}) {
     super({ RTCPeerConnection });
     this.#types = { ...TYPES, ...types };
     this.signaling = new Signaling({ address, loginSecret, errorType: this.#types.error, WebSocket });
-    this.#hello = hello;
+    this.#hello = copy(hello);
     this.fallback = fallback === "moss";
     this.#receive = receive;
     this.key = storage?.getItem(KEY) ?? random();
@@ -107,12 +107,13 @@ export class Client extends Peer {
     return this.signaling.state;
   }
 
+  /** What it says of itself. A new one is told to the master; throws as the constructor does. */
   get hello() {
     return this.#hello;
   }
 
   set hello(hello) {
-    this.#hello = hello;
+    this.#hello = copy(hello);
     this.#helloIsNew = true;
     this.#tellMember(); // By the line, too: either may be dead without telling.
     this.look();
@@ -382,6 +383,13 @@ export class Client extends Peer {
     if (due === "call") this.#call();
     if (due === "restart") this.#restart();
   }
+}
+
+/** What the application does to its object later is not said, and can't be wrong. @param {unknown} hello */
+function copy(hello) {
+  const text = JSON.stringify(hello); // Throws a TypeError for what is none.
+  if (!isHello(hello)) throw new RangeError("hello has more than 4,000 bytes as JSON");
+  return text === undefined ? undefined : JSON.parse(text);
 }
 
 /** A tab's own storage, where there is one and it may be used. */
