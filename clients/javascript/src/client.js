@@ -27,7 +27,7 @@ const MEMBER_AGAIN_AT_LEAST = 5000; // However often the master asks.
  * @property {unknown} [hello] what the client says of itself: any JSON, up to 4,000 bytes
  * @property {"moss"} [fallback] has messages go by moss where there is no line for 3 s
  * @property {Record<string, "audio" | "video">} [receive] media that the master may send, by name; it may send others later
- * @property {Pick<Storage, "getItem" | "setItem">} [storage] keeps the key: a tab's own storage if it is not given
+ * @property {Pick<Storage, "getItem" | "setItem"> | null} [storage] keeps the key: a tab's own storage if it is not given; nothing does if it is null
  * @property {Partial<import("./names.js").Types>} [types] packet types that moss was started with
  * @property {import("./signaling.js").SignalingOptions["WebSocket"]} [WebSocket] where there is no global one
  * @property {import("./peer.js").PeerConnection} [RTCPeerConnection] where there is no global one
@@ -87,12 +87,7 @@ export class Client extends Peer {
     this.#hello = copy(hello);
     this.fallback = fallback === "moss";
     this.#receive = receive;
-    this.key = storage?.getItem(KEY) ?? random();
-    try {
-      storage?.setItem(KEY, this.key);
-    } catch {
-      // Full, or forbidden: then a reload is another member.
-    }
+    this.key = keyIn(storage);
     this.signaling.on("status", (status) => this.#onStatus(status));
     this.signaling.on("packet", ({ type, payload }) => this.#onPacket(type, payload));
     this.signaling.on("problem", (problem) => this.#onProblem(problem));
@@ -390,6 +385,18 @@ function copy(hello) {
   const text = JSON.stringify(hello); // Throws a TypeError for what is none.
   if (!isHello(hello)) throw new RangeError("hello has more than 4,000 bytes as JSON");
   return text === undefined ? undefined : JSON.parse(text);
+}
+
+/** The key that is kept there, or a new one. @param {ClientOptions["storage"]} storage */
+function keyIn(storage) {
+  let key;
+  try {
+    key = storage?.getItem(KEY);
+    if (!isName(key)) storage?.setItem(KEY, (key = random()));
+  } catch {
+    // Full, or forbidden: then a reload is another member.
+  }
+  return isName(key) ? key : random();
 }
 
 /** A tab's own storage, where there is one and it may be used. */
