@@ -77,11 +77,13 @@ export class Client extends Peer {
 
   /**
    * Begins by itself, once the code that made it has ended. Throws a TypeError for an address
-   * that can't be one and for a hello that is no JSON, a RangeError for one that is too long.
+   * that can't be one, a hello that is no JSON and a kind of media that there is not, a RangeError for one that is too long.
    * @param {ClientOptions} [options]
    */
   constructor({ address, loginSecret, hello, fallback, receive = {}, storage = tabStorage(), types = {}, WebSocket, RTCPeerConnection } = {}) {
     super({ RTCPeerConnection });
+    for (const kind of Object.values(receive))
+      if (kind !== "audio" && kind !== "video") throw new TypeError(`${kind} is no kind of media: "audio" and "video" are`);
     this.#types = { ...TYPES, ...types };
     this.signaling = new Signaling({ address, loginSecret, errorType: this.#types.error, WebSocket });
     this.#hello = copy(hello);
@@ -325,15 +327,15 @@ export class Client extends Peer {
     this.#callSoon = undefined;
     this.#mending.called();
     this.#hasMissed = false;
-    let line;
     try {
-      line = this.makeLine(random(), { polite: true, iceServers: this.#iceServers });
+      const line = this.makeLine(random(), { polite: true, iceServers: this.#iceServers });
+      if (line !== this.line) return; // A handler of "connection" stopped it.
       line.open();
+      for (const [name, kind] of Object.entries(this.#receive)) line.want(name, kind);
+      for (const [name, track] of this.shares) line.share(name, track);
     } catch (error) {
-      return this.emit("problem", { code: "call", message: messageOf(error) });
+      this.emit("problem", { code: "call", message: messageOf(error) });
     }
-    for (const [name, kind] of Object.entries(this.#receive)) line.want(name, kind);
-    for (const [name, track] of this.shares) line.share(name, track);
     this.look();
   }
 
