@@ -10,6 +10,7 @@ import { Peer } from "./peer.js";
 import { messageOf } from "./line.js";
 import { Mending } from "./mending.js";
 import { isHello, isName, random, TYPES } from "./names.js";
+import { whenPageGoes } from "./page.js";
 import { Signaling } from "./signaling.js";
 import { everySecond } from "./ticks.js";
 
@@ -53,8 +54,10 @@ export class Client extends Peer {
   #hello;
   #helloIsNew = false; // No line has told it.
   #life = "";
-  #stopTicking = () => {};
+  #isToBegin = true;
   #isRunning = false;
+  #stopTicking = () => {};
+  #stopWatching = () => {};
 
   /** @type {string | undefined} The session of the master that invited last; what it may hear is bound to it. */
   #session;
@@ -93,10 +96,7 @@ export class Client extends Peer {
     this.signaling.on("status", (status) => this.#onStatus(status));
     this.signaling.on("packet", ({ type, payload }) => this.#onPacket(type, payload));
     this.signaling.on("problem", (problem) => this.#onProblem(problem));
-    globalThis.addEventListener?.("pagehide", () => this.#isRunning && this.#goodbye());
-    // A page out of the cache for "back" was never gone for the person before it.
-    globalThis.addEventListener?.("pageshow", ({ persisted }) => persisted && this.#isRunning && this.start());
-    queueMicrotask(() => this.start());
+    queueMicrotask(() => this.#isToBegin && this.start());
   }
 
   /** The state of the way to moss: connecting, ready, waiting or stopped. */
@@ -117,13 +117,16 @@ export class Client extends Peer {
   }
 
   start() {
-    this.#stopTicking();
     this.endLine();
+    this.#isToBegin = false;
     this.#isRunning = true;
     this.#begin();
     this.#session = undefined;
     this.#leaveMaster();
+    // Only now: handlers may have started it, too.
+    this.#rest();
     this.#stopTicking = everySecond((elapsed) => this.tick(elapsed));
+    this.#stopWatching = whenPageGoes(() => this.#goodbye(), () => this.start());
     this.signaling.start();
   }
 
@@ -134,14 +137,20 @@ export class Client extends Peer {
 
   /** @param {() => void} end */
   #stop(end) {
+    this.#isToBegin = false;
     if (!this.#isRunning) return;
     this.#goodbye();
     this.#isRunning = false;
-    this.#stopTicking();
+    this.#rest();
     this.messages.stop();
     end();
     this.#leaveMaster();
     this.endLine();
+  }
+
+  #rest() {
+    this.#stopTicking();
+    this.#stopWatching();
   }
 
   #goodbye() {

@@ -7,6 +7,7 @@ import { Emitter } from "./emitter.js";
 import { Member } from "./member.js";
 import { isHello, isName, random, TYPES } from "./names.js";
 import { mustBeTrack } from "./peer.js";
+import { whenPageGoes } from "./page.js";
 import { Signaling } from "./signaling.js";
 import { everySecond } from "./ticks.js";
 
@@ -61,8 +62,10 @@ export class Master extends Emitter {
   /** Who was refused something in this second. @type {Set<string>} */
   #refused = new Set();
   #nextSlot = 0;
+  #isToBegin = true;
   #isRunning = false;
   #stopTicking = () => {};
+  #stopWatching = () => {};
 
   /**
    * Begins by itself, once the code that made it has ended. Throws a TypeError without a secret, and for
@@ -95,9 +98,7 @@ export class Master extends Emitter {
     signaling.on("status", (status) => this.#onStatus(status));
     signaling.on("packet", ({ type, payload, id }) => (id === undefined ? this.#onMoss(type, payload) : this.#onClient(id, type, payload)));
     signaling.on("problem", (problem) => this.#onProblem(problem));
-    globalThis.addEventListener?.("pagehide", () => this.#isRunning && this.#goodbye());
-    globalThis.addEventListener?.("pageshow", ({ persisted }) => persisted && this.#isRunning && this.start());
-    queueMicrotask(() => this.start());
+    queueMicrotask(() => this.#isToBegin && this.start());
   }
 
   /** The state of the way to moss: connecting, ready, waiting or stopped. */
@@ -108,9 +109,13 @@ export class Master extends Emitter {
   /** A new session: every client calls anew. */
   start() {
     this.#end();
+    this.#isToBegin = false;
     this.#isRunning = true;
     this.session = random();
     this.signaling.renew({ calls: 1, session: this.session });
+    // Only now: handlers may have started it, too.
+    this.#rest();
+    this.#stopWatching = whenPageGoes(() => this.#goodbye(), () => this.start());
     this.#stopTicking = everySecond((elapsed) => {
       this.#refused.clear();
       for (const member of this.members.values()) member.tick(elapsed);
@@ -120,6 +125,7 @@ export class Master extends Emitter {
 
   /** Says goodbye to all, and ends their lines. */
   stop() {
+    this.#isToBegin = false;
     if (!this.#isRunning) return;
     this.#finish();
     this.signaling.stop();
@@ -145,11 +151,16 @@ export class Master extends Emitter {
   }
 
   #end() {
-    this.#stopTicking();
+    this.#rest();
     for (const member of [...this.members.values()]) member.leave("stopped");
     this.#replaced.clear();
     this.#departed.clear();
     this.#kicked.clear();
+  }
+
+  #rest() {
+    this.#stopTicking();
+    this.#stopWatching();
   }
 
   #goodbye() {

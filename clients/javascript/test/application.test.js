@@ -15,4 +15,116 @@ describe("an application", () => {
     assert.equal(client.path, "direct");
     assert.deepEqual(problems, []);
   }));
+
+  test("can't say of itself what no master would take", staged(async (stage) => {
+    const { last } = await stage.master();
+    const { page, client } = await stage.client({ hello: "before" });
+    await stage.run(5);
+    const cycle = {};
+    cycle.itself = cycle;
+    for (const [hello, error] of [[1n, TypeError], [cycle, TypeError], ["x".repeat(4000), RangeError]]) {
+      await stage.on(page, () => assert.throws(() => (client.hello = hello), error));
+      await stage.on(page, () => assert.throws(() => stage.make("client", { hello }), error));
+    }
+    await stage.run(30);
+    assert.deepEqual([client.hello, last().hello], ["before", "before"]);
+  }));
+
+  test("is another member each time where its storage fails", staged(async (stage) => {
+    const fail = () => {
+      throw new Error("forbidden");
+    };
+    for (const storage of [{ getItem: fail, setItem: fail }, { getItem: () => "", setItem: fail }, { getItem: () => "x".repeat(65), setItem: fail }, null]) {
+      const { client } = await stage.client({ storage });
+      assert.match(client.key, /^[0-9a-f]{32}$/);
+    }
+  }));
+
+  test("can't ask for media of a kind that there is not", staged(async (stage) => {
+    await stage.on(stage.page("client"), () => assert.throws(() => stage.make("client", { receive: { picture: "film" } }), TypeError));
+  }));
+
+  test("may stop as soon as it hears of a call", staged(async (stage) => {
+    const { last } = await stage.master();
+    const { page, client } = await stage.client();
+    const told = [];
+    client.on("connection", () => client.stop());
+    client.on("problem", ({ code }) => told.push(code));
+    await stage.run(5);
+    assert.deepEqual([client.state, told, page.connections.size], ["stopped", [], 0]);
+    assert.equal(last().isHere, false);
+  }));
+
+  for (const kind of ["client", "master"])
+    test(`may stop a ${kind} before it has begun, and start it`, staged(async (stage) => {
+      const page = stage.page(kind);
+      await stage.on(page, () => stage.make(kind).stop());
+      await stage.run(1);
+      assert.equal(page.sockets.size, 0);
+      const states = [];
+      await stage.on(page, () => {
+        const it = stage.make(kind);
+        it.on("status", ({ state }) => states.push(state));
+        it.start();
+      });
+      await stage.run(1);
+      assert.deepEqual(states, ["connecting", "ready"]);
+    }));
+
+  test("leaves nothing behind when it has stopped", staged(async (stage) => {
+    const { page, master } = await stage.master();
+    const client = await stage.client();
+    for (let i = 0; i < 20; i++) {
+      await stage.run(3);
+      for (const [where, it] of [[page, master], [client.page, client.client]]) {
+        await stage.on(where, () => it.stop());
+        await stage.run(30);
+        assert.deepEqual([where.timers.size, where.connections.size, where.sockets.size, where.window.listeners, where.document.listeners], [0, 0, 0, 0, 0]);
+        await stage.on(where, () => it.start());
+        await stage.run(3);
+        assert.equal(where.window.listeners, 3);
+      }
+      await stage.run(3);
+      assert.equal(client.client.path, "direct");
+    }
+  }));
+
+  test("may start anew while it starts", staged(async (stage) => {
+    const { page, master, last } = await stage.master();
+    const { page: other, client } = await stage.client();
+    await stage.run(5);
+    const timers = [page.timers.size, other.timers.size];
+    let isFirst = true;
+    const again = (it) => isFirst && ((isFirst = false), it.start());
+    client.on("path", (path) => path === "lost" && again(client));
+    await stage.on(other, () => client.start());
+    await stage.run(5);
+    isFirst = true;
+    last().on("left", () => again(master));
+    await stage.on(page, () => master.start());
+    await stage.run(5);
+    assert.equal(client.path, "direct");
+    assert.deepEqual([page.timers.size, other.timers.size], timers);
+  }));
+
+  for (const kind of ["client", "master"])
+    test(`a ${kind}'s page may go, and come back out of the browser's cache`, staged(async (stage) => {
+      const { page, master } = await stage.master();
+      const { page: other, client } = await stage.client();
+      const left = [];
+      master.on("member", (member) => member.on("left", (why) => left.push(why)));
+      const paths = [];
+      client.on("path", (path) => paths.push(path));
+      await stage.run(5);
+      const { window } = kind === "client" ? other : page;
+      await stage.on(kind === "client" ? other : page, () => window.dispatch("pagehide", { persisted: true }));
+      await stage.run(1);
+      if (kind === "client") assert.deepEqual(left, ["goodbye"]);
+      else assert.equal(client.path, "no-master");
+      for (const persisted of [false, true]) {
+        await stage.on(kind === "client" ? other : page, () => window.dispatch("pageshow", { persisted }));
+        await stage.run(5);
+        assert.equal(client.path === "direct", persisted);
+      }
+    }));
 });

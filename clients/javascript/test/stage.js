@@ -61,7 +61,7 @@ class Stage {
   /** `problems` has the codes of those of its members; `last()` is the member that came last. */
   async master(options = {}) {
     const page = this.page("master");
-    const master = await this.on(page, () => new Master({ secret: "secret", ...this.#options, ...options }));
+    const master = await this.on(page, () => this.make("master", options));
     const problems = [];
     let last;
     master.on("member", (member) => {
@@ -73,8 +73,14 @@ class Stage {
 
   async client(options = {}) {
     const page = this.page(`client-${this.world.number()}`);
-    const client = await this.on(page, () => new Client({ ...this.#options, ...options }));
+    const client = await this.on(page, () => this.make("client", options));
     return { page, client };
+  }
+
+  /** Only as code of a page. */
+  make(kind, options = {}) {
+    if (kind === "client") return new Client({ ...this.#options, ...options });
+    return new Master({ secret: "secret", ...this.#options, ...options });
   }
 
   /** Speaks raw packets; keeps what it hears. */
