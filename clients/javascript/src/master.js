@@ -229,6 +229,7 @@ export class Master extends Emitter {
     if (member?.isStale(payload)) return;
     if (member && member.life !== life) {
       this.#replace(member);
+      if (!this.#isRunning || payload.session !== this.session) return; // By a handler.
       member = undefined;
     }
     const isNew = !member;

@@ -90,6 +90,11 @@ export class Member extends Peer {
     return this.#hello;
   }
 
+  /** As a client's; false also when it has left. @param {unknown} data */
+  send(data) {
+    return this.isHere && super.send(data);
+  }
+
   /** Sends it away for good: its page stops. It may come back by a reload.
    *  @param {string} [reason] for the person in front of it */
   kick(reason = "") {
@@ -178,6 +183,7 @@ export class Member extends Peer {
     this.isHere = false;
     this.messages.stop();
     this.#host.left(this, why, this.messages);
+    this.id = undefined; // Nothing is sent to it any more.
     this.endLine();
     this.emit("left", why);
   }
@@ -269,8 +275,10 @@ export class Member extends Peer {
       timer = setTimeout(() => reject(new Error("iceServers gave no answer within ten seconds")), SERVERS_WITHIN);
     });
     try {
-      this.#lastServers = /** @type {RTCIceServer[]} */ (await Promise.race([this.#host.iceServers(this), late]));
-      const expiry = expiryOf(this.#lastServers);
+      const iceServers = /** @type {RTCIceServer[]} */ (await Promise.race([this.#host.iceServers(this), late]));
+      if (!Array.isArray(iceServers)) throw new TypeError("iceServers gave no list");
+      const expiry = expiryOf(iceServers);
+      this.#lastServers = iceServers;
       if (expiry !== undefined) this.#renewAt = Date.now() + Math.max((expiry - Date.now()) * 0.8, RENEW_AT_LEAST);
     } catch (error) {
       this.#renewAt = Date.now() + SERVERS_WITHIN; // Those of before are better than none.

@@ -253,7 +253,9 @@ export class Peer extends Emitter {
         this.#told.delete(name);
         this.emit("media", { name, kind, track: null });
       }
+    const { line } = this;
     for (const { name, kind, track } of media) {
+      if (line !== this.line) return; // A handler ended it, and all is off.
       if (this.#told.get(name)?.track === track) continue;
       this.#told.set(name, { kind, track });
       this.emit("media", { name, kind, track });

@@ -127,4 +127,57 @@ describe("an application", () => {
         assert.equal(client.path === "direct", persisted);
       }
     }));
+
+  test("hears of no media after it has stopped", staged(async (stage) => {
+    const { page, master } = await stage.master();
+    const { client } = await stage.client();
+    const told = [];
+    client.on("media", ({ name, track }) => {
+      told.push(`${name} ${track ? "on" : "off"}`);
+      if (track) client.stop();
+    });
+    for (const name of ["a", "b"]) await stage.on(page, () => master.share(name, stage.track(page)));
+    await stage.run(5);
+    assert.deepEqual(told, ["a on", "a off"]);
+  }));
+
+  test("may stop its master when somebody comes, leaves or has another page", staged(async (stage) => {
+    for (const event of ["member", "left"]) {
+      const { page, master } = await stage.master();
+      const stop = () => master.stop();
+      master.on("member", (member) => (event === "member" ? stop() : member.on("left", stop)));
+      const stranger = await stage.stranger();
+      await stranger.enter();
+      if (event === "left") await (await stage.stranger()).enter({ life: "another" });
+      assert.deepEqual([master.state, master.members.size, page.timers.size], ["stopped", 0, 0], event);
+      page.close();
+    }
+  }));
+
+  test("sends nothing to a member that has left", staged(async (stage) => {
+    const { page, last } = await stage.master();
+    await stage.client({ fallback: "moss", RTCPeerConnection: undefined });
+    await stage.run(10);
+    assert.equal(last().path, "moss");
+    const paths = [];
+    last().on("path", (path) => paths.push(path));
+    await stage.on(page, () => last().kick());
+    assert.deepEqual([last().path, last().id, paths], ["lost", undefined, ["lost"]]);
+    assert.equal(await stage.on(page, () => last().send("too late")), false);
+  }));
+
+  test("may give ICE servers that can't be used: those of before are", staged(async (stage) => {
+    let servers = [{ urls: "stun:box", username: `${Math.floor(Date.now() / 1000) + 20}:key` }];
+    const { problems } = await stage.master({ iceServers: () => servers });
+    const stranger = await stage.stranger();
+    await stranger.enter();
+    const [before] = stranger.of("welcome");
+    assert.deepEqual(before.iceServers, servers);
+    for (servers of ["stun:box", { urls: "stun:box" }, [null], 5, null, undefined]) {
+      await stage.run(40);
+      await stranger.enter();
+      assert.deepEqual(stranger.of("welcome").at(-1).iceServers, before.iceServers, JSON.stringify(servers));
+    }
+    assert.deepEqual(new Set(problems), new Set(["ice-servers"]));
+  }));
 });
