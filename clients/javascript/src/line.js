@@ -224,6 +224,8 @@ export class Line {
     this.#isClosed = true;
     this.#endClosing();
     const { pc } = this;
+    // What is at hand already must not be told any more.
+    for (const channel of [this.#channel, this.#datagrams]) if (channel) channel.onmessage = channel.onopen = channel.onclose = null;
     pc.onnegotiationneeded = pc.onicecandidate = pc.onconnectionstatechange = pc.oniceconnectionstatechange = pc.ondatachannel = null;
     pc.close();
   }

@@ -180,4 +180,28 @@ describe("an application", () => {
     }
     assert.deepEqual(new Set(problems), new Set(["ice-servers"]));
   }));
+
+  test("hears nothing of a line that was closed", staged(async (stage) => {
+    const { page, master } = await stage.master();
+    const { page: other, client } = await stage.client();
+    const channels = [];
+    client.on("connection", (pc) => {
+      const make = pc.createDataChannel.bind(pc);
+      pc.createDataChannel = (...of) => (channels.push(make(...of)), channels.at(-1));
+    });
+    const heard = [];
+    for (const event of ["message", "datagram"]) client.on(event, (data) => heard.push(data));
+    await stage.run(5);
+    const [line, datagrams] = channels;
+    await stage.on(page, () => master.start());
+    await stage.run(5);
+    // What a browser had at hand when the connection was closed.
+    await stage.on(other, () => {
+      line.dispatch("message", { data: '{"type":"message","payload":{"n":1,"data":"old"}}' });
+      datagrams.dispatch("message", { data: "old" });
+    });
+    await stage.on(page, () => master.send("new"));
+    await stage.run(5);
+    assert.deepEqual(heard, ["new"]);
+  }));
 });
