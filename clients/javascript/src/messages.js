@@ -90,11 +90,12 @@ export class Messages {
   /** @param {unknown} payload what an `ack` carries */
   acknowledged(payload) {
     const { n } = /** @type {{ n?: unknown }} */ (payload ?? {});
-    if (typeof n !== "number" || !(n <= this.#last)) return;
-    for (let first = this.#kept[0]; first && first.n <= n; first = this.#kept[0]) {
-      this.#kept.shift();
-      this.#bytes -= first.size;
-      this.#onTheWay = Math.max(this.#onTheWay - 1, 0);
+    if (typeof n !== "number" || !Number.isSafeInteger(n) || n > this.#last) return;
+    // All at once: one by one takes seconds where a game has sent for minutes to who did not answer.
+    const gone = this.#kept.splice(0, Math.max(n - (this.#last - this.#kept.length), 0));
+    if (gone.length) {
+      for (const { size } of gone) this.#bytes -= size;
+      this.#onTheWay = Math.max(this.#onTheWay - gone.length, 0);
       this.#waited = 0;
       this.#patience = AGAIN_AFTER;
     }
