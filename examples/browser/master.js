@@ -9,7 +9,7 @@ const ICE_SERVERS = [];
 
 let host;
 let camera = null;
-const rows = new Map(); // key → { member, row, option }: a client keeps its row when its page is reloaded.
+const rows = new Map(); // key → { member, row, option }
 
 // Whoever knows a key can take the client's place, so people see no more of it than tells one from another.
 const nameOf = (key) => key.slice(0, 8);
@@ -28,18 +28,17 @@ function open(options) {
 
 function welcome(member) {
   const { key } = member;
-  const shown = rows.get(key) ?? addRow(key);
-  shown.member = member;
+  const row = addRow(member);
   member.on("message", (data) => showLine(nameOf(key), data, hueOf(key)));
-  member.on("media", ({ name, track }) => name === "picture" && showVideo(shown.row.querySelector("video"), track));
+  member.on("media", ({ name, track }) => name === "picture" && showVideo(row.querySelector("video"), track));
   member.on("path", render);
-  member.on("left", () => shown.member === member && removeRow(key));
+  member.on("left", () => removeRow(key)); // Before the next page of the same key comes.
   render();
 }
 
-function addRow(key) {
+function addRow(member) {
+  const { key } = member;
   const row = $("row").content.firstElementChild.cloneNode(true);
-  row.dataset.key = key;
   row.style.setProperty("--hue", hueOf(key));
   row.querySelector("b").textContent = nameOf(key);
   const [reply, kick] = row.querySelectorAll("button");
@@ -49,12 +48,12 @@ function addRow(key) {
     $("to").value = key;
     $("text").focus();
   };
-  const shown = { row, option: new Option(nameOf(key), key) };
-  kick.onclick = () => shown.member.kick("the master closed the line");
+  kick.onclick = () => member.kick("the master closed the line");
+  const option = new Option(nameOf(key), key);
   $("clients").append(row);
-  $("to").append(shown.option);
-  rows.set(key, shown);
-  return shown;
+  $("to").append(option);
+  rows.set(key, { member, row, option });
+  return row;
 }
 
 function removeRow(key) {
