@@ -37,6 +37,8 @@ export async function makeRouter(t) {
   await ip(`-n ${phone} link set lan up`);
   await ip(`route add ${PHONE}/32 via ${ROUTER}`);
   await ip(`-n ${phone} route add default via ${ROUTER_AT_THE_PHONE}`);
+  // By whichever of its addresses: Firefox uses only that of the box's default route.
+  await ip(`-n ${netns} route add default via ${BOX}`);
   await ip(`netns exec ${netns} sysctl -q -w net.ipv4.ip_forward=1`);
   return { netns, phone, address: ROUTER, box: BOX, block: (what) => block(netns, what) };
 }

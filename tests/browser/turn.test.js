@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BROWSERS } from "./browsers.js";
 import { startCoturn } from "./coturn.js";
-import { openTab, PAGES, ROOT, run, SECRET, startBrowser, startMoss, until } from "./harness.js";
+import { PAGES, ROOT, run, SECRET, startMoss, until } from "./harness.js";
 import { makeRouter } from "./router.js";
 
 const TURN_SECRET = "a secret that coturn knows";
@@ -51,11 +51,10 @@ async function seesMore(tab) {
 const expiry = (tab) => tab.evaluate(() => parseInt(window.side?.pc?.getConfiguration().iceServers[0]?.username));
 
 /** A box and a phone, with a page each, that stay for several meetings. */
-async function makePlace(t, name) {
+async function makePlace(t, atTheBox, onThePhone) {
   const router = await makeRouter(t);
-  const box = await startBrowser();
-  t.after(() => box.close());
-  return { router, master: await openTab(box, "about:blank"), phone: await BROWSERS[name].start(t, { netns: router.phone }) };
+  const [master, phone] = [await BROWSERS[atTheBox].start(t), await BROWSERS[onThePhone].start(t, { netns: router.phone })];
+  return { router, master, phone };
 }
 
 /** The box's page becomes the master of a new moss and the phone's page its client. `blocked` is what the router drops from
@@ -101,9 +100,10 @@ test("coturn relays for who has credentials, and to relays alone", async (t) => 
   for (const outside of [router.box, "127.0.0.1"]) await ask(/403 \(Forbidden IP\)/, "-W", TURN_SECRET, "-e", outside);
 });
 
-for (const name of Object.keys(BROWSERS))
-  test(`${name} in another network`, async (t) => {
-    const place = await makePlace(t, name);
+const names = Object.keys(BROWSERS);
+for (const [atTheBox, onThePhone] of [names, names.toReversed()])
+  test(`${onThePhone} in another network than ${atTheBox}`, async (t) => {
+    const place = await makePlace(t, atTheBox, onThePhone);
     const { router, phone } = place;
 
     for (const [where, blocked] of Object.entries({
