@@ -53,13 +53,13 @@ def name_in(payload, key):
 
 def hello_in(payload):
     hello = payload.get("hello")
-    if len(json.dumps(hello, ensure_ascii=False).encode(errors="replace")) > HELLO:
+    if len(json.dumps(hello, ensure_ascii=False).encode(errors="surrogatepass")) > HELLO:
         raise Refused("invalid", f"hello is to have at most {HELLO} bytes as JSON")
     return hello
 
 
 def number_in(payload):
-    if type(payload.get("n")) is int and payload["n"] > 0:
+    if type(payload.get("n")) is int and 0 < payload["n"] < 2**53:
         return payload["n"]
     raise Refused("invalid", "n is to be a number from 1 on")
 

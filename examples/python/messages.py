@@ -28,7 +28,7 @@ class Messages:
         self.patience = PATIENCE
 
     def send(self, data):
-        size = len(json.dumps(data))
+        size = len(json.dumps(data, ensure_ascii=False).encode(errors="surrogatepass"))
         if size > LARGEST:
             raise ValueError(f"a message has at most {LARGEST} bytes")
         if self.bytes + size > MOST:

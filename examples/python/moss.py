@@ -11,6 +11,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 LONGEST_PAUSE = 10  # seconds, before moss is tried again
 GOOD = 10  # seconds, after which a connection makes earlier failures forgotten
 BACKLOG = 1000  # packets that wait for moss; more are dropped
+LARGEST = 262_144  # MOSS_MAX_PACKET_BYTES: whoever sends more is closed by moss
 
 # Ends that are no use coming back from.
 FINAL = {"replaced": "another master took over", "wrong-secret": "the secret is wrong"}
@@ -82,7 +83,9 @@ async def write(websocket, outgoing):
     """Until the connection or, by None, the queue ends."""
     try:
         while (packet := await outgoing.get()) is not None:
-            await websocket.send(json.dumps(packet))
+            text = json.dumps(packet)
+            if len(text) <= LARGEST:
+                await websocket.send(text)
     except ConnectionClosed:
         pass  # whoever reads hears of it, too
 

@@ -35,6 +35,7 @@ def box(shared_box):
     yield shared_box
     assert shared_box.master.process.poll() is None, shared_box.master.printed
     assert "Traceback" not in shared_box.master.printed, shared_box.master.printed
+    assert shared_box.moss.program.printed.count("is master now") == 1, "it lost moss meanwhile"
 
 
 @pytest.fixture

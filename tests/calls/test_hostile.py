@@ -85,6 +85,43 @@ async def test_rubbish_for_an_offer(box, sdp):
         await line.close()
 
 
+async def test_offers_whose_answer_would_be_huge(box):
+    """moss closes a master that sends more than MOSS_MAX_PACKET_BYTES."""
+    async with on_line(box.address) as (_, other), Client(box.address) as client:
+        await client.introduce()
+        line = Line(client, picture="picture")
+        offer = await line.offer()
+        long = "x" * 90_000
+        sdp = offer["description"]["sdp"].replace("a=mid:0", f"a=mid:{long}").replace("BUNDLE 0", f"BUNDLE {long}")
+        media = [{"mid": long, "name": "picture", "on": False}]
+        await client.say("offer", {**offer, "description": {"type": "offer", "sdp": sdp}, "media": media})
+        many = sdp + "".join(f"m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:m{n}\r\n" for n in range(3000))
+        await client.say("offer", {**offer, "call": name(), "description": {"type": "offer", "sdp": many}})
+        await client.say("offer", {**offer, "call": name(), "n": 10**4000})
+        await client.say("member", {"session": client.session, "key": client.key, "life": client.life, "call": [1e20] * 30_000})
+        await client.say("member", {"session": client.session, "key": client.key, "life": client.life, "hello": [1e20] * 30_000})
+        await everybody_else_is_fine(box, other, 1)
+        await line.close()
+
+
+async def test_an_offer_of_a_thousand_candidates(box):
+    async with on_line(box.address) as (_, other), Client(box.address) as client:
+        await client.introduce()
+        line = Line(client)
+        offer = await line.offer()
+        candidates = "".join(f"a=candidate:{n} 1 udp {n} 192.168.79.{n % 250 + 2} {2000 + n} typ host\r\n" for n in range(3000))
+        offer["description"]["sdp"] += candidates
+        for _ in range(5):
+            await client.say("offer", {**offer, "call": name()})
+        await everybody_else_is_fine(box, other, 1)
+        await line.close()
+
+
+async def test_a_message_in_any_script_comes_back(box):
+    async with on_line(box.address) as (client, line):
+        await line.echo(1, "\u4e16" * 19_000)
+
+
 async def test_rubbish_on_a_living_line(box):
     async with on_line(box.address) as (_, other), on_line(box.address) as (client, line):
         for n, sdp in enumerate(SDPS, 2):
