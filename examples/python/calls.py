@@ -23,6 +23,7 @@ CANDIDATES = 100  # in one call, from either side
 ENDED = 16  # calls that are remembered as ended
 REPLACED = 8  # lives of a key that are remembered as replaced
 HELLO = 4000  # bytes of JSON
+OFFER = 60_000  # characters of SDP: some is repeated in the answer, which has to pass moss
 STALE = 300_000  # milliseconds: TCP gives up by then; more is a clock that was set
 PAUSE = 60  # seconds before whoever flooded its line may call again
 
@@ -339,6 +340,8 @@ class Member:
         description, media = payload["description"], payload.get("media") or []
         if name in self.ended:
             return
+        if len(description["sdp"]) > OFFER:
+            raise Refused("invalid", f"an offer is to have at most {OFFER} characters")
         if not self.limits.offers.take():
             return self.flooded()
         if self.call is None or self.call.name != name:

@@ -3,9 +3,10 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { BROWSERS } from "./browsers.js";
 import { openTab, PAGES, ROOT, run, SECRET, startBrowser, startMoss, until } from "./harness.js";
 
 const { BOX, PHONE_NETNS, PYTHON } = process.env;
@@ -18,7 +19,7 @@ before(async () => {
   phone = await startBrowser({ netns: PHONE_NETNS });
   pages = await mkdtemp(join(tmpdir(), "moss-pages-"));
   await copyFile(join(PAGES, "moss-signaling.js"), join(pages, "moss-signaling.js"));
-  await writeFile(join(pages, "index.html"), "<!doctype html><title>A viewer</title><link rel=icon href=data:,><video muted autoplay></video>");
+  await copyFile(join(ROOT, "tests/browser/viewer.html"), join(pages, "index.html"));
 });
 
 after(async () => {
@@ -31,6 +32,7 @@ async function startBox(t) {
   const moss = await startMoss({ MOSS_PAGES_DIRECTORY: pages });
   const start = () => run(PYTHON, [join(ROOT, "examples/python/master.py"), moss.address], { MOSS_CONNECTION_SECRET: SECRET });
   const box = { moss, start, master: start() };
+  box.url = (options = {}) => `${moss.page("", BOX)}?${encodeURIComponent(JSON.stringify(options))}`;
   t.after(async () => {
     await Promise.all(phone.contexts().map((context) => context.close()));
     await box.master.stop();
@@ -42,34 +44,13 @@ async function startBox(t) {
 }
 
 /** A page with a client of the box, which shows the picture. */
-async function openViewer({ moss }, { reached = true, options = {} } = {}) {
-  const tab = await openTab(phone, moss.page("", BOX));
-  await makeClient(tab, options);
-  if (reached) await until("the line is open", () => tab.evaluate(() => game.path === "direct"));
+async function openViewer(box) {
+  const tab = await openTab(phone, box.url());
+  await isOpen(tab);
   return tab;
 }
 
-function makeClient(tab, options) {
-  return tab.evaluate(async ({ name, relayed, ...options }) => {
-    const { Client } = await import("/moss-signaling.js");
-    if (relayed) options.RTCPeerConnection = class extends RTCPeerConnection {
-      constructor(configuration) {
-        super({ ...configuration, iceTransportPolicy: "relay" });
-      }
-    };
-    const game = new Client({ hello: { name: "Ada" }, receive: { picture: "video" }, ...options });
-    const video = document.querySelector("video");
-    Object.assign(window, { game, video, heard: [], paths: [], sessions: [], pcs: [], loose: [] });
-    game.on("message", (message) => heard.push(message));
-    game.on("datagram", (data) => loose.push(data));
-    game.on("path", (path) => paths.push(path));
-    game.on("master", ({ session }) => sessions.push(session));
-    game.on("connection", (pc) => pcs.push(pc));
-    game.on("media", ({ name, track }) => {
-      if (name === "picture") video.srcObject = track && new MediaStream([track]);
-    });
-  }, options);
-}
+const isOpen = (tab) => until("the line is open", () => tab.evaluate(() => window.game?.path === "direct"));
 
 /** Says it, and waits until it has come back. */
 async function echo(tab, text) {
@@ -79,7 +60,7 @@ async function echo(tab, text) {
 
 /** Waits for frames that were not there before. */
 async function moves(tab) {
-  const frames = () => tab.evaluate(() => video.getVideoPlaybackQuality().totalVideoFrames);
+  const frames = () => tab.evaluate(() => countFrames());
   const before = await frames();
   await until("the picture moves", async () => (await frames()) > before + 10);
 }
@@ -91,7 +72,7 @@ test("a page talks to the box and sees its picture", async (t) => {
   const tab = await openViewer(box);
   await echo(tab, "hello");
   await moves(tab);
-  await until("a datagram comes back", () => tab.evaluate(() => game.sendDatagram("now") && loose.includes("now")));
+  await until("a datagram comes back", () => tab.evaluate(() => game.sendDatagram("now") && datagrams.includes("now")));
   await tab.evaluate(() => (game.hello = { name: "Bo" }));
   await box.master.until(/is here: \{'name': 'Ada'\}[^]*says now: \{'name': 'Bo'\}/);
 });
@@ -106,23 +87,26 @@ test("three pages see the picture, and the one that closes is missed by nobody",
   await Promise.all(tabs.slice(1).map(moves));
 });
 
-test("words and picture go on while moss is away, and when it is back", async (t) => {
-  const box = await startBox(t);
-  const tab = await openViewer(box);
-  await echo(tab, "before");
-  await box.moss.stop();
-  await box.master.until(/moss is away/);
-  await echo(tab, "while it is away");
-  await moves(tab);
-  await box.moss.again();
-  await box.master.until(/^master$[^]*^master$/m);
-  await until("the page is back", () => tab.evaluate(() => game.state === "ready"));
-  await echo(tab, "after it");
-  await moves(tab);
-  await heardInOrder(tab, ["before", "while it is away", "after it"]);
-  assert.deepEqual(await tab.evaluate(() => [pcs.length, sessions.length, paths]), [1, 1, ["direct"]]);
-  assert.equal(box.master.printed.match(/is here/g).length, 1);
-});
+for (const [name, browser] of Object.entries(BROWSERS))
+  test(`words and picture go on in ${name} while moss is away, and when it is back`, async (t) => {
+    const box = await startBox(t);
+    const tab = await browser.start(t, { netns: PHONE_NETNS });
+    await tab.goto(box.url());
+    await isOpen(tab);
+    await echo(tab, "before");
+    await box.moss.kill();
+    await box.master.until(/moss is away/);
+    await echo(tab, "while it is away");
+    await moves(tab);
+    await box.moss.again();
+    await box.master.until(/^master$[^]*^master$/m);
+    await until("the page is back", () => tab.evaluate(() => game.state === "ready"));
+    await echo(tab, "after it");
+    await moves(tab);
+    await heardInOrder(tab, ["before", "while it is away", "after it"]);
+    assert.deepEqual(await tab.evaluate(() => [pcs.length, sessions.length, paths]), [1, 1, ["direct"]]);
+    assert.equal(box.master.printed.match(/is here/g).length, 1);
+  });
 
 test("media that a page adds, and switches off again, leave the call alone", async (t) => {
   const box = await startBox(t);
@@ -147,7 +131,7 @@ test("a reloaded page is another life of the same member", async (t) => {
   await echo(tab, "before");
   const key = await tab.evaluate(() => game.key);
   await tab.reload();
-  await makeClient(tab, {});
+  await isOpen(tab);
   await echo(tab, "after");
   await moves(tab);
   assert.equal(await tab.evaluate(() => game.key), key);
@@ -167,8 +151,8 @@ test("aiortc can't restart a line, so the page calls anew and misses nothing", a
 
 test("words go by moss where no line comes to be", async (t) => {
   const box = await startBox(t);
-  const tab = await openViewer(box, { reached: false, options: { relayed: true, fallback: "moss" } });
-  await until("the path is known", () => tab.evaluate(() => game.path === "moss"));
+  const tab = await openTab(phone, box.url({ relayed: true, fallback: "moss" }));
+  await until("the path is known", () => tab.evaluate(() => window.game?.path === "moss"));
   await echo(tab, "the long way");
   await box.master.until(/path: moss/);
 });
@@ -189,7 +173,7 @@ test("another start of the master is called anew", async (t) => {
 test("a master that is killed is called anew once it is back", async (t) => {
   const box = await startBox(t);
   const tab = await openViewer(box);
-  await box.master.stop("SIGKILL");
+  await box.master.kill();
   box.master = box.start();
   await until("it is found", () => tab.evaluate(() => sessions.length === 2 && game.path === "direct"));
   await echo(tab, "after");

@@ -104,7 +104,7 @@ async def test_offers_whose_answer_would_be_huge(box):
         await line.close()
 
 
-async def test_an_offer_of_a_thousand_candidates(box):
+async def test_offers_of_thousands_of_candidates(box):
     async with on_line(box.address) as (_, other), Client(box.address) as client:
         await client.introduce()
         line = Line(client)

@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples/python"))
 
 import calls as module  # noqa: E402
+import moss  # noqa: E402
 from calls import Calls, Member  # noqa: E402
 
 
@@ -133,7 +134,7 @@ async def test_who_is_there_by_moss_is_not_gone(house):
 async def test_nobody_is_gone_while_the_master_itself_is_away(house):
     member = house.member()
     house.calls.disconnected()
-    house.wait(100)
+    house.wait(400)
     house.connect()
     house.wait(29)
     assert member.why is None
@@ -217,7 +218,7 @@ async def test_a_thousand_calls_are_ten(house):
     member = house.member()
     before = FakeLine.made
     for number in range(1000):
-        house.hear("offer", {"call": f"call {number}", "n": 1, "description": {}})
+        house.hear("offer", {"call": f"call {number}", "n": 1, "description": {"type": "offer", "sdp": ""}})
     assert FakeLine.made - before <= 10
     member.end_call()
 
@@ -236,6 +237,33 @@ async def test_a_thousand_candidates_are_a_hundred(house):
         await house_is_quiet()
     assert len(call.line.candidates) == 100
     member.end_call()
+
+
+async def test_an_offer_of_any_length_is_not_even_read(house):
+    member = house.member()
+    house.hear("offer", {"call": "call", "n": 1, "description": {"type": "offer", "sdp": "x" * 100_000}})
+    assert member.call is None and house.told("refused")[-1]["code"] == "invalid"
+
+
+async def test_a_client_can_not_tell_that_another_has_left(house):
+    member = house.member()
+    for type, payload in (("client-left", {"id": "1"}), ("moss-error", {"code": "unknown-client", "id": "1"})):
+        house.hear(type, payload, "2")
+    assert member.id == "1"
+
+
+async def test_a_packet_that_moss_would_not_take_is_not_sent():
+    sent = []
+
+    class Socket:
+        async def send(self, text):
+            sent.append(json.loads(text)["type"])
+
+    outgoing = asyncio.Queue()
+    for packet in ({"type": "long", "payload": "x" * 300_000}, {"type": "short"}, None):
+        outgoing.put_nowait(packet)
+    await moss.write(Socket(), outgoing)
+    assert sent == ["short"]
 
 
 async def test_messages_that_nobody_acknowledges_have_an_end(house):
