@@ -15,7 +15,7 @@ from gi.repository import Gst, GstWebRTC
 
 from calls import CannotRestart
 from offer import parse
-from studio import Pipeline
+from studio import Feed, Pipeline
 
 PAYLOADERS = {
     "VP8": "rtpvp8pay picture-id-mode=15-bit",
@@ -41,8 +41,7 @@ class Line:
         self.loop = asyncio.get_running_loop()
         self.sections = []  # of the last offer
         self.names = {}  # mid -> the name of what the viewer sends
-        self.pictures = {}  # mid -> (codec, proxysrc)
-        self.watching = {}  # mid -> the studio's branch, while the line is up
+        self.pictures = {}  # mid -> Feed
         self.channel = None
         self.channel_closed = asyncio.Event()
         self.up = self.closing = False
@@ -162,7 +161,7 @@ class Line:
         transceiver.set_property("codec-preferences", Gst.Caps.from_string(caps))
         source.get_static_pad("src").link(pad)
         source.sync_state_with_parent()
-        self.pictures[section.mid] = codec, source.get_by_name("in")
+        self.pictures[section.mid] = Feed(self.studio, codec, source.get_by_name("in"))
 
     # Candidates.
 
@@ -214,22 +213,12 @@ class Line:
         connected = self.webrtc.get_property("connection-state").value_nick == "connected"
         patience = SILENT if self.pictures else SILENT_WITHOUT_PICTURE
         up = connected and time.monotonic() - self.heard < patience
-        for mid, (codec, source) in self.pictures.items():
-            if up and mid not in self.watching:
-                branch = self.studio.watch(codec)
-                self.watching[mid] = branch
-                source.set_property("proxysink", branch["out"])
-        if not up:
-            self.leave()
+        for picture in self.pictures.values():
+            picture.start() if up else picture.stop()
         up = up and self.channel is not None
         if up != self.up:
             self.up = up
             self.call.opened() if up else self.call.down()
-
-    def leave(self):
-        for branch in self.watching.values():
-            self.studio.leave(branch)
-        self.watching.clear()
 
     def send(self, text):
         channel = None if self.closing else self.channel
@@ -247,7 +236,8 @@ class Line:
     def close(self):
         self.closing = True
         self.ticking.cancel()
-        self.leave()
+        for picture in self.pictures.values():
+            picture.stop()
         task = asyncio.ensure_future(self.hang_up())
         self.ending.add(task)
         task.add_done_callback(self.ending.discard)

@@ -1,12 +1,12 @@
 """The camera, and one encoder for each codec that somebody watches.
 
-    camera ─ tee ┬─ queue ─ VP8 encoder ─── tee ┬─ queue ─▶ a viewer
-                 └─ queue ─ H.264 encoder ─ tee ┼─ queue ─▶ a viewer
-                                                └─ queue ─▶ a viewer
+    camera ─ tee ┬─ queue ─ VP8 encoder ─── tee ┬─ proxy ─▶ queue, a viewer's line
+                 └─ queue ─ H.264 encoder ─ tee ┼─ proxy ─▶ queue, a viewer's line
+                                                └─ proxy ─▶ queue, a viewer's line
 
-Each viewer's line is a pipeline of its own, so an error there ends nothing here. The
-queues drop the oldest frames when they are full, so a viewer that stalls holds up nobody.
-With no viewers the camera is off.
+Each line is a pipeline of its own, so an error there ends nothing here. The queues drop the
+oldest frames when they are full, so a viewer that stalls holds up nobody. With no viewers the
+camera is off.
 """
 
 import asyncio
@@ -130,32 +130,44 @@ class Encoder(Branch):
         self.viewers = set()
 
 
-class Viewer(Branch):
-    """`self["out"]` is the proxysink, to which the proxysrc of a line belongs."""
+class Feed:
+    """What a viewer's pipeline gets of the studio, by a proxysrc there."""
 
     FRAMES = 15  # that may wait for a viewer
 
-    def __init__(self, encoded):
-        super().__init__(
-            encoded,
-            f"queue name=queue leaky=downstream max-size-buffers={self.FRAMES} max-size-bytes=0 max-size-time=0"
-            " ! proxysink name=out",
-        )
-        self.waiting = True
-        self["queue"].get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, self.let_pass)
+    def __init__(self, studio, codec, proxysrc):
+        self.studio, self.codec, self.proxysrc = studio, codec, proxysrc
+        self.branch = None
+        self.is_broken = True  # frames are missing, and no key frame has come since
+        end = proxysrc.get_static_pad("src").get_target()
+        self.queue = end.get_parent_element()  # proxysrc's own
+        for name, value in {"leaky": 2, "max-size-buffers": self.FRAMES, "max-size-bytes": 0, "max-size-time": 0}.items():
+            self.queue.set_property(name, value)
+        end.add_probe(Gst.PadProbeType.BUFFER, self.let_pass)
+
+    def start(self):
+        if self.branch is None:
+            self.is_broken = True
+            self.branch = self.studio.watch(self.codec)
+            self.proxysrc.set_property("proxysink", self.branch["out"])
+
+    def stop(self):
+        if self.branch is not None:
+            self.studio.leave(self.branch)
+            self.branch = None
 
     def let_pass(self, pad, info):
         """Where frames are missing, at the beginning or since the queue was full, those up to
         the next key frame are of no use."""
         frame = info.get_buffer()
         if not frame.has_flags(Gst.BufferFlags.DELTA_UNIT):
-            self.waiting = False
+            self.is_broken = False
         elif frame.has_flags(Gst.BufferFlags.DISCONT):
-            self.waiting = True
-        if not self.waiting:
+            self.is_broken = True
+        if not self.is_broken:
             return Gst.PadProbeReturn.OK
         ask = GstVideo.video_event_new_upstream_force_key_unit(Gst.CLOCK_TIME_NONE, True, 0)
-        pad.get_parent_element().get_static_pad("sink").push_event(ask)
+        self.queue.get_static_pad("sink").push_event(ask)
         return Gst.PadProbeReturn.DROP
 
 
@@ -179,7 +191,7 @@ class Studio:
             print(f"{codec} encoder starts", flush=True)
             self.running[codec] = Encoder(self.raw, self.codecs[codec])
         encoder = self.running[codec]
-        viewer = Viewer(encoder["encoded"])
+        viewer = Branch(encoder["encoded"], "proxysink name=out")
         encoder.viewers.add(viewer)
         self.start()
         return viewer
