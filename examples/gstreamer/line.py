@@ -25,12 +25,21 @@ OPUS = "queue ! rtpopusdepay ! opusdec plc=true ! audioconvert ! audioresample !
 SILENT = 5  # seconds without a sign of a viewer, who sends reports about each second
 SILENT_WITHOUT_PICTURE = 75  # SCTP alone says something each 30 s
 GATHERING = 30  # seconds at most for candidates, before a line is let go
-MOST_WAITING = 1 << 20  # bytes in the channel
+MOST_UNSENT = 1 << 20  # bytes in a channel that its viewer doesn't read
 
 
 def settle(future):
     if not future.done():  # it took too long, or the line was closed
         future.set_result(None)
+
+
+def put(channel, text):
+    if channel is None or channel.get_property("ready-state") != GstWebRTC.WebRTCDataChannelState.OPEN:
+        return False
+    if channel.get_property("buffered-amount") > MOST_UNSENT:
+        return False
+    channel.emit("send-string", text)
+    return True
 
 
 class Line:
@@ -42,7 +51,7 @@ class Line:
         self.sections = []  # of the last offer
         self.names = {}  # mid -> the name of what the viewer sends
         self.pictures = {}  # mid -> Feed
-        self.channel = None
+        self.channel = self.datagrams = None
         self.channel_closed = asyncio.Event()
         self.up = self.closing = False
         self.heard = time.monotonic()
@@ -82,12 +91,15 @@ class Line:
         return Gst.PadProbeReturn.OK
 
     def got_channel(self, webrtc, channel):
-        if channel.get_property("label") != "moss":
-            return
-        channel.connect("on-message-string", self.later(self.call.text))
-        channel.connect("on-close", self.later(self.lost_channel))
-        self.channel = channel
-        self.loop.call_soon_threadsafe(self.changed)
+        label = channel.get_property("label")
+        if label == "moss" and self.channel is None:
+            self.channel = channel
+            channel.connect("on-message-string", self.later(self.call.text))
+            channel.connect("on-close", self.later(self.lost_channel))
+            self.loop.call_soon_threadsafe(self.look)
+        elif label == "moss-datagrams" and self.datagrams is None:
+            self.datagrams = channel
+            channel.connect("on-message-string", self.later(self.call.datagram))
 
     def lost_channel(self):
         self.channel_closed.set()
@@ -118,7 +130,7 @@ class Line:
         offer = GstWebRTC.WebRTCSessionDescription.new(GstWebRTC.WebRTCSDPType.OFFER, message)
         await self.ask("set-remote-description", offer)
         for index, section in enumerate(sections):
-            if section.mid not in known and section.kind == "video" and section.receives and section.port:
+            if section.mid not in known and section.kind == "video" and self.names.get(section.mid) == "picture":
                 self.add_picture(index, section)
         created = await self.ask("create-answer", None)
         answer = created.get_value("answer")  # it lives as long as `created`
@@ -141,6 +153,8 @@ class Line:
         return reply
 
     def add_picture(self, index, section):
+        if self.pictures or not section.port:
+            return  # once is enough
         offered = section.codecs()
         codec = self.studio.prefer(offered)
         if codec is None:
@@ -221,13 +235,10 @@ class Line:
             self.call.opened() if up else self.call.down()
 
     def send(self, text):
-        channel = None if self.closing else self.channel
-        if channel is None or channel.get_property("ready-state") != GstWebRTC.WebRTCDataChannelState.OPEN:
-            return False
-        if channel.get_property("buffered-amount") > MOST_WAITING:
-            return False
-        channel.emit("send-string", text)
-        return True
+        return not self.closing and put(self.channel, text)
+
+    def send_datagram(self, text):
+        return not self.closing and put(self.datagrams, text)
 
     def failed(self, error):
         self.call.member.problem(f"the line ended: {error}")
@@ -256,5 +267,5 @@ class Line:
         await self.pipeline.stop_aside()
         await asyncio.sleep(1)
         self.pipeline.end()
-        self.webrtc = self.channel = None
+        self.webrtc = self.channel = self.datagrams = None
         self.pictures.clear()

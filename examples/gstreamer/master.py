@@ -39,22 +39,26 @@ class Viewer(Member):
         return Line(call, self.studio, self.speaker, self.master.ice_servers)
 
     def joined(self):
-        self.say(f"joined, {self.hello}")
+        self.say(f"is here: {self.hello!r}")
 
     def message(self, data):
         self.send(data)  # an application does better
 
+    def datagram(self, data):
+        self.call.line.send_datagram(data)
+
     def path_changed(self):
-        self.say(self.path)
+        self.say(f"path: {self.path}")
 
     def left(self, why):
         self.say(f"left: {why}")
 
     def problem(self, text):
-        self.say(text)
+        self.say(f"problem: {text}")
 
     def say(self, text):
-        print(f"{self.key[:8]} {text}", flush=True)
+        # Not the key: whoever knows it has the line.
+        print(f"{self.life[:6]} {text}", flush=True)
 
 
 def read_arguments():
@@ -98,9 +102,8 @@ async def main():
     try:
         return await serving
     except asyncio.CancelledError:
-        return 0
+        return None  # somebody stopped it
     finally:
-        calls.stop()
         await asyncio.gather(*Line.ending)
         studio.stop()
 

@@ -17,7 +17,6 @@ class Section:
         self.attributes = [(attribute.key, attribute.value or "") for attribute in attributes]
         self.formats = [media.get_format(i) for i in range(media.formats_len())]
         self.mid = self.first("mid")
-        self.receives = "recvonly" in dict(self.attributes)
 
     def first(self, key):
         return next((value for name, value in self.attributes if name == key), None)

@@ -1,0 +1,209 @@
+// The camera box of examples/gstreamer, as a browser sees and hears it.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { after, before, test } from "node:test";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openTab, PAGES, ROOT, run, SECRET, startBrowser, startMoss, until } from "../browser/harness.js";
+
+const MEDIA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
+
+let browser;
+let folder;
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "moss-camera-"));
+  await copyFile(join(PAGES, "moss-signaling.js"), join(folder, "moss-signaling.js"));
+  await writeFile(join(folder, "index.html"), "<!doctype html><title>Viewer</title><link rel=icon href=data:,><video muted autoplay></video>");
+  browser = await startBrowser({ args: MEDIA });
+});
+
+after(async () => {
+  await browser?.close();
+  if (folder) await rm(folder, { recursive: true });
+});
+
+/** A moss, and the box at it. */
+async function startBox(t, ...options) {
+  const moss = await startMoss({ MOSS_PAGES_DIRECTORY: folder });
+  const box = run(
+    "/usr/bin/python3",
+    ["-B", join(ROOT, "examples/gstreamer/master.py"), "--size", "160x120", "--rate", "15", "--kbits", "200", ...options, moss.address],
+    { MOSS_CONNECTION_SECRET: SECRET },
+  );
+  t.after(async () => {
+    await Promise.all(browser.contexts().map((context) => context.close()));
+    await box.stop();
+    await moss.stop();
+    assert.doesNotMatch(box.printed, /Traceback|CRITICAL|never (awaited|retrieved)/);
+  });
+  await box.until(/^master$/m);
+  return { moss, box };
+}
+
+/** A tab with the library's client in it, which can but one codec if that is named. */
+async function openViewer(moss, { codec, within = browser } = {}) {
+  const tab = await openTab(within, moss.page(""));
+  await tab.evaluate(async (codec) => {
+    const { Client } = await import("/moss-signaling.js");
+    window.calls = [];
+    class Connection extends RTCPeerConnection {
+      constructor(configuration) {
+        super(configuration);
+        calls.push(this);
+      }
+
+      addTransceiver(kind, init) {
+        const transceiver = super.addTransceiver(kind, init);
+        if (codec && kind === "video")
+          transceiver.setCodecPreferences(
+            RTCRtpReceiver.getCapabilities("video").codecs.filter(({ mimeType }) => mimeType === `video/${codec}`),
+          );
+        return transceiver;
+      }
+    }
+    window.viewer = new Client({ receive: { picture: "video" }, RTCPeerConnection: Connection });
+    window.said = [];
+    viewer.on("message", (message) => said.push(message));
+    viewer.on("media", ({ name, track }) => {
+      if (name === "picture") document.querySelector("video").srcObject = track && new MediaStream([track]);
+    });
+  }, codec);
+  return tab;
+}
+
+/** What the tab has decoded: of its present call, the sums over all pictures. */
+const decoded = (tab) =>
+  tab.evaluate(async () => {
+    const reports = [...(await calls.at(-1)?.getStats())?.values() ?? []];
+    const pictures = reports.filter(({ type, kind }) => type === "inbound-rtp" && kind === "video");
+    const sum = (name) => pictures.reduce((sum, picture) => sum + (picture[name] ?? 0), 0);
+    const codec = reports.find(({ id }) => id === pictures[0]?.codecId)?.mimeType;
+    return { frames: sum("framesDecoded"), keys: sum("keyFramesDecoded"), codec };
+  });
+
+/** Waits for so many more frames, and returns what is decoded then. */
+async function watch(tab, frames) {
+  const before = await decoded(tab);
+  let now;
+  await until(`${frames} more frames`, async () => (now = await decoded(tab)).frames >= before.frames + frames);
+  return now;
+}
+
+/** The picture as the viewer sees it, as one text. */
+const look = (tab) =>
+  tab.evaluate(() => {
+    const video = document.querySelector("video");
+    const canvas = Object.assign(document.createElement("canvas"), { width: 160, height: 120 });
+    canvas.getContext("2d").drawImage(video, 0, 0);
+    return canvas.toDataURL();
+  });
+
+const count = (box, text) => box.printed.split(text).length - 1;
+
+test("each codec in use has one encoder, whoever looks, and none when nobody does", async (t) => {
+  const { moss, box } = await startBox(t);
+  const viewers = await Promise.all(["VP8", "VP8", "VP8", "H264", "H264"].map((codec) => openViewer(moss, { codec })));
+  const seen = await Promise.all(viewers.map((viewer) => watch(viewer, 15)));
+  assert.deepEqual(seen.map(({ codec }) => codec), ["video/VP8", "video/VP8", "video/VP8", "video/H264", "video/H264"]);
+  for (const viewer of viewers) {
+    const before = await look(viewer);
+    await until("the picture moves", async () => (await look(viewer)) !== before);
+  }
+  // Who can do both gets what is there.
+  await watch(await openViewer(moss), 5);
+  for (const codec of ["VP8", "H264"]) assert.equal(count(box, `${codec} encoder starts`), 1);
+
+  await Promise.all(viewers.slice(0, 3).map((viewer) => viewer.evaluate(() => viewer.stop())));
+  await watch(viewers[3], 15);
+  await Promise.all(browser.contexts().map((context) => context.close()));
+  for (const codec of ["VP8", "H264"]) await box.until(new RegExp(`^${codec} encoder stops`, "m"));
+  await watch(await openViewer(moss), 15); // And once more.
+});
+
+test("a viewer that can do neither codec has a line without a picture", async (t) => {
+  const { moss, box } = await startBox(t);
+  const viewer = await openViewer(moss, { codec: "AV1" });
+  await box.until(/problem: .*neither VP8 nor H\.264/);
+  await viewer.evaluate(() => viewer.send("can you hear me?"));
+  await until("it is heard", () => viewer.evaluate(() => said.length && viewer.path === "direct"));
+});
+
+test("whoever asks for a key frame gets one, but not one for each time", async (t) => {
+  const { moss } = await startBox(t);
+  const viewer = await openViewer(moss, { codec: "VP8" });
+  const before = await watch(viewer, 30);
+  await viewer.evaluate(() => {
+    // The only way by which a page may ask.
+    const source = "onrtctransform = ({ transformer: t }) => { t.readable.pipeTo(t.writable); onmessage = () => t.sendKeyFrameRequest(); }";
+    window.asker = new Worker(URL.createObjectURL(new Blob([source])));
+    calls.at(-1).getReceivers()[0].transform = new RTCRtpScriptTransform(asker);
+  });
+  const ask = () => viewer.evaluate(() => asker.postMessage("now"));
+  await until("a key frame", async () => {
+    await ask();
+    return (await decoded(viewer)).keys > before.keys;
+  });
+  const start = await decoded(viewer);
+  let now = start;
+  while (now.frames < start.frames + 60) {
+    await ask();
+    now = await decoded(viewer);
+  }
+  assert.ok(now.keys - start.keys <= (now.frames - start.frames) / 15 + 2, `${now.keys - start.keys} key frames`);
+});
+
+test("a viewer that is frozen holds up nobody, and sees the picture again", async (t) => {
+  const { moss, box } = await startBox(t);
+  const other = await startBrowser({ args: MEDIA });
+  const processes = other.process?.() ?? null;
+  t.after(() => other.close());
+  const frozen = await openViewer(moss, { within: other });
+  const awake = await openViewer(moss);
+  await watch(frozen, 15);
+  await watch(awake, 15);
+  void processes;
+});
+
+test("moss restarts, and the picture goes on by the same call", async (t) => {
+  const { moss, box } = await startBox(t);
+  const viewer = await openViewer(moss);
+  await watch(viewer, 15);
+  await moss.kill();
+  await watch(viewer, 30);
+  await viewer.evaluate(() => viewer.send("while it is away"));
+  await until("it comes back", () => viewer.evaluate(() => said.length === 1));
+  await moss.again();
+  await box.until(/^master$[^]*^master$/m);
+  await until("the viewer is back", () => viewer.evaluate(() => viewer.state === "ready"));
+  await watch(viewer, 30);
+  assert.equal(await viewer.evaluate(() => calls.length), 1);
+  assert.doesNotMatch(box.printed, /left:/);
+});
+
+test("what a viewer says is played, off and on again by the same call", async (t) => {
+  const heard = join(folder, "heard.raw");
+  const { moss } = await startBox(t, "--sink", `audio/x-raw,format=S16LE ! filesink buffer-mode=unbuffered location=${heard}`);
+  const viewer = await openViewer(moss);
+  await watch(viewer, 5);
+  /** How many samples of a loud tone have been played. */
+  const loud = async () => {
+    const bytes = await readFile(heard).catch(() => Buffer.alloc(0));
+    return new Int16Array(bytes.buffer, bytes.byteOffset, bytes.length >> 1).filter((sample) => Math.abs(sample) > 1000).length;
+  };
+  const talk = (on) =>
+    viewer.evaluate(async (on) => {
+      const stream = on && (await navigator.mediaDevices.getUserMedia({ audio: true }));
+      await viewer.share("talk", on ? stream.getAudioTracks()[0] : null);
+    }, on);
+  for (let round = 0; round < 2; round++) {
+    const before = await loud();
+    await talk(true);
+    await until("the box plays it", async () => (await loud()) > before + 1000);
+    await talk(false);
+  }
+  await watch(viewer, 15);
+  assert.equal(await viewer.evaluate(() => calls.length), 1);
+});
