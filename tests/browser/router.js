@@ -13,7 +13,8 @@ const ROUTER_AT_THE_PHONE = "10.77.2.1";
 
 /** All is gone when the test ends. `netns` is the router's namespace and `phone` the phone's. */
 export async function makeRouter(t) {
-  const names = { netns: `moss-router-${process.pid}`, phone: `moss-far-${process.pid}` };
+  const prefix = `${process.env.NETNS_PREFIX ?? "moss"}-${process.pid}`;
+  const names = { netns: `${prefix}-router`, phone: `${prefix}-far` };
   const { netns, phone } = names;
   const device = `mr${process.pid}`;
   const ip = (command) => run("ip", command.split(" "));
