@@ -100,6 +100,14 @@ test("a restart that does not help within 10 s is followed by a new call", async
   assert.deepEqual([member.isHere, m.members.length], [true, 1]);
 });
 
+test("a line that the other side closes is called anew", async (t) => {
+  const { run, m, c, member } = await connected(t);
+  const { pc } = c.it;
+  await m.do(() => member.pc.close());
+  await run(8);
+  assert.deepEqual([c.it.path, member.path, c.it.pc === pc], ["direct", "direct", false]);
+});
+
 test("calls that do not get through ring for 15, 20, 30 and 30 s", async (t) => {
   const on = stage(t);
   const when = [];

@@ -171,6 +171,22 @@ test("a repeated offer tells of media what is new", async (t) => {
   assert.deepEqual(b.media, []);
 });
 
+test("what moss lost of media is said again once the line is up", async (t) => {
+  const on = await lines(t, { open: false });
+  const { a, b, run, share, network } = on;
+  network.block("direct", a.page, b.page);
+  await a.do((line) => line.open());
+  await share(a, "camera", "video");
+  await run(1);
+  on.pass = ({ type }, deliver) => (type === "media" ? undefined : deliver());
+  await share(a, "camera", null);
+  await run(1);
+  assert.deepEqual(b.media, ["camera video"]);
+  network.unblock("direct", a.page, b.page);
+  await run(3);
+  assert.deepEqual([b.line.up, b.media], [true, []]);
+});
+
 test("both sides may send by one name", async (t) => {
   const { a, b, run, share } = await lines(t);
   await share(a, "talk", "audio");
