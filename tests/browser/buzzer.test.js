@@ -149,6 +149,7 @@ test("what a stranger says is text, and no press of an earlier round counts", as
   const name = "<img src=x>";
   await stranger.evaluate(async (name) => {
     const { Client } = await import("/moss-signaling.js");
+    window.told = 0;
     window.game = new Client({ hello: { name } });
     game.on("message", ({ round }) => (window.told = round));
   }, name);
