@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "examples/python"))
 import calls as module  # noqa: E402
 import moss  # noqa: E402
 from calls import Calls, Member  # noqa: E402
+from client import until  # noqa: E402
+from messages import Messages  # noqa: E402
 
 
 class FakeLine:
@@ -239,6 +241,13 @@ async def test_a_thousand_candidates_are_a_hundred(house):
     member.end_call()
 
 
+async def test_a_thousand_wrong_packets_are_refused_ten_times(house):
+    for _ in range(1000):
+        house.hear("offer", None, "2")
+        house.hear("member", None, "3")
+    assert len(house.told("refused")) == 20
+
+
 async def test_an_offer_of_any_length_is_not_even_read(house):
     member = house.member()
     house.hear("offer", {"call": "call", "n": 1, "description": {"type": "offer", "sdp": "x" * 100_000}})
@@ -279,6 +288,66 @@ async def test_messages_that_nobody_acknowledges_have_an_end(house):
     assert len(call.line.sent) == 128
     assert member.send("again")
     assert [packet["payload"]["n"] for packet in call.line.sent] == list(range(1, 129))
+
+
+class Wire:
+    """One end of numbered messages, and all that it sends."""
+
+    def __init__(self):
+        self.sent, self.heard = [], []
+        self.messages = Messages(self.transmit, self.heard.append)
+
+    def transmit(self, type, payload):
+        self.sent.append((type, payload["n"]))
+        return True
+
+    def numbers(self, type):
+        numbers = [n for what, n in self.sent if what == type]
+        self.sent.clear()
+        return numbers
+
+
+async def test_messages_are_repeated_ever_more_rarely():
+    wire = Wire()
+    wire.messages.send("hello")
+
+    def seconds_of_repeats(seconds):
+        wire.sent.clear()
+        found = []
+        for second in range(1, seconds + 1):
+            wire.messages.tick(1)
+            found += [second for _ in wire.numbers("message")]
+        return found
+
+    assert seconds_of_repeats(70) == [3, 9, 21, 45, 69]
+    wire.messages.hear_ack(1)
+    assert seconds_of_repeats(10) == []
+    wire.messages.send("hello")
+    assert seconds_of_repeats(10) == [3, 9]
+
+
+async def test_messages_are_acknowledged_soon_and_at_once_where_it_matters():
+    wire = Wire()
+    for n in range(1, 16):
+        wire.messages.hear(n, n)
+    assert not wire.numbers("ack")
+    wire.messages.hear(16, 16)
+    assert wire.numbers("ack") == [16]
+    wire.messages.hear(16, 16)  # its acknowledgement was lost
+    assert wire.numbers("ack") == [16]
+    wire.messages.hear(18, 18)  # 17 was lost
+    wire.messages.hear(17, 17)
+    await asyncio.wait_for(until("in a moment", lambda: wire.sent), 10)
+    assert wire.numbers("ack") == [17] and wire.heard == list(range(1, 18))
+    wire.messages.again()  # what was said last may be lost
+    assert wire.numbers("ack") == [17]
+
+
+async def test_a_message_has_a_largest_size():
+    wire = Wire()
+    assert wire.messages.send("\u4e16" * 19_999)
+    with pytest.raises(ValueError):
+        wire.messages.send("\u4e16" * 20_000)
 
 
 async def test_who_talks_by_moss_is_answered_there_at_once(house):
