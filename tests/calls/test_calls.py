@@ -1,5 +1,6 @@
 """Offers and answers: calls anew, the same call again, and what is late or doubled."""
 
+import asyncio
 import os
 import re
 
@@ -89,6 +90,16 @@ async def test_a_new_call_ends_the_old_one_for_ever(box):
         await new.echo(1, "still here")
         assert not client.heard.take("answer")
         await new.close()
+
+
+async def test_a_line_whose_channel_is_closed_is_no_line(box):
+    async with on_line(box.address) as (client, line):
+        assert (await client.introduce(call=line.call))["known"]
+        line.channel.close()
+        await until("it is closed", lambda: line.channel.readyState == "closed")
+        deadline = asyncio.get_running_loop().time() + 20
+        while (await client.introduce(call=line.call))["known"]:
+            assert asyncio.get_running_loop().time() < deadline, "the master keeps it"
 
 
 async def test_late_candidates_are_nobodys_trouble(box):

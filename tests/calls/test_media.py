@@ -38,6 +38,7 @@ async def test_who_asks_for_it_often_gets_it_once(box):
         await client.say("offer", offer)
         answer = await client.heard.wait("answer", call=line.call)
         assert len(answer["media"]) == 1, answer["media"]
+        assert answer["description"]["sdp"].count("a=sendonly") == 1
         await line.accept(answer)
         await frames(line, 5)
         await line.close()

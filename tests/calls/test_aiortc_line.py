@@ -1,0 +1,57 @@
+"""examples/python/aiortc_line.py by itself: what a client's side can't see, or only after minutes."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples/python"))
+
+from aiortc import RTCConfiguration, RTCPeerConnection  # noqa: E402
+from aiortc_line import Line  # noqa: E402
+
+
+class Call:
+    def __init__(self):
+        self.told = []
+
+    def closed(self):
+        self.told.append("closed")
+
+
+@pytest.mark.parametrize("state, told", [("connecting", []), ("connected", []), ("failed", ["closed"]), ("closed", ["closed"])])
+async def test_a_line_that_failed_is_closed(state, told):
+    line = Line(Call(), {})
+    await line.pc.close()
+    line.call.told.clear()
+    line.pc = SimpleNamespace(connectionState=state)
+    line.see_state()
+    assert line.call.told == told
+
+
+async def test_a_channel_of_no_use_is_closed():
+    closed = []
+    line = Line(Call(), {})
+    line.take_channel(SimpleNamespace(label="another", close=lambda: closed.append(True)))
+    assert closed
+    await line.pc.close()
+
+
+async def test_an_offer_of_many_media_is_not_taken():
+    line = Line(Call(), {})
+    with pytest.raises(ValueError, match="too many"):
+        await line.answer({"type": "offer", "sdp": "v=0" + "\nm=video" * 17}, [])
+    await line.pc.close()
+
+
+async def test_media_that_nobody_reads_are_not_received():
+    client = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    client.addTransceiver("video", direction="sendrecv")
+    client.addTransceiver("audio", direction="sendonly")
+    await client.setLocalDescription(await client.createOffer())
+    line = Line(Call(), {})
+    answer, media = await line.answer({"type": "offer", "sdp": client.localDescription.sdp}, [])
+    assert answer["sdp"].count("a=inactive") == 2 and media == []
+    await line.pc.close()
+    await client.close()
