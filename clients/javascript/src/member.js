@@ -6,6 +6,7 @@
  * a `problem`, and harms this member alone.
  */
 
+import { Budget } from "./budget.js";
 import { messageOf } from "./line.js";
 import { bytesOf, isHello, isName } from "./names.js";
 import { Peer } from "./peer.js";
@@ -24,9 +25,9 @@ const FLOOD_AGAIN = 10_000; // Told once in so long.
 /** With its envelope that is what moss takes by default; a longer packet would end the master's connection. */
 const PACKET_BYTES = 262_000;
 
-/** How much at once, and how much more each second. */
 const PACKETS = { most: 2000, more: 500 };
 const OFFERS = { most: 10, more: 1 };
+const DATAGRAMS = { most: 2000, more: 1000 };
 const ENDED_CALLS = 16; // Remembered, so that a late offer of one is not a new call.
 
 /** @typedef {"goodbye" | "gone" | "replaced" | "kicked" | "stopped"} Why */
@@ -66,8 +67,9 @@ export class Member extends Peer {
   #silent = 0; // Since it was heard, or its line was up.
   #absent = 0; // Of that, without an id.
   #asked = 0;
-  #packets = PACKETS.most;
-  #offers = OFFERS.most;
+  #packets = new Budget(PACKETS);
+  #offers = new Budget(OFFERS);
+  #datagrams = new Budget(DATAGRAMS);
   #sinceFlood = FLOOD_AGAIN;
 
   /**
@@ -171,6 +173,11 @@ export class Member extends Peer {
     this.receive(type, payload);
   }
 
+  /** @protected @param {string | ArrayBuffer} data */
+  receiveDatagram(data) {
+    if (this.#datagrams.takes() || this.#isFlood("datagrams")) super.receiveDatagram(data);
+  }
+
   /** Its connection to moss has ended. @internal */
   unbind() {
     this.id = undefined;
@@ -191,8 +198,7 @@ export class Member extends Peer {
   /** @internal @param {number} elapsed */
   tick(elapsed) {
     super.tick(elapsed);
-    this.#packets = Math.min(this.#packets + (PACKETS.more * elapsed) / 1000, PACKETS.most);
-    this.#offers = Math.min(this.#offers + (OFFERS.more * elapsed) / 1000, OFFERS.most);
+    for (const budget of [this.#packets, this.#offers, this.#datagrams]) budget.tick(elapsed);
     this.#sinceFlood += elapsed;
     if (Date.now() >= this.#renewAt) this.#renew();
     if (this.line?.up) this.#silent = this.#absent = 0;
@@ -237,18 +243,15 @@ export class Member extends Peer {
 
   /** Each of its media is told by itself, and counts as a packet. @param {any} payload */
   #affords(payload) {
-    this.#packets -= Array.isArray(payload?.media) ? 1 + payload.media.length : 1;
-    return this.#packets >= 0 || this.#isFlood("packets");
+    return this.#packets.takes(Array.isArray(payload?.media) ? 1 + payload.media.length : 1) || this.#isFlood("packets");
   }
 
   #affordsOffer() {
-    return --this.#offers >= 0 || this.#isFlood("calls");
+    return this.#offers.takes() || this.#isFlood("calls");
   }
 
   /** @param {string} what */
   #isFlood(what) {
-    this.#packets = Math.max(this.#packets, 0);
-    this.#offers = Math.max(this.#offers, 0);
     if (this.#sinceFlood >= FLOOD_AGAIN) this.emit("problem", { code: "flood", message: `Too many ${what}: some are dropped.` });
     this.#sinceFlood = 0;
     return false;

@@ -151,6 +151,11 @@ export class Peer extends Emitter {
     this.receive(type, payload);
   }
 
+  /** @protected @param {string | ArrayBuffer} data */
+  receiveDatagram(data) {
+    this.emit("datagram", data);
+  }
+
   /**
    * Another line takes the place of the one before.
    * @protected
@@ -170,7 +175,7 @@ export class Peer extends Emitter {
       offered: () => Promise.all([...this.shares].map(([name, track]) => line.share(name, track))),
       media: (media) => this.#heardMedia(media),
       channel: (channel) => this.emit("channel", channel),
-      datagram: (data) => this.emit("datagram", data),
+      datagram: (data) => this.receiveDatagram(data),
       problem: (code, message) => this.emit("problem", { code, message }),
     }, { polite });
     this.line = line;

@@ -65,6 +65,27 @@ describe("a stranger", () => {
     assert.deepEqual(problems, ["flood"]);
   }));
 
+  test("is heard a thousand times a second by datagrams", staged(async (stage) => {
+    const { problems, last } = await stage.master();
+    const stranger = await stage.stranger();
+    await stranger.enter();
+    await stranger.call();
+    let heard = 0;
+    last().on("datagram", () => heard++);
+    const datagrams = await stage.on(stranger.page, () => stranger.pc.createDataChannel("moss-datagrams"));
+    await stage.run(1);
+    await stage.on(stranger.page, () => {
+      for (let i = 0; i < 4000; i++) datagrams.send("x");
+    });
+    await stage.run(0.5);
+    assert(heard >= 2000 && heard <= 3000, `${heard}`);
+    assert.deepEqual(problems, ["flood"]);
+    // The packets of its line are others.
+    await stage.on(stranger.page, () => stranger.channel.send('{"type":"member","payload":{"life":"life","hello":"still here"}}'));
+    await stage.run(0.5);
+    assert.equal(last().hello, "still here");
+  }));
+
   test("may answer as often as it may call", staged(async (stage) => {
     const { page, master, problems } = await stage.master();
     const stranger = await stage.stranger();
