@@ -12,6 +12,7 @@ import { Signaling } from "./signaling.js";
 import { everySecond } from "./ticks.js";
 
 const SLOT = 100; // Milliseconds between two new calls.
+const DEPARTED_BYTES = 16_777_216; // Kept for all who are gone.
 const REPLACED_LIVES = 8; // Of one key, remembered, so that a page that was taken over does not come back.
 
 /**
@@ -268,7 +269,18 @@ export class Master extends Emitter {
       this.#byId.delete(member.id);
       if (why !== "gone") keep(this.#spentIds, member.id, true, this.#most);
     }
-    if (why === "gone") keep(this.#departed, member.life, messages, this.#most);
+    if (why === "gone") this.#remember(member.life, messages);
+  }
+
+  /** Its page may come back. Whoever is gone for longest is let go where all that is kept gets too much.
+   *  @param {string} life @param {import("./messages.js").Messages} messages */
+  #remember(life, messages) {
+    keep(this.#departed, life, messages, this.#most);
+    let bytes = [...this.#departed.values()].reduce((sum, { keptBytes }) => sum + keptBytes, 0);
+    for (const [oldest, { keptBytes }] of this.#departed) {
+      if (bytes <= DEPARTED_BYTES) return;
+      if (keptBytes && this.#departed.delete(oldest)) bytes -= keptBytes;
+    }
   }
 
   /** It may be out of reach just now: it is sent away when it comes back, too. @param {Member} member @param {string} reason */

@@ -68,6 +68,11 @@ export class Messages {
     return true;
   }
 
+  /** Bytes that the other side has not acknowledged. */
+  get keptBytes() {
+    return this.#bytes;
+  }
+
   /** There is a way, perhaps a new one: all that may be lost goes again. */
   flush() {
     this.#waited = this.#onTheWay = 0;

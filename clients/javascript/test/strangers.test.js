@@ -86,6 +86,26 @@ describe("a stranger", () => {
     assert.equal(last().hello, "still here");
   }));
 
+  test("has messages kept for it as long as there are not too many others", staged(async (stage) => {
+    const { page, master } = await stage.master();
+    const come = async (i, more) => {
+      const stranger = await stage.stranger();
+      await stranger.enter({ key: `key ${i}`, life: `life ${i}`, ...more });
+      return stranger;
+    };
+    for (let i = 0; i < 20; i++) {
+      const stranger = await come(i);
+      await stage.on(page, () => {
+        for (let n = 0; n < 17; n++) master.send("x".repeat(59_000));
+      });
+      await stage.on(stranger.page, () => stranger.page.close());
+      await stage.run(35);
+      assert.equal(master.members.size, 0);
+    }
+    assert.equal((await come(0, { again: true })).of("refused")[0]?.code, "gone");
+    assert.equal((await come(19, { again: true })).of("welcome").length, 1);
+  }));
+
   test("may answer as often as it may call", staged(async (stage) => {
     const { page, master, problems } = await stage.master();
     const stranger = await stage.stranger();
