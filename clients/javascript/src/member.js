@@ -2,8 +2,8 @@
  * One life of a client's page, as its master sees it: who it is, where it is known to moss, the
  * line that it called, and what it may cost. The client calls and mends; a member answers.
  *
- * All that a client sends is a stranger's: what is wrong or too much is dropped and told once as
- * a `problem`, and harms this member alone.
+ * All that a client sends is a stranger's: what is wrong or too much is dropped, told as a
+ * `problem`, and harms this member alone.
  */
 
 import { Budget } from "./budget.js";
