@@ -278,6 +278,7 @@ export class Client extends Peer {
     this.#isWelcome = this.#wasWelcome = true;
     this.#isRefused = this.#mustRepeat = false;
     this.#takeServers(welcome);
+    if (!this.#isWelcome) return; // A handler of its problem stopped it.
     const { line } = this;
     if (!line) {
       const wait = welcome.wait > 0 ? Math.min(welcome.wait, WAIT_AT_MOST) : 0;

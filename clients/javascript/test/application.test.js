@@ -204,4 +204,14 @@ describe("an application", () => {
     await stage.run(5);
     assert.deepEqual(heard, ["new"]);
   }));
+
+  test("calls nobody when a handler of a problem has stopped it", staged(async (stage) => {
+    await stage.master();
+    const { page, client } = await stage.client();
+    await stage.run(5);
+    client.on("problem", () => client.stop());
+    await stage.on(page, () => client.pc.close()); // The next servers can't be given to it.
+    await stage.run(30);
+    assert.deepEqual([client.state, page.connections.size, page.timers.size], ["stopped", 0, 0]);
+  }));
 });
