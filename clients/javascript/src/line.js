@@ -67,9 +67,8 @@ export class Line {
   /** @type {Promise<void>} */
   #queue = Promise.resolve(); // Their packets are taken one after the other.
   #isClosed = false;
-  #endClosing = () => {};
-  /** @type {Promise<void>} */
-  #closing = new Promise((resolve) => (this.#endClosing = resolve));
+  /** What ends those who wait for a share when it is closed. @type {Set<() => void>} */
+  #waiting = new Set();
   /** @type {Promise<void>} */
   #sharing = Promise.resolve();
 
@@ -171,7 +170,10 @@ export class Line {
     const done = this.#sharing.then(() => this.#share(name, track));
     this.#sharing = done.catch(() => {});
     // A replaceTrack that is under way when the connection is closed never ends.
-    return Promise.race([done, this.#closing]);
+    return new Promise((resolve, reject) => {
+      this.#waiting.add(resolve);
+      done.then(resolve, reject).finally(() => this.#waiting.delete(resolve));
+    });
   }
 
   /** @param {string} name @param {MediaStreamTrack | null} track */
@@ -222,7 +224,7 @@ export class Line {
 
   close() {
     this.#isClosed = true;
-    this.#endClosing();
+    for (const end of this.#waiting) end();
     const { pc } = this;
     // What is at hand already must not be told any more.
     for (const channel of [this.#channel, this.#datagrams]) if (channel) channel.onmessage = channel.onopen = channel.onclose = null;

@@ -214,4 +214,19 @@ describe("an application", () => {
     await stage.run(30);
     assert.deepEqual([client.state, page.connections.size, page.timers.size], ["stopped", 0, 0]);
   }));
+
+  test("does not wait for ever to share on a line that is closed meanwhile", staged(async (stage) => {
+    await stage.master();
+    const { page, client } = await stage.client();
+    await stage.run(5);
+    await stage.on(page, () => void client.share("camera", stage.track(page)));
+    await stage.run(5);
+    let isDone = false;
+    await stage.on(page, () => {
+      client.share("camera", stage.track(page)).then(() => (isDone = true));
+      setTimeout(() => client.stop(), 1); // While the track is being replaced.
+    });
+    await stage.run(5);
+    assert(isDone);
+  }));
 });
