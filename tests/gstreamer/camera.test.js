@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openTab, PAGES, ROOT, run, SECRET, startBrowser, startMoss, until } from "../browser/harness.js";
 
+const ADDRESS = "192.168.80.1"; // Of the namespace that `run` makes.
 const MEDIA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
 
 let browser;
@@ -25,12 +26,12 @@ after(async () => {
 });
 
 /** A moss, and the box at it. */
-async function startBox(t, ...options) {
+async function startBox(t, { options = [], servers = [] } = {}) {
   const moss = await startMoss({ MOSS_PAGES_DIRECTORY: folder });
   const box = run(
     "/usr/bin/python3",
     ["-B", join(ROOT, "examples/gstreamer/master.py"), "--size", "160x120", "--rate", "15", "--kbits", "200", ...options, moss.address],
-    { MOSS_CONNECTION_SECRET: SECRET },
+    { MOSS_CONNECTION_SECRET: SECRET, ICE_SERVERS: JSON.stringify(servers) },
   );
   t.after(async () => {
     await Promise.all(browser.contexts().map((context) => context.close()));
@@ -42,15 +43,15 @@ async function startBox(t, ...options) {
   return { moss, box };
 }
 
-/** A tab with the library's client in it, which can but one codec if that is named. */
-async function openViewer(moss, { codec, within = browser } = {}) {
+/** A tab with the library's client in it, which can but one codec if that is named, and may use relays alone. */
+async function openViewer(moss, { codec, policy = "all", within = browser } = {}) {
   const tab = await openTab(within, moss.page(""));
-  await tab.evaluate(async (codec) => {
+  await tab.evaluate(async ({ codec, policy }) => {
     const { Client } = await import("/moss-signaling.js");
     window.calls = [];
     class Connection extends RTCPeerConnection {
       constructor(configuration) {
-        super(configuration);
+        super({ ...configuration, iceTransportPolicy: policy });
         calls.push(this);
       }
 
@@ -69,7 +70,7 @@ async function openViewer(moss, { codec, within = browser } = {}) {
     viewer.on("media", ({ name, track }) => {
       if (name === "picture") document.querySelector("video").srcObject = track && new MediaStream([track]);
     });
-  }, codec);
+  }, { codec, policy });
   return tab;
 }
 
@@ -210,7 +211,9 @@ test("moss restarts, and the picture goes on by the same call", async (t) => {
 
 test("what a viewer says is played, off and on again by the same call", async (t) => {
   const heard = join(folder, "heard.raw");
-  const { moss } = await startBox(t, "--sink", `audio/x-raw,format=S16LE ! filesink buffer-mode=unbuffered location=${heard}`);
+  const { moss } = await startBox(t, {
+    options: ["--sink", `audio/x-raw,format=S16LE ! filesink buffer-mode=unbuffered location=${heard}`],
+  });
   const viewer = await openViewer(moss, { codec: "H264" }); // Whose picture is easily lost by another offer.
   await watch(viewer, 5);
   /** How many samples of a loud tone have been played. */
@@ -232,4 +235,21 @@ test("what a viewer says is played, off and on again by the same call", async (t
   const before = await decoded(viewer);
   assert.equal((await watch(viewer, 15)).keys, before.keys); // It went on all the time.
   assert.equal(await viewer.evaluate(() => calls.length), 1);
+});
+
+test("both ends use the TURN server that the box is told of", async (t) => {
+  const port = 3478;
+  const log = "--log-file=stdout";
+  const turn = run("turnserver", ["-n", log, "--pidfile=", `--userdb=${join(folder, "turndb")}`, "-L", ADDRESS, "-p", `${port}`, "-a", "-u", "box:a/b+c=", "-r", "moss", "--no-cli", "--no-tls", "--no-dtls"]);
+  t.after(turn.stop);
+  await turn.until(/turn server id=0 created/);
+  const { moss } = await startBox(t, { servers: [{ urls: `turn:${ADDRESS}:${port}`, username: "box", credential: "a/b+c=" }] });
+  const viewer = await openViewer(moss, { policy: "relay" });
+  await watch(viewer, 15);
+  assert.equal(await viewer.evaluate(() => viewer.path), "relayed");
+  await until("the box offers a relay of its own", () =>
+    viewer.evaluate(async () =>
+      [...(await calls.at(-1).getStats()).values()].some(({ type, candidateType }) => type === "remote-candidate" && candidateType === "relay"),
+    ),
+  );
 });
