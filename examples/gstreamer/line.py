@@ -161,14 +161,11 @@ class Line:
             self.call.member.problem("the viewer can do neither VP8 nor H.264 that this machine encodes")
             return
         ssrc = secrets.randbits(32)
-        # All that the answer says of the picture stands here, so that it doesn't change with the
-        # first frame: the next answer would differ, and the viewer would begin with a new track.
+        # The answer is to say the same before the first frame and after it: at another answer the
+        # viewer would begin with a new track.
         payload, caps = offered[codec]
         caps += f",ssrc=(uint){ssrc}"
-        source = self.pipeline.add(
-            f"proxysrc name=in ! {PAYLOADERS[codec]} pt={payload} ssrc={ssrc}"
-            f" ! capssetter replace=true caps={caps}"
-        )
+        source = self.pipeline.add(f"proxysrc name=in ! {PAYLOADERS[codec]} pt={payload} ssrc={ssrc}")
         pad = self.webrtc.request_pad_simple(f"sink_{index}")
         transceiver = pad.get_property("transceiver")
         transceiver.set_property("direction", GstWebRTC.WebRTCRTPTransceiverDirection.SENDONLY)
