@@ -22,7 +22,7 @@ PAYLOADERS = {
     "H264": "rtph264pay config-interval=-1 aggregate-mode=zero-latency",
 }
 OPUS = "queue ! rtpopusdepay ! opusdec plc=true ! audioconvert ! audioresample ! "
-SILENT = 5  # seconds without a sign of a viewer, who sends reports about each second
+SILENT = 8  # seconds without a sign of a viewer, who reports what it has received of the picture
 SILENT_WITHOUT_PICTURE = 75  # SCTP alone says something each 30 s
 GATHERING = 30  # seconds at most for candidates, before a line is let go
 MOST_UNSENT = 1 << 20  # bytes in a channel that its viewer doesn't read
@@ -123,6 +123,8 @@ class Line:
         if self.sections and sections[0].first("ice-ufrag") != self.sections[0].first("ice-ufrag"):
             # webrtcbin would keep its own credentials and go on sending to the old address.
             raise CannotRestart
+        if len(sections) < len(self.sections):
+            raise ValueError("sections of an earlier offer are missing")
         known = {section.mid for section in self.sections}
         self.sections = sections
         self.names = {item["mid"]: item["name"] for item in media}

@@ -1,5 +1,7 @@
 """What an SDP offer has to say to a camera box."""
 
+import re
+
 import gi
 
 gi.require_version("Gst", "1.0")
@@ -35,6 +37,9 @@ class Section:
         names, parameters = self.by_format("rtpmap"), self.by_format("fmtp")
         found = {}
         for format in self.formats:
+            # It becomes part of a description of elements, so it must be what it seems to be.
+            if not re.fullmatch("[0-9]{1,3}", format):
+                continue
             codec = names.get(format, "").upper().removesuffix("/90000")
             caps = f"application/x-rtp,media=video,encoding-name={codec},clock-rate=90000,payload={format}"
             if codec == "VP8":
@@ -51,7 +56,7 @@ def baseline(parameters):
     """The profile, if it is a baseline one in packets that may be cut up: what all encoders make."""
     known = dict(part.strip().partition("=")[::2] for part in parameters.split(";"))
     profile = known.get("profile-level-id", "").lower()
-    if known.get("packetization-mode") == "1" and profile[:2] == "42" and len(profile) == 6 and profile.isalnum():
+    if known.get("packetization-mode") == "1" and re.fullmatch("42[0-9a-f]{4}", profile):
         return profile
     return None
 

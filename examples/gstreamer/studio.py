@@ -141,7 +141,8 @@ class Feed:
         self.is_broken = True  # frames are missing, and no key frame has come since
         end = proxysrc.get_static_pad("src").get_target()
         self.queue = end.get_parent_element()  # proxysrc's own
-        for name, value in {"leaky": 2, "max-size-buffers": self.FRAMES, "max-size-bytes": 0, "max-size-time": 0}.items():
+        limits = {"leaky": 2, "max-size-buffers": self.FRAMES, "max-size-bytes": 0, "max-size-time": 0}
+        for name, value in limits.items():
             self.queue.set_property(name, value)
         end.add_probe(Gst.PadProbeType.BUFFER, self.let_pass)
 

@@ -91,7 +91,8 @@ class Stalls(unittest.IsolatedAsyncioTestCase):
         stalled.go_on()
         await stalled.frames(4 * Feed.FRAMES)
         came = {time for time, _ in stalled.seen}
-        missing = [time for time, _ in other.seen if stalled.seen[0][0] < time < stalled.seen[-1][0] and time not in came]
+        first, last = stalled.seen[0][0], stalled.seen[-1][0]
+        missing = [time for time, _ in other.seen if first < time < last and time not in came]
         self.assertTrue(missing)
         is_key = next(is_key for time, is_key in stalled.seen if time > missing[0])
         self.assertTrue(is_key, "a frame that nothing can be made of")
