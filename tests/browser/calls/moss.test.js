@@ -6,12 +6,12 @@ import { until } from "../harness.js";
 import { makeNetwork } from "./network.js";
 import { everyPair, interrupted, pass } from "./players.js";
 
-/** The same RTCPeerConnections at both ends, and nothing else was ever seen than "direct". */
+/** The same RTCPeerConnections at both ends. */
 async function sameLines(pairs, before) {
   for (const [number, pair] of pairs.entries()) {
     const now = await pair.look();
     for (const side of ["client", "master"]) {
-      const facts = ({ [side]: { connections, paths }, pages }) => ({ connections, paths, made: pages[side].made });
+      const facts = ({ [side]: { connections, number }, pages }) => ({ connections, number, made: pages[side].made });
       assert.deepEqual(facts(now), facts(before[number]), `${pair.label}: the line of the ${side}`);
     }
     await pair.isInOrder();

@@ -1,7 +1,7 @@
 // What may be set at moss, and what a phone does with it.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, test } from "node:test";
 import { FOR_MANY_TABS } from "../browsers.js";
 import { PATIENCE, until } from "../harness.js";
 import { makeNetwork } from "./network.js";
@@ -28,65 +28,67 @@ const memberOf = async (master) => (await master.look()).watches.at(-1);
 /** What moss may be told to tell. None of it is needed. */
 const SILENT = Object.fromEntries(["CLIENT_JOINED", "CLIENT_LEFT", "MASTER_LEFT", "KICK"].map((type) => [`MOSS_${type}_TYPE`, undefined]));
 
-for (const client of names)
-  for (const [what, settings] of [
-    ["that tells nothing", SILENT],
-    ["that tells who has left", {}],
-  ])
-    test(`a moss ${what}, and a client in ${client}`, async (t) => {
-      const { moss, master, join } = await scene(t, { settings, client });
-      const pair = new Pair(await join(), master);
-      await pair.flows();
-      const before = await pair.look();
-      await interrupted(t, `a moss ${what} is restarted`, [pair], async () => {
-        await moss.kill();
-        await moss.again();
-        await until("both are back", async () => Object.values((await pair.look()).pages).every(({ status }) => status.length > 2 && status.at(-1).state === "ready"));
+describe("phones", { concurrency: 2 }, () => {
+  for (const client of names)
+    for (const [what, settings] of [
+      ["that tells nothing", SILENT],
+      ["that tells who has left", {}],
+    ])
+      test(`a moss ${what}, and a client in ${client}`, async (t) => {
+        const { moss, master, join } = await scene(t, { settings, client });
+        const pair = new Pair(await join(), master);
+        await pair.flows();
+        const before = await pair.look();
+        await interrupted(t, `a moss ${what} is restarted`, [pair], async () => {
+          await moss.kill();
+          await moss.again();
+          await until("both are back", async () => Object.values((await pair.look()).pages).every(({ status }) => status.length > 2 && status.at(-1).state === "ready"));
+        });
+        assert.equal((await pair.look()).client.connections, before.client.connections);
+        await pair.client.reload();
+        assert.equal((await pair.flows()).master.key, before.master.key);
+        await master.reload();
+        await pair.flows();
+        await pair.isInOrder();
+
+        await pair.client.leave();
+        await until("it has said goodbye", async () => (await memberOf(master)).left === "goodbye");
+
+        if (client !== "Chromium") return; // Firefox can't be made to crash.
+        const start = Date.now();
+        const crashing = await join({ name: "crashing" });
+        await new Pair(crashing, master).flows();
+        await crashing.tab.goto("chrome://crash").catch(() => {});
+        await until("it is gone", async () => (await memberOf(master)).left === "gone", 2 * PATIENCE);
+        t.diagnostic(`a page crashed beside a moss ${what}: told as gone after ${Math.round((Date.now() - start) / 1000)} s`);
       });
-      assert.equal((await pair.look()).client.connections, before.client.connections);
-      await pair.client.reload();
-      assert.equal((await pair.flows()).master.key, before.master.key);
-      await master.reload();
-      await pair.flows();
-      await pair.isInOrder();
 
-      await pair.client.leave();
-      await until("it has said goodbye", async () => (await memberOf(master)).left === "goodbye");
+  test("the wrong secret for clients", async (t) => {
+    const { moss, master, join } = await scene(t, { settings: { MOSS_LOGIN_SECRET: "4711" } });
+    for (const loginSecret of [undefined, "4712"]) {
+      const wrong = await join({ loginSecret });
+      const { state, code } = await until("it stops", async () => (await wrong.look()).status.find(({ state }) => state === "stopped"));
+      assert.deepEqual([state, code], ["stopped", "wrong-secret"]);
+      await wrong.tab.close();
+    }
+    await new Pair(await join({ loginSecret: "4711" }), master).flows();
+    assert.equal(moss.log().match(/: wrong-secret$/gm).length, 2, "nobody came back by itself with what was refused");
+  });
 
-      if (client !== "Chromium") return; // Firefox can't be made to crash.
-      const start = Date.now();
-      const crashing = await join({ name: "crashing" });
-      await new Pair(crashing, master).flows();
-      await crashing.tab.goto("chrome://crash").catch(() => {});
-      await until("it is gone", async () => (await memberOf(master)).left === "gone", 2 * PATIENCE);
-      t.diagnostic(`a page crashed beside a moss ${what}: told as gone after ${Math.round((Date.now() - start) / 1000)} s`);
-    });
-
-test("the wrong secret for clients", async (t) => {
-  const { moss, master, join } = await scene(t, { settings: { MOSS_LOGIN_SECRET: "4711" } });
-  for (const loginSecret of [undefined, "4712"]) {
-    const wrong = await join({ loginSecret });
-    const { state, code } = await until("it stops", async () => (await wrong.look()).status.find(({ state }) => state === "stopped"));
-    assert.deepEqual([state, code], ["stopped", "wrong-secret"]);
-    await wrong.tab.close();
-  }
-  await new Pair(await join({ loginSecret: "4711" }), master).flows();
-  assert.equal(moss.log().match(/: wrong-secret$/gm).length, 2, "nobody came back by itself with what was refused");
-});
-
-test("a tab is duplicated: the copy works, and the original says why it does not", async (t) => {
-  const { master, join } = await scene(t);
-  const original = await join();
-  await new Pair(original, master).flows();
-  const { tab } = original.tab;
-  const [copy] = await Promise.all([tab.waitForEvent("popup"), tab.evaluate("void open(location.href)")]);
-  const seen = async () => JSON.parse(await copy.evaluate("globalThis.look?.() ?? null"));
-  await until("the copy is on the line", async () => (await seen())?.watches[0].messages.count > 5);
-  const before = (await original.look()).watches[0];
-  const [client] = (await seen()).watches;
-  assert.equal(client.key, before.key);
-  const { status } = await original.look();
-  assert.deepEqual([status.at(-1).state, status.at(-1).code], ["stopped", "moved"]);
-  const { watches } = await master.look();
-  assert.deepEqual(watches.map(({ left }) => left), ["replaced", undefined], "they do not take it from each other again and again");
+  test("a tab is duplicated: the copy works, and the original says why it does not", async (t) => {
+    const { master, join } = await scene(t);
+    const original = await join();
+    await new Pair(original, master).flows();
+    const { tab } = original.tab;
+    const [copy] = await Promise.all([tab.waitForEvent("popup"), tab.evaluate("void open(location.href)")]);
+    const seen = async () => JSON.parse(await copy.evaluate("globalThis.look?.() ?? null"));
+    await until("the copy is on the line", async () => (await seen())?.watches[0].messages.count > 5);
+    const before = (await original.look()).watches[0];
+    const [client] = (await seen()).watches;
+    assert.equal(client.key, before.key);
+    const { status } = await original.look();
+    assert.deepEqual([status.at(-1).state, status.at(-1).code], ["stopped", "moved"]);
+    const { watches } = await master.look();
+    assert.deepEqual(watches.map(({ left }) => left), ["replaced", undefined], "they do not take it from each other again and again");
+  });
 });

@@ -49,6 +49,7 @@ class Flow {
   }
 }
 
+const players = new Map(); // Not in the page: nobody looks, and painting costs.
 const page = Math.random().toString(36).slice(2);
 const heard = {}; // The number of the last message, by who numbered them.
 
@@ -96,8 +97,7 @@ class Watch {
     this.media[name] = track !== null;
     if (!track) return;
     const player = Object.assign(document.createElement(kind), { autoplay: true, muted: true, srcObject: new MediaStream([track]) });
-    player.dataset.name = name;
-    document.body.append(player);
+    players.set(name, player);
   }
 
   /** Counts what was received of picture and sound. */
@@ -129,8 +129,8 @@ function picture() {
   setInterval(() => {
     paper.fillStyle = `hsl(${(hue += 17) % 360} 80% 50%)`;
     paper.fillRect(0, 0, 160, 120);
-  }, 100);
-  return canvas.captureStream(10).getVideoTracks()[0];
+  }, 200);
+  return canvas.captureStream(5).getVideoTracks()[0];
 }
 
 function sound() {
