@@ -55,9 +55,9 @@ describe("phones", { concurrency: 2 }, () => {
         await until("it has said goodbye", async () => (await memberOf(master)).left === "goodbye");
 
         if (client !== "Chromium") return; // Firefox can't be made to crash.
-        const start = Date.now();
         const crashing = await join({ name: "crashing" });
         await new Pair(crashing, master).flows();
+        const start = Date.now();
         await crashing.tab.goto("chrome://crash").catch(() => {});
         await until("it is gone", async () => (await memberOf(master)).left === "gone", 2 * PATIENCE);
         t.diagnostic(`a page crashed beside a moss ${what}: told as gone after ${Math.round((Date.now() - start) / 1000)} s`);
