@@ -217,41 +217,57 @@ export class Master extends Emitter {
   /** @param {string} id @param {any} payload */
   #onMember(id, payload) {
     if (payload?.session !== this.session) return; // The invitation to this one is on its way.
-    const { key, life, hello, again } = payload;
-    if (!isName(key) || !isName(life) || !isHello(hello))
-      return this.#refuse(id, "invalid", "A member has a key, a life, and a hello of up to 4,000 bytes.");
-    const bound = this.#byId.get(id);
-    const reason = this.#kicked.get(life);
-    if (reason !== undefined) return void this.signaling.send(this.#types.kick, reason, id);
-    if (this.#replaced.get(key)?.includes(life)) return this.#refuse(id, "moved", "Another page has this key now.", life);
-    if (this.#spentIds.has(id) || (bound && (bound.key !== key || bound.life !== life)))
-      return this.#refuse(id, "invalid", "This connection has another key or life already.");
-    let member = this.members.get(key);
-    if (member?.isStale(payload)) return;
-    if (member && member.life !== life) {
-      this.#replace(member);
+    if (this.#turnsAway(id, payload)) return;
+    const { key, life } = payload;
+    const present = this.members.get(key);
+    if (present?.isStale(payload)) return;
+    if (present && present.life !== life) {
+      this.#replace(present);
       if (!this.#isRunning || payload.session !== this.session) return; // By a handler.
-      member = undefined;
     }
-    const isNew = !member;
-    const isElsewhere = member?.id !== id;
-    if (!member) {
-      if (this.members.size >= this.#most) return this.#refuse(id, "full", "There is no room for another member.");
-      if (again && !this.#departed.has(life)) return this.#refuse(id, "gone", "This was gone for too long: begin a new life.", life);
-      member = new Member(this.#host, { key, life, hello }, { ...this.#options, messages: this.#departed.get(life) });
-      this.#departed.delete(life);
-      this.members.set(key, member);
-    }
-    if (isElsewhere) {
-      if (member.id !== undefined) this.#byId.delete(member.id);
-      member.id = id;
-      this.#byId.set(id, member);
-    }
-    if (isNew) {
+    const member = this.members.get(key) ?? this.#admit(id, payload);
+    if (!member) return;
+    const isElsewhere = member.id !== id;
+    if (isElsewhere) this.#bind(id, member);
+    if (member !== present) {
       for (const [name, track] of this.#shares) member.share(name, track);
       this.emit("member", member);
     }
     member.greet(payload, isElsewhere);
+  }
+
+  /** Whether this connection or this life can't be a member, whoever is here. @param {string} id @param {any} payload */
+  #turnsAway(id, { key, life, hello }) {
+    if (!isName(key) || !isName(life) || !isHello(hello))
+      return this.#refuse(id, "invalid", "A member has a key, a life, and a hello of up to 4,000 bytes.");
+    const reason = this.#kicked.get(life);
+    if (reason !== undefined) {
+      this.signaling.send(this.#types.kick, reason, id);
+      return true;
+    }
+    if (this.#replaced.get(key)?.includes(life)) return this.#refuse(id, "moved", "Another page has this key now.", life);
+    const bound = this.#byId.get(id);
+    const isAnother = bound && (bound.key !== key || bound.life !== life);
+    if (isAnother || this.#spentIds.has(id)) return this.#refuse(id, "invalid", "This connection has another key or life already.");
+    return false;
+  }
+
+  /** @param {string} id @param {any} payload */
+  #admit(id, { key, life, hello, again }) {
+    if (this.members.size >= this.#most) return void this.#refuse(id, "full", "There is no room for another member.");
+    const messages = this.#departed.get(life);
+    if (again && !messages) return void this.#refuse(id, "gone", "This was gone for too long: begin a new life.", life);
+    this.#departed.delete(life);
+    const member = new Member(this.#host, { key, life, hello }, { ...this.#options, messages });
+    this.members.set(key, member);
+    return member;
+  }
+
+  /** @param {string} id @param {Member} member */
+  #bind(id, member) {
+    if (member.id !== undefined) this.#byId.delete(member.id);
+    member.id = id;
+    this.#byId.set(id, member);
   }
 
   /** Its page was reloaded, or another page knows its key: the last one counts. @param {Member} member */
@@ -292,9 +308,9 @@ export class Master extends Emitter {
   /** Once a second: each could be answered by two packets more.
    *  @param {string} id @param {string} code @param {string} message @param {string} [life] whose it is, where another one of the same page must not hear it */
   #refuse(id, code, message, life) {
-    if (this.#refused.has(id)) return;
+    if (!this.#refused.has(id)) this.signaling.send("refused", { code, message, life }, id);
     this.#refused.add(id);
-    this.signaling.send("refused", { code, message, life }, id);
+    return true;
   }
 }
 
