@@ -82,13 +82,13 @@ export class Peer extends Emitter {
 
   /**
    * Sends any JSON. It arrives once and in order as long as both pages live, whatever becomes
-   * of lines and of moss meanwhile. False, and a `problem` "full", if more than 1 MiB waits for
+   * of lines and of moss meanwhile. False, and a `problem` "unsent", if more than 1 MiB waits for
    * the other side already; throws a TypeError for what is no JSON, a RangeError above 60,000 bytes.
    * @param {unknown} data
    */
   send(data) {
     const isKept = this.messages.send(data);
-    if (!isKept && !this.#isFull) this.emit("problem", { code: "full", message: "The other side takes nothing: over 1 MiB of messages waits for it." });
+    if (!isKept && !this.#isFull) this.emit("problem", { code: "unsent", message: "The other side takes nothing: over 1 MiB of messages waits for it." });
     this.#isFull = !isKept;
     return isKept;
   }

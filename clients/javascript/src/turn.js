@@ -19,13 +19,13 @@ export async function turnServers({ urls, secret, key, lifetime = 3600 }) {
 
 /**
  * When the first of these servers' credentials ends, in milliseconds since 1970. Undefined if no
- * username names a time.
+ * username names a time: in ten digits or more, as `42:bob` may be anybody's name.
  *
  * @param {{ username?: string }[]} [iceServers]
  * @returns {number | undefined}
  */
 export function expiryOf(iceServers) {
-  const times = (iceServers ?? []).map(({ username = "" }) => /^(\d+):/.exec(username)?.[1]).filter(Boolean);
+  const times = (iceServers ?? []).map(({ username = "" }) => /^(\d{10,}):/.exec(username)?.[1]).filter(Boolean);
   return times.length ? Math.min(...times.map(Number)) * 1000 : undefined;
 }
 

@@ -317,7 +317,7 @@ test("a send over the limit is told once, and what is no JSON is thrown", async 
     while (game.send(big));
     assert.equal(game.send(big), false);
   });
-  assert.deepEqual(c.seen.problem.map(({ code }) => code), ["full"]);
+  assert.deepEqual(c.seen.problem.map(({ code }) => code), ["unsent"]);
 });
 
 test("a storage that fails only makes a reload another member", async (t) => {

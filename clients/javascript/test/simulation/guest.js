@@ -2,7 +2,7 @@ import { Client } from "../../src/index.js";
 import { makeClumsy } from "./clumsy.js";
 import { Track } from "./rtc/media.js";
 
-const QUIET = new Set(["no-master", "full"]); // Problems that an honest page may see.
+const QUIET = new Set(["no-master", "full", "unsent"]); // Problems that an honest page may see.
 
 /** One life of a client's page, and all that happened to its application. */
 export class Guest {

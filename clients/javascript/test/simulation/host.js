@@ -2,7 +2,7 @@ import { Master } from "../../src/index.js";
 import { makeClumsy } from "./clumsy.js";
 import { Track } from "./rtc/media.js";
 
-const QUIET = new Set(["full"]);
+const QUIET = new Set(["full", "unsent"]);
 
 /** One life of the master's page, and all that happened to its application. */
 export class Host {
