@@ -87,6 +87,31 @@ test("at most 256 messages are on the way at once", () => {
   assert.deepEqual(a.sent().filter((_, i, all) => i === 0 || i === all.length - 1), ["message 17", "message 272"]);
 });
 
+test("what was kept for long goes at a rate that a master takes", () => {
+  const a = end();
+  a.isOpen = false;
+  for (let n = 1; n <= 3000; n++) a.messages.send(n);
+  a.isOpen = true;
+  let sent = 0;
+  // Everything is acknowledged as soon as it is sent.
+  const drain = () => {
+    for (let packets = a.out.splice(0); packets.length; packets = a.out.splice(0)) {
+      sent += packets.length;
+      a.messages.acknowledged({ n: packets.at(-1).payload.n });
+    }
+    return sent;
+  };
+  a.messages.flush();
+  assert.equal(drain(), 1000);
+  a.messages.tick(1000);
+  assert.equal(drain(), 1400);
+  for (let second = 0; second < 4; second++) {
+    a.messages.tick(1000);
+    drain();
+  }
+  assert.equal(sent, 3000);
+});
+
 test("what the application does to its object later changes nothing", () => {
   const a = end();
   const data = { list: [1] };
