@@ -98,7 +98,7 @@ test("servers that have ended already are not asked for again and again", async 
   let asked = 0;
   const iceServers = () => {
     asked += 1;
-    return [{ urls: "turn:box", username: "1:k", credential: "c" }];
+    return [{ urls: "turn:box", username: "1000000000:k", credential: "c" }];
   };
   const on = stage(t);
   await on.master("m", { iceServers });
