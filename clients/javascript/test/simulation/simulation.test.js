@@ -7,7 +7,7 @@ import { play } from "./play.js";
  * `node test/simulation/run.js --seed N`.
  */
 const first = Number(process.env.SIMULATION_FIRST ?? Math.floor(Math.random() * 1e9));
-const seeds = Number(process.env.SIMULATION_SEEDS ?? 200);
+const seeds = Number(process.env.SIMULATION_SEEDS ?? 100);
 
 test(`calls get well after faults: ${seeds} seeds from ${first}`, { timeout: 300_000 }, async (t) => {
   t.diagnostic(`the first seed is ${first}`);
