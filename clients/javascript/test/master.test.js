@@ -145,6 +145,30 @@ test("nobody is gone while the master itself has no moss", async (t) => {
   assert.equal(m.members[0].isHere, true);
 });
 
+test("who comes back after its master has forgotten it begins a new life, and is heard", async (t) => {
+  const { on, run, world, m } = await started(t, {}, { most: 1 });
+  const away = async (page, is) => {
+    page.offline = is;
+    world.networkChanged();
+    await run(120);
+  };
+  const c = await on.client("c");
+  await run(2);
+  await c.do((game) => game.send("before"));
+  await run(1);
+  await away(c.page, true);
+  const d = await on.client("d"); // What is kept of those who are gone has room for one.
+  await run(2);
+  await away(d.page, true);
+  await c.do((game) => game.send("after"));
+  await away(c.page, false);
+  const lives = m.members.map(({ life }) => life);
+  assert.equal(new Set(lives).size, 3);
+  assert.deepEqual(m.members.map((member) => member.seen.message), [["before"], [], ["after"]]);
+  assert.equal(c.seen.master.length, 2, "it is told that nothing of before is known");
+  assert.equal(c.it.path, "direct");
+});
+
 test("who comes back after it was gone is a new member, and misses nothing", async (t) => {
   const { on, run, world, m } = await started(t);
   const c = await on.client("c");
