@@ -251,6 +251,21 @@ test("of two tabs with one key the later one counts, and the other stops", async
   assert.deepEqual([twin.it.path, m.it.members.size], ["direct", 1]);
 });
 
+test("a tab that was taken over while it was away stops when it comes back", async (t) => {
+  const { run, world, client, m, c } = await connected(t);
+  const away = async (is) => {
+    c.page.offline = is;
+    world.networkChanged();
+    await run(30);
+  };
+  await away(true);
+  const twin = await client("c2", { storage: c.page.storage.copy() });
+  await run(3);
+  await away(false);
+  assert.deepEqual([c.seen.status.at(-1).state, c.seen.status.at(-1).code], ["stopped", "moved"]);
+  assert.deepEqual([twin.it.path, twin.it.state, m.it.members.size], ["direct", "ready", 1]);
+});
+
 test("an old connection that delivers late does not bring the page of before back", async (t) => {
   const { run, world, client, m, c } = await connected(t);
   // Out of reach, it says who it is again and again; all of that arrives when the network is back.
