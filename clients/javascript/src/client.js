@@ -339,7 +339,7 @@ export class Client extends Peer {
     this.#hasMissed = false;
     try {
       const line = this.makeLine(random(), { polite: true, iceServers: this.#iceServers });
-      if (line !== this.line) return; // A handler of "connection" stopped it.
+      if (line !== this.line) return; // A handler stopped it.
       line.open();
       for (const [name, kind] of Object.entries(this.#receive)) line.want(name, kind);
       for (const [name, track] of this.shares) line.share(name, track);

@@ -6,7 +6,7 @@
  */
 
 import { Emitter } from "./emitter.js";
-import { Line } from "./line.js";
+import { Line, messageOf } from "./line.js";
 import { Messages } from "./messages.js";
 
 /** Milliseconds without a line after which messages go by moss. */
@@ -165,7 +165,7 @@ export class Peer extends Emitter {
   makeLine(call, { polite, iceServers }) {
     this.line?.close();
     if (!this.#makePeerConnection) throw new Error("There is no RTCPeerConnection here: give one as an option.");
-    const pc = new this.#makePeerConnection({ iceServers });
+    const { pc, refusal } = connect(this.#makePeerConnection, iceServers);
     /** @type {Line} */
     const line = new Line(call, pc, {
       // A channel that is open but leads nowhere would keep each repeat of an offer.
@@ -179,7 +179,8 @@ export class Peer extends Emitter {
       problem: (code, message) => this.emit("problem", { code, message }),
     }, { polite });
     this.line = line;
-    this.emit("connection", pc);
+    if (refusal) this.emit("problem", { code: "ice-servers", message: refusal });
+    if (this.line === line) this.emit("connection", pc);
     return line;
   }
 
@@ -272,4 +273,15 @@ export class Peer extends Emitter {
 export function mustBeTrack(track) {
   const { kind } = /** @type {{ kind?: unknown }} */ (track ?? {});
   if (track !== null && kind !== "audio" && kind !== "video") throw new TypeError("what is shared is a track, or null");
+}
+
+/** Servers that the browser refuses (a wrong URL, TURN without a password) are worse than none.
+ *  @param {PeerConnection} PeerConnection @param {RTCIceServer[]} iceServers
+ *  @returns {{ pc: RTCPeerConnection, refusal?: string }} */
+function connect(PeerConnection, iceServers) {
+  try {
+    return { pc: new PeerConnection({ iceServers }) };
+  } catch (error) {
+    return { pc: new PeerConnection({ iceServers: [] }), refusal: messageOf(error) };
+  }
 }

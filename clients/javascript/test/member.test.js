@@ -82,6 +82,24 @@ test("ICE servers are asked for once, used by both ends, and renewed before they
   assert.deepEqual([asked, both()], [3, ["c3", "c3"]]);
 });
 
+test("ICE servers that a browser refuses are told at both ends, and the call goes on without", async (t) => {
+  const on = stage(t);
+  const refuses = ({ iceServers }) => {
+    if (iceServers.some(({ urls }) => !/^(stun|turns?):/.test(urls))) throw new SyntaxError("no URL of a server");
+  };
+  const RTCPeerConnection = class extends on.classes.RTCPeerConnection {
+    constructor(configuration) {
+      refuses(configuration);
+      super(configuration);
+    }
+  };
+  const m = await on.master("m", { RTCPeerConnection, iceServers: [{ urls: "http://box" }] });
+  const c = await on.client("c", { RTCPeerConnection });
+  await on.run(5);
+  assert.equal(c.it.path, "direct");
+  for (const { problem } of [c.seen, m.members[0].seen]) assert.deepEqual(problem.map(({ code }) => code), ["ice-servers"]);
+});
+
 test("a function for ICE servers that fails or never answers is told, and the call goes on without", async (t) => {
   for (const iceServers of [() => Promise.reject(new Error("no secret")), () => new Promise(() => {})]) {
     const on = stage(t);
