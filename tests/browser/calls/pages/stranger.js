@@ -119,7 +119,7 @@ async function beMaster(secret) {
   const heard = async ({ type, payload, id }, send) => {
     if (type === "member") {
       const { life } = payload;
-      if (known.lives++ > 20) return send("welcome", { session, life, iceServers: [], wait: 0 }, id); // Or it might never call.
+      if (known.lives++ > 3) return send("welcome", { session, life, iceServers: [], wait: 0 }, id); // Or it might never call.
       for (const wait of NONSENSE) send("welcome", { session, life, wait, iceServers: [] }, id);
       for (const iceServers of servers) send("welcome", { session, life, iceServers }, id);
       for (const type of ["welcome", "offer", "answer", "candidate", "media", "message", "ack", "bye", "master-offer"])
@@ -128,7 +128,7 @@ async function beMaster(secret) {
           send(type, { session, life, n: nonsense, call: nonsense, description: nonsense, media: nonsense, candidate: nonsense, data: nonsense }, id);
         }
       for (const nonsense of NONSENSE) if (nonsense !== "moved") send("refused", { code: nonsense, message: nonsense }, id);
-      for (const code of ["unknown", "gone", "full", "invalid"]) for (let number = 0; number < 20; number++) send("refused", { code, message: "no" }, id);
+      for (const code of ["unknown", "gone", "full", "invalid"]) for (let number = 0; number < 3; number++) send("refused", { code, message: "no" }, id);
       send("set-master", { secret, sdp: { calls: 1, session } }); // After its goodbye nobody would call it.
       known.done = true;
     }
