@@ -1,13 +1,16 @@
 /**
  * A line: one RTCPeerConnection between a client and its master, and what both sides do alike
- * with it. It negotiates ("perfect negotiation": the client is polite), gives media names, and
- * carries packets in a channel of its own. It closes only when it is told to: whether a line
- * that is down is restarted or given up is its owner's affair.
+ * with it. It negotiates ("perfect negotiation": the client is polite) and carries packets in a
+ * channel of its own. It closes only when it is told to: whether a line that is down is restarted
+ * or given up is its owner's affair.
  *
  * Offers are numbered, so that one which was lost, doubled or late does no harm: an answer
  * counts only for the offer that is open, an offer that was answered is answered again by the
  * same words, and one that nobody answers is sent again.
  */
+
+import { Media } from "./media.js";
+import { measure } from "./statistics.js";
 
 const OFFER_AGAIN_AFTER = 5000; // Milliseconds; twice as long each time: a network that was away brings all of them at once.
 const OFFER_AGAIN_AT_MOST = 40_000;
@@ -15,8 +18,6 @@ const CANDIDATES = 100; // Of the other side, for one description; browsers have
 const CHANNELS = 64; // Of the other side's application.
 const SECTIONS = 64; // In an offer of the other side: hundreds keep a browser busy for many seconds.
 const UNSENT_DATAGRAMS = 65_536; // Bytes; above that they are lost at once, not late.
-
-/** @typedef {{ mid: string, name: string, on: boolean }} Medium */
 
 /**
  * What a line asks of who owns it:
@@ -72,14 +73,8 @@ export class Line {
   /** @type {Promise<void>} */
   #sharing = Promise.resolve();
 
-  /** @type {Map<RTCRtpTransceiver, string>} */
-  #names = new Map();
-  /** @type {Medium[]} */
-  #theirMedia = [];
-  #said = ""; // What the other side was told of our media.
-  #stated = ""; // The same, as far as it has a number.
-  #version = 0;
-  #theirVersion = 0;
+  #media;
+  #said = 0; // The version of our media that the other side was told of.
   #asked = false; // For statistics, at the moment.
   #isUp = false;
 
@@ -94,6 +89,7 @@ export class Line {
     this.pc = pc;
     this.#owner = owner;
     this.#polite = polite;
+    this.#media = new Media(pc);
     pc.onnegotiationneeded = () => this.#offer();
     pc.onicecandidate = ({ candidate }) => candidate && owner.signal("candidate", { call, candidate });
     pc.onconnectionstatechange = pc.oniceconnectionstatechange = () => this.#look();
@@ -156,7 +152,7 @@ export class Line {
   /** Asks the other side for media of that name: it may send some at any time, without another negotiation.
    *  @param {string} name @param {string} kind */
   want(name, kind) {
-    this.#names.set(this.pc.addTransceiver(kind, { direction: "recvonly" }), name);
+    this.#media.want(name, kind);
   }
 
   /**
@@ -179,16 +175,7 @@ export class Line {
   /** @param {string} name @param {MediaStreamTrack | null} track */
   async #share(name, track) {
     if (this.#isClosed) return;
-    const mine = this.pc.getTransceivers().filter((transceiver) => this.#names.get(transceiver) === name && !isStopped(transceiver));
-    const place = track && mine.find(({ receiver }) => receiver.track.kind === track.kind);
-    for (const transceiver of mine) if (transceiver !== place && transceiver.sender.track) await transceiver.sender.replaceTrack(null);
-    if (place) {
-      await place.sender.replaceTrack(track);
-      place.direction = "sendrecv";
-    } else if (track) {
-      // Both ways: the other side may have something of that name, too.
-      this.#names.set(this.pc.addTransceiver(track, { direction: "sendrecv" }), name);
-    }
+    await this.#media.share(name, track);
     this.#sayMedia();
   }
 
@@ -263,11 +250,11 @@ export class Line {
     await pc.setRemoteDescription({ type: "offer", sdp: description.sdp });
     this.#heardOffer = n;
     this.#candidates = 0;
-    this.#nameMedia(state);
+    this.#media.take(state);
     await this.#owner.offered();
     await describe(pc);
     this.#sendDescription("answer", n);
-    this.#tellMedia();
+    this.#owner.media(this.#media.received);
   }
 
   /** @param {{ n: number, description: RTCSessionDescriptionInit, media?: unknown, version?: unknown }} answer */
@@ -289,8 +276,9 @@ export class Line {
   /** @param {"offer" | "answer"} type @param {number} n */
   #sendDescription(type, n, description = this.pc.localDescription) {
     const { call } = this;
-    const sent = this.#owner.signal(type, { call, n, description, ...this.#state() });
-    if (sent) this.#said = this.#stated;
+    const state = this.#media.state();
+    const sent = this.#owner.signal(type, { call, n, description, ...state });
+    if (sent) this.#said = state.version;
     if (type === "offer") this.#unanswered = sent ? 0 : Infinity;
   }
 
@@ -319,7 +307,7 @@ export class Line {
   #look() {
     if (this.#isClosed) return;
     const { up } = this;
-    if (up && !this.#isUp) this.#said = ""; // Some of what was said may be lost.
+    if (up && !this.#isUp) this.#said = 0; // Some of what was said may be lost.
     this.#isUp = up;
     if (up) {
       this.wasUp = true;
@@ -335,14 +323,11 @@ export class Line {
     if (!this.up || this.#asked) return;
     this.#asked = true;
     try {
-      const report = await this.pc.getStats();
-      const pair = chosen(report);
+      const { relayed: isRelayed, roundTripTime } = await measure(this.pc);
       if (!this.up) return;
-      const kind = (/** @type {string} */ id) => report.get(id)?.candidateType;
       const { relayed } = this;
-      // As long as no pair is told, most are direct.
-      this.relayed = pair ? kind(pair.localCandidateId) === "relay" || kind(pair.remoteCandidateId) === "relay" : (relayed ?? false);
-      if (pair?.currentRoundTripTime !== undefined) this.roundTripTime = pair.currentRoundTripTime * 1000;
+      this.relayed = isRelayed ?? relayed ?? false; // As long as no pair is told, most are direct.
+      this.roundTripTime = roundTripTime ?? this.roundTripTime;
       if (relayed !== this.relayed) this.#owner.changed();
     } catch (error) {
       if (!this.#isClosed) this.#owner.problem("statistics", messageOf(error));
@@ -351,67 +336,24 @@ export class Line {
     }
   }
 
-  /** @returns {Medium[]} */
-  #ourMedia() {
-    const media = [];
-    for (const transceiver of this.pc.getTransceivers()) {
-      const name = this.#names.get(transceiver);
-      if (name !== undefined && transceiver.mid !== null && !isStopped(transceiver))
-        media.push({ mid: transceiver.mid, name, on: transceiver.sender.track !== null && transceiver.direction.startsWith("send") });
-    }
-    return media;
-  }
-
   /** Within an answer or an offer it goes along; by itself only where there is nothing to negotiate. */
   #sayMedia() {
     if (this.#isClosed || this.pc.signalingState !== "stable") return;
-    const payload = { call: this.call, ...this.#state() };
-    if (this.#stated !== this.#said && (this.send("media", payload) || this.#owner.signal("media", payload))) this.#said = this.#stated;
+    const state = this.#media.state();
+    if (state.version === this.#said) return;
+    const payload = { call: this.call, ...state };
+    if (this.send("media", payload) || this.#owner.signal("media", payload)) this.#said = state.version;
   }
 
-  /** Our media, numbered: what goes by moss may come later than what the line says after it. */
-  #state() {
-    const media = this.#ourMedia();
-    const text = JSON.stringify(media);
-    if (text !== this.#stated) this.#version++;
-    this.#stated = text;
-    return { media, version: this.#version };
-  }
-
-  /** What a description that counts no more says of media may be new all the same. @param {{ media?: unknown, version?: unknown }} state */
+  /** What a description that counts no more says of media may be new all the same. @param {import("./media.js").State} state */
   #takeRepeated(state) {
     if (typeof state.version === "number") this.#takeMedia(state);
   }
 
-  /** @param {{ media?: unknown, version?: unknown }} state */
+  /** @param {import("./media.js").State} state */
   #takeMedia(state) {
-    this.#nameMedia(state);
-    this.#tellMedia();
-  }
-
-  /** @param {{ media?: unknown, version?: unknown }} state */
-  #nameMedia({ media, version }) {
-    if (!Array.isArray(media) || (typeof version === "number" && version < this.#theirVersion)) return;
-    if (typeof version === "number") this.#theirVersion = version;
-    this.#theirMedia = media.filter((medium) => typeof medium?.mid === "string" && typeof medium.name === "string");
-    for (const { mid, name } of this.#theirMedia) {
-      const transceiver = this.#at(mid);
-      if (transceiver && !this.#names.has(transceiver)) this.#names.set(transceiver, name);
-    }
-  }
-
-  #tellMedia() {
-    const media = [];
-    for (const { mid, name, on } of this.#theirMedia) {
-      const track = this.#at(mid)?.receiver.track;
-      if (on && track) media.push({ name, kind: track.kind, track });
-    }
-    this.#owner.media(media);
-  }
-
-  /** @param {string} mid */
-  #at(mid) {
-    return this.pc.getTransceivers().find((transceiver) => transceiver.mid === mid);
+    this.#media.take(state);
+    this.#owner.media(this.#media.received);
   }
 }
 
@@ -426,9 +368,6 @@ async function describe(pc) {
   }
 }
 
-/** @param {RTCRtpTransceiver} transceiver */
-const isStopped = ({ direction, currentDirection }) => direction === "stopped" || currentDirection === "stopped";
-
 /** @param {unknown} error */
 export const messageOf = (error) => (error instanceof Error ? error.message : String(error));
 
@@ -441,12 +380,4 @@ function put(channel, data) {
   } catch {
     return false; // Its buffer is full, or it closed in this moment.
   }
-}
-
-/** The pair of candidates in use. Firefox knows no transport report.
- *  @param {RTCStatsReport} report */
-function chosen(report) {
-  for (const { type, selectedCandidatePairId } of report.values())
-    if (type === "transport" && selectedCandidatePairId) return report.get(selectedCandidatePairId);
-  for (const pair of report.values()) if (pair.type === "candidate-pair" && (pair.selected ?? pair.nominated) && pair.state === "succeeded") return pair;
 }
