@@ -10,6 +10,10 @@ export class Budget {
     this.#more = more;
   }
 
+  get isSpent() {
+    return this.#left < 1;
+  }
+
   /** Whether there was enough left. */
   takes(amount = 1) {
     const rest = this.#left - amount;

@@ -6,6 +6,8 @@
  * number. It knows nothing of lines and of moss: whoever owns it gives it a way.
  */
 
+import { Budget } from "./budget.js";
+
 /** What is kept for the other side at most, in bytes of JSON; one message at most (what every SCTP takes). */
 export const KEPT_BYTES = 1_048_576;
 export const MESSAGE_BYTES = 60_000;
@@ -13,8 +15,7 @@ export const MESSAGE_BYTES = 60_000;
 /** Messages on the way at once: what was lost on a way that broke is not all sent again in one go. */
 const ON_THE_WAY = 256;
 /** A master takes 2,000 packets of a client at once, and 500 more each second: who was away for long must not be a flood. */
-const AT_ONCE = 1000;
-const EACH_SECOND = 400;
+const RATE = { most: 1000, more: 400 };
 const ACK_WITHIN = 200; // Milliseconds.
 const ACK_EVERY = 16; // Messages.
 const AGAIN_AFTER = 3000; // Milliseconds; twice as long each time, as a slow way is only slowed down by it.
@@ -30,7 +31,7 @@ export class Messages {
   #kept = [];
   #bytes = 0;
   #onTheWay = 0; // How many of them are, from the first.
-  #credit = AT_ONCE; // How many may be sent now.
+  #budget = new Budget(RATE);
   #last = 0; // The number of the last message of ours.
   #heard = 0; // That of the last one of theirs.
   #owed = 0; // How many of theirs are not acknowledged.
@@ -114,7 +115,7 @@ export class Messages {
   /** Whether nothing was acknowledged for too long: then all goes again.
    *  @param {number} elapsed milliseconds since the last call */
   tick(elapsed) {
-    this.#credit = Math.min(this.#credit + (EACH_SECOND * elapsed) / 1000, AT_ONCE);
+    this.#budget.tick(elapsed);
     if (!this.#kept.length) return false;
     this.#go();
     this.#waited += elapsed;
@@ -143,11 +144,11 @@ export class Messages {
   }
 
   #go() {
-    while (this.#credit >= 1 && this.#onTheWay < Math.min(this.#kept.length, ON_THE_WAY)) {
+    while (!this.#budget.isSpent && this.#onTheWay < Math.min(this.#kept.length, ON_THE_WAY)) {
       const message = /** @type {{ n: number, data: unknown, sent: boolean }} */ (this.#kept[this.#onTheWay]);
       if (!this.#transmit("message", { n: message.n, data: message.data })) return;
       message.sent = true;
-      this.#credit--;
+      this.#budget.takes();
       this.#onTheWay++;
     }
   }
