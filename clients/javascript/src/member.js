@@ -157,19 +157,23 @@ export class Member extends Peer {
   hear(type, payload) {
     this.#silent = 0;
     if (!this.#affords(payload)) return;
-    if (type === "bye") return payload?.life === this.life && this.leave("goodbye");
     if (type === "offer" && !this.#mayCall(payload)) return;
-    if (type === "answer" && (payload?.call !== this.line?.call || !this.#affordsOffer())) return;
     if ((type === "message" || type === "ack") && (payload?.session !== this.#host.session || payload.life !== this.life)) return;
-    this.receive(type, payload);
+    this.#take(type, payload);
   }
 
   /** @protected @param {string} type @param {any} payload */
   receiveByLine(type, payload) {
     if (!this.#affords(payload)) return;
-    if (type === "bye") return payload?.life === this.life && this.leave("goodbye");
     if (type === "member") return payload?.life === this.life && isHello(payload.hello) && !this.isStale(payload) && this.#change(payload.hello, payload.at);
-    if ((type === "offer" || type === "answer") && (payload?.call !== this.line?.call || !this.#affordsOffer())) return;
+    if (type === "offer" && (payload?.call !== this.line?.call || !this.#affordsOffer())) return;
+    this.#take(type, payload);
+  }
+
+  /** What is the same by both ways. @param {string} type @param {any} payload */
+  #take(type, payload) {
+    if (type === "bye") return payload?.life === this.life && this.leave("goodbye");
+    if (type === "answer" && (payload?.call !== this.line?.call || !this.#affordsOffer())) return;
     this.receive(type, payload);
   }
 

@@ -40,6 +40,18 @@ describe("a stranger", () => {
     assert.equal(stranger.of("answer").length, 1);
   }));
 
+  test("can't say who it is without end", staged(async (stage) => {
+    const { problems, last } = await stage.master();
+    const stranger = await stage.stranger();
+    await stranger.enter();
+    let heard = 0;
+    last().on("hello", () => heard++);
+    for (let hello = 0; hello < 3000; hello++) await stranger.send("member", { session: stranger.session, key: "key", life: "life", hello });
+    await stage.run(1);
+    assert.ok(heard > 1000 && heard < 2600, `${heard} times`);
+    assert.deepEqual(problems, ["flood"]);
+  }));
+
   test("calls with 64 media at most", staged(async (stage) => {
     const { problems } = await stage.master();
     const stranger = await stage.stranger();
