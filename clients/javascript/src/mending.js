@@ -27,7 +27,6 @@ export class Mending {
 
   called() {
     this.#sinceCall = this.#ringing = 0;
-    this.#sinceTold = Infinity;
     this.#sinceRestart = undefined;
   }
 

@@ -108,6 +108,20 @@ test("a line that the other side closes is called anew", async (t) => {
   assert.deepEqual([c.it.path, member.path, c.it.pc === pc], ["direct", "direct", false]);
 });
 
+test("a line of which only the master's end is down is restarted, and called anew if that was no help", async (t) => {
+  const { run, c } = await connected(t);
+  const [socket] = c.page.sockets;
+  const say = () => c.do((game) => socket.received(JSON.stringify({ type: "welcome", payload: { ...game.lives, call: game.line.call, known: true, down: true } })));
+  const { call } = c.it.line;
+  await say();
+  await run(5);
+  assert.deepEqual([c.it.line.call, c.seen.connection.length], [call, 1]);
+  await say();
+  await run(5);
+  assert.notEqual(c.it.line.call, call);
+  assert.deepEqual([c.it.path, c.seen.connection.length], ["direct", 2]);
+});
+
 test("calls that do not get through ring for 15, 20, 30 and 30 s", async (t) => {
   const on = stage(t);
   const when = [];

@@ -81,6 +81,14 @@ test("an offer that was lost is sent again after 5 s, then after 10 and 20", asy
   assert.deepEqual(when.map((at) => at - when[0]), [0, 5, 15, 35]);
 });
 
+test("without an open offer nothing is said again", async (t) => {
+  const { a, b, run, sent } = await lines(t);
+  sent.length = 0;
+  for (const side of [a, b]) await side.do((line) => line.repeat());
+  await run(1);
+  assert.deepEqual(sent, []);
+});
+
 test("an answer that was lost is said again, in the same words", async (t) => {
   const on = await lines(t);
   const { a, b, run, share, sent } = on;
