@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { staged } from "./stage.js";
+import { staged } from "./actors.js";
 
 describe("an application", () => {
   test("can't share what is no track", staged(async (stage) => {

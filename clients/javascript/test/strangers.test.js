@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { staged } from "./stage.js";
+import { staged } from "./actors.js";
 
 const SECTION = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=sendrecv\r\n";
 const DEEP = "[".repeat(20_000) + "]".repeat(20_000); // JSON.parse takes it, JSON.stringify does not.

@@ -1,36 +1,20 @@
 import assert from "node:assert/strict";
 import { Client, Master } from "../src/index.js";
-import { FakeMoss } from "./simulation/moss.js";
-import { Network } from "./simulation/network.js";
-import { peerConnection } from "./simulation/rtc/connection.js";
 import { Track } from "./simulation/rtc/media.js";
-import { webSocket } from "./simulation/websocket.js";
-import { World } from "./simulation/world.js";
+import { stage } from "./simulation/stage.js";
 
 const LONGEST = 262_144; // MOSS_MAX_PACKET_BYTES: moss closes a connection that sends more.
 
-/** A world of fakes in which pages make Clients, Masters and Strangers. `play` gets it; after that no page may have failed. */
-export const staged = (play) => async () => {
-  const stage = new Stage();
-  stage.world.install();
-  try {
-    await play(stage);
-  } finally {
-    stage.world.restore();
-  }
-  for (const page of stage.world.pages) assert.deepEqual(page.errors, [], page.name);
-};
+/** Code of applications and packets of strangers, on the simulation's stage. `play` gets it. */
+export const staged = (play) => (t) => play(new Stage(stage(t)));
 
 class Stage {
-  world = new World(1);
-  moss = new FakeMoss(this.world, { types: { offer: "master-offer", left: "client-left", masterLeft: "master-left", kick: "kick", error: "moss-error" } });
   tooLong = 0; // Packets for which moss would have closed the connection.
   #options;
 
-  constructor() {
-    const { moss, world } = this;
-    const network = new Network(world);
-    this.#options = { WebSocket: webSocket(world, moss), RTCPeerConnection: peerConnection(world, network) };
+  constructor({ world, moss, classes }) {
+    Object.assign(this, { world, moss });
+    this.#options = classes;
     const receive = moss.receive.bind(moss);
     moss.receive = (wire, text) => {
       if (Buffer.byteLength(text) > LONGEST) this.tooLong++;
