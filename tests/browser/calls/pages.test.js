@@ -18,6 +18,18 @@ const lines = (pairs) =>
 /** The master's member whose page said goodbye or was seen to be another. */
 const lives = async ({ client, master }) => (await master.look()).watches.filter(({ name }) => name === client.name);
 
+/** A busy browser may take a page away before its last word is out: then it is gone after 30 s. Not each time. */
+async function saysGoodbye(pair, tries = 3) {
+  await pair.client.leave();
+  await until(`${pair.label}: left`, async () => (await lives(pair)).every(({ left }) => left));
+  const { left } = (await lives(pair)).at(-1);
+  if (left === "goodbye") return;
+  assert.ok(left === "gone" && tries > 1, `${pair.label}: left by ${left}`);
+  await pair.client.return();
+  await pair.flows();
+  await saysGoodbye(pair, tries - 1);
+}
+
 test("pages in all pairs of browsers", async (t) => {
   const { phones, masters, mosses, pairs, atBox } = await everyPair(t, await makeNetwork(t));
   const ordered = () => Promise.all(pairs.map((pair) => pair.isInOrder()));
@@ -105,12 +117,7 @@ test("pages in all pairs of browsers", async (t) => {
   });
 
   await t.test("a client's page is closed", async () => {
-    await Promise.all(pairs.map(({ client }) => client.leave()));
-    for (const pair of pairs) {
-      const left = async () => (await lives(pair)).every(({ left }) => left);
-      await until(`${pair.label}: left`, left);
-      assert.equal((await lives(pair)).at(-1).left, "goodbye");
-    }
+    await Promise.all(pairs.map((pair) => saysGoodbye(pair)));
     for (const master of masters) assert.equal((await master.look()).open, 0);
   });
 });
