@@ -1,9 +1,9 @@
 /**
  * A client: it finds the master by moss, calls it, and keeps the line. Only the client calls,
  * and it alone mends: a line that is down is restarted, and called anew if that does not help.
- * That moss is away ends nothing; it only has to be there for mending.
+ * While moss is away nothing ends; only mending needs it.
  *
- * What goes to and fro is told in docs/calls.md.
+ * docs/calls.md tells what goes to and fro.
  */
 
 import { Peer } from "./peer.js";
@@ -26,9 +26,9 @@ const MEMBER_AGAIN_AT_LEAST = 5000; // However often the master asks.
  * @property {string | URL} [address] of moss; that which served the page if it is not given
  * @property {string} [loginSecret] where moss asks clients for one (MOSS_LOGIN_SECRET)
  * @property {unknown} [hello] what the client says of itself: any JSON, up to 4,000 bytes
- * @property {"moss"} [fallback] has messages go by moss where there is no line for 3 s
- * @property {Record<string, "audio" | "video">} [receive] media that the master may send, by name; it may send others later
- * @property {Pick<Storage, "getItem" | "setItem"> | null} [storage] keeps the key: a tab's own storage if it is not given; nothing does if it is null
+ * @property {"moss"} [fallback] messages go by moss once there was no line for 3 s
+ * @property {Record<string, "audio" | "video">} [receive] media that the master will send, by name: needed by masters that can't offer
+ * @property {Pick<Storage, "getItem" | "setItem"> | null} [storage] keeps the key: sessionStorage if it is not given, nothing if it is null
  * @property {Partial<import("./names.js").Types>} [types] packet types that moss was started with
  * @property {import("./signaling.js").SignalingOptions["WebSocket"]} [WebSocket] where there is no global one
  * @property {import("./peer.js").PeerConnection} [RTCPeerConnection] where there is no global one
@@ -52,14 +52,14 @@ export class Client extends Peer {
   #receive;
   /** @type {unknown} */
   #hello;
-  #helloIsNew = false; // No line has told it.
+  #helloIsNew = false; // No line has told it yet.
   #life = "";
   #isToBegin = true;
   #isRunning = false;
   #stopTicking = () => {};
   #stopWatching = () => {};
 
-  /** @type {string | undefined} The session of the master that invited last; what it may hear is bound to it. */
+  /** @type {string | undefined} Of the master that invited last. */
   #session;
   #isInvited = false; // By the master that is there now.
   #isAlone = false; // moss says that there is no master.
@@ -75,12 +75,12 @@ export class Client extends Peer {
   #mending = new Mending();
   #sinceMember = 0; // Milliseconds.
   #wasUp = false; // The line, when it was looked at last.
-  #hasMissed = false; // Something of this call is lost.
+  #hasMissed = false; // Something of this call may be lost.
   #lonely = 0; // Since the login, without an invitation.
 
   /**
-   * Begins by itself, once the code that made it has ended. Throws a TypeError for an address
-   * that can't be one, a hello that is no JSON and a kind of media that there is not, a RangeError for one that is too long.
+   * Begins by itself, once the code that made it has ended. Throws a TypeError for a wrong
+   * address, a hello that is no JSON or an unknown kind of media; a RangeError for a hello that is too long.
    * @param {ClientOptions} [options]
    */
   constructor({ address, loginSecret, hello, fallback, receive = {}, storage = tabStorage(), types = {}, WebSocket, RTCPeerConnection } = {}) {
@@ -250,7 +250,7 @@ export class Client extends Peer {
       this.#isInvited = true;
       this.endLine();
       this.#session = session;
-      this.#begin(); // Should this session have been here before, it has numbers of the life before.
+      this.#begin(); // A session that comes back still has the numbers of the life before.
       this.#mending.begin();
       this.emit("master", { session });
     }
@@ -367,7 +367,7 @@ export class Client extends Peer {
     if (this.#helloIsNew) this.#helloIsNew = !this.line.send("member", this.#member());
   }
 
-  /** What takes a line may take the way to moss as well, by which lines are mended. TCP alone notices that late. @protected */
+  /** What broke the line may have broken the way to moss, which mending needs. TCP alone notices late. @protected */
   doubt() {
     if (this.#isRunning) this.signaling.check();
   }
@@ -392,7 +392,7 @@ export class Client extends Peer {
   }
 }
 
-/** What the application does to its object later is not said, and can't be wrong. @param {unknown} hello */
+/** Later changes to the application's object are neither sent nor checked. @param {unknown} hello */
 function copy(hello) {
   const text = JSON.stringify(hello); // Throws a TypeError for what is none.
   if (!isHello(hello)) throw new RangeError("hello has more than 4,000 bytes as JSON");

@@ -1,5 +1,5 @@
 /**
- * Says what happens to whoever listens by `on`. It knows no DOM, so that it is the same in Node.
+ * Tells events to those who listen by `on`. It uses no DOM, so it works in Node, too.
  *
  * @template {Record<string, any>} Events What is told by which name.
  */

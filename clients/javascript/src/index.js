@@ -1,6 +1,6 @@
 /**
- * The library for moss, the many-to-one signaling server: `Client` and `Master` are a line
- * between the two that outlives signaling; `Signaling` is the bare way to moss.
+ * The library for moss, the many-to-one signaling server: `Client` and `Master` keep a line
+ * that outlives signaling; `Signaling` is the bare way to moss.
  */
 export { Client } from "./client.js";
 export { Master } from "./master.js";

@@ -1,6 +1,6 @@
 /**
- * A master: it is found by clients through moss, knows them as members by their keys, and is
- * called by them. What goes to and fro is told in docs/calls.md.
+ * A master: clients find it by moss, and call it; it knows them as members, by their keys.
+ * docs/calls.md tells what goes to and fro.
  */
 
 import { Emitter } from "./emitter.js";
@@ -170,7 +170,7 @@ export class Master extends Emitter {
 
   #takeSlot() {
     const now = Date.now();
-    this.#nextSlot = Math.min(Math.max(this.#nextSlot, now), now + SLOT * this.members.size); // A clock may be set back, and a stranger take them all.
+    this.#nextSlot = Math.min(Math.max(this.#nextSlot, now), now + SLOT * this.members.size); // The clock may be set back, or a stranger take many.
     const wait = this.#nextSlot - now;
     this.#nextSlot += SLOT;
     return wait;
@@ -236,7 +236,7 @@ export class Master extends Emitter {
     member.greet(payload, isElsewhere);
   }
 
-  /** Whether this connection or this life can't be a member, whoever is here. @param {string} id @param {any} payload */
+  /** Whether this connection or this life can't be a member, whoever else is here. @param {string} id @param {any} payload */
   #turnsAway(id, { key, life, hello }) {
     if (!isName(key) || !isName(life) || !isHello(hello))
       return this.#refuse(id, "invalid", "A member has a key, a life, and a hello of up to 4,000 bytes.");
@@ -288,7 +288,7 @@ export class Master extends Emitter {
     if (why === "gone") this.#remember(member.life, messages);
   }
 
-  /** Its page may come back. Whoever is gone for longest is let go where all that is kept gets too much.
+  /** Its page may come back. Where too much is kept in all, those who left first are forgotten first.
    *  @param {string} life @param {import("./messages.js").Messages} messages */
   #remember(life, messages) {
     keep(this.#departed, life, messages, this.#most);
@@ -306,7 +306,7 @@ export class Master extends Emitter {
   }
 
   /** Once a second: each could be answered by two packets more.
-   *  @param {string} id @param {string} code @param {string} message @param {string} [life] whose it is, where another one of the same page must not hear it */
+   *  @param {string} id @param {string} code @param {string} message @param {string} [life] which alone must take it */
   #refuse(id, code, message, life) {
     if (!this.#refused.has(id)) this.signaling.send("refused", { code, message, life }, id);
     this.#refused.add(id);

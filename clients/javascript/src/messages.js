@@ -8,7 +8,7 @@
 
 import { Budget } from "./budget.js";
 
-/** What is kept for the other side at most, in bytes of JSON; one message at most (what every SCTP takes). */
+/** Bytes of JSON: all that is kept for the other side, and one message (every SCTP takes that). */
 export const KEPT_BYTES = 1_048_576;
 export const MESSAGE_BYTES = 60_000;
 
@@ -18,7 +18,7 @@ const ON_THE_WAY = 256;
 const RATE = { most: 1000, more: 400 };
 const ACK_WITHIN = 200; // Milliseconds.
 const ACK_EVERY = 16; // Messages.
-const AGAIN_AFTER = 3000; // Milliseconds; twice as long each time, as a slow way is only slowed down by it.
+const AGAIN_AFTER = 3000; // Milliseconds; twice as long each time, since repeating slows a slow way down.
 const AGAIN_AT_MOST = 24_000;
 
 /** False: there is no way now.

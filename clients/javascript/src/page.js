@@ -1,6 +1,6 @@
 /**
  * Calls `left` as the page goes, and `back` when the browser shows it again out of its cache for
- * "back" and "forward". Returns what ends it. Without a page it does nothing.
+ * "back" and "forward". Returns a function that ends it. Without a page it does nothing.
  * @param {() => void} left
  * @param {() => void} back
  */

@@ -56,8 +56,8 @@ const CLOSED = {
  * - `ready`: logged in, or confirmed as master. It comes again after every reconnect, and a client
  *   then has another id.
  * - `waiting`: the connection failed or was lost; `message` says why, as far as is known. It may come
- *   twice, the second time with more. The next try comes by itself, later each time and not in the
- *   instant of everybody else's; at once when the network is back or the page is looked at again.
+ *   twice, the second time with more. The next try comes by itself, later each time and at a
+ *   random moment; at once when the network is back or the page is looked at again.
  * - `stopped`: by `stop()`, or because trying again would not help. `code` tells why: `wrong-secret`
  *   (a client needs a secret, or another one), `replaced` (another master took over), `kicked`.
  *
@@ -73,7 +73,7 @@ export class Signaling extends Emitter {
   #state = "stopped";
   /** @type {Socket | undefined} */
   #socket;
-  /** Of the state: to connect, to ping, or to try again. @type {ReturnType<typeof setTimeout> | undefined} */
+  /** By the state: gives up connecting, pings, or tries again. @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #checking;
@@ -288,7 +288,7 @@ export class Signaling extends Emitter {
   }
 
   /** A browser hides why no WebSocket opened. Whether anything answers there tells a little; not what,
-   *  since other origins' answers are hidden too. @param {boolean} late Nothing refused it. */
+   *  since other origins' answers are hidden too. @param {boolean} late It was not refused, but timed out. */
   async #ask(late) {
     if (!globalThis.location) return;
     const { signal } = (this.#asking = new AbortController());

@@ -1,7 +1,8 @@
 /**
  * Calls `tick` about once a second with the milliseconds since the last time, two seconds at
  * most: a page that was frozen or a machine that slept could hear nobody meanwhile, so that
- * time counts for nothing. Returns what ends it.
+ * time counts for nothing. Little of it counts in a hidden page, too, where browsers may tick once
+ * a minute. Returns a function that ends it.
  * @param {(elapsed: number) => void} tick
  */
 export function everySecond(tick) {
