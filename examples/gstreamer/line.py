@@ -13,7 +13,7 @@ gi.require_version("GstSdp", "1.0")
 gi.require_version("GstWebRTC", "1.0")
 from gi.repository import Gst, GstWebRTC
 
-from calls import CannotRestart
+from member import CannotRestart
 from offer import parse
 from studio import Feed, Pipeline
 

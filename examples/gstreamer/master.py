@@ -26,8 +26,9 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "python"))
 
-from calls import Calls, Member
+from calls import Calls
 from line import Line
+from member import Member
 from moss import serve
 from studio import Studio
 

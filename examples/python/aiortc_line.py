@@ -6,7 +6,7 @@ import re
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
 
-from calls import CannotRestart
+from member import CannotRestart
 
 MOST_MEDIA = 16  # in one offer: each may cost sockets
 MOST_UNSENT = 1 << 20  # bytes in a channel that its client doesn't read

@@ -2,7 +2,7 @@
 
 It sends back what clients say, and shows a generated moving picture to whoever wants to
 receive `picture`. Here is what this box is for; the rest can be taken as it is: moss.py is
-the way to moss, calls.py and messages.py are the protocol, aiortc_line.py is WebRTC.
+the way to moss, aiortc_line.py is WebRTC, and the others are the protocol.
 
     pip install -r requirements.txt
     MOSS_CONNECTION_SECRET=… python master.py ws://127.0.0.1:8080/
@@ -21,7 +21,8 @@ from aiortc import VideoStreamTrack
 from av import VideoFrame
 
 from aiortc_line import Line
-from calls import Calls, Member
+from calls import Calls
+from member import Member
 from moss import serve
 
 

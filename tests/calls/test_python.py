@@ -1,4 +1,4 @@
-"""examples/python/calls.py by itself, with fake lines: what takes minutes, or a flood."""
+"""The protocol in examples/python by itself, with fake lines: what takes minutes, or a flood."""
 
 import asyncio
 import json
@@ -10,10 +10,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples/python"))
 
-import calls as module  # noqa: E402
+import calls  # noqa: E402
 import moss  # noqa: E402
-from calls import Calls, Member  # noqa: E402
+import strangers  # noqa: E402
 from client import until  # noqa: E402
+from member import Member  # noqa: E402
 from messages import Messages  # noqa: E402
 
 
@@ -67,8 +68,9 @@ class House:
 
     def __init__(self, monkeypatch):
         self.now = 1000
-        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
-        self.calls = Calls(Visitor)
+        for module in (calls, strangers):
+            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
+        self.calls = calls.Calls(Visitor)
         self.said = []
         self.connect()
 
