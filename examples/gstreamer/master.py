@@ -6,8 +6,8 @@ It is a master without a screen, made of what Debian has:
         gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
     MOSS_CONNECTION_SECRET=… /usr/bin/python3 master.py --camera /dev/video0 ws://127.0.0.1:8080/
 
-The secret comes from the environment, because a command line is for every user of a machine to
-read. Without --camera there is a test picture. A viewer is a page with moss's client library:
+Without --camera there is a test picture. ../python/program.py tells what else it takes from the
+environment. A viewer is a page with moss's client library:
 
     const viewer = new Client({ receive: { picture: "video" } });
     viewer.on("media", ({ track }) => (video.srcObject = track && new MediaStream([track])));
@@ -19,17 +19,14 @@ its encoders, line.py a viewer's line, and ../python has the protocol.
 
 import argparse
 import asyncio
-import json
 import os
-import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "python"))
 
-from calls import Calls
 from line import Line
 from member import Member
-from moss import serve
+from program import run
 from studio import Studio
 
 
@@ -40,7 +37,7 @@ class Viewer(Member):
         return Line(call, self.studio, self.speaker, self.master.ice_servers)
 
     def joined(self):
-        self.say(f"is here: {self.hello!r}")
+        self.log(f"is here: {self.hello!r}")
 
     def message(self, data):
         self.send(data)  # an application does better
@@ -49,17 +46,10 @@ class Viewer(Member):
         self.call.line.send_datagram(data)
 
     def path_changed(self):
-        self.say(f"path: {self.path}")
+        self.log(f"path: {self.path}")
 
     def left(self, why):
-        self.say(f"left: {why}")
-
-    def problem(self, text):
-        self.say(f"problem: {text}")
-
-    def say(self, text):
-        # Not the key: whoever knows it has the line.
-        print(f"{self.life[:6]} {text}", flush=True)
+        self.log(f"left: {why}")
 
 
 def read_arguments():
@@ -89,21 +79,11 @@ def picture(arguments):
 
 async def main():
     arguments = read_arguments()
-    secret = os.environ.get("MOSS_CONNECTION_SECRET")
-    if not secret:
-        return "MOSS_CONNECTION_SECRET is not set: it is the one that moss was started with"
-    servers = json.loads(os.environ.get("ICE_SERVERS", "[]"))
     Viewer.studio = studio = Studio(picture(arguments), arguments.kbits)
     Viewer.speaker = arguments.sink
     print(f"can encode {', '.join(studio.codecs)}", flush=True)
-    calls = Calls(Viewer, ice_servers=servers, most=arguments.most)
-    serving = asyncio.ensure_future(serve(calls, arguments.address, secret))
-    for end in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(end, serving.cancel)
     try:
-        return await serving
-    except asyncio.CancelledError:
-        return None  # somebody stopped it
+        return await run(Viewer, arguments.address, most=arguments.most)
     finally:
         await asyncio.gather(*Line.ending)
         studio.stop()

@@ -2,28 +2,25 @@
 
 It sends back what clients say, and shows a generated moving picture to whoever wants to
 receive `picture`. Here is what this box is for; the rest can be taken as it is: moss.py is
-the way to moss, aiortc_line.py is WebRTC, and the others are the protocol.
+the way to moss, aiortc_line.py is WebRTC, program.py is the process, and the others are
+the protocol.
 
     pip install -r requirements.txt
     MOSS_CONNECTION_SECRET=… python master.py ws://127.0.0.1:8080/
 
-The secret comes from the environment, because a command line is for every user
-of a machine to read.
+program.py tells what else it takes from the environment.
 """
 
 import asyncio
 import math
-import os
-import signal
 import sys
 
 from aiortc import VideoStreamTrack
 from av import VideoFrame
 
 from aiortc_line import Line
-from calls import Calls
 from member import Member
-from moss import serve
+from program import run
 
 
 class Visitor(Member):
@@ -33,7 +30,7 @@ class Visitor(Member):
         return Line(call, {"picture": Picture})
 
     def joined(self):
-        self.print(f"is here: {self.hello!r}")
+        self.log(f"is here: {self.hello!r}")
 
     def message(self, data):
         self.send(data)
@@ -42,20 +39,13 @@ class Visitor(Member):
         self.call.line.send_datagram(data)
 
     def said_hello(self):
-        self.print(f"says now: {self.hello!r}")
+        self.log(f"says now: {self.hello!r}")
 
     def path_changed(self):
-        self.print(f"path: {self.path}")
+        self.log(f"path: {self.path}")
 
     def left(self, why):
-        self.print(f"left: {why}")
-
-    def problem(self, text):
-        self.print(f"problem: {text}")
-
-    def print(self, text):
-        # Not the key: whoever knows it has the line.
-        print(f"{self.life[:6]} {text}", flush=True)
+        self.log(f"left: {why}")
 
 
 def wave(low, high, length=512):
@@ -85,16 +75,8 @@ class Picture(VideoStreamTrack):
 
 async def main():
     address = sys.argv[1] if len(sys.argv) > 1 else "ws://127.0.0.1:8080/"
-    secret = os.environ.get("MOSS_CONNECTION_SECRET")
-    if not secret:
-        sys.exit("MOSS_CONNECTION_SECRET is not set: it is the one that moss was started with")
-    serving = asyncio.ensure_future(serve(Calls(Visitor), address, secret))
-    for each in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(each, serving.cancel)
     try:
-        return await serving
-    except asyncio.CancelledError:
-        return None  # somebody stopped it
+        return await run(Visitor, address)
     finally:
         await asyncio.gather(*Line.closing)
 
