@@ -3,7 +3,7 @@
 import asyncio
 import re
 
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
 
 from member import CannotRestart
@@ -17,12 +17,13 @@ class Line:
 
     closing = set()
 
-    def __init__(self, call, sources):
+    def __init__(self, call, sources, ice_servers=()):
         self.call, self.sources = call, sources
         self.channel = self.datagrams = None
         self.credentials = None
         self.sent = {}  # transceivers by the names that they send
-        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        # Of each kind, aiortc uses the first URL alone.
+        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[RTCIceServer(**each) for each in ice_servers]))
         self.pc.on("datachannel", self.take_channel)
         self.pc.on("connectionstatechange", self.see_state)
 

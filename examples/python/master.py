@@ -27,7 +27,7 @@ class Visitor(Member):
     """What this box does for a client's page."""
 
     def make_line(self, call):
-        return Line(call, {"picture": Picture})
+        return Line(call, {"picture": Picture}, self.master.ice_servers)
 
     def joined(self):
         self.log(f"is here: {self.hello!r}")

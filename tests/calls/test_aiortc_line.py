@@ -1,10 +1,13 @@
 """examples/python/aiortc_line.py by itself: what a client's side can't see, or only after minutes."""
 
+import asyncio
+import socket
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from aioice import stun, turn
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples/python"))
 
@@ -53,5 +56,29 @@ async def test_media_that_nobody_reads_are_not_received():
     line = Line(Call(), {})
     answer, media = await line.answer({"type": "offer", "sdp": client.localDescription.sdp}, [])
     assert answer["sdp"].count("a=inactive") == 2 and media == []
+    await line.pc.close()
+    await client.close()
+
+
+async def test_a_relay_is_asked_for_with_what_the_client_is_told():
+    client = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    client.createDataChannel("moss")
+    await client.setLocalDescription(await client.createOffer())
+    loop = asyncio.get_running_loop()
+    with socket.socket(type=socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.setblocking(False)
+        url = "turn:127.0.0.1:%d" % server.getsockname()[1]
+        line = Line(Call(), {}, [{"urls": [url], "username": "user", "credential": "password"}])
+        answering = asyncio.ensure_future(line.answer({"type": "offer", "sdp": client.localDescription.sdp}, []))
+        for _ in range(2):  # it shows its credentials when it is asked for them
+            data, address = await asyncio.wait_for(loop.sock_recvfrom(server, 2000), 20)
+            asked = stun.parse_message(data)
+            refusal = stun.Message(asked.message_method, stun.Class.ERROR, asked.transaction_id)
+            refusal.attributes = {"ERROR-CODE": (401, "Unauthorized"), "REALM": "moss", "NONCE": b"once"}
+            await loop.sock_sendto(server, bytes(refusal), address)
+    assert asked.message_method == stun.Method.ALLOCATE
+    assert asked.check_message_integrity(turn.make_integrity_key("user", "moss", "password"))
+    await answering  # which has no relay then
     await line.pc.close()
     await client.close()
