@@ -20,7 +20,7 @@ class Calls:
 
     def __init__(self, member_class, ice_servers=(), most=30):
         self.session = secrets.token_hex(16)
-        self.member_class, self.ice_servers, self.most = member_class, list(ice_servers), most
+        self.member_class, self.ice_servers, self.most = member_class, ice_servers, most
         self.members = {}  # by key
         self.ids = {}  # by moss's id
         self.limits = {}  # by id, since a client may come and go by one connection

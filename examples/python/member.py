@@ -15,7 +15,7 @@ from strangers import Refused, hello_in, name_in, number_in
 GONE = 30  # seconds out of touch, after which a member has left
 SILENT, ASK, GIVE_UP = 20, 10, 300  # seconds: ask a silent member, how often, until when
 FALLBACK = 3  # seconds without a line, after which messages go by moss
-CANDIDATES = 100  # in one call, from either side
+CANDIDATES = 100  # of a client, in one call
 ENDED = 16  # calls that are remembered as ended
 OFFER = 60_000  # characters of SDP: some is repeated in the answer, which has to pass moss
 STALE = 300_000  # milliseconds: TCP gives up by then; more is a clock that was set
@@ -34,7 +34,7 @@ class Call:
         self.up = False
         self.ended = False
         self.number, self.answer = 0, None  # of the last offer that was answered
-        self.heard_candidates = self.told_candidates = 0
+        self.heard_candidates = 0
         # Offers and candidates take time, a lookup for instance. Each call has its own
         # queue, so nobody waits for another's.
         self.jobs = asyncio.Queue(2 * CANDIDATES)
@@ -112,18 +112,16 @@ class Call:
 
     def candidate(self, candidate):
         """The line found one, if it doesn't put them all into its answer."""
-        self.told_candidates += 1
-        if not self.ended and self.told_candidates <= CANDIDATES:
+        if not self.ended:
             self.member.tell("candidate", {"call": self.name, "candidate": candidate})
 
     def set_up(self, up):
-        if not self.ended and up != self.up:
+        if not self.ended:
             self.up = up
             self.member.look()
 
     def end(self):
         self.ended = True
-        self.up = False
         self.line.close()
         if self.worker is not asyncio.current_task():
             self.worker.cancel()
@@ -166,9 +164,6 @@ class Member:
         pass
 
     def said_hello(self):
-        pass
-
-    def media_changed(self, media):
         pass
 
     def path_changed(self):
@@ -261,9 +256,6 @@ class Member:
             self.hear_offer(payload, reply)
         elif type == "candidate":
             self.hear_candidate(payload)
-        elif type == "media":
-            if self.call and payload["call"] == self.call.name:
-                self.perform(self.media_changed, payload["media"])
         elif type == "bye":
             self.master.remove(self, "goodbye")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from client import Client, Line, on_line, until
+from client import Client, Line, on_line
 
 
 async def frames(line, count):
