@@ -234,10 +234,10 @@ class Line:
             self.call.opened() if up else self.call.down()
 
     def send(self, text):
-        return not self.closing and put(self.channel, text)
+        return put(self.channel, text)
 
     def send_datagram(self, text):
-        return not self.closing and put(self.datagrams, text)
+        return put(self.datagrams, text)
 
     def failed(self, error):
         self.call.member.problem(f"the line ended: {error}")

@@ -154,7 +154,7 @@ class Feed:
 
     def stop(self):
         if self.branch is not None:
-            self.studio.leave(self.branch)
+            self.studio.leave(self.codec, self.branch)
             self.branch = None
 
     def let_pass(self, pad, info):
@@ -197,22 +197,19 @@ class Studio:
         self.start()
         return viewer
 
-    def leave(self, viewer):
-        for codec, encoder in list(self.running.items()):
-            if viewer not in encoder.viewers:
-                continue
-            encoder.viewers.remove(viewer)
-            if encoder.viewers:
-                viewer.remove()
-            else:
-                encoder.remove()
-                del self.running[codec]
-                print(f"{codec} encoder stops", flush=True)
+    def leave(self, codec, viewer):
+        encoder = self.running[codec]
+        encoder.viewers.remove(viewer)
+        if encoder.viewers:
+            return viewer.remove()
+        encoder.remove()
+        del self.running[codec]
+        print(f"{codec} encoder stops", flush=True)
         if not self.running:
             self.stop()
 
     def start(self):
-        if self.running and not self.retrying:
+        if not self.retrying:
             self.pipeline.start()
 
     def stop(self):
