@@ -182,8 +182,8 @@ class Member:
         return self.messages.send(data)
 
     def log(self, text):
-        # Not the key: whoever knows it has the line.
-        print(f"{self.life[:6]} {text}", flush=True)
+        # Not the key: whoever knows it has the line. A life may be text that no terminal takes.
+        print(f"{self.life[:6]!r} {text}", flush=True)
 
     # Ways to the client.
 

@@ -385,6 +385,11 @@ async def test_the_media_are_told_again_once_the_line_is_open(house):
     assert {"type": "media", "payload": {"call": "call", "media": []}} in call.line.sent
 
 
+async def test_a_life_can_not_write_lines_of_the_log(house, capsys):
+    house.member(life="\x1bc\n\ud800ada").log("is here")
+    assert capsys.readouterr().out == r"'\x1bc\n\ud800ad' is here" + "\n"
+
+
 async def test_an_error_of_the_program_ends_nothing(house, capsys):
     member = house.member()
     call = await house.line(member)
