@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "examples/python"))
 
 import calls  # noqa: E402
 import moss  # noqa: E402
+import program  # noqa: E402
 import strangers  # noqa: E402
 from client import until  # noqa: E402
 from member import Member  # noqa: E402
@@ -275,6 +276,20 @@ async def test_a_packet_that_moss_would_not_take_is_not_sent():
         outgoing.put_nowait(packet)
     await moss.write(Socket(), outgoing)
     assert sent == ["short"]
+
+
+async def test_a_master_is_told_its_secrets_by_the_environment(monkeypatch):
+    async def serve(calls, address, secret):
+        return calls.ice_servers, calls.most, address, secret
+
+    monkeypatch.setattr(program, "serve", serve)
+    monkeypatch.delenv("MOSS_CONNECTION_SECRET", raising=False)
+    monkeypatch.delenv("ICE_SERVERS", raising=False)
+    assert "is not set" in await program.run(Visitor, "ws://moss/")
+    monkeypatch.setenv("MOSS_CONNECTION_SECRET", "secret")
+    assert await program.run(Visitor, "ws://moss/", most=7) == ([], 7, "ws://moss/", "secret")
+    monkeypatch.setenv("ICE_SERVERS", '[{"urls": "stun:box"}]')
+    assert (await program.run(Visitor, "ws://moss/"))[0] == [{"urls": "stun:box"}]
 
 
 async def test_messages_that_nobody_acknowledges_have_an_end(house):
