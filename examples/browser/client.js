@@ -31,7 +31,8 @@ $("compose").onsubmit = (event) => {
   event.preventDefault();
   const text = $("text").value;
   if (!text) return;
-  if (!game?.send(text)) return showNotice("Not connected: nobody would read it.");
+  if (!game) return showNotice("Not connected: nobody would read it.");
+  if (!game.send(text)) return; // A problem has said why.
   showLine("you", text);
   $("text").value = "";
 };
