@@ -35,8 +35,8 @@ pub enum Ending {
     SlowMaster,
     /// Too much was held for the peer, and the memory was wanted.
     Memory,
-    /// The peer had a place that is for the next master only.
-    Full,
+    /// The peer had a place that is for the next master only, and did not become it.
+    NotMaster,
     /// Its TLS handshake failed or took too long, or it broke the TLS protocol.
     Tls,
     /// It spoke TLS to the plain port.
@@ -51,21 +51,21 @@ impl Ending {
         match self {
             Self::Left => "left",
             Self::Answered => "answered",
-            Self::Redirected => "plain-http",
+            Self::Redirected => "redirected",
             Self::Refused(refusal) => refusal.word(),
             Self::Stopping => "stopping",
-            Self::ProtocolError => "protocol-error",
-            Self::NotUtf8 => "not-utf8",
-            Self::TooLong => "too-long",
+            Self::ProtocolError => "protocol_error",
+            Self::NotUtf8 => "not_utf8",
+            Self::TooLong => "too_long",
             Self::Kicked => "kicked",
-            Self::WrongSecrets => "wrong-secrets",
+            Self::WrongSecrets => "wrong_secrets",
             Self::Silent => "silent",
-            Self::SlowReader => "slow-reader",
-            Self::SlowMaster => "slow-master",
+            Self::SlowReader => "slow_reader",
+            Self::SlowMaster => "slow_master",
             Self::Memory => "memory",
-            Self::Full => "full",
+            Self::NotMaster => "not_master",
             Self::Tls => "tls",
-            Self::TlsOnPlain => "tls-on-plain",
+            Self::TlsOnPlain => "tls_on_plain",
             Self::Displaced => "displaced",
         }
     }
@@ -84,7 +84,7 @@ impl Ending {
             Self::Kicked | Self::WrongSecrets => 1008,
             Self::TooLong => 1009,
             Self::Silent => 1011,
-            Self::SlowReader | Self::SlowMaster | Self::Memory | Self::Full => 1013,
+            Self::SlowReader | Self::SlowMaster | Self::Memory | Self::NotMaster => 1013,
         }
     }
 
@@ -107,7 +107,7 @@ impl Ending {
             Self::Silent => "no sign of life",
             Self::SlowReader | Self::SlowMaster => "reads too slowly",
             Self::Memory => "too much is held for it",
-            Self::Full => "moss is full",
+            Self::NotMaster => "moss is full",
         }
     }
 
@@ -121,7 +121,7 @@ impl Ending {
             Self::Refused(
                 Refusal::NotFound | Refusal::Method | Refusal::Range | Refusal::NoUpgrade,
             ) => Level::Debug,
-            Self::WrongSecrets | Self::SlowMaster | Self::Memory | Self::Full => Level::Warn,
+            Self::WrongSecrets | Self::SlowMaster | Self::Memory | Self::NotMaster => Level::Warn,
             Self::Refused(Refusal::Full) => Level::Warn,
             _ => Level::Info,
         }

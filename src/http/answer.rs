@@ -156,16 +156,16 @@ impl Refusal {
     /// The word for it in the log.
     pub fn word(self) -> &'static str {
         match self {
-            Self::BadRequest => "bad-request",
+            Self::BadRequest => "bad_request",
             Self::Origin => "origin",
-            Self::NotFound => "not-found",
+            Self::NotFound => "not_found",
             Self::Method => "method",
             Self::Range => "range",
             Self::Timeout => "timeout",
-            Self::PlainHttp => "plain-http",
-            Self::NoUpgrade => "no-upgrade",
-            Self::PerAddress => "per-address",
-            Self::HeadTooLarge => "head-too-large",
+            Self::PlainHttp => "plain_http",
+            Self::NoUpgrade => "no_upgrade",
+            Self::PerAddress => "per_address",
+            Self::HeadTooLarge => "head_too_large",
             Self::Full => "full",
             Self::Busy => "busy",
         }

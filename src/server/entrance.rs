@@ -55,7 +55,7 @@ impl<W: World> Server<W> {
             let has_room = self.wants_master()
                 && (open - limit < MASTER_PLACES
                     || self.candidates.displace(now).is_some_and(|displaced| {
-                        self.peers.close(displaced, Ending::Full);
+                        self.peers.close(displaced, Ending::NotMaster);
                         true
                     }));
             if !has_room {

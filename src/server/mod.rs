@@ -360,7 +360,7 @@ impl<W: World> Server<W> {
         self.next_tick = now + TICK;
         self.peers.tick(self.config.keepalive);
         while let Some(id) = self.candidates.expire(now) {
-            self.peers.close(id, Ending::Full);
+            self.peers.close(id, Ending::NotMaster);
         }
         if let Some(generation) = self.site.as_mut().and_then(|site| site.expire(now)) {
             self.peers.end_downloads_before(generation);

@@ -104,14 +104,14 @@ fn reader_that_stops_in_the_middle_is_dropped_and_nobody_waits() {
     let mut master = moss.master("1");
     let mut visitor = Visitor::of(&moss);
     let start = Instant::now();
-    while !moss.log().contains("slow-reader") {
+    while !moss.log().contains("slow_reader") {
         assert_eq!(visitor.get("/small").body, b"small");
         master.expect_nothing();
         assert!(start.elapsed() < PATIENCE, "still there:\n{}", moss.log());
         // Slowly, or the connection has its thousand requests.
         thread::sleep(Duration::from_millis(50));
     }
-    let line = moss.wait_for_log(": slow-reader");
+    let line = moss.wait_for_log(": slow_reader");
     assert!(line.contains(", visitor at 127.0.0.1: "), "{line}");
     // What comes afterwards is what the kernel had.
     found.extend(reader.rest());
@@ -129,7 +129,7 @@ fn reader_of_answers_that_stops_is_dropped() {
     let mut reader = Visitor::on(narrow(moss.address()));
     // Each with a head of its own length, so that they don't fit a pipe's size.
     reader.send(get("/a.txt").repeat(900));
-    moss.wait_for_log(": slow-reader");
+    moss.wait_for_log(": slow_reader");
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn reader_on_a_very_slow_line_is_not_dropped() {
         thread::sleep(Duration::from_millis(500));
         found.extend(reader.read(2_000));
     }
-    assert!(!moss.log().contains("slow-reader"), "{}", moss.log());
+    assert!(!moss.log().contains("slow_reader"), "{}", moss.log());
     found.extend(reader.read(LEN - found.len()));
     assert_same(&found, &page(), "the page");
 }

@@ -33,9 +33,9 @@ const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: moss\r\nUpgrade: websocket\r\nCon
 fn each_violation_of_rfc_6455_leaves_its_line() {
     let moss = Moss::start();
     for (first, payload, ending) in [
-        (0xf1, &b"x"[..], "protocol-error (1002)"),
-        (TEXT, &b"\xff"[..], "not-utf8 (1007)"),
-        (TEXT, &[b'x'; 262_145][..], "too-long (1009)"),
+        (0xf1, &b"x"[..], "protocol_error (1002)"),
+        (TEXT, &b"\xff"[..], "not_utf8 (1007)"),
+        (TEXT, &[b'x'; 262_145][..], "too_long (1009)"),
     ] {
         let mut guest = moss.guest();
         guest.sender().send_frame(first, payload);
@@ -70,7 +70,7 @@ fn wrong_secrets_are_warned_of_one_by_one() {
         guest.expect_error("wrong-secret");
     }
     guest.expect_close(1008);
-    expect_line(&moss, "WARN", "wrong-secrets (1008)");
+    expect_line(&moss, "WARN", "wrong_secrets (1008)");
     let warnings = moss.log().lines().filter(|line| line.ends_with(": wrong-secret")).count();
     assert_eq!(warnings, 5, "{}", moss.log());
     assert!(!moss.log().contains("a guess") && !moss.log().contains(SECRET));
@@ -90,11 +90,11 @@ fn refusals_leave_their_lines() {
     let moss = setup.set("MOSS_LOG", "debug").start();
     for (request, status, level, ending) in [
         (format!("{UPGRADE}Origin: https://b.example\r\n\r\n"), "403", "INFO", "origin (403)"),
-        ("rubbish\r\n\r\n".to_owned(), "400", "INFO", "bad-request (400)"),
-        (format!("GET /{} HTTP/1.1\r\n", "x".repeat(9_000)), "431", "INFO", "head-too-large (431)"),
-        ("GET /x HTTP/1.1\r\n\r\n".to_owned(), "404", "DEBUG", "not-found (404)"),
+        ("rubbish\r\n\r\n".to_owned(), "400", "INFO", "bad_request (400)"),
+        (format!("GET /{} HTTP/1.1\r\n", "x".repeat(9_000)), "431", "INFO", "head_too_large (431)"),
+        ("GET /x HTTP/1.1\r\n\r\n".to_owned(), "404", "DEBUG", "not_found (404)"),
         ("PUT / HTTP/1.1\r\n\r\n".to_owned(), "405", "DEBUG", "method (405)"),
-        ("GET / HTTP/1.1\r\n\r\n".to_owned(), "426", "DEBUG", "no-upgrade (426)"),
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), "426", "DEBUG", "no_upgrade (426)"),
     ] {
         expect_refusal(&moss, &request, status);
         expect_line(&moss, level, ending);

@@ -351,35 +351,35 @@ impl Peer {
     fn facts(&self) -> Facts {
         let mut may_end: Vec<&str> = match self.kind {
             Kind::Client | Kind::Guest | Kind::Master | Kind::Inspector => vec![],
-            Kind::Visitor => vec!["not-found", "no-upgrade"],
-            Kind::Browser => vec!["not-found", "method", "range", "bad-request"],
+            Kind::Visitor => vec!["not_found", "no_upgrade"],
+            Kind::Browser => vec!["not_found", "method", "range", "bad_request"],
             Kind::Dawdler | Kind::Stopper => vec![],
             // Each packet without a master is answered by an error.
-            Kind::Flooder | Kind::Share => vec!["memory", "slow-reader"],
+            Kind::Flooder | Kind::Share => vec!["memory", "slow_reader"],
             Kind::SlowMaster => vec![],
-            Kind::DeadMaster => vec!["slow-master", "slow-reader", "memory", "silent"],
-            Kind::Pinger | Kind::Returner | Kind::Rubbish => vec!["slow-reader", "memory"],
-            Kind::Usurper => vec!["slow-reader", "slow-master", "memory"],
-            Kind::Stalled | Kind::Trickler => vec!["slow-reader", "memory", "silent"],
+            Kind::DeadMaster => vec!["slow_master", "slow_reader", "memory", "silent"],
+            Kind::Pinger | Kind::Returner | Kind::Rubbish => vec!["slow_reader", "memory"],
+            Kind::Usurper => vec!["slow_reader", "slow_master", "memory"],
+            Kind::Stalled | Kind::Trickler => vec!["slow_reader", "memory", "silent"],
             Kind::Hoarder => vec!["memory", "silent"],
-            Kind::Guesser => vec!["wrong-secrets"],
-            Kind::Breaker => vec!["protocol-error", "not-utf8", "too-long", "memory"],
+            Kind::Guesser => vec!["wrong_secrets"],
+            Kind::Breaker => vec!["protocol_error", "not_utf8", "too_long", "memory"],
             Kind::BadVisitor => {
-                vec!["method", "bad-request", "head-too-large", "no-upgrade", "tls-on-plain"]
+                vec!["method", "bad_request", "head_too_large", "no_upgrade", "tls_on_plain"]
             }
             Kind::BadTls => vec!["tls", "timeout", "memory"],
             Kind::HelloHoarder => vec!["tls", "memory"],
-            Kind::Stranger => vec!["plain-http", "tls-on-plain", "timeout"],
+            Kind::Stranger => vec!["plain_http", "redirected", "tls_on_plain", "timeout"],
             Kind::Dripper => vec!["timeout", "memory"],
             Kind::Mute => vec!["silent"],
-            Kind::Clinger => vec!["protocol-error", "silent"],
+            Kind::Clinger => vec!["protocol_error", "silent"],
             Kind::Nuisance => vec!["kicked"],
         };
         if self.settings.max_connections < 100 {
-            may_end.extend(["full", "displaced"]);
+            may_end.extend(["full", "not_master", "displaced"]);
         }
         if self.settings.per_address.is_some() {
-            may_end.push("per-address");
+            may_end.push("per_address");
         }
         let must_end = matches!(
             self.kind,

@@ -267,7 +267,7 @@ impl<W: World> Peers<W> {
     ) {
         let entered = self.addresses.enter(address);
         if entered == Entered::FarOver {
-            log::debug!("visitor at {address}: per-address, dropped");
+            log::debug!("visitor at {address}: per_address, dropped");
             return self.addresses.leave(address);
         }
         let session = Session::new(self.now);

@@ -40,7 +40,7 @@ impl<W: World> Peers<W> {
                 self.with(id, |peer, _| match why {
                     Expulsion::Kicked(reason) => peer.session.kick(reason, now),
                     Expulsion::WrongSecrets => peer.session.close(Ending::WrongSecrets, now),
-                    Expulsion::NoPlace => peer.session.close(Ending::Full, now),
+                    Expulsion::NoPlace => peer.session.close(Ending::NotMaster, now),
                 });
             }
         }

@@ -217,7 +217,7 @@ impl Judge {
             // For another visitor only those give way who are idle.
             "displaced" => self.is_full(link, links),
             "memory" => connection.blocked || self.settings.max_memory < 64 << 20,
-            "slow-reader" => {
+            "slow_reader" => {
                 let current = requests.answer.iter().map(|answer| answer.generations[0]);
                 // One that is not begun yet may have been looked up long ago.
                 let next = requests.asked.iter().map(|(_, at, _)| self.generations.at(*at));

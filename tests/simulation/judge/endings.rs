@@ -38,7 +38,7 @@ impl Judge {
             "answered" => true,
             "stopping" => self.stopping,
             // Its host is away, or its last words got lost.
-            "silent" | "timeout" | "tls" | "slow-reader" | "slow-master" | "memory"
+            "silent" | "timeout" | "tls" | "slow_reader" | "slow_master" | "memory"
             | "displaced"
                 if connection.torn =>
             {
@@ -72,16 +72,16 @@ impl Judge {
                 let is_late = is_late && !links[link].can_be_told();
                 assert!(connection.breaks_tls.is_some() || is_late, "{line}: for nothing");
             }
-            "slow-master" => {
+            "slow_master" => {
                 let behind = self.turn_began - connection.blocked_since;
                 assert!(connection.blocked, "{line}: and it is not behind");
                 assert!(behind >= self.settings.keepalive / 2, "{line}: after {behind}");
             }
-            "per-address" => assert!(connection.over, "{line}: and it is not over"),
-            "full" if code == 503 => self.refused.push(link),
+            "per_address" => assert!(connection.over, "{line}: and it is not over"),
+            "full" => self.refused.push(link),
             "displaced" if connection.requests.any => {}
             // The answer to its upgrade may have been on its way for a while.
-            "full" | "displaced" if !connection.logged_in => {
+            "not_master" | "displaced" if !connection.logged_in => {
                 let age = now - links[link].accepted;
                 assert!(age >= SECOND, "{line}: after {age}");
             }
@@ -161,8 +161,8 @@ impl Judge {
             self.reigns[reign].ended = Some(now);
         }
         let whole = connection.facts.reads && !connection.torn && !network.broken;
-        let at_once = ["tls", "tls-on-plain"].contains(&word.as_str())
-            || (connection.untold && word != "per-address");
+        let at_once = ["tls", "tls_on_plain"].contains(&word.as_str())
+            || (connection.untold && word != "per_address");
         if connection.breaks_tls.is_some() {
             // Nothing more can be said to it, whatever it was ended for before.
             return;
@@ -182,7 +182,7 @@ impl Judge {
         // Where memory is full, a last word that the kernel does not take at once is given up.
         let ample = self.settings.max_memory >= 64 << 20;
         let given_up = ["memory", "displaced"].contains(&word.as_str())
-            || (connection.is_visitor() && (word == "slow-reader" || connection.requests.crowded));
+            || (connection.is_visitor() && (word == "slow_reader" || connection.requests.crowded));
         // The line tells of all its answers.
         let many = connection.is_visitor() && word == "answered";
         let tells = network.can_be_told();

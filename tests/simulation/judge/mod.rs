@@ -378,7 +378,7 @@ impl Judge {
     fn gives_up_the_rest(&mut self, link: usize, said: &Said) {
         let connection = &mut self.connections[link];
         let Some((word, ..)) = &connection.ending else { return };
-        if ["slow-reader", "slow-master", "memory"].contains(&word.as_str())
+        if ["slow_reader", "slow_master", "memory"].contains(&word.as_str())
             && !matches!(said, Said::Close { .. } | Said::Head { .. })
             // Answers are given up only with all last words.
             && !connection.is_visitor()
