@@ -4,9 +4,11 @@ place that holds nothing else."""
 import json
 import os
 import queue
+import random
 import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import threading
@@ -182,6 +184,18 @@ def fetched(url):
     """What is served there."""
     with urllib.request.urlopen(url, timeout=PATIENCE) as page:
         return page.read().decode()
+
+
+def free_port():
+    """One that no outgoing connection is given meanwhile, so that it can be listened on again."""
+    ends = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10_000, ends)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+            return port
+        except OSError:
+            continue
 
 
 def child_pids(pid):
