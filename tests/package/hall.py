@@ -1,0 +1,263 @@
+"""A master and its clients, behind a proxy or not: all that happens in one hall.
+
+    python hall.py ws://127.0.0.1:8000/hall-1/ --secret SECRET --clients 100 --period 1
+
+Each client sends a packet once in a period and the master sends it back, so that whatever
+gets lost, late or out of order shows. Whoever loses the connection comes back. It prints a
+line whenever master and clients are all there, and does what standard input asks for:
+`report` prints what happened since the last report, `stop` sends no more, waits for what
+is on its way, reports and ends.
+
+The peers are made of nothing but sockets: thousands of them fit into one process.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import resource
+import ssl
+import statistics
+import sys
+import time
+from urllib.parse import urlsplit
+
+# How long anything may take before it counts as lost.
+PATIENCE = 60
+
+
+class Peer(asyncio.Protocol):
+    """One WebSocket, as a client speaks it. `hall` hears of what comes and of its end."""
+
+    def __init__(self, hall):
+        self.hall = hall
+        self.open = False
+        self.received = bytearray()
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.transport.write(self.hall.request)
+
+    def data_received(self, data):
+        self.received += data
+        if not self.open:
+            head, end, rest = self.received.partition(b"\r\n\r\n")
+            if not end:
+                return
+            if not head.startswith(b"HTTP/1.1 101 "):
+                self.hall.refused[head[9:12].decode()] = self.hall.refused.get(head[9:12].decode(), 0) + 1
+                return self.transport.abort()
+            self.open, self.received = True, rest
+            self.opened()
+        while (frame := self.next_frame()) is not None:
+            self.hear(*frame)
+
+    def next_frame(self):
+        """A whole frame's first byte and payload, if there is one. A server masks nothing."""
+        held = self.received
+        if len(held) < 2:
+            return None
+        length, start = held[1], 2
+        if length == 126:
+            length, start = int.from_bytes(held[2:4], "big"), 4
+        if len(held) < start + length:
+            return None
+        frame = held[0], bytes(held[start : start + length])
+        del held[: start + length]
+        return frame
+
+    def hear(self, first, payload):
+        if first == 0x81:
+            self.packet(json.loads(payload))
+        elif first == 0x89:
+            self.write(0x8A, payload)
+        elif first == 0x88:
+            self.transport.abort()
+        else:
+            raise ValueError(f"a frame that moss never sends: {first:#x}")
+
+    def send(self, **packet):
+        self.write(0x81, json.dumps(packet, separators=(",", ":")).encode())
+
+    def write(self, first, payload):
+        length = len(payload)
+        head = bytes((first, 0x80 | length)) if length < 126 else bytes((first, 0xFE)) + length.to_bytes(2, "big")
+        # A mask of zeros leaves the payload as it is.
+        self.transport.write(head + bytes(4) + payload)
+
+    def connection_lost(self, _):
+        self.hall.lost(self)
+
+
+class Master(Peer):
+    """Sends back what comes."""
+
+    there = False
+
+    def opened(self):
+        self.send(type="set-master", payload={"secret": self.hall.secret, "sdp": {}})
+
+    def packet(self, packet):
+        if "id" in packet:
+            self.hall.relayed += 1
+            self.send(**packet)
+        elif packet["type"] == "master-confirmation":
+            self.there = True
+            self.hall.count()
+
+
+class Client(Peer):
+    """Sends numbers, and gets each of them back, in order."""
+
+    there = False
+    sent = answered = 0
+
+    def opened(self):
+        self.send(type="login")
+
+    def packet(self, packet):
+        if packet["type"] == "number":
+            number, at, _ = packet["payload"]
+            if number != self.answered + 1:
+                self.hall.amiss += 1
+            self.answered = number
+            self.hall.latencies.append(time.perf_counter() - at)
+        elif packet["type"] == "offer":
+            self.there = True
+            self.hall.count()
+        else:
+            self.hall.errors += 1
+
+    def say(self):
+        if self.there:
+            self.sent += 1
+            self.send(type="number", payload=[self.sent, time.perf_counter(), self.hall.filler])
+
+
+class Hall:
+    """All of them."""
+
+    def __init__(self, arguments):
+        self.url = urlsplit(arguments.url)
+        self.secret = arguments.secret
+        self.pause = arguments.pause
+        self.period = arguments.period
+        self.tls = arguments.trust and ssl.create_default_context(cafile=arguments.trust)
+        self.filler = "x" * arguments.bytes
+        self.request = (
+            f"GET {self.url.path} HTTP/1.1\r\nHost: {self.url.netloc}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        ).encode()
+        self.connecting = asyncio.Semaphore(50)
+        self.peers = [None] * (arguments.clients + 1)
+        self.stopping = self.whole = False
+        self.disconnects = self.amiss = self.errors = self.unanswered = self.relayed = 0
+        self.refused, self.latencies = {}, []
+
+    async def enter(self, place, pause=0):
+        """The master has place 0."""
+        await asyncio.sleep(pause)
+        kind = Client if place else Master
+        async with self.connecting:
+            try:
+                loop = asyncio.get_running_loop()
+                connection = loop.create_connection(
+                    lambda: kind(self), self.url.hostname, self.url.port, ssl=self.tls or None
+                )
+                _, peer = await asyncio.wait_for(connection, PATIENCE)
+            except OSError:
+                self.refused["connect"] = self.refused.get("connect", 0) + 1
+                peer = None
+        self.peers[place] = peer
+        if peer is None or peer.transport.is_closing():
+            self.comes_back(place)
+
+    def lost(self, peer):
+        if self.stopping or peer not in self.peers:
+            return
+        self.disconnects += peer.open
+        if isinstance(peer, Client):
+            self.unanswered += peer.sent - peer.answered
+        self.comes_back(self.peers.index(peer))
+
+    def comes_back(self, place):
+        self.peers[place] = None
+        self.whole = False
+        self.coming.add(asyncio.create_task(self.enter(place, random.uniform(self.pause, 3 * self.pause))))
+
+    def count(self):
+        """Tells when nobody is missing any more."""
+        if not self.whole and all(peer and peer.there for peer in self.peers):
+            self.whole = True
+            print("whole", flush=True)
+
+    async def run(self):
+        self.coming = {asyncio.create_task(self.enter(place)) for place in range(len(self.peers))}
+        talking = asyncio.create_task(self.talk())
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while (line := (await reader.readline()).decode().strip()) == "report":
+            self.report()
+        talking.cancel()
+        deadline = time.monotonic() + PATIENCE
+        while line == "stop" and self.on_their_way() and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        self.unanswered += self.on_their_way()
+        self.stopping = True
+        if line == "stop":
+            self.report()
+
+    async def talk(self):
+        """Has the clients speak in turn, evenly over the period."""
+        clients = len(self.peers) - 1
+        begun, said = time.perf_counter(), 0
+        while True:
+            await asyncio.sleep(0.005)
+            due = int((time.perf_counter() - begun) / self.period * clients)
+            # Those who were not heard because this process was late don't all speak at once.
+            for number in range(max(said, due - clients), due):
+                client = self.peers[1 + number % clients]
+                if client:
+                    client.say()
+            said = due
+
+    def on_their_way(self):
+        return sum(client.sent - client.answered for client in self.peers[1:] if client)
+
+    def report(self):
+        latencies = sorted(self.latencies) or [0]
+        told = {
+            "clients": sum(bool(client and client.there) for client in self.peers[1:]),
+            "answered": len(self.latencies),
+            "disconnects": self.disconnects,
+            "unanswered": self.unanswered,
+            "amiss": self.amiss,
+            "errors": self.errors,
+            "refused": self.refused,
+            "median": statistics.median(latencies),
+            "p99": latencies[len(latencies) * 99 // 100],
+            "worst": latencies[-1],
+        }
+        print(json.dumps(told), flush=True)
+        self.disconnects = self.amiss = self.errors = self.unanswered = self.relayed = 0
+        self.refused, self.latencies = {}, []
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("url")
+    parser.add_argument("--secret", required=True)
+    parser.add_argument("--clients", type=int, default=100)
+    parser.add_argument("--period", type=float, default=1, help="seconds between two packets of a client")
+    parser.add_argument("--bytes", type=int, default=150, help="of filler in each packet")
+    parser.add_argument("--pause", type=float, default=1, help="seconds, and up to three times as many, before coming back")
+    parser.add_argument("--trust", help="the certificate of a wss:// address")
+    arguments = parser.parse_args()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    asyncio.run(Hall(arguments).run())
+
+
+if __name__ == "__main__":
+    main()

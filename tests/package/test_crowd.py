@@ -1,0 +1,146 @@
+"""Past one process: many mosses behind one HAProxy, and one of them killed in the midst.
+
+Each hall, its master and its clients, is a process of its own (hall.py), so that the
+trouble of one is not seen in another only because it was the test's own. By hand, larger,
+and with figures:
+
+    MOSS_HALLS=8 MOSS_CLIENTS=8000 bash tests/package/run -k crowd -s
+
+where clients are those of all halls together, MOSS_PERIOD is the time in seconds between
+two packets of a client, and MOSS_CROWD_TLS=1 has the proxy speak TLS.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from conftest import PATIENCE, SECRET
+from test_several import HAProxy, Halls
+
+HALLS = int(os.environ.get("MOSS_HALLS", 4))
+CLIENTS = int(os.environ.get("MOSS_CLIENTS", 400)) // HALLS
+PERIOD = float(os.environ.get("MOSS_PERIOD", 1))
+TLS = "MOSS_CROWD_TLS" in os.environ
+LARGE = "MOSS_CLIENTS" in os.environ
+# Time to watch each phase, in seconds: the test needs none of it, the figures do.
+WATCHED = 20 if LARGE else 0
+
+PROGRAM = Path(__file__).with_name("hall.py")
+
+
+class Crowd:
+    """The master and the clients of a hall, in a process of their own."""
+
+    def __init__(self, url, certificate):
+        trust = ["--trust", str(certificate.file)] if TLS else []
+        self._process = subprocess.Popen(
+            [sys.executable, PROGRAM, url, *trust, "--secret", SECRET]
+            + ["--clients", str(CLIENTS), "--period", str(PERIOD), "--pause", "1" if LARGE else "0.2"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        # A hall that hangs ends, and its output with it.
+        self._end = threading.Timer(PATIENCE * (10 if LARGE else 1), self._process.kill)
+        self._end.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._end.cancel()
+        self._process.kill()
+        self._process.communicate()
+
+    def wait_until_whole(self):
+        assert self._line() == "whole\n"
+
+    def tell(self, command):
+        self._process.stdin.write(command + "\n")
+        self._process.stdin.flush()
+
+    def told(self):
+        return json.loads(self._line())
+
+    def _line(self):
+        line = self._process.stdout.readline()
+        assert line, "the hall has ended"
+        return line
+
+
+def reports(crowds, command="report"):
+    """What has happened in each since the last time."""
+    for crowd in crowds.values():
+        crowd.tell(command)
+    return {name: crowd.told() for name, crowd in crowds.items()}
+
+
+def cpu(pid):
+    """Seconds of its time on a processor, all threads."""
+    return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def anonymous(pid):
+    """Bytes of its memory that no file backs."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    [kib] = [line.split()[1] for line in status.splitlines() if line.startswith("RssAnon:")]
+    return int(kib) * 1024
+
+
+def test_a_crowd_does_not_notice_that_the_moss_of_another_hall_dies(binary, certificate, tmp_path):
+    bind = None if TLS else "127.0.0.1:{port}"
+    with Halls(binary, tmp_path, HALLS, MOSS_ALLOWED_ORIGINS="*") as halls:
+        with HAProxy(tmp_path, halls, certificate, bind=bind) as front:
+            scheme = "wss" if TLS else "ws"
+            urls = {name: f"{scheme}://localhost:{front.port}/{name}/" for name in halls.ports}
+            [proxy] = front.workers
+            pids = [moss.pid for moss in halls.mosses.values()]
+            empty = anonymous(proxy), sum(map(anonymous, pids))
+            crowds = {}
+            try:
+                for name, url in urls.items():
+                    crowds[name] = Crowd(url, certificate)
+                for crowd in crowds.values():
+                    crowd.wait_until_whole()
+                reports(crowds)
+                before = cpu(proxy), sum(map(cpu, pids))
+                time.sleep(WATCHED)
+                calm = reports(crowds)
+                after = cpu(proxy), sum(map(cpu, pids))
+                full = anonymous(proxy), sum(map(anonymous, pids))
+
+                halls.mosses["hall-2"].kill()
+                halls.start("hall-2", MOSS_ALLOWED_ORIGINS="*")
+                crowds["hall-2"].wait_until_whole()
+                meanwhile = reports(crowds)
+                time.sleep(WATCHED)
+                at_last = reports(crowds, "stop")
+            finally:
+                for crowd in crowds.values():
+                    crowd.__exit__()
+
+    if LARGE:
+        packets = 2 * sum(told["answered"] for told in calm.values())
+        for number, who in enumerate(("HAProxy", "the mosses")):
+            spent = (after[number] - before[number]) / packets * 1e6
+            held = (full[number] - empty[number]) / HALLS / (CLIENTS + 1)
+            print(f"\n{who}: {spent:.1f} µs of CPU a packet, {held:.0f} bytes of memory a client", end="")
+        for phase, told in (("calm", calm), ("meanwhile", meanwhile), ("at last", at_last)):
+            print(f"\n{phase}:")
+            for name, figures in told.items():
+                print(f"  {name}: {figures}")
+
+    victim = meanwhile.pop("hall-2"), at_last.pop("hall-2")
+    # Its clients and its master all came back, and nothing has been amiss since.
+    assert victim[0]["disconnects"] == CLIENTS + 1
+    assert (victim[1]["clients"], victim[1]["unanswered"], victim[1]["amiss"]) == (CLIENTS, 0, 0)
+    for told in (*meanwhile.values(), *at_last.values()):
+        assert told["clients"] == CLIENTS
+        troubles = ("disconnects", "unanswered", "amiss", "errors", "refused")
+        assert not any(told[trouble] for trouble in troubles), told
+    # They were in the midst of it.
+    assert all(told["answered"] > 0 for told in meanwhile.values())

@@ -1,0 +1,333 @@
+"""Several masters behind one address: the proxies' files of docs/several-masters.md.
+
+Each file is used as it stands, but for host names, ports, places and the certificate of a
+test on loopback; where a test would wait too long, with another time.
+"""
+
+import csv
+import json
+import signal
+import socket
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from conftest import PATIENCE, REPOSITORY, SECRET, Moss, child_pids, free_port, receive, relays, send
+from test_proxies import Proxy, edited
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+PAGE = (REPOSITORY / "docs/several-masters.md").read_text()
+
+
+class Halls:
+    """Some mosses, each with a port that it keeps and a page that says whose it is."""
+
+    def __init__(self, binary, folder, number, **settings):
+        self._binary, self._folder, self._settings = binary, folder, settings
+        self.ports = {f"hall-{n}": free_port() for n in range(1, number + 1)}
+        self.mosses = {}
+
+    def __enter__(self):
+        try:
+            for name in self.ports:
+                self.start(name)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for moss in self.mosses.values():
+            moss.kill()
+
+    def start(self, name, **settings):
+        pages = self._folder / name
+        pages.mkdir(exist_ok=True)
+        (pages / "index.html").write_text(f"the page of {name}")
+        settings = {
+            "MOSS_HOSTNAME": "127.0.0.1",
+            "MOSS_PORT": str(self.ports[name]),
+            "MOSS_PAGES_DIRECTORY": str(pages),
+            "MOSS_ALLOWED_ORIGINS": "self",
+            **self._settings,
+            **settings,
+        }
+        self.mosses[name] = Moss([self._binary], self._folder, **settings)
+
+
+class HAProxy(Proxy):
+    """HAProxy in front of the halls, as systemd runs it on Debian: a process that starts others,
+    of which the newest takes the connections."""
+
+    def __init__(self, folder, halls, certificate, *changes, bind=None):
+        self._folder, self._changes = folder, changes
+        self._place = tempfile.TemporaryDirectory(prefix="moss-")  # Short enough for a socket's path.
+        self.port = free_port()
+        self._bind = bind or f"127.0.0.1:{self.port} ssl crt {folder}/moss.pem"
+        pair = certificate.file.read_text() + certificate.key.read_text()
+        (folder / "moss.pem").write_text(pair)
+        self.configure(halls.ports)
+        command = ["haproxy", "-W", "-db", "-f", str(folder / "haproxy.cfg")]
+        super().__init__(command, folder, self.port, certificate)
+
+    def configure(self, ports, *changes):
+        """Writes the files for these halls; the two of the example, or more."""
+        text = edited(
+            "several/haproxy.cfg",
+            ("bind :443 ssl crt /etc/haproxy/moss.pem", f"bind {self._bind.format(port=self.port)}"),
+            ("/etc/haproxy/masters.map", f"{self._folder}/masters.map"),
+            ("/run/haproxy/admin.sock", self._socket),
+            ("127.0.0.1:8081", f"127.0.0.1:{ports['hall-1']}"),
+            ("127.0.0.1:8082", f"127.0.0.1:{ports['hall-2']}"),
+            *self._changes,
+            *changes,
+        )
+        lines = edited("several/masters.map")
+        for name, port in list(ports.items())[2:]:
+            text += f"\nbackend {name}\n    server moss 127.0.0.1:{port}\n"
+            lines += f"{name} {name}\n"
+        (self._folder / "haproxy.cfg").write_text(text)
+        (self._folder / "masters.map").write_text(lines)
+
+    def reload(self):
+        """What `systemctl reload haproxy` does, and waits for the new process."""
+        before = self.workers
+        self._process.send_signal(signal.SIGUSR2)
+        wait_for("a new process", lambda: self.workers[-1:] not in ([], before[-1:]))
+
+    @property
+    def workers(self):
+        return sorted(child_pids(self._process.pid))
+
+    @property
+    def _socket(self):
+        return f"{self._place.name}/admin.sock"
+
+    def asked(self, command):
+        """What the process that takes connections answers."""
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.settimeout(PATIENCE)
+            admin.connect(self._socket)
+            admin.sendall(command.encode() + b"\n")
+            return b"".join(iter(lambda: admin.recv(65536), b"")).decode()
+
+    def server(self, name):
+        """What it knows of the moss of this hall."""
+        listed = csv.DictReader(self.asked("show stat").removeprefix("# ").splitlines())
+        [row] = [row for row in listed if (row["pxname"], row["svname"]) == (name, "moss")]
+        return row
+
+    def is_up(self, name):
+        return self.server(name)["status"].startswith("UP")  # "UP 1/3": not for long.
+
+    def last_check(self, name):
+        """What came of it; there may be the next one under way."""
+        return self.server(name)["check_status"].removeprefix("* ")
+
+
+def wait_for(what, condition):
+    deadline = time.monotonic() + PATIENCE
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.02)
+    return result
+
+
+def caddy(folder, halls, certificate):
+    port = free_port()
+    site = edited(
+        "several/Caddyfile",
+        (
+            "moss.example.com {",
+            f"https://localhost:{port} {{\n\ttls {certificate.file} {certificate.key}",
+        ),
+        ("127.0.0.1:8081", f"127.0.0.1:{halls.ports['hall-1']}"),
+        ("127.0.0.1:8082", f"127.0.0.1:{halls.ports['hall-2']}"),
+    )
+    # What a second Caddy on a machine needs: no administration, no port 80.
+    alone = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
+    (folder / "Caddyfile").write_text(alone + site)
+    command = ["caddy", "run", "--config", "Caddyfile", "--adapter", "caddyfile"]
+    return Proxy(command, folder, port, certificate)
+
+
+def nginx(folder, halls, certificate):
+    port = free_port()
+    live = "/etc/letsencrypt/live/moss.example.com"
+    server = edited(
+        "several/nginx.conf",
+        ("    listen [::]:443 ssl;\n", ""),
+        ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
+        ("server_name moss.example.com;", "server_name localhost;"),
+        (f"{live}/fullchain.pem", str(certificate.file)),
+        (f"{live}/privkey.pem", str(certificate.key)),
+        ("127.0.0.1:8081", f"127.0.0.1:{halls.ports['hall-1']}"),
+        ("127.0.0.1:8082", f"127.0.0.1:{halls.ports['hall-2']}"),
+    )
+    scratch = "".join(
+        f"{kind}_temp_path {folder}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "whole.conf").write_text(
+        f"daemon off;\nuser root;\npid {folder}/nginx.pid;\nerror_log stderr;\n"
+        f"events {{}}\nhttp {{\naccess_log off;\n{scratch}{server}}}\n"
+    )
+    command = ["nginx", "-p", str(folder), "-e", "stderr", "-c", str(folder / "whole.conf")]
+    return Proxy(command, folder, port, certificate)
+
+
+def answer(front, path):
+    """Status, headers and body of what is served there; a redirect is not followed."""
+
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_):
+            return None
+
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=front.trusting), Stay)
+    try:
+        got = opener.open(front.url.replace("wss:", "https:") + path, timeout=PATIENCE)
+    except urllib.error.HTTPError as error:
+        got = error
+    with got:
+        return got.status, got.headers, got.read().decode()
+
+
+def joined(front, path="/hall-1/", **options):
+    """A peer that answers pings and sends nothing by itself."""
+    options = {"ssl": front.trusting, "ping_interval": None, "open_timeout": PATIENCE} | options
+    return connect(front.url + path, **options)
+
+
+def hears(peer):
+    """Whether moss answers it."""
+    send(peer, type="ping")
+    return receive(peer) == {"type": "pong", "payload": ""}
+
+
+@pytest.mark.parametrize("name", ["haproxy.cfg", "masters.map", "Caddyfile", "nginx.conf"])
+def test_page_quotes_the_file(name):
+    assert f"\n{(REPOSITORY / 'examples/proxy/several' / name).read_text()}```" in PAGE
+
+
+@pytest.mark.parametrize("proxy", [HAProxy, caddy, nginx])
+def test_each_master_has_a_path(proxy, binary, certificate, tmp_path):
+    with Halls(binary, tmp_path, 2) as halls, proxy(tmp_path, halls, certificate) as front:
+        origin = front.url.replace("wss:", "https:")
+        # A master of each at the same time: who logs in at one meets that one.
+        with joined(front, "/hall-1/") as one, joined(front, "/hall-2/", origin=origin) as two:
+            for master, name in ((one, "one"), (two, "two")):
+                send(master, type="set-master", payload={"sdp": name, "secret": SECRET})
+                assert receive(master)["type"] == "master-confirmation"
+            for path, name in (("/hall-1/", "one"), ("/hall-2/?a=query", "two")):
+                with joined(front, path, origin=origin) as client:
+                    send(client, type="login")
+                    assert receive(client) == {"type": "offer", "payload": name}
+            status, _, body = answer(front, "/hall-2/health")
+            assert (status, json.loads(body)["master"]) == (200, True)
+
+        for name in halls.ports:
+            status, _, body = answer(front, f"/{name}/")
+            assert (status, body) == (200, f"the page of {name}")
+            # Relative links are right only with the slash.
+            status, headers, _ = answer(front, f"/{name}")
+            assert (status in (301, 308), headers["Location"]) == (True, f"/{name}/")
+        for path in ("/", "/hall-3/", "/hall-11/", "/index.html"):
+            assert answer(front, path)[0] == 404
+        with pytest.raises(InvalidStatus, match="403"), joined(front, origin="https://example.org"):
+            pass
+
+
+def test_a_websocket_may_leave_out_the_slash(binary, certificate, tmp_path):
+    with Halls(binary, tmp_path, 2) as halls:
+        for proxy in (HAProxy, caddy):
+            with proxy(tmp_path, halls, certificate) as front, joined(front, "/hall-2") as peer:
+                assert hears(peer)
+
+
+def test_haproxy_cuts_off_whom_keepalive_is_too_slow_for_and_nobody_else(binary, certificate, tmp_path):
+    with Halls(binary, tmp_path, 1, MOSS_KEEPALIVE_SECONDS="1") as halls:
+        halls.ports["hall-2"] = free_port()
+        halls.start("hall-2", MOSS_KEEPALIVE_SECONDS="30")
+        change = ("timeout tunnel 2m", "timeout tunnel 4s")
+        with HAProxy(tmp_path, halls, certificate, change) as front, joined(front) as pinged:
+            with joined(front, "/hall-2/") as quiet, pytest.raises(ConnectionClosed):
+                quiet.recv(timeout=PATIENCE)
+            assert hears(pinged)
+
+
+def test_haproxy_lets_go_of_peers_that_moss_has_given_up(binary, certificate, tmp_path):
+    with Halls(binary, tmp_path, 2, MOSS_KEEPALIVE_SECONDS="1") as halls:
+        change = ("timeout client-fin 10s", "timeout client-fin 1s")
+        bind = "127.0.0.1:{port}"
+        with HAProxy(tmp_path, halls, certificate, change, bind=bind) as front:
+            with socket.create_connection(("127.0.0.1", front.port)) as gone:
+                gone.sendall(
+                    b"GET /hall-1/ HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+                )
+                gone.settimeout(PATIENCE)
+                assert gone.recv(12) == b"HTTP/1.1 101"
+                sessions = lambda: int(front.server("hall-1")["scur"])
+                assert sessions() == 1
+                # It says nothing, not even to moss's ping and Close, and stays connected.
+                wait_for("the end of its session", lambda: sessions() == 0)
+                left = lambda: front.asked("show sess").count("fe=door")
+                wait_for("the end of its connection", lambda: left() == 0)
+
+
+def test_haproxy_says_503_for_a_moss_that_is_away_and_takes_it_back(binary, certificate, tmp_path):
+    with Halls(binary, tmp_path, 2) as halls, HAProxy(tmp_path, halls, certificate) as front:
+        with joined(front) as neighbour:
+            halls.mosses["hall-2"].kill()
+            wait_for("the loss of hall-2", lambda: not front.is_up("hall-2"))
+            with pytest.raises(InvalidStatus, match="503"), joined(front, "/hall-2/"):
+                pass
+            assert answer(front, "/hall-2/health")[0] == 503
+            assert hears(neighbour)
+            halls.start("hall-2")
+            wait_for("the return of hall-2", lambda: front.is_up("hall-2"))
+            assert relays(f"{front.url}/hall-2/", ssl=front.trusting)
+            assert hears(neighbour)
+
+
+def test_haproxy_keeps_a_full_house_without_a_master_up_and_lets_the_master_in(binary, certificate, tmp_path):
+    with Halls(binary, tmp_path, 2, MOSS_MAX_CONNECTIONS="1") as halls:
+        # Full before HAProxy first asks.
+        with connect(f"ws://127.0.0.1:{halls.ports['hall-1']}/") as client:
+            send(client, type="login")
+            with HAProxy(tmp_path, halls, certificate) as front:
+                wait_for("a check", lambda: front.last_check("hall-1") not in ("", "INI"))
+                assert (front.is_up("hall-1"), front.last_check("hall-1")) == (True, "L7OK")
+                with joined(front) as master:
+                    claim = {"sdp": "come in", "secret": SECRET}
+                    send(master, type="set-master", payload=claim)
+                    assert receive(master)["type"] == "master-confirmation"
+                    assert receive(client) == {"type": "offer", "payload": "come in"}
+                    with pytest.raises(InvalidStatus) as refused, joined(front):
+                        pass
+                    # moss's own answer, not HAProxy's.
+                    response = refused.value.response
+                    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+
+
+def test_a_reload_of_haproxy_adds_a_master_and_disconnects_nobody_before_hard_stop(binary, certificate, tmp_path):
+    with Halls(binary, tmp_path, 3) as halls:
+        third = halls.ports.pop("hall-3")
+        with HAProxy(tmp_path, halls, certificate) as front, joined(front) as first:
+            assert answer(front, "/hall-3/")[0] == 404
+            halls.ports["hall-3"] = third
+            front.configure(halls.ports, ("hard-stop-after 12h", "hard-stop-after 1s"))
+            front.reload()
+            wait_for("the new configuration", lambda: answer(front, "/hall-3/")[0] == 200)
+            assert relays(f"{front.url}/hall-3/", ssl=front.trusting)
+            with joined(front) as second:
+                assert hears(first) and hears(second)
+                front.reload()
+                with pytest.raises(ConnectionClosed):
+                    second.recv(timeout=PATIENCE)
+            # The first one's process has 12 hours.
+            assert hears(first)
+            assert len(front.workers) == 2
