@@ -50,6 +50,9 @@
 //! | | `input` | received bytes while they are parsed |
 //! | | `frames` | the short way for plain frames, and tungstenite's for all others |
 //! | | [`backlog`](connection::backlog) | what one connection has not sent yet |
+//! | `operate` | [`journal`](operate::journal) | the log |
+//! | | [`notify`](operate::notify) | what the service manager is told |
+//! | | [`probe`](operate::probe) | the question of `moss health` |
 //! | `server` | [`world`](server::world) | the seam: what the server asks of the world around it, as a trait |
 //! | | [`system`](server::system) | the world that moss runs in: poll, sockets, signals, clock |
 //! | | [`start`](server::start) | how a server comes to be, and why it may not |
@@ -57,6 +60,7 @@
 //! | | `entrance` | who may come in: accepting, upgrading, and what a full house does |
 //! | | [`certificate`](server::certificate) | the certificate in use: when it is read again, and when it expires |
 //! | | [`site`](server::site) | the pages in use, and when they are read again |
+//! | | `heartbeat` | when the watchdog is to hear of the loop |
 //! | | `addresses` | how many connections each address has |
 //! | | `candidates` | the places that a full house keeps for the next master |
 //! | | `line` | in which order connections give way |
@@ -68,8 +72,6 @@
 //! | | `schedule` | who is served next, and how much: turns, rounds, shares |
 //! | | `memory` | what all hold, and who has to go when it is too much |
 //! | | `pressure` | when clients wait for a master that does not keep up |
-//! | `operate` | [`journal`](operate::journal) | the log |
-//! | | [`probe`](operate::probe) | the question of `moss health` |
 //!
 //! `protocol` and `connection` do not know each other. Only [`server::system`] names mio,
 //! and only [`tls`] names rustls.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 
 use lexopt::prelude::*;
+use moss::operate::notify::Notifier;
 use moss::operate::{journal, probe};
 use moss::server::Server;
 use moss::server::system::System;
@@ -85,7 +86,7 @@ fn serve() -> ExitCode {
     let limits = config.limits.clone();
     let keepalive = config.keepalive.as_secs();
     let has_pages = config.pages.is_some();
-    let server = match Server::bind(config) {
+    let server = match Server::bind(config, Notifier::from_environment()) {
         Ok(server) => server,
         Err(error) => {
             eprintln!("moss: {error}");

@@ -9,6 +9,7 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -22,6 +23,9 @@ const LINES_A_SECOND: u32 = 100;
 /// much without blocking (`PIPE_BUF` is at least 4096 on Linux).
 const LINE_BYTES: usize = 2048;
 
+/// How many lines were dropped in all. The log is the whole program's, and so is this.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
 /// Starts logging to stdout.
 pub fn start(level: LevelFilter) {
     silence_broken_stdout();
@@ -29,6 +33,11 @@ pub fn start(level: LevelFilter) {
     log::set_max_level(inner.max_level());
     let journal = Journal { inner, flow: Mutex::new(Flow::new(Instant::now())) };
     log::set_boxed_logger(Box::new(journal)).expect("no logger was set before");
+}
+
+/// How many lines were dropped since the start, for whatever reason.
+pub fn dropped_lines() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
 }
 
 struct Journal {
@@ -55,13 +64,13 @@ impl Log for Journal {
         }
         let Ok(mut flow) = self.flow.lock() else { return };
         if !flow.admits(Instant::now()) || !stdout_takes_a_line() {
-            flow.dropped += 1;
+            flow.drop_line();
             return;
         }
         if flow.dropped > 0 {
             let notice = format!("{} lines of the log were dropped", flow.dropped);
             if !self.print(record.level(), &notice) {
-                flow.dropped += 1;
+                flow.drop_line();
                 return;
             }
             flow.dropped = 0;
@@ -69,7 +78,7 @@ impl Log for Journal {
         let mut line = record.args().to_string();
         line.truncate(line.floor_char_boundary(LINE_BYTES));
         if !self.print(record.level(), &line) {
-            flow.dropped += 1;
+            flow.drop_line();
         }
     }
 
@@ -88,6 +97,11 @@ impl Journal {
 impl Flow {
     fn new(now: Instant) -> Self {
         Self { second: now, printed: 0, dropped: 0 }
+    }
+
+    fn drop_line(&mut self) {
+        self.dropped += 1;
+        DROPPED.fetch_add(1, Ordering::Relaxed);
     }
 
     fn admits(&mut self, now: Instant) -> bool {

@@ -1,4 +1,6 @@
-//! For those who run moss: the log, and the probe of `moss health`.
+//! For those who run moss: the log, what the service manager is told, and the probe of
+//! `moss health`.
 
 pub mod journal;
+pub mod notify;
 pub mod probe;

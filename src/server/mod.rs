@@ -12,6 +12,7 @@ mod addresses;
 mod candidates;
 pub mod certificate;
 mod entrance;
+mod heartbeat;
 mod line;
 mod listener;
 mod memory;
@@ -32,9 +33,11 @@ use std::{io, mem};
 use crate::connection::ending::Ending;
 use crate::connection::session::Event;
 use crate::http::answer::{self, After, Health};
+use crate::operate::notify::Notice;
 use crate::protocol::relay::Relay;
 use crate::server::candidates::Candidates;
 use crate::server::certificate::Certificate;
+use crate::server::heartbeat::Heartbeat;
 use crate::server::listener::Listener;
 use crate::server::peer::Buffers;
 use crate::server::peers::Peers;
@@ -82,6 +85,10 @@ pub struct Server<W: World> {
     /// How long moss has stood still in all.
     stood_still: Duration,
     stops_at: Option<Instant>,
+    /// Only if a watchdog looks after moss.
+    heartbeat: Option<Heartbeat>,
+    /// Files are being read again, and the world was told so.
+    is_reloading: bool,
     /// For [`RECEIVE_BYTES`], and without any while somebody is served.
     buffers: Buffers,
 }
@@ -106,6 +113,8 @@ impl<W: World> Server<W> {
             relay: Relay::new(&config),
             candidates: Candidates::default(),
             pressure: Pressure::new(most_for_master(&config.limits), config.keepalive / 2),
+            heartbeat: world.watchdog().map(|interval| Heartbeat::new(interval, now)),
+            is_reloading: false,
             world,
             config,
             started: now,
@@ -116,11 +125,12 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Serves until a signal ends it.
+    /// Says that it is ready, and serves until a signal ends it.
     ///
     /// # Errors
     /// The wait itself fails; no peer can bring that about.
     pub fn run(mut self) -> io::Result<()> {
+        self.world.notify(Notice::Ready);
         while self.turn()? {}
         Ok(())
     }
@@ -158,6 +168,7 @@ impl<W: World> Server<W> {
         self.buffers = buffers;
         self.tick();
         self.read_pages();
+        self.tell_world();
         self.tell_departures();
         self.announce();
         self.peers.flush_all();
@@ -192,15 +203,16 @@ impl<W: World> Server<W> {
     /// fine that the length of a turn would matter, and the clock is asked once a turn.
     fn time_out(&self) -> Option<Duration> {
         let now = self.peers.now;
-        let is_reading = self.site.as_ref().is_some_and(Site::is_reading);
-        if self.peers.has_work() || self.relay.has_announcements() || is_reading {
+        if self.peers.has_work() || self.relay.has_announcements() || self.is_reading() {
             return Some(Duration::ZERO);
         }
         let tick = (!self.peers.is_empty()).then_some(self.next_tick);
         let accept = self.listeners.iter().filter_map(|listener| listener.next_try(now)).min();
         let times = [tick, accept, self.pressure.deadline(), self.stops_at];
-        let next = times.into_iter().flatten().min()?;
-        Some(next.saturating_duration_since(now))
+        let next = times.into_iter().flatten().min();
+        let next = next.map(|next| next.saturating_duration_since(now));
+        let beat = self.heartbeat.as_ref().map(|beat| beat.time_left(now + self.stood_still));
+        [next, beat].into_iter().flatten().min()
     }
 
     /// Serves those who are ready, as far as a turn's budgets go: the request heads of new
@@ -375,6 +387,18 @@ impl<W: World> Server<W> {
         }
     }
 
+    /// Tells the world that files were read again, and that the loop goes on.
+    fn tell_world(&mut self) {
+        if self.is_reloading && !self.is_reading() {
+            self.is_reloading = false;
+            self.world.notify(Notice::Ready);
+        }
+        let now = self.peers.now + self.stood_still;
+        if self.heartbeat.as_mut().is_some_and(|heartbeat| heartbeat.beats(now)) {
+            self.world.notify(Notice::Watchdog);
+        }
+    }
+
     /// Tells clients of a master that came or left: a few of them, as others have to be
     /// served meanwhile.
     fn announce(&mut self) {
@@ -395,6 +419,11 @@ impl<W: World> Server<W> {
     fn stop_again(&mut self) -> bool {
         let came = self.world.signals();
         if came.reload > 0 {
+            // Whoever hears that moss stops hears nothing else any more.
+            if self.stops_at.is_none() {
+                self.world.notify(Notice::Reloading);
+                self.is_reloading = true;
+            }
             self.reload();
         }
         for _ in 0..came.stop {
@@ -402,6 +431,8 @@ impl<W: World> Server<W> {
                 return true;
             }
             log::info!("stopping");
+            self.world.notify(Notice::Stopping);
+            self.is_reloading = false;
             self.stops_at = Some(self.peers.now + STOP_TIMEOUT);
             self.listeners.clear();
             self.world.stop_listening();
@@ -420,6 +451,10 @@ impl<W: World> Server<W> {
         if self.certificate.is_none() && self.site.is_none() {
             log::info!("a signal asks for files to be read again, and moss has none");
         }
+    }
+
+    fn is_reading(&self) -> bool {
+        self.site.as_ref().is_some_and(Site::is_reading)
     }
 
     fn is_stopped(&self) -> bool {

@@ -6,6 +6,7 @@ use std::{fmt, io};
 
 use super::Server;
 use crate::http::folder;
+use crate::operate::notify::Notifier;
 use crate::server::certificate::Certificate;
 use crate::server::site::Site;
 use crate::server::system::System;
@@ -33,8 +34,8 @@ impl Server<System> {
     ///
     /// # Errors
     /// A certificate, a folder or an address can't be used, or the system gives no poll or no signals.
-    pub fn bind(config: Config) -> Result<Self, StartError> {
-        let mut system = System::new().map_err(StartError::System)?;
+    pub fn bind(config: Config, notifier: Notifier) -> Result<Self, StartError> {
+        let mut system = System::new(notifier).map_err(StartError::System)?;
         let mut certificate = None;
         if let Some(tls) = &config.tls {
             certificate =

@@ -14,6 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0 as signal_hook_mio;
 
+use crate::operate::notify::{Notice, Notifier};
 use crate::server::table::FIRST_FREE_TOKEN;
 use crate::server::world::{Door, Readiness, Ready, Signals, World};
 
@@ -37,6 +38,7 @@ pub struct System {
     plain: Option<TcpListener>,
     /// Only where moss has a certificate.
     tls: Option<TcpListener>,
+    notifier: Notifier,
 }
 
 impl System {
@@ -44,12 +46,12 @@ impl System {
     ///
     /// # Errors
     /// The system gives no poll or no signals.
-    pub fn new() -> io::Result<Self> {
+    pub fn new(notifier: Notifier) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut signals = signal_hook_mio::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         let events = Events::with_capacity(EVENTS);
-        Ok(Self { poll, events, signals, plain: None, tls: None })
+        Ok(Self { poll, events, signals, plain: None, tls: None, notifier })
     }
 
     /// Opens a door. Every accepted connection inherits the listener's options: no delay of
@@ -144,6 +146,14 @@ impl World for System {
             }
         }
         came
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        self.notifier.notify(notice);
+    }
+
+    fn watchdog(&self) -> Option<Duration> {
+        self.notifier.watchdog()
     }
 
     fn random(&mut self) -> u64 {

@@ -1,7 +1,7 @@
 //! What the server asks of the world around it: the seam under `server`.
 //!
-//! Connections and their bytes, readiness, the time, signals, a random number, and nothing
-//! else. [`System`](super::system::System) is the world that moss runs in. A test brings
+//! Connections and their bytes, readiness, the time, signals, who watches over moss, a random
+//! number, and nothing else. [`System`](super::system::System) is the world that moss runs in. A test brings
 //! one of its own, in which a seed decides what kernel, clock and peers do, and meets all
 //! of the server, its loop included.
 //!
@@ -17,6 +17,8 @@ use std::fmt::Debug;
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use crate::operate::notify::Notice;
 
 /// The world around a server, or a simulated one.
 pub trait World {
@@ -68,6 +70,12 @@ pub trait World {
 
     /// The signals that came since this was asked last.
     fn signals(&mut self) -> Signals;
+
+    /// Tells whoever started moss how it is. What can't be told at once is dropped.
+    fn notify(&mut self, notice: Notice);
+
+    /// How often, at least, it wants to be told [`Notice::Watchdog`]; never, most likely.
+    fn watchdog(&self) -> Option<Duration>;
 
     /// A number that differs from one start to the next.
     fn random(&mut self) -> u64;

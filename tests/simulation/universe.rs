@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
+use moss::operate::notify::Notice;
 use moss::server::Server;
 use moss::server::site::Site;
 use moss::server::world::{Door, Ready, Signals, World as Seam};
@@ -551,6 +552,12 @@ impl Seam for Kernel {
             universe.unread += usize::from(version.is_none() || universe.plan.has_tls());
         }
         signals
+    }
+
+    fn notify(&mut self, _: Notice) {}
+
+    fn watchdog(&self) -> Option<Duration> {
+        None
     }
 
     fn random(&mut self) -> u64 {
