@@ -1,19 +1,21 @@
-// A web server that has moss below a path of its own, as a proxy that people set up.
+// A web server that has moss below paths of its own, as a proxy that people set up.
 
 import { once } from "node:events";
 import { createServer, request } from "node:http";
 
-/** Passes all below `path` on to moss, without the path; everything else is 404. */
-export async function startProxy(path, moss) {
-  const passOn = ({ method, url, headers }) => request({ port: moss.port, path: url.slice(path.length - 1), method, headers });
+/** Passes all below each of `paths` on to moss, without the path; everything else is 404. */
+export async function startProxy(moss, ...paths) {
+  const pathOf = (url) => paths.find((path) => url.startsWith(path));
+  const passOn = ({ method, url, headers }) => request({ port: moss.port, path: url.slice(pathOf(url).length - 1), method, headers });
   const server = createServer((asked, answer) => {
-    if (!asked.url.startsWith(path)) return answer.writeHead(404).end();
+    if (!pathOf(asked.url)) return answer.writeHead(404).end();
     passOn(asked)
       .on("response", (response) => response.pipe(answer.writeHead(response.statusCode, response.headers)))
       .on("error", () => answer.writeHead(502).end())
       .end();
   });
   server.on("upgrade", (asked, socket) => {
+    if (!pathOf(asked.url)) return socket.destroy();
     passOn(asked)
       .on("upgrade", ({ headers }, behind, first) => {
         const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
@@ -31,7 +33,7 @@ export async function startProxy(path, moss) {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return {
-    page: (name) => `http://127.0.0.1:${server.address().port}${path}${name}`,
+    page: (name, path = paths[0]) => `http://127.0.0.1:${server.address().port}${path}${name}`,
     stop: () => new Promise((resolve) => (server.close(resolve), sockets.forEach((socket) => socket.destroy()))),
   };
 }

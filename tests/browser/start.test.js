@@ -132,14 +132,28 @@ test("a client that was sent away gets a button to come back, and nothing else t
 
 test("below the path of a proxy the pages find moss there", async (t) => {
   const moss = await mossFor(t, browser);
-  const proxy = await startProxy("/games/moss/", moss);
+  const proxy = await startProxy(moss, "/games/1/", "/games/2/");
   t.after(() => proxy.stop());
   const start = await openTab(browser, proxy.page(""));
   await says(start, /^No master/);
+  const links = await start.$$eval("nav a", (links) => links.map(({ href }) => href));
+  assert.deepEqual(links, ["master.html", "client.html", "buzzer/host.html", "buzzer/", "camera/"].map((name) => proxy.page(name)));
   const master = await openMaster(browser, proxy.page("master.html"));
   const client = await openClient(browser, proxy.page("client.html?a=query#and-more"));
   await everyoneTalks(master, [client], "through the proxy");
   await lineIsOpen(await openTab(browser, proxy.page("camera/")));
+
+  const host = await openMaster(browser, proxy.page("buzzer/host.html"));
+  const player = await openTab(browser, proxy.page("buzzer/"));
+  await player.fill("#name", "Ada");
+  await player.click("#naming button");
+  const players = (tab) => tab.textContent("#players");
+  await until("Ada plays", async () => /Ada/.test(await players(host)));
+  // To the browser the pages of another master at this address are the same site.
+  await host.goto(proxy.page("buzzer/host.html", "/games/2/"));
+  assert.doesNotMatch(await players(host), /Ada/);
+  await host.goto(proxy.page("buzzer/host.html"));
+  assert.match(await players(host), /Ada/);
 });
 
 test("pages from another server ask for the address, remember it in their tab, and disconnect", async (t) => {

@@ -3,7 +3,9 @@ import { invite } from "../invite.js";
 import { Master } from "../moss-signaling.js";
 import { $, PATHS, say } from "../page.js";
 
-const { round = 1, first = null, players = [] } = JSON.parse(localStorage.getItem("buzzer")) ?? {};
+/** By path, as masters that share an address, each below a path of its own, share its storage too. */
+const KEPT = `buzzer at ${location.pathname}`;
+const { round = 1, first = null, players = [] } = JSON.parse(localStorage.getItem(KEPT)) ?? {};
 const game = { round, first, players: new Map(players) }; // `players` is key → { name, score }, `first` a key.
 let host;
 
@@ -33,7 +35,7 @@ const nameOfFirst = () => game.players.get(game.first)?.name;
 function change(what = {}) {
   Object.assign(game, what);
   for (const [key, { score }] of game.players) if (!score && key !== game.first && !host?.members.has(key)) game.players.delete(key);
-  localStorage.setItem("buzzer", JSON.stringify({ ...game, players: [...game.players] }));
+  localStorage.setItem(KEPT, JSON.stringify({ ...game, players: [...game.players] }));
   for (const [key, member] of host?.members ?? [])
     member.send({ round: game.round, first: nameOfFirst(), mine: key === game.first, score: game.players.get(key)?.score });
   render();
