@@ -53,6 +53,7 @@
 //! | `operate` | [`journal`](operate::journal) | the log |
 //! | | [`notify`](operate::notify) | what the service manager is told |
 //! | | [`probe`](operate::probe) | the question of `moss health` |
+//! | | [`process`](operate::process) | what the kernel tells of moss's own process |
 //! | `server` | [`world`](server::world) | the seam: what the server asks of the world around it, as a trait |
 //! | | [`system`](server::system) | the world that moss runs in: poll, sockets, signals, clock |
 //! | | [`start`](server::start) | how a server comes to be, and why it may not |
@@ -73,8 +74,8 @@
 //! | | `memory` | what all hold, and who has to go when it is too much |
 //! | | `pressure` | when clients wait for a master that does not keep up |
 //!
-//! `protocol` and `connection` do not know each other. Only [`server::system`] names mio,
-//! and only [`tls`] names rustls.
+//! `protocol` and `connection` do not know each other, and `operate` knows none of the rooms.
+//! Only [`server::system`] names mio, and only [`tls`] names rustls.
 //!
 //! To see how a packet is treated, start at [`protocol::relay::Relay::handle`]; how a
 //! connection is, at [`connection::session::Session`]; in which order things happen, at

@@ -5,7 +5,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Shutdown, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use std::{fmt, io};
 
 use mio::event::Event;
@@ -15,6 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0 as signal_hook_mio;
 
 use crate::operate::notify::{Notice, Notifier};
+use crate::operate::process::Process;
 use crate::server::table::FIRST_FREE_TOKEN;
 use crate::server::world::{Door, Readiness, Ready, Signals, World};
 
@@ -39,6 +40,7 @@ pub struct System {
     /// Only where moss has a certificate.
     tls: Option<TcpListener>,
     notifier: Notifier,
+    start: SystemTime,
 }
 
 impl System {
@@ -51,7 +53,8 @@ impl System {
         let mut signals = signal_hook_mio::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         let events = Events::with_capacity(EVENTS);
-        Ok(Self { poll, events, signals, plain: None, tls: None, notifier })
+        let start = SystemTime::now();
+        Ok(Self { poll, events, signals, plain: None, tls: None, notifier, start })
     }
 
     /// Opens a door. Every accepted connection inherits the listener's options: no delay of
@@ -158,6 +161,10 @@ impl World for System {
 
     fn random(&mut self) -> u64 {
         random()
+    }
+
+    fn process(&self) -> Process {
+        Process::now(self.start)
     }
 }
 

@@ -1,9 +1,9 @@
 //! What the server asks of the world around it: the seam under `server`.
 //!
-//! Connections and their bytes, readiness, the time, signals, who watches over moss, a random
-//! number, and nothing else. [`System`](super::system::System) is the world that moss runs in. A test brings
-//! one of its own, in which a seed decides what kernel, clock and peers do, and meets all
-//! of the server, its loop included.
+//! Connections and their bytes, readiness, the time, signals, who watches over moss, its own
+//! process, a random number, and nothing else. [`System`](super::system::System) is the world
+//! that moss runs in. A test brings one of its own, in which a seed decides what kernel, clock
+//! and peers do, and meets all of the server, its loop included.
 //!
 //! What a world must keep is what `epoll` does. Readiness comes as edges: it is told when
 //! there is something new, and maybe not again before that was used up. What uses it up is
@@ -19,6 +19,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::operate::notify::Notice;
+use crate::operate::process::Process;
 
 /// The world around a server, or a simulated one.
 pub trait World {
@@ -79,6 +80,11 @@ pub trait World {
 
     /// A number that differs from one start to the next.
     fn random(&mut self) -> u64;
+
+    /// What the kernel tells of the process. A simulated world has none.
+    fn process(&self) -> Process {
+        Process::default()
+    }
 }
 
 /// Where connections come in.

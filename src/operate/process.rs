@@ -1,0 +1,93 @@
+//! What the kernel tells of moss's own process, for those who watch it.
+//!
+//! All of it works in a sandbox that hides `/proc` but for processes (systemd's
+//! `ProcSubset=pid`). What is not told is left out; nothing here fails.
+
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::process::{Resource, getrlimit};
+use rustix::time::{ClockId, clock_gettime};
+
+/// The process as it is now.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Process {
+    /// When it began, in seconds since 1970. As the clock was then: it does not move when the
+    /// clock is set.
+    pub start_unix_seconds: Option<f64>,
+    /// CPU time so far, user's and system's, in seconds.
+    pub cpu_seconds: Option<f64>,
+    /// Resident memory, in bytes. The kernel counts in batches, so up to some hundred kilobytes
+    /// may be missing.
+    pub resident_bytes: Option<u64>,
+    /// Descriptors that are open.
+    pub open_fds: Option<u64>,
+    /// The most that may be; nothing if there is no limit.
+    pub max_fds: Option<u64>,
+}
+
+impl Process {
+    /// Asks the kernel. The moment of its start is what the process itself must remember.
+    #[cold]
+    pub fn now(start: SystemTime) -> Self {
+        let cpu = clock_gettime(ClockId::ProcessCPUTime);
+        Self {
+            start_unix_seconds: start.duration_since(UNIX_EPOCH).ok().map(|age| age.as_secs_f64()),
+            cpu_seconds: Some(cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9),
+            resident_bytes: resident_bytes(),
+            open_fds: open_fds(),
+            max_fds: getrlimit(Resource::Nofile).current,
+        }
+    }
+}
+
+/// From `status`, in kilobytes (proc_pid_status(5)). `statm` is shorter, but in pages, whose
+/// size is another question.
+fn resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib << 10)
+}
+
+/// Since Linux 6.2 the folder's size is their number (proc_pid_fd(5)). Before, it is 0, and
+/// they are counted, but for the one that counts.
+fn open_fds() -> Option<u64> {
+    match fs::metadata("/proc/self/fd").ok()?.len() {
+        0 => (fs::read_dir("/proc/self/fd").ok()?.count() as u64).checked_sub(1),
+        count => Some(count),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+
+    use super::*;
+
+    #[test]
+    fn process_is_told_as_it_is() {
+        let before = SystemTime::now();
+        let process = Process::now(before);
+        let start = process.start_unix_seconds.expect("a clock after 1970");
+        assert_eq!(start, before.duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64());
+        assert!(process.open_fds >= Some(3) && process.open_fds <= process.max_fds, "{process:?}");
+        assert!((1 << 20..1 << 40).contains(&process.resident_bytes.expect("a size")));
+    }
+
+    #[test]
+    fn figures_grow_with_what_is_used() {
+        const BYTES: usize = 64 << 20;
+
+        let before = Process::now(SystemTime::now());
+        let files: Vec<_> = (0..200).map(|_| fs::File::open("/proc/self/stat")).collect();
+        let bytes = black_box(vec![1_u8; BYTES]);
+        let after = Process::now(SystemTime::now());
+        // Other tests of this program open files too, and drop theirs.
+        assert!(after.open_fds > before.open_fds.map(|count| count + 100), "{after:?}");
+        let more = before.resident_bytes.map(|before| before + BYTES as u64 / 2);
+        assert!(after.resident_bytes > more, "{after:?}");
+        assert!(after.cpu_seconds > before.cpu_seconds, "{after:?}");
+        drop((files, bytes));
+    }
+}
