@@ -21,7 +21,7 @@ use crate::http::request::{
     after, announces_body, has_one_host, has_token, only, percent_decoded, split_target, tokens,
     values,
 };
-use crate::settings::config::AllowedOrigins;
+use crate::settings::config::{AllowedOrigins, Config};
 use crate::tls;
 
 /// The longest request head that is read, in bytes; a longer one is answered 431.
@@ -42,8 +42,10 @@ pub enum Head {
         /// The 101 response, whole.
         response: Vec<u8>,
     },
-    /// `/health` is asked for: answer with [`health`](crate::http::answer::health).
-    Health {
+    /// moss is asked about itself: the server knows the answer.
+    Report {
+        /// What is to be told.
+        report: Report,
         /// Bytes of the head.
         len: usize,
         /// Whether it was asked for by HEAD.
@@ -72,10 +74,24 @@ pub enum Head {
     },
 }
 
+/// What moss tells of itself, at a path of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// `/health`.
+    Health,
+}
+
+impl Report {
+    /// The report at this path, if there is one.
+    fn at(path: &[u8]) -> Option<Self> {
+        (path == b"/health").then_some(Self::Health)
+    }
+}
+
 /// Reads a request head from the first bytes of a connection, or of what comes after another
 /// request; `pages`, if any are served.
-pub fn read_head(bytes: &[u8], origins: &AllowedOrigins, pages: Option<&Pages>) -> Head {
-    match parse(bytes, |request, len| judge(request, len, origins, pages)) {
+pub fn read_head(bytes: &[u8], config: &Config, pages: Option<&Pages>) -> Head {
+    match parse(bytes, |request, len| judge(request, len, config, pages)) {
         Head::Refused { refusal: Refusal::BadRequest, .. } if bytes[0] == tls::FIRST_BYTE => {
             Head::Tls
         }
@@ -119,12 +135,12 @@ impl From<Refusal> for Head {
 fn judge(
     request: &Request<'_, '_>,
     len: usize,
-    origins: &AllowedOrigins,
+    config: &Config,
     pages: Option<&Pages>,
 ) -> Result<Head, (Refusal, Vec<u8>)> {
     match pages {
-        None => judge_without_pages(request, len, origins),
-        Some(pages) => judge_with_pages(request, len, origins, pages),
+        None => judge_without_pages(request, len, config),
+        Some(pages) => judge_with_pages(request, len, config, pages),
     }
 }
 
@@ -140,18 +156,18 @@ fn refuse_saying<T>(refusal: Refusal, why: &str) -> Result<T, (Refusal, Vec<u8>)
 fn judge_without_pages(
     request: &Request<'_, '_>,
     len: usize,
-    origins: &AllowedOrigins,
+    config: &Config,
 ) -> Result<Head, (Refusal, Vec<u8>)> {
     let (_, path) = split_target(request.path.unwrap_or_default());
-    if path != "/" && path != "/health" {
-        return refuse(Refusal::NotFound);
-    }
-    match request.method {
-        Some("GET") if path == "/" => upgrade(request, len, origins),
-        Some("HEAD") if path == "/" => refuse(Refusal::NoUpgrade),
-        Some("GET" | "HEAD") => {
-            Ok(Head::Health { len, is_head: request.method == Some("HEAD"), after: After::Close })
+    let report = Report::at(path.as_bytes());
+    let is_head = request.method == Some("HEAD");
+    match (request.method, report) {
+        (_, None) if path != "/" => refuse(Refusal::NotFound),
+        (Some("GET" | "HEAD"), Some(report)) => {
+            Ok(Head::Report { report, len, is_head, after: After::Close })
         }
+        (Some("GET"), None) => upgrade(request, len, &config.allowed_origins),
+        (Some("HEAD"), None) => refuse(Refusal::NoUpgrade),
         _ => refuse(Refusal::Method),
     }
 }
@@ -160,7 +176,7 @@ fn judge_without_pages(
 fn judge_with_pages(
     request: &Request<'_, '_>,
     len: usize,
-    origins: &AllowedOrigins,
+    config: &Config,
     pages: &Pages,
 ) -> Result<Head, (Refusal, Vec<u8>)> {
     if !has_one_host(request) {
@@ -192,16 +208,16 @@ fn judge_with_pages(
             "A % in the path needs two hexadecimal digits.\n",
         );
     };
-    if path == b"/health" {
+    if let Some(report) = Report::at(&path) {
         return Ok(if is_get || is_head {
-            Head::Health { len, is_head, after }
+            Head::Report { report, len, is_head, after }
         } else {
             Head::Answered { len, answer: Answer::refusing(Refusal::Method, "", false, after) }
         });
     }
     if path == b"/" && (is_get && wants_upgrade(request) || !pages.has_index()) {
         return match request.method {
-            Some("GET") => upgrade(request, len, origins),
+            Some("GET") => upgrade(request, len, &config.allowed_origins),
             Some("HEAD") => refuse(Refusal::NoUpgrade),
             _ => {
                 let answer = Answer::refusing(Refusal::Method, "", false, after);
@@ -276,8 +292,12 @@ mod tests {
     const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
+    fn allowing(origins: AllowedOrigins) -> Config {
+        Config { allowed_origins: origins, ..Config::new("secret", "offer") }
+    }
+
     fn head(text: &str) -> Head {
-        read_head(text.as_bytes(), &AllowedOrigins::Any, None)
+        read_head(text.as_bytes(), &allowing(AllowedOrigins::Any), None)
     }
 
     fn status(text: &str) -> String {
@@ -321,7 +341,10 @@ mod tests {
             ));
         }
         let health = head("GET /health?x HTTP/1.1\r\n\r\n");
-        assert!(matches!(health, Head::Health { is_head: false, after: After::Close, .. }));
+        assert!(matches!(
+            health,
+            Head::Report { report: Report::Health, is_head: false, after: After::Close, .. }
+        ));
     }
 
     #[test]
@@ -360,9 +383,8 @@ mod tests {
         let mut bytes = format!("{UPGRADE}\r\n").into_bytes();
         let end = bytes.len();
         bytes.extend([0x81, 0x80, 0, 0, 0, 0]);
-        assert!(
-            matches!(read_head(&bytes, &AllowedOrigins::Any, None), Head::Upgrade { len, .. } if len == end)
-        );
+        let verdict = read_head(&bytes, &allowing(AllowedOrigins::Any), None);
+        assert!(matches!(verdict, Head::Upgrade { len, .. } if len == end));
     }
 
     #[test]
@@ -402,7 +424,8 @@ mod tests {
 
     #[test]
     fn origin_must_be_on_the_list() {
-        let only = AllowedOrigins::Only { named: vec!["https://a.example".to_owned()], own: false };
+        let named = vec!["https://a.example".to_owned()];
+        let only = allowing(AllowedOrigins::Only { named, own: false });
         let verdict =
             |lines: &str| read_head(format!("{UPGRADE}{lines}\r\n").as_bytes(), &only, None);
         assert!(matches!(verdict(""), Head::Upgrade { .. }));
@@ -423,7 +446,7 @@ mod tests {
 
     /// Whether a page of `http://box` is let in by `self`.
     fn is_own(text: &str) -> bool {
-        let own = AllowedOrigins::Only { named: Vec::new(), own: true };
+        let own = allowing(AllowedOrigins::Only { named: Vec::new(), own: true });
         let text = format!("{text}Origin: http://box\r\n\r\n");
         match read_head(text.as_bytes(), &own, None) {
             Head::Upgrade { .. } => true,

@@ -33,6 +33,7 @@ use std::{io, mem};
 use crate::connection::ending::Ending;
 use crate::connection::session::Event;
 use crate::http::answer::{self, After, Health};
+use crate::http::head::Report;
 use crate::operate::notify::Notice;
 use crate::protocol::relay::Relay;
 use crate::server::candidates::Candidates;
@@ -306,7 +307,9 @@ impl<W: World> Server<W> {
             // What is no UTF-8 is no packet, and neither is an empty text.
             Event::Binary(payload) => self.relay(id, str::from_utf8(&payload).unwrap_or_default()),
             Event::Upgrade(response) => self.upgrade(id, &response),
-            Event::Health { is_head, after } => self.tell_health(id, is_head, after),
+            Event::Report { report: Report::Health, is_head, after } => {
+                self.tell_health(id, is_head, after);
+            }
             Event::Answered(answer) => self.reply(id, *answer),
             Event::Handled => {}
         }

@@ -142,7 +142,7 @@ fn receive(
         while let Some(event) = session.next(&mut input, config, None, now) {
             match event {
                 Event::Upgrade(response) => session.open(&response),
-                Event::Health { .. } | Event::Answered(_) => {
+                Event::Report { .. } | Event::Answered(_) => {
                     session.answer(b"HTTP/1.1 204 No Content\r\n\r\n", Ending::Answered, now)
                 }
                 Event::Text(text) => {

@@ -90,7 +90,7 @@ impl Served {
             let mut event = owned(event);
             match event {
                 Event::Upgrade(ref response) => self.session.open(response),
-                Event::Health { is_head, after } => {
+                Event::Report { is_head, after, .. } => {
                     let told =
                         Health { uptime_seconds: 0, connections: 0, clients: 0, master: false };
                     self.session.reply(health(&told, is_head, after), self.now);
@@ -135,7 +135,7 @@ fn owned(event: Event<'_>) -> Event<'static> {
         Event::Text(text) => Event::Text(text.into_owned().into()),
         Event::Binary(bytes) => Event::Binary(bytes.into_owned().into()),
         Event::Upgrade(response) => Event::Upgrade(response),
-        Event::Health { is_head, after } => Event::Health { is_head, after },
+        Event::Report { report, is_head, after } => Event::Report { report, is_head, after },
         Event::Answered(answer) => Event::Answered(answer),
         Event::Handled => Event::Handled,
     }

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use httparse::EMPTY_HEADER;
 use moss::http::answer::{After, Answer};
-use moss::http::head::{Head, MAX_HEAD_BYTES, read_head};
+use moss::http::head::{Head, MAX_HEAD_BYTES, Report, read_head};
 use moss::http::pages::Pages;
 use moss::settings::config::AllowedOrigins;
 
 use super::{
-    DELIMITERS, ORIGIN, check_answer, check_prefixes, check_upgrade, head_len, lines, parse,
-    request_line, tokens, values,
+    DELIMITERS, ORIGIN, allowing, check_answer, check_prefixes, check_upgrade, head_len, lines,
+    parse, request_line, tokens, values,
 };
 
 /// Paths, types and bytes. The first is left out of one of the two tables.
@@ -85,7 +85,8 @@ pub(super) fn check(data: &[u8]) {
     SITES.with(|sites| {
         for site in sites {
             let data = site.with_tag(data);
-            let read = |bytes: &[u8]| read_head(bytes, &origins, Some(&site.pages));
+            let config = allowing(origins.clone());
+            let read = |bytes: &[u8]| read_head(bytes, &config, Some(&site.pages));
             check_prefixes(&data, &read(&data), read);
             let mut rest = &data[..];
             while let Some(len) = site.check(rest, &origins) {
@@ -120,7 +121,7 @@ impl Site {
 
     /// Checks the first request. How long its head is, if another may follow.
     fn check(&self, data: &[u8], origins: &AllowedOrigins) -> Option<usize> {
-        let verdict = read_head(data, origins, Some(&self.pages));
+        let verdict = read_head(data, &allowing(origins.clone()), Some(&self.pages));
         let Some(len) = whole_head(data) else {
             // Something may be wrong with it already.
             match verdict {
@@ -155,7 +156,7 @@ impl Site {
                 check_upgrade(head, origins, &response);
             }
             (
-                Head::Health { len: read, is_head, after },
+                Head::Report { report: Report::Health, len: read, is_head, after },
                 Due::Health { is_head: due, after: then },
             ) => {
                 assert_eq!((read, is_head, after), (len, due, then));
@@ -322,7 +323,7 @@ impl Expected {
 fn tag_of(path: &[u8], pages: &Pages) -> String {
     let encoded: String = path[1..].iter().map(|byte| format!("%{byte:02x}")).collect();
     let head = format!("GET /{encoded} HTTP/1.0\r\n\r\n");
-    let verdict = read_head(head.as_bytes(), &AllowedOrigins::Any, Some(pages));
+    let verdict = read_head(head.as_bytes(), &allowing(AllowedOrigins::Any), Some(pages));
     let Head::Answered { answer, .. } = verdict else { panic!("{verdict:?}") };
     let (bytes, _) = answer.into_parts();
     let mut headers = [EMPTY_HEADER; 12];

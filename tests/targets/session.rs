@@ -80,9 +80,9 @@ fn due(mut stream: &[u8], pages: &Pages) -> (Vec<u8>, bool) {
     let mut due = Vec::new();
     // The last that is answered on one connection.
     for number in 1..=1_000 {
-        let (len, mut answer) = match read_head(stream, &config.allowed_origins, Some(pages)) {
+        let (len, mut answer) = match read_head(stream, &config, Some(pages)) {
             Head::Answered { len, answer } => (len, answer),
-            Head::Health { len, is_head, after } => (len, told(is_head, after)),
+            Head::Report { len, is_head, after, .. } => (len, told(is_head, after)),
             Head::Upgrade { response, .. } => return ([due, response].concat(), false),
             Head::Refused { answer, .. } => return ([due, answer].concat(), true),
             // It is a request no more once others were.
@@ -177,10 +177,10 @@ fn run(stream: &[u8], manner: &Manner<'_>) -> Outcome {
                 let mut event = owned(event);
                 match event {
                     Event::Upgrade(ref response) => session.open(response),
-                    Event::Health { is_head, after } if manner.pages.is_some() => {
+                    Event::Report { is_head, after, .. } if manner.pages.is_some() => {
                         session.reply(told(is_head, after), now);
                     }
-                    Event::Health { .. } => session.answer(b"health", Ending::Answered, now),
+                    Event::Report { .. } => session.answer(b"health", Ending::Answered, now),
                     Event::Answered(answer) => {
                         session.reply(*answer, now);
                         event = Event::Handled;
@@ -219,7 +219,7 @@ fn owned(event: Event<'_>) -> Event<'static> {
         Event::Text(text) => Event::Text(text.into_owned().into()),
         Event::Binary(bytes) => Event::Binary(bytes.into_owned().into()),
         Event::Upgrade(response) => Event::Upgrade(response),
-        Event::Health { is_head, after } => Event::Health { is_head, after },
+        Event::Report { report, is_head, after } => Event::Report { report, is_head, after },
         Event::Answered(answer) => Event::Answered(answer),
         Event::Handled => Event::Handled,
     }

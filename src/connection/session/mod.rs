@@ -29,6 +29,7 @@ use crate::connection::ending::Ending;
 use crate::connection::frames::{Fragments, Header};
 pub use crate::connection::input::Input;
 use crate::http::answer::{After, Answer, Refusal};
+use crate::http::head::Report;
 use crate::http::pages::Pages;
 use crate::settings::config::Config;
 
@@ -90,8 +91,10 @@ pub enum Event<'i> {
     /// A proper upgrade with its response: call [`Session::open`] with it, or refuse it
     /// by [`Session::answer`].
     Upgrade(Vec<u8>),
-    /// `/health` is asked for: call [`Session::reply`].
-    Health {
+    /// moss is asked about itself: call [`Session::reply`].
+    Report {
+        /// What is to be told.
+        report: Report,
         /// Without the body.
         is_head: bool,
         /// What the request wants to become of the connection.

@@ -37,7 +37,7 @@ impl Session {
         let head = if tls::AVAILABLE && self.lacks_tls {
             redirect::read_head(input.rest())
         } else {
-            head::read_head(input.rest(), &config.allowed_origins, pages)
+            head::read_head(input.rest(), config, pages)
         };
         match head {
             Head::Incomplete => None,
@@ -57,9 +57,9 @@ impl Session {
                 input.take(len);
                 Some(Event::Upgrade(response))
             }
-            Head::Health { len, is_head, after } => {
+            Head::Report { report, len, is_head, after } => {
                 input.take(len);
-                Some(Event::Health { is_head, after })
+                Some(Event::Report { report, is_head, after })
             }
             Head::Answered { len, answer } => {
                 input.take(len);
