@@ -1,8 +1,8 @@
 //! moss, the Many-to-One Signaling Server: WebSocket signaling for WebRTC
 //! applications in which many clients talk to one *master*.
 //!
-//! The program is in `main.rs`, and the protocol is described in the README. This page
-//! shows the house, for those who come to read or to change it.
+//! The program is in `main.rs` and `commands`, and the protocol is described in the README.
+//! This page shows the house, for those who come to read or to change it.
 //!
 //! One thread, one poll loop, no async runtime. Bytes flow one way, through parts that
 //! each know one thing:

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::process::Output;
@@ -61,6 +62,26 @@ fn anything_else_is_answered_by_the_usage() {
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(stderr.starts_with("moss: "), "{arguments:?}: {stderr}");
         assert!(stderr.contains("usage: moss"), "{arguments:?}: {stderr}");
+    }
+}
+
+/// Whatever scripts and systemd go by must not depend on who reads the error.
+#[test]
+fn exit_status_is_the_same_where_nothing_can_be_printed() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port();
+    let full = || File::options().write(true).open("/dev/full").expect("a device");
+    for (port, arguments, status) in [
+        ("80800", &[][..], 2),
+        ("80800", &["health"], 1),
+        ("0", &["--nonsense"], 2),
+        ("0", &["--help"], 0),
+        (&port.to_string(), &[], 1),
+    ] {
+        let setup = Setup::new().set("MOSS_PORT", port);
+        let mut command = setup.command(arguments);
+        let ended = command.stdout(full()).stderr(full()).status().expect("moss can be run");
+        assert_eq!(ended.code(), Some(status), "{port} {arguments:?}");
     }
 }
 

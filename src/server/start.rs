@@ -36,14 +36,11 @@ impl Server<System> {
     /// A certificate, a folder or an address can't be used, or the system gives no poll or no signals.
     pub fn bind(config: Config, notifier: Notifier) -> Result<Self, StartError> {
         let mut system = System::new(notifier).map_err(StartError::System)?;
-        let mut certificate = None;
+        let (certificate, site) = load(&config)?;
         if let Some(tls) = &config.tls {
-            certificate =
-                Some(Certificate::load(tls.files.clone()).map_err(StartError::Certificate)?);
             listen(&mut system, Door::Tls, tls.listen)?;
         }
         listen(&mut system, Door::Plain, config.listen)?;
-        let site = config.pages.clone().map(Site::load).transpose().map_err(StartError::Pages)?;
         Ok(Self::new(config, certificate, site, system))
     }
 
@@ -56,8 +53,27 @@ impl Server<System> {
     }
 }
 
+/// Reads the files that are served, or served by, and says in the log what is to be said of them.
+///
+/// # Errors
+/// The certificate or the folder of pages can't be used.
+pub fn load(config: &Config) -> Result<(Option<Certificate>, Option<Site>), StartError> {
+    let certificate = config.tls.as_ref().map(|tls| Certificate::load(tls.files.clone()));
+    let certificate = certificate.transpose().map_err(StartError::Certificate)?;
+    let site = config.pages.clone().map(Site::load).transpose().map_err(StartError::Pages)?;
+    Ok((certificate, site))
+}
+
 fn listen(system: &mut System, door: Door, address: SocketAddr) -> Result<(), StartError> {
     system.listen(door, address).map_err(|error| StartError::Listen(door, address, error))
+}
+
+impl StartError {
+    /// Whether moss may start another time with the same settings: an address may be there, or
+    /// free, a moment later.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Listen(..) | Self::System(_))
+    }
 }
 
 impl fmt::Display for StartError {

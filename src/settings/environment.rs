@@ -7,6 +7,7 @@
 //! Nothing else in moss looks at an environment variable. What can't be used stops the
 //! start with one line, which names the variable, what is wrong and what would be right.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use log::LevelFilter;
@@ -26,6 +27,8 @@ const MOST_CONNECTIONS: u64 = (1 << 20) - 64;
 /// A record of TLS is handled whole, and half of the next may come with it. With less than this
 /// a hundred peers who wait for a slow master would hold all of it.
 const LEAST_WITH_TLS: usize = 4 << 20;
+
+const TLS_PORT: &str = "MOSS_TLS_PORT";
 
 /// Reads the process's environment and `.env` in the working directory.
 ///
@@ -79,6 +82,12 @@ impl Variables {
         // With TLS, plain is for the box itself, unless somebody says otherwise.
         let host = if tls.is_some() { "127.0.0.1" } else { "0.0.0.0" };
         let listen = self.address(("MOSS_HOSTNAME", host), ("MOSS_PORT", 8080))?;
+        if let Some(tls) = &tls
+            && overlap(tls.listen, listen)
+        {
+            let why = format!("\"{}\" is MOSS_PORT too; give another port", listen.port());
+            return Err(problem(TLS_PORT, why));
+        }
         if tls.is_some() && !listen.ip().to_canonical().is_loopback() {
             warnings.push(
                 "MOSS_HOSTNAME opens the plain port to the network beside TLS: \
@@ -191,7 +200,7 @@ impl Variables {
                 return Ok(None);
             }
         };
-        let listen = self.address(("MOSS_TLS_HOSTNAME", "0.0.0.0"), ("MOSS_TLS_PORT", 8443))?;
+        let listen = self.address(("MOSS_TLS_HOSTNAME", "0.0.0.0"), (TLS_PORT, 8443))?;
         Ok(Some(TlsSettings { listen, files: Files { certificate, key } }))
     }
 
@@ -286,4 +295,13 @@ impl Variables {
             )
         })
     }
+}
+
+/// Whether nobody can listen on both: `::` takes the addresses of IPv4, too.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |wide: IpAddr, ip: IpAddr| {
+        wide == ip || wide.is_unspecified() && (wide.is_ipv6() || ip.is_ipv4())
+    };
+    let (a, b) = (one.ip(), other.ip());
+    one.port() != 0 && one.port() == other.port() && (covers(a, b) || covers(b, a))
 }

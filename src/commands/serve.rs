@@ -1,0 +1,53 @@
+//! `moss`: serves, as the environment says.
+
+use std::process::ExitCode;
+
+use moss::operate::journal;
+use moss::operate::notify::Notifier;
+use moss::server::Server;
+use moss::settings::environment;
+
+use super::{WRONG_SETTINGS, addresses, give_up, raise_descriptor_limit};
+
+/// Serves until a signal ends it.
+pub(crate) fn run() -> ExitCode {
+    let config = match environment::load(raise_descriptor_limit()) {
+        Ok(config) => config,
+        Err(error) => return give_up(WRONG_SETTINGS, error),
+    };
+    journal::start(config.log);
+    log::info!("moss {}", env!("CARGO_PKG_VERSION"));
+    for warning in &config.warnings {
+        log::warn!("{warning}");
+    }
+    let limits = config.limits.clone();
+    let keepalive = config.keepalive.as_secs();
+    let has_pages = config.pages.is_some();
+    let server = match Server::bind(config, Notifier::from_environment()) {
+        Ok(server) => server,
+        Err(error) => {
+            return give_up(if error.may_pass() { 1 } else { WRONG_SETTINGS }, error);
+        }
+    };
+    addresses::tell(&server, has_pages);
+    let per_address = limits
+        .max_connections_per_address
+        .map_or_else(String::new, |most| format!(" ({most} an address)"));
+    log::info!(
+        "limits: {} connections{per_address}, {} bytes a packet, {} of backlog a peer, {} in all; keepalive {keepalive} s",
+        limits.max_connections,
+        limits.max_packet_bytes,
+        limits.max_backlog_bytes,
+        limits.max_memory_bytes,
+    );
+    match server.run() {
+        Ok(()) => {
+            log::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            log::error!("the poll failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
