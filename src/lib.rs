@@ -31,6 +31,7 @@
 //! | | [`environment`](settings::environment) | environment and `.env` → settings, once |
 //! | | `variables` | what is found there, as text, numbers, secrets and addresses |
 //! | | `dotenv` | the text of a `.env` file |
+//! | | [`secrets`](settings::secrets) | a secret in a file |
 //! | | `hosts` | names for the address to listen on |
 //! | `protocol` | [`packet`](protocol::packet) | the JSON envelope: parse, encode, error codes |
 //! | | `envelope` | a quick look for an ordinary packet's parts; speed alone |
@@ -62,6 +63,7 @@
 //! | | [`certificate`](server::certificate) | the certificate in use: when it is read again, and when it expires |
 //! | | [`site`](server::site) | the pages in use, and when they are read again |
 //! | | `heartbeat` | when the watchdog is to hear of the loop |
+//! | | `secrets` | the secrets in use, when they are read again |
 //! | | `addresses` | how many connections each address has |
 //! | | `candidates` | the places that a full house keeps for the next master |
 //! | | `line` | in which order connections give way |

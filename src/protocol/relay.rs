@@ -70,6 +70,13 @@ impl Relay {
         }
     }
 
+    /// Takes the secrets of this configuration from now on. Nobody's role changes: a secret is
+    /// looked at when somebody says it.
+    pub fn replace_secrets(&mut self, config: &Config) {
+        self.secret = config.secret.clone();
+        self.login_secret = config.login_secret.clone();
+    }
+
     /// The connection that is master now.
     pub fn master(&self) -> Option<u64> {
         self.master.as_ref().map(|master| master.id)

@@ -20,6 +20,7 @@ mod peer;
 mod peers;
 mod pressure;
 mod schedule;
+mod secrets;
 pub mod site;
 pub mod socket;
 pub mod start;
@@ -47,6 +48,7 @@ use crate::server::schedule::{Budget, LEAST_RECEIVE, Share};
 use crate::server::site::Site;
 use crate::server::world::{Door, Ready, World};
 use crate::settings::config::{Config, Limits};
+use crate::settings::secrets::SecretFiles;
 
 /// The receive buffer that all connections share; one receive takes no more.
 const RECEIVE_BYTES: usize = 64 << 10;
@@ -451,7 +453,11 @@ impl<W: World> Server<W> {
         if let Some(site) = &mut self.site {
             site.reload();
         }
-        if self.certificate.is_none() && self.site.is_none() {
+        secrets::reload(&mut self.config);
+        self.relay.replace_secrets(&self.config);
+        let SecretFiles { connection, login } = &self.config.secret_files;
+        let has_secrets = connection.is_some() || login.is_some();
+        if !has_secrets && self.certificate.is_none() && self.site.is_none() {
             log::info!("a signal asks for files to be read again, and moss has none");
         }
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use log::LevelFilter;
 use subtle::ConstantTimeEq;
 
+use crate::settings::secrets::SecretFiles;
 use crate::tls::Files;
 
 /// Descriptors that moss keeps for itself and for a full house: standard streams, poll,
@@ -38,6 +39,8 @@ pub struct Config {
     pub secret: Secret,
     /// What a client has to know to log in, if anything.
     pub login_secret: Option<Secret>,
+    /// Where these come from, if from files.
+    pub secret_files: SecretFiles,
     /// The configurable packet types.
     pub types: Types,
     /// Where to listen for `http://` and `ws://`. Port 0 picks a free port.
@@ -124,6 +127,7 @@ impl Config {
         Self {
             secret: Secret::new(secret),
             login_secret: None,
+            secret_files: SecretFiles::default(),
             types: Types {
                 offer: offer_type.to_owned(),
                 error: Some("moss-error".to_owned()),
@@ -160,7 +164,20 @@ impl Secret {
     pub fn is(&self, guess: &str) -> bool {
         guess.as_bytes().ct_eq(self.0.as_bytes()).into()
     }
+
+    /// Whether somebody could guess it.
+    pub(crate) fn is_short(&self) -> bool {
+        self.0.chars().count() < 16
+    }
 }
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(&other.0)
+    }
+}
+
+impl Eq for Secret {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,11 +13,13 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use crate::settings::config::{
-    AllowedOrigins, Config, DESCRIPTOR_RESERVE, Limits, RESERVED_TYPES, Secret, TlsSettings, Types,
+    AllowedOrigins, Config, DESCRIPTOR_RESERVE, Limits, RESERVED_TYPES, TlsSettings, Types,
 };
+use crate::settings::secrets::SecretFiles;
 pub use crate::settings::variables::ConfigError;
 use crate::settings::variables::{
-    PAGES_DIRECTORY, TLS_CERTIFICATE_FILE, TLS_KEY_FILE, Variables, problem,
+    CONNECTION_SECRET_FILE, LOGIN_SECRET_FILE, PAGES_DIRECTORY, SHORT_SECRET, TLS_CERTIFICATE_FILE,
+    TLS_KEY_FILE, Variables, problem,
 };
 use crate::tls::{self, Files};
 
@@ -49,21 +51,19 @@ impl Variables {
             .collect();
         const SECRET: &str = "MOSS_CONNECTION_SECRET";
         const LOGIN_SECRET: &str = "MOSS_LOGIN_SECRET";
-        let secret = self.secret(SECRET, "MOSS_CONNECTION_SECRET_FILE")?.ok_or_else(|| {
+        let (secret, connection) = self.secret(SECRET, CONNECTION_SECRET_FILE)?;
+        let secret = secret.ok_or_else(|| {
             let right =
                 "give a long random text (or a file with it, by MOSS_CONNECTION_SECRET_FILE)";
             problem(SECRET, format!("is not set; {right}"))
         })?;
-        let login_secret = self.secret(LOGIN_SECRET, "MOSS_LOGIN_SECRET_FILE")?;
+        let (login_secret, login) = self.secret(LOGIN_SECRET, LOGIN_SECRET_FILE)?;
         if login_secret.as_ref() == Some(&secret) {
             let why = "is the connection secret, so every client could be master; give another";
             return Err(problem(LOGIN_SECRET, why));
         }
-        if secret.chars().count() < 16 {
-            warnings.push(
-                "the connection secret is under 16 characters: whoever guesses it is master"
-                    .to_owned(),
-            );
+        if secret.is_short() {
+            warnings.push(SHORT_SECRET.to_owned());
         }
         let types = self.types()?;
         let limits = self.limits(descriptors)?;
@@ -109,8 +109,9 @@ impl Variables {
             );
         }
         Ok(Config {
-            secret: Secret::new(&secret),
-            login_secret: login_secret.as_deref().map(Secret::new),
+            secret,
+            login_secret,
+            secret_files: SecretFiles { connection, login },
             types,
             listen,
             tls,

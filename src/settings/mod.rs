@@ -4,4 +4,5 @@ pub mod config;
 mod dotenv;
 pub mod environment;
 mod hosts;
+pub mod secrets;
 pub(crate) mod variables;

@@ -6,22 +6,29 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{dotenv, hosts};
+use super::config::Secret;
+use super::{dotenv, hosts, secrets};
 
 /// Names that others say too, when what they name turns out to be of no use.
 pub(crate) const TLS_CERTIFICATE_FILE: &str = "MOSS_TLS_CERTIFICATE_FILE";
 pub(crate) const TLS_KEY_FILE: &str = "MOSS_TLS_KEY_FILE";
+pub(crate) const CONNECTION_SECRET_FILE: &str = "MOSS_CONNECTION_SECRET_FILE";
+pub(crate) const LOGIN_SECRET_FILE: &str = "MOSS_LOGIN_SECRET_FILE";
 pub(crate) const PAGES_DIRECTORY: &str = "MOSS_PAGES_DIRECTORY";
+
+/// What is warned of at start, and when the secret has changed.
+pub(crate) const SHORT_SECRET: &str =
+    "the connection secret is under 16 characters: whoever guesses it is master";
 
 /// Every variable that moss reads; any other `MOSS_…` name is a typing mistake.
 const VARIABLES: [&str; 25] = [
     "MOSS_CONNECTION_SECRET",
-    "MOSS_CONNECTION_SECRET_FILE",
+    CONNECTION_SECRET_FILE,
     "MOSS_CONNECTION_OFFER_TYPE",
     "MOSS_LOGIN_SECRET",
-    "MOSS_LOGIN_SECRET_FILE",
+    LOGIN_SECRET_FILE,
     "MOSS_HOSTNAME",
     "MOSS_PORT",
     TLS_CERTIFICATE_FILE,
@@ -136,24 +143,23 @@ impl Variables {
         }
     }
 
-    /// A secret, given by one variable or by the file that the other one names.
-    pub(super) fn secret(&self, name: &str, file: &str) -> Result<Option<String>, ConfigError> {
-        let (value, path) = match (self.get(name), self.get(file)) {
+    /// A secret, given by one variable or by the file that the other one names, and that file.
+    pub(super) fn secret(
+        &self,
+        name: &str,
+        file: &str,
+    ) -> Result<(Option<Secret>, Option<PathBuf>), ConfigError> {
+        match (self.get(name), self.get(file)) {
             (Some(_), Some(_)) => {
-                return Err(problem(file, format!("is set and so is {name}; set one of them")));
+                Err(problem(file, format!("is set and so is {name}; set one of them")))
             }
-            (value, None) => return Ok(value.map(str::to_owned)),
-            (None, Some(path)) => (std::fs::read_to_string(path), path),
-        };
-        let text = value.map_err(|error| {
-            problem(file, format!("{path:?} can't be read ({error}); name a readable text file"))
-        })?;
-        let line = text.strip_suffix('\n').unwrap_or(&text);
-        let secret = line.strip_suffix('\r').unwrap_or(line);
-        if secret.is_empty() {
-            return Err(problem(file, format!("{path:?} is empty; put the secret into it")));
+            (value, None) => Ok((value.map(Secret::new), None)),
+            (None, Some(path)) => {
+                let path = PathBuf::from(path);
+                let text = secrets::read(&path).map_err(|why| problem(file, why))?;
+                Ok((Some(Secret::new(&text)), Some(path)))
+            }
         }
-        Ok(Some(secret.to_owned()))
     }
 
     /// The address that two variables give, each with its default.

@@ -1,0 +1,57 @@
+//! A secret in a file: reading it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, open};
+
+/// A longer file is none with a secret in it: somebody named the wrong one.
+const LONGEST: u64 = 64 << 10;
+
+/// The files that secrets come from, which may be read again. A secret that a variable holds
+/// stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct SecretFiles {
+    /// That of [`Config::secret`](super::config::Config::secret).
+    pub connection: Option<PathBuf>,
+    /// That of [`Config::login_secret`](super::config::Config::login_secret).
+    pub login: Option<PathBuf>,
+}
+
+/// Reads the secret in a file. A pipe will do: a shell's `<(…)` is one.
+///
+/// # Errors
+/// What is wrong and what would be right, with nothing of what is in the file.
+pub(super) fn read(path: &Path) -> Result<String, String> {
+    secret_in(path, File::open(path))
+}
+
+/// Reads it while others are served: a file alone, as the other end of a pipe may let moss wait.
+///
+/// # Errors
+/// The same.
+pub(crate) fn read_again(path: &Path) -> Result<String, String> {
+    let file = open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
+    let file = file.map(File::from).map_err(io::Error::from).and_then(|file| {
+        let is_file = file.metadata()?.is_file();
+        is_file.then_some(file).ok_or_else(|| io::Error::other("it is no regular file"))
+    });
+    secret_in(path, file)
+}
+
+fn secret_in(path: &Path, file: io::Result<File>) -> Result<String, String> {
+    let mut text = String::new();
+    let read = file.and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text));
+    let length = read
+        .map_err(|error| format!("{path:?} can't be read ({error}); name a readable text file"))?;
+    if length as u64 > LONGEST {
+        return Err(format!("{path:?} is longer than {LONGEST} bytes; name a file with a secret"));
+    }
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let secret = line.strip_suffix('\r').unwrap_or(line);
+    if secret.is_empty() {
+        return Err(format!("{path:?} is empty; put the secret into it"));
+    }
+    Ok(secret.to_owned())
+}
