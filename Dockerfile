@@ -36,5 +36,7 @@ USER 65532:65532
 # ws:// and http://; wss:// and https://, for which certificate and key are mounted.
 EXPOSE 8080 8443
 STOPSIGNAL SIGTERM
+# Of the settings it reads MOSS_HOSTNAME and MOSS_PORT alone. A moss without a master, or with a
+# full house, is well: whoever has to know of a master asks `/moss health --master`.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s --retries=3 CMD ["/moss", "health"]
 ENTRYPOINT ["/moss"]

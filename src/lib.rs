@@ -29,6 +29,7 @@
 //! | | [`Credentials`](tls::Credentials) | a certificate with its key, from their files |
 //! | `settings` | [`config`](settings::config) | every setting, as a value |
 //! | | [`environment`](settings::environment) | environment and `.env` → settings, once |
+//! | | [`summary`](settings::summary) | settings → variables, for `moss check` |
 //! | | `variables` | what is found there, as text, numbers, secrets and addresses |
 //! | | `dotenv` | the text of a `.env` file |
 //! | | [`secrets`](settings::secrets) | a secret in a file |

@@ -5,15 +5,19 @@ mod commands;
 use std::process::ExitCode;
 
 use lexopt::prelude::*;
+use moss::operate::probe::Question;
 
-use crate::commands::{WRONG_SETTINGS, give_up, health, say, serve};
+use crate::commands::{WRONG_SETTINGS, check, give_up, health, say, serve};
 
 const USAGE: &str = "\
 moss, the Many-to-One Signaling Server for WebRTC
 
 usage: moss            serve, as the environment and ./.env say
+       moss check      tell what a start would take for settings, and end: exit
+                       status 0, or 2 if it could not start with them
        moss health     ask the moss of this environment whether it is well:
-                       one line, and exit status 0 or 1
+                       one line, and exit status 0 or 1; with --master it is
+                       not if it has no master
        moss --help     this text
        moss --version  the version
 
@@ -24,7 +28,8 @@ MOSS_CONNECTION_SECRET and MOSS_CONNECTION_OFFER_TYPE are required.
 /// What the command line asks for.
 enum Command {
     Serve,
-    Health,
+    Check,
+    Health(Question),
     Help,
     Version,
 }
@@ -32,7 +37,8 @@ enum Command {
 fn main() -> ExitCode {
     match command() {
         Ok(Command::Serve) => serve::run(),
-        Ok(Command::Health) => health::run(),
+        Ok(Command::Check) => check::run(),
+        Ok(Command::Health(question)) => health::run(question),
         Ok(Command::Help) => {
             say(USAGE);
             ExitCode::SUCCESS
@@ -52,7 +58,12 @@ fn command() -> Result<Command, lexopt::Error> {
         let next = match argument {
             Short('h') | Long("help") => Command::Help,
             Short('V') | Long("version") => Command::Version,
-            Value(word) if word == "health" => Command::Health,
+            Value(word) if word == "check" => Command::Check,
+            Value(word) if word == "health" => Command::Health(Question::Well),
+            Long("master") if matches!(command, Some(Command::Health(Question::Well))) => {
+                command = Some(Command::Health(Question::Master));
+                continue;
+            }
             other => return Err(other.unexpected()),
         };
         if command.replace(next).is_some() {

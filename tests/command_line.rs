@@ -30,7 +30,14 @@ fn help_is_printed() {
     for argument in ["--help", "-h"] {
         let (code, stdout, stderr) = run(&[argument]);
         assert_eq!((code, stderr.as_str()), (Some(0), ""));
-        for word in ["usage", "moss health", "--version", "MOSS_CONNECTION_SECRET"] {
+        for word in [
+            "usage",
+            "moss check",
+            "moss health",
+            "--master",
+            "--version",
+            "MOSS_CONNECTION_SECRET",
+        ] {
             assert!(stdout.contains(word), "{stdout}");
         }
     }
@@ -54,6 +61,12 @@ fn anything_else_is_answered_by_the_usage() {
         &[""],
         &["health", "health"],
         &["health", "--now"],
+        &["--master"],
+        &["--master", "health"],
+        &["health", "--master", "--master"],
+        &["check", "--master"],
+        &["check", "health"],
+        &["check", ".env"],
         &["--help", "x"],
         &["--version=1"],
         &["Health"],
@@ -73,7 +86,9 @@ fn exit_status_is_the_same_where_nothing_can_be_printed() {
     let full = || File::options().write(true).open("/dev/full").expect("a device");
     for (port, arguments, status) in [
         ("80800", &[][..], 2),
+        ("80800", &["check"], 2),
         ("80800", &["health"], 1),
+        ("0", &["check"], 0),
         ("0", &["--nonsense"], 2),
         ("0", &["--help"], 0),
         (&port.to_string(), &[], 1),
@@ -191,9 +206,218 @@ fn health_of_something_else_is_bad() {
     });
 }
 
+/// Secrets are for moss's own user, and whoever watches it need not be that.
 #[test]
-fn health_without_a_configuration_is_bad() {
-    let (code, stdout, stderr) = run(&["health"]);
-    assert_eq!(code, Some(1), "{stdout}{stderr}");
-    assert!((stdout + &stderr).contains("MOSS_CONNECTION_SECRET"));
+fn health_needs_the_port_alone() {
+    let moss = Moss::start();
+    let port = moss.address().port().to_string();
+    for (name, value) in [
+        ("OTHER", ""),
+        ("MOSS_CONNECTION_SECRET_FILE", "not/there"),
+        ("MOSS_TLS_KEY_FILE", "not/there"),
+        ("MOSS_MAX_CONNECTIONS", "many"),
+    ] {
+        let setup = Setup::empty().set("MOSS_PORT", port.clone()).set(name, value);
+        let (code, stdout, stderr) = texts(setup.run(&["health"]));
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    }
+    let setup = Setup::empty().file(".env", format!("MOSS_PORT={port}\nMOSS_LOG=loud\n"));
+    assert_eq!(texts(setup.run(&["health"])).0, Some(0));
+}
+
+/// A folder is as unreadable as another user's file, to root too.
+#[test]
+fn health_says_so_if_dotenv_can_not_be_read() {
+    let moss = Moss::start();
+    let setup = Setup::empty().set("MOSS_PORT", moss.address().port().to_string());
+    std::fs::create_dir(setup.folder().join(".env")).expect("a folder");
+    let (code, stdout, stderr) = texts(setup.run(&["health"]));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
+    assert!(stdout.contains(".env: can't be read") && stdout.contains("MOSS_PORT"), "{stdout}");
+    // moss itself does not go on without it.
+    let setup = Setup::new();
+    std::fs::create_dir(setup.folder().join(".env")).expect("a folder");
+    assert_eq!(texts(setup.run(&[])).0, Some(2));
+}
+
+#[test]
+fn health_of_an_address_that_can_not_be_used_is_bad() {
+    for (name, value) in [("MOSS_PORT", "x"), ("MOSS_PORT", "0"), ("MOSS_HOSTNAME", "300.1.2.3")] {
+        let (code, stdout, stderr) = texts(Setup::empty().set(name, value).run(&["health"]));
+        assert_eq!((code, stderr.as_str()), (Some(1), ""), "{stdout}");
+        assert_eq!(stdout.lines().count(), 1, "{stdout}");
+        assert!(stdout.starts_with(name), "{stdout}");
+    }
+    let setup = Setup::empty().file(".env", "MOSS_PORT\n");
+    let (code, stdout, _) = texts(setup.run(&["health"]));
+    assert_eq!(code, Some(1));
+    assert!(stdout.contains(".env, line 1"), "{stdout}");
+}
+
+#[test]
+fn health_of_a_master_needs_one() {
+    let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "1")]);
+    let ask = || {
+        let setup = Setup::empty().set("MOSS_PORT", moss.address().port().to_string());
+        let (code, stdout, stderr) = texts(setup.run(&["health", "--master"]));
+        assert_eq!((stdout.lines().count(), stderr.as_str()), (1, ""), "{stdout}");
+        (code, stdout)
+    };
+    let (code, line) = ask();
+    assert_eq!(code, Some(1));
+    assert!(line.contains("no master") || line.contains("NO master"), "{line}");
+    let master = moss.master("1");
+    // In a full house, too: it is asked beside the WebSockets.
+    let (code, line) = ask();
+    assert_eq!(code, Some(0), "{line}");
+    assert!(line.contains("full") && line.contains("has a master"), "{line}");
+    drop(master);
+    moss.wait_for_log("the master has left");
+    assert_eq!(ask().0, Some(1));
+    moss.signal(rustix::process::Signal::STOP);
+    let (code, line) = ask();
+    assert_eq!(code, Some(1));
+    assert!(line.contains("does not answer"), "{line}");
+}
+
+/// The names and values that `moss check` prints.
+fn in_force(stdout: &str) -> Vec<(&str, &str)> {
+    let lines = stdout.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.split_once('=').unwrap_or_else(|| panic!("{line:?}"))).collect()
+}
+
+#[test]
+fn check_tells_every_variable_as_it_is_in_force() {
+    let (code, stdout, stderr) = texts(Setup::new().run(&["check"]));
+    assert_eq!(code, Some(0), "{stderr}");
+    let template = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/template.env"));
+    let template = template.expect("the template");
+    let assigned = template.lines().map(|line| line.trim_start_matches('#'));
+    let mut named: Vec<_> = assigned
+        .filter_map(|line| Some(line.split_once('=')?.0))
+        .filter(|name| name.starts_with("MOSS_"))
+        .collect();
+    let told = in_force(&stdout);
+    let mut names: Vec<_> = told.iter().map(|(name, _)| *name).collect();
+    named.sort_unstable();
+    names.sort_unstable();
+    assert_eq!(names, named);
+    for part in [
+        ("MOSS_CONNECTION_SECRET", "(set)"),
+        ("MOSS_CONNECTION_SECRET_FILE", ""),
+        ("MOSS_CONNECTION_OFFER_TYPE", support::OFFER),
+        ("MOSS_HOSTNAME", "127.0.0.1"),
+        ("MOSS_PORT", "0"),
+        ("MOSS_LOGIN_SECRET", ""),
+        ("MOSS_ERROR_TYPE", "moss-error"),
+        ("MOSS_KICK_TYPE", ""),
+        ("MOSS_ALLOWED_ORIGINS", "*"),
+        ("MOSS_MAX_CONNECTIONS_PER_ADDRESS", ""),
+        ("MOSS_MAX_PACKET_BYTES", "262144"),
+        ("MOSS_MAX_BACKLOG_BYTES", "1048576"),
+        ("MOSS_KEEPALIVE_SECONDS", "30"),
+        ("MOSS_LOG", "info"),
+    ] {
+        assert!(told.contains(&part), "{part:?} is not in\n{stdout}");
+    }
+    // What a start would warn of.
+    assert!(stderr.contains("moss: warning: any web page may log in here"), "{stderr}");
+}
+
+#[test]
+fn check_shows_no_secret_and_where_it_comes_from() {
+    let setup = Setup::new()
+        .set("MOSS_LOGIN_SECRET_FILE", "code")
+        .file("code", "only the file knows it")
+        .set("MOSS_ALLOWED_ORIGINS", "https://a.example, self")
+        .set("MOSS_KICK_TYPE", "out\nMOSS_PORT=80")
+        .set("MOSS_PROT", "80");
+    let (code, stdout, stderr) = texts(setup.run(&["check"]));
+    assert_eq!(code, Some(0), "{stderr}");
+    let told = in_force(&stdout);
+    for part in [
+        ("MOSS_LOGIN_SECRET", ""),
+        ("MOSS_LOGIN_SECRET_FILE", "code"),
+        ("MOSS_ALLOWED_ORIGINS", "self,https://a.example"),
+        ("MOSS_KICK_TYPE", "\"out\\nMOSS_PORT=80\""),
+    ] {
+        assert!(told.contains(&part), "{part:?} is not in\n{stdout}");
+    }
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.starts_with("moss: warning: MOSS_PROT is not a variable of moss"), "{stderr}");
+    for secret in [support::SECRET, "only the file"] {
+        assert!(!stdout.contains(secret) && !stderr.contains(secret), "{stdout}{stderr}");
+    }
+}
+
+#[test]
+fn check_of_what_can_not_be_used_fails_in_one_line() {
+    for setup in [
+        Setup::empty(),
+        Setup::new().set("MOSS_PORT", "80800"),
+        Setup::new().set("MOSS_LOG", "loud"),
+        Setup::new().set("MOSS_LOGIN_SECRET_FILE", "not/there"),
+        Setup::new().set("MOSS_LOGIN_SECRET", support::SECRET),
+        Setup::new().set("MOSS_PAGES_DIRECTORY", "not/there"),
+        Setup::new().file(".env", "MOSS_LOG\n"),
+    ] {
+        let (code, stdout, stderr) = texts(setup.run(&["check"]));
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+        let errors: Vec<_> =
+            stderr.lines().filter(|line| !line.starts_with("moss: warning: ")).collect();
+        assert_eq!(errors.len(), 1, "{stderr}");
+    }
+}
+
+#[test]
+fn check_opens_no_port_and_reads_the_pages() {
+    let moss = Moss::start();
+    let setup = Setup::new().set("MOSS_PORT", moss.address().port().to_string());
+    let setup = setup.set("MOSS_PAGES_DIRECTORY", ".").file("index.html", "a page");
+    let (code, stdout, stderr) = texts(setup.run(&["check"]));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.starts_with("# pages: 1 files, 6 bytes"), "{stdout}");
+}
+
+/// A network of its own for what follows, with these addresses.
+fn network(addresses: &[&str]) -> Vec<String> {
+    let mut script =
+        "ip link add lan type veth peer name far && ip link set far up && ip link set lan up"
+            .to_owned();
+    for address in addresses {
+        script += &format!(" && ip address add {address} dev lan");
+    }
+    let words = ["unshare", "--net", "/bin/sh", "-c"].map(str::to_owned);
+    words.into_iter().chain([format!("{script} && exec \"$0\" \"$@\"")]).collect()
+}
+
+#[test]
+fn host_with_ipv6_alone_is_warned_of() {
+    const SIX: &str = "2001:db8::5/64 nodad";
+    let warnings = |hostname: &str, addresses: &[&str], program: Option<&str>| {
+        let words = network(addresses);
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        let setup = Setup::new().set("MOSS_HOSTNAME", hostname).within(&words);
+        if let Some(program) = program {
+            let mut command = std::process::Command::new(words[0]);
+            let ended = command.args(&words[1..]).arg(program).output();
+            return ended.is_ok_and(|output| output.status.success());
+        }
+        let (code, _, stderr) = texts(setup.run(&["check"]));
+        assert_eq!(code, Some(0), "{stderr}");
+        stderr.contains("MOSS_HOSTNAME to ::")
+    };
+    if !warnings("", &[SIX], Some("true")) {
+        return skipped("host_with_ipv6_alone_is_warned_of", "no root, no iproute2 or no IPv6");
+    }
+    for hostname in ["", "0.0.0.0"] {
+        assert!(warnings(hostname, &[SIX], None));
+        // A network that leads nowhere else is one.
+        assert!(!warnings(hostname, &[SIX, "192.168.7.5/24"], None));
+        assert!(!warnings(hostname, &[], None));
+    }
+    for hostname in ["::", "2001:db8::5", "127.0.0.1"] {
+        assert!(!warnings(hostname, &[SIX], None));
+    }
 }

@@ -5,6 +5,36 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use moss::server::Server;
 use moss::server::system::System;
 use moss::server::world::Door;
+use moss::settings::config::Config;
+
+const ANY_4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const ANY_6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
+/// Addresses for documentation (RFC 5737, RFC 3849): routed like any other, and nobody's.
+const SOMEWHERE_4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const SOMEWHERE_6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+
+/// Warns if others have no way to where moss is going to listen.
+pub(crate) fn warn(config: &Config) {
+    // With TLS the plain port is for this machine.
+    let (variable, listen) = match &config.tls {
+        Some(tls) => ("MOSS_TLS_HOSTNAME", tls.listen),
+        None => ("MOSS_HOSTNAME", config.listen),
+    };
+    if listen.ip() == ANY_4 && !has_ipv4() && source(ANY_6, SOMEWHERE_6).is_some() {
+        log::warn!(
+            "this machine has IPv6 alone, and moss listens on IPv4: set {variable} to :: for others to reach it"
+        );
+    }
+}
+
+/// Whether this machine has an address of IPv4 beside loopback's: a route to elsewhere, or at
+/// least one to its own network.
+fn has_ipv4() -> bool {
+    source(ANY_4, SOMEWHERE_4).is_some()
+        || std::fs::read_to_string("/proc/self/net/route")
+            .is_ok_and(|routes| routes.lines().skip(1).any(|route| !route.starts_with("lo\t")))
+}
 
 /// Says it in the log.
 pub(crate) fn tell(server: &Server<System>, has_pages: bool) {
@@ -21,25 +51,26 @@ pub(crate) fn tell(server: &Server<System>, has_pages: bool) {
 }
 
 /// The address under which others reach a server that listens on `ip`: for "any", that
-/// of the default route. Connecting a UDP socket looks the route up and sends nothing.
+/// of the default route.
 fn lan_address(ip: IpAddr) -> IpAddr {
-    // Addresses for documentation (RFC 5737, RFC 3849): routed like any other, and nobody's.
-    let four = (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from([192, 0, 2, 1]));
-    let six =
-        (IpAddr::from(Ipv6Addr::UNSPECIFIED), IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]));
-    let routes: &[(IpAddr, IpAddr)] = match ip {
-        IpAddr::V4(any) if any.is_unspecified() => &[four],
+    let route = match ip {
+        IpAddr::V4(any) if any.is_unspecified() => source(ANY_4, SOMEWHERE_4),
         // Listening on :: takes IPv4 too, which is what most LANs route.
-        IpAddr::V6(any) if any.is_unspecified() => &[four, six],
+        IpAddr::V6(any) if any.is_unspecified() => {
+            source(ANY_4, SOMEWHERE_4).or_else(|| source(ANY_6, SOMEWHERE_6))
+        }
         _ => return ip,
     };
-    let source = |&(any, somewhere): &(IpAddr, IpAddr)| {
-        let socket = UdpSocket::bind((any, 0)).ok()?;
-        socket.connect((somewhere, 9)).ok()?;
-        Some(socket.local_addr().ok()?.ip())
-    };
-    routes.iter().find_map(source).unwrap_or(match ip {
+    route.unwrap_or(match ip {
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     })
+}
+
+/// This machine's own address on the way from `any` to `somewhere`, if there is a way.
+/// Connecting a UDP socket looks the route up and sends nothing.
+fn source(any: IpAddr, somewhere: IpAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((somewhere, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }

@@ -4,6 +4,7 @@
 //! which scripts and systemd go by, would be 101.
 
 pub(crate) mod addresses;
+pub(crate) mod check;
 pub(crate) mod health;
 pub(crate) mod serve;
 

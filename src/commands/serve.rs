@@ -23,6 +23,7 @@ pub(crate) fn run() -> ExitCode {
     let limits = config.limits.clone();
     let keepalive = config.keepalive.as_secs();
     let has_pages = config.pages.is_some();
+    addresses::warn(&config);
     let server = match Server::bind(config, Notifier::from_environment()) {
         Ok(server) => server,
         Err(error) => {

@@ -22,30 +22,50 @@ const PING: &[u8] = b"\x81\x8f\0\0\0\0{\"type\":\"ping\"}";
 /// moss's pong, to the byte.
 const PONG: &[u8] = b"\x81\x1c{\"type\":\"pong\",\"payload\":\"\"}";
 
+/// What `/health` says of the master, to the byte.
+const MASTER: &[u8] = b"\"master\":true";
+const NO_MASTER: &[u8] = b"\"master\":false";
+
 /// A normal closure, as a client's frame.
 const CLOSE: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
 
 /// Longer than anything that moss says to this question.
 const LONGEST_ANSWER: usize = 16 << 10;
 
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Whether moss is well. Without a master it is.
+    Well,
+    /// Whether it is, and has a master.
+    Master,
+}
+
 /// Asks the moss that listens on `listen`; an unspecified address means this machine.
 /// The answer is one line for people.
 ///
 /// # Errors
-/// A line that says why moss is not well.
-pub fn ask(listen: SocketAddr) -> Result<String, String> {
+/// A line that says why moss is not well, or that it has no master, if it is to have one.
+pub fn ask(listen: SocketAddr, question: Question) -> Result<String, String> {
     let address = reachable(listen);
     let deadline = Instant::now() + TIMEOUT;
-    let stream = TcpStream::connect_timeout(&address, TIMEOUT)
-        .map_err(|error| format!("no moss at {address}: {error}"))?;
-    let mut talk = Talk { stream, deadline, received: Vec::new() };
-    match talk.upgrade(address).and_then(|status| talk.ping(status)) {
-        Ok(101) => Ok(format!("moss at {address} is well")),
-        Ok(503) => Ok(format!("moss at {address} is well, and full")),
-        Ok(429) => Ok(format!("moss at {address} is well, and has enough from this address")),
-        Ok(status) => Err(format!("moss at {address} does not answer: HTTP status {status}")),
-        Err(error) => Err(format!("moss at {address} does not answer: {error}")),
+    let silent = |error| format!("moss at {address} does not answer: {error}");
+    let mut talk = Talk::begin(address, deadline)?;
+    let status = talk.upgrade().and_then(|status| talk.ping(status)).map_err(silent)?;
+    let well = match status {
+        101 => "is well",
+        503 => "is well, and full",
+        429 => "is well, and has enough from this address",
+        _ => return Err(format!("moss at {address} does not answer: HTTP status {status}")),
+    };
+    if question == Question::Well {
+        return Ok(format!("moss at {address} {well}"));
     }
+    // Another connection, or there may be none for this one.
+    drop(talk);
+    let has_master = Talk::begin(address, deadline)?.has_master().map_err(silent)?;
+    let line = |master| format!("moss at {address} {well}, and {master}");
+    if has_master { Ok(line("has a master")) } else { Err(line("has NO master")) }
 }
 
 fn reachable(listen: SocketAddr) -> SocketAddr {
@@ -60,18 +80,48 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 /// A stream whose every wait ends at one deadline, however the answer drips, with all
 /// that came from it.
 struct Talk {
+    address: SocketAddr,
     stream: TcpStream,
     deadline: Instant,
     received: Vec<u8>,
 }
 
 impl Talk {
+    fn begin(address: SocketAddr, deadline: Instant) -> Result<Self, String> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let stream = TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1)))
+            .map_err(|error| format!("no moss at {address}: {error}"))?;
+        Ok(Self { address, stream, deadline, received: Vec::new() })
+    }
+
     /// Asks for a WebSocket; the status of the answer.
-    fn upgrade(&mut self, address: SocketAddr) -> io::Result<u16> {
-        let request = format!(
-            "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bW9zcyBoZWFsdGggcGluZw==\r\n\r\n"
-        );
+    fn upgrade(&mut self) -> io::Result<u16> {
+        self.get(
+            "/",
+            "Connection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bW9zcyBoZWFsdGggcGluZw==\r\n",
+        )
+    }
+
+    /// Asks for `/health`, and there for the master.
+    fn has_master(&mut self) -> io::Result<bool> {
+        let status = self.get("/health", "Connection: close\r\n")?;
+        if status != 200 {
+            return Err(io::Error::other(format!("HTTP status {status} for /health")));
+        }
+        loop {
+            for (answer, has_master) in [(MASTER, true), (NO_MASTER, false)] {
+                if self.received.windows(answer.len()).any(|window| window == answer) {
+                    return Ok(has_master);
+                }
+            }
+            self.receive()?;
+        }
+    }
+
+    /// Sends a request; the status of the answer once its head is there.
+    fn get(&mut self, path: &str, headers: &str) -> io::Result<u16> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.address);
         self.send(request.as_bytes())?;
         loop {
             self.receive()?;

@@ -47,7 +47,8 @@ fn refuse_change(found: &mut Option<Found>, old: Option<&Secret>, other: &str) {
     if let Some(Ok(secret)) = found
         && Some(&*secret) != old
     {
-        let why = format!("its text is {other}, so every client could be master; put another into it");
+        let why =
+            format!("its text is {other}, so every client could be master; put another into it");
         *found = Some(Err(why));
     }
 }

@@ -30,7 +30,11 @@ const MOST_CONNECTIONS: u64 = (1 << 20) - 64;
 /// a hundred peers who wait for a slow master would hold all of it.
 const LEAST_WITH_TLS: usize = 4 << 20;
 
+const HOSTNAME: &str = "MOSS_HOSTNAME";
+const PORT: &str = "MOSS_PORT";
 const TLS_PORT: &str = "MOSS_TLS_PORT";
+
+const DEFAULT_PORT: u64 = 8080;
 
 /// Reads the process's environment and `.env` in the working directory.
 ///
@@ -41,6 +45,23 @@ const TLS_PORT: &str = "MOSS_TLS_PORT";
 /// The first setting that can't be used.
 pub fn load(descriptors: u64) -> Result<Config, ConfigError> {
     Variables::read()?.into_config(descriptors)
+}
+
+/// Where the moss of this environment listens without TLS, for who wants to ask it something:
+/// nothing else is looked at. If there is a `.env` that can't be read, as it may be for moss's own
+/// user alone, what is wrong with it comes along.
+///
+/// # Errors
+/// The host or the port can't be used, or a line of `.env` can't be read.
+pub fn plain_address() -> Result<(SocketAddr, Option<ConfigError>), ConfigError> {
+    let (variables, unread) = Variables::read_some(&[HOSTNAME, PORT])?;
+    // Whichever default moss has, it is this machine.
+    let address = variables.address((HOSTNAME, "127.0.0.1"), (PORT, DEFAULT_PORT))?;
+    if address.port() == 0 {
+        let why = "0 took a free port, which the log tells; give that one to ask";
+        return Err(problem(PORT, why));
+    }
+    Ok((address, unread))
 }
 
 impl Variables {
@@ -81,7 +102,7 @@ impl Variables {
         let tls = self.tls(&mut warnings)?;
         // With TLS, plain is for the box itself, unless somebody says otherwise.
         let host = if tls.is_some() { "127.0.0.1" } else { "0.0.0.0" };
-        let listen = self.address(("MOSS_HOSTNAME", host), ("MOSS_PORT", 8080))?;
+        let listen = self.address((HOSTNAME, host), (PORT, DEFAULT_PORT))?;
         if let Some(tls) = &tls
             && overlap(tls.listen, listen)
         {

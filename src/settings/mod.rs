@@ -5,4 +5,5 @@ mod dotenv;
 pub mod environment;
 mod hosts;
 pub mod secrets;
+pub mod summary;
 pub(crate) mod variables;

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::config::Secret;
 use super::{dotenv, hosts, secrets};
@@ -69,7 +69,7 @@ impl Variables {
     /// Those of the process's environment, and of `.env` in the working directory.
     pub(super) fn read() -> Result<Self, ConfigError> {
         let mut variables = Self::default();
-        variables.add_file(Path::new(".env"))?;
+        variables.add_text(&read_dotenv()?)?;
         variables.add_environment(std::env::vars_os())?;
         Ok(variables)
     }
@@ -80,14 +80,27 @@ impl Variables {
         names.filter(move |name| VARIABLES.contains(name) == known)
     }
 
-    /// Adds a `.env` file; one that is not there is no error.
-    fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(problem(".env", format!("can't be read: {error}"))),
+    /// Those of these names alone. What is wrong with a `.env` that can't be read comes beside
+    /// them, as it may be for another user.
+    pub(super) fn read_some(names: &[&str]) -> Result<(Self, Option<ConfigError>), ConfigError> {
+        let mut variables = Self::default();
+        let unread = match read_dotenv() {
+            Ok(text) => {
+                variables.add_text(&text)?;
+                None
+            }
+            Err(error) => Some(error),
         };
-        let variables = dotenv::parse(&text)
+        let environment = std::env::vars_os();
+        variables.add_environment(
+            environment.filter(|(name, _)| names.iter().any(|&wanted| name == wanted)),
+        )?;
+        Ok((variables, unread))
+    }
+
+    /// Adds what is in the text of a `.env` file.
+    fn add_text(&mut self, text: &str) -> Result<(), ConfigError> {
+        let variables = dotenv::parse(text)
             .map_err(|bad| problem(&format!(".env, line {}", bad.number), bad.why))?;
         variables.into_iter().for_each(|(name, value)| self.add(name, value));
         Ok(())
@@ -191,6 +204,15 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// The text of `.env`; one that is not there is as good as an empty one.
+fn read_dotenv() -> Result<String, ConfigError> {
+    match std::fs::read_to_string(".env") {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(problem(".env", format!("can't be read: {error}"))),
+    }
+}
 
 pub(super) fn problem(subject: &str, problem: impl Into<String>) -> ConfigError {
     ConfigError { subject: subject.to_owned(), problem: problem.into() }

@@ -129,6 +129,18 @@ fn same_port_for_both_stops_moss() {
 }
 
 #[test]
+fn same_port_at_two_addresses_is_no_contradiction() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = free.local_addr().expect("an address").port().to_string();
+    drop(free);
+    let setup = Setup::new().set("MOSS_HOSTNAME", "127.0.0.2");
+    let setup = setup.set("MOSS_PORT", port.clone()).set("MOSS_TLS_PORT", port);
+    // Its settings are right; the port may have been taken meanwhile.
+    let output = setup.run(&["check"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
 fn address_without_a_certificate_does_nothing_and_is_warned_of() {
     let setup = Setup::new().unset(CERTIFICATE_FILE).unset(KEY_FILE).unset("MOSS_TLS_HOSTNAME");
     // It would not listen for TLS, so nothing waits for that here.
@@ -165,4 +177,25 @@ fn settings_may_come_from_dotenv() {
     let key = fs::read(fixture("key.pem")).expect("a fixture");
     // A relative path is one from the working directory, as elsewhere.
     setup.file(".env", text).file("key", key).start().master("1").expect_nothing();
+}
+
+#[test]
+fn check_reads_certificate_and_key() {
+    let output = Setup::new().run(&["check"]);
+    let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(0), "{stdout}");
+    for part in ["# the certificate expires in ", "MOSS_TLS_HOSTNAME=127.0.0.1\n"] {
+        assert!(stdout.contains(part), "{part:?} is not in\n{stdout}");
+    }
+    let path = fixture("expired.pem");
+    let output = Setup::new().set(CERTIFICATE_FILE, path.clone()).run(&["check"]);
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("moss: warning: the certificate has EXPIRED"), "{stderr}");
+    for (variable, file) in [(KEY_FILE, "other-key.pem"), (CERTIFICATE_FILE, "key.pem")] {
+        let output = Setup::new().set(variable, fixture(file)).run(&["check"]);
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(&format!("moss: {variable}: ")), "{stderr}");
+    }
 }
