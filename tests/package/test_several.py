@@ -207,6 +207,46 @@ def hears(peer):
     return receive(peer) == {"type": "pong", "payload": ""}
 
 
+def claim(master, sdp=""):
+    """Makes it the master."""
+    send(master, type="set-master", payload={"sdp": sdp, "secret": SECRET})
+    assert receive(master)["type"] == "master-confirmation"
+
+
+def drained(peer):
+    """What it has been sent, as far as it is here."""
+    heard = []
+    while True:
+        try:
+            heard.append(peer.recv(timeout=0))
+        except TimeoutError:
+            return "".join(heard)
+
+
+def by_hand(front):
+    """A peer that speaks WebSocket by hand, and reads next to nothing unless it is asked to."""
+    peer = socket.socket()
+    peer.settimeout(PATIENCE)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    peer.connect(("127.0.0.1", front.port))
+    peer.sendall(
+        b"GET /hall-1/ HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    return peer
+
+
+def text_frame(packet):
+    """A short one, with a mask that leaves it as it is."""
+    payload = json.dumps(packet).encode()
+    return bytes((0x81, 0x80 | len(payload))) + bytes(4) + payload
+
+
+def sessions(front, name):
+    """How many HAProxy has with the moss of this hall."""
+    return int(front.server(name)["scur"])
+
+
 @pytest.mark.parametrize("name", ["haproxy.cfg", "masters.map", "Caddyfile", "nginx.conf"])
 def test_page_quotes_the_file(name):
     assert f"\n{(REPOSITORY / 'examples/proxy/several' / name).read_text()}```" in PAGE
@@ -219,8 +259,7 @@ def test_each_master_has_a_path(proxy, binary, certificate, tmp_path):
         # A master of each at the same time: who logs in at one meets that one.
         with joined(front, "/hall-1/") as one, joined(front, "/hall-2/", origin=origin) as two:
             for master, name in ((one, "one"), (two, "two")):
-                send(master, type="set-master", payload={"sdp": name, "secret": SECRET})
-                assert receive(master)["type"] == "master-confirmation"
+                claim(master, name)
             for path, name in (("/hall-1/", "one"), ("/hall-2/?a=query", "two")):
                 with joined(front, path, origin=origin) as client:
                     send(client, type="login")
@@ -258,24 +297,32 @@ def test_haproxy_cuts_off_whom_keepalive_is_too_slow_for_and_nobody_else(binary,
             assert hears(pinged)
 
 
-def test_haproxy_lets_go_of_peers_that_moss_has_given_up(binary, certificate, tmp_path):
+def test_haproxy_lets_go_of_a_peer_that_moss_has_given_up(binary, certificate, tmp_path):
     with Halls(binary, tmp_path, 2, MOSS_KEEPALIVE_SECONDS="1") as halls:
-        change = ("timeout client-fin 10s", "timeout client-fin 1s")
-        bind = "127.0.0.1:{port}"
-        with HAProxy(tmp_path, halls, certificate, change, bind=bind) as front:
-            with socket.create_connection(("127.0.0.1", front.port)) as gone:
-                gone.sendall(
-                    b"GET /hall-1/ HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-                )
-                gone.settimeout(PATIENCE)
+        with HAProxy(tmp_path, halls, certificate, bind="127.0.0.1:{port}") as front:
+            with by_hand(front) as gone:
                 assert gone.recv(12) == b"HTTP/1.1 101"
-                sessions = lambda: int(front.server("hall-1")["scur"])
-                assert sessions() == 1
+                assert sessions(front, "hall-1") == 1
                 # It says nothing, not even to moss's ping and Close, and stays connected.
-                wait_for("the end of its session", lambda: sessions() == 0)
-                left = lambda: front.asked("show sess").count("fe=door")
-                wait_for("the end of its connection", lambda: left() == 0)
+                wait_for("the end of its session", lambda: sessions(front, "hall-1") == 0)
+                wait_for("the end of its connection", lambda: front.asked("show sess").count("fe=door") == 0)
+
+
+def test_haproxy_keeps_a_peer_that_reads_nothing_no_longer_than_a_quiet_one(binary, certificate, tmp_path):
+    told = {"MOSS_CLIENT_JOINED_TYPE": "client-joined", "MOSS_CLIENT_LEFT_TYPE": "client-left"}
+    with Halls(binary, tmp_path, 2, MOSS_MAX_BACKLOG_BYTES="400000", **told) as halls:
+        change = ("timeout tunnel 2m", "timeout tunnel 2s")
+        with HAProxy(tmp_path, halls, certificate, change, bind="127.0.0.1:{port}") as front:
+            url = f"ws://127.0.0.1:{halls.ports['hall-1']}/"
+            with connect(url, ping_interval=None) as master, by_hand(front) as gone:
+                claim(master)
+                gone.sendall(text_frame({"type": "login"}))
+                id = receive(master)["payload"]["id"]
+                assert sessions(front, "hall-1") == 1
+                # Until all that is between them is full, and moss gives up.
+                left = lambda: "client-left" in drained(master)
+                wait_for("the loss of the client", lambda: send(master, type="much", payload="x" * 200_000, id=id) or left())
+                wait_for("the end of its session", lambda: sessions(front, "hall-1") == 0)
 
 
 def test_haproxy_says_503_for_a_moss_that_is_away_and_takes_it_back(binary, certificate, tmp_path):
@@ -302,9 +349,7 @@ def test_haproxy_keeps_a_full_house_without_a_master_up_and_lets_the_master_in(b
                 wait_for("a check", lambda: front.last_check("hall-1") not in ("", "INI"))
                 assert (front.is_up("hall-1"), front.last_check("hall-1")) == (True, "L7OK")
                 with joined(front) as master:
-                    claim = {"sdp": "come in", "secret": SECRET}
-                    send(master, type="set-master", payload=claim)
-                    assert receive(master)["type"] == "master-confirmation"
+                    claim(master, "come in")
                     assert receive(client) == {"type": "offer", "payload": "come in"}
                     with pytest.raises(InvalidStatus) as refused, joined(front):
                         pass
