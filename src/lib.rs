@@ -53,6 +53,7 @@
 //! | | `frames` | the short way for plain frames, and tungstenite's for all others |
 //! | | [`backlog`](connection::backlog) | what one connection has not sent yet |
 //! | `operate` | [`journal`](operate::journal) | the log |
+//! | | `utc` | the time of a line, as text |
 //! | | [`notify`](operate::notify) | what the service manager is told |
 //! | | [`probe`](operate::probe) | the question of `moss health` |
 //! | | [`process`](operate::process) | what the kernel tells of moss's own process |

@@ -5,16 +5,24 @@
 //! ends at this file. Lines are also limited a second, since peers cause them. What was
 //! dropped is counted, and the count is told as soon as lines flow again.
 //!
+//! Under journald a line carries its priority, as sd-daemon(3) has it, and no time: the
+//! journal has its own. Anywhere else it carries the time, in UTC, and the level.
+//!
 //! Only moss's own lines are let through: tungstenite logs payloads at `trace`.
 
+use std::os::fd::AsFd;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+use std::{env, io};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::fstat;
 use simple_logger::SimpleLogger;
+
+use crate::operate::utc::Utc;
 
 /// Lines a second; more are dropped.
 const LINES_A_SECOND: u32 = 100;
@@ -31,7 +39,8 @@ pub fn start(level: LevelFilter) {
     silence_broken_stdout();
     let inner = SimpleLogger::new().with_level(LevelFilter::Off).with_module_level("moss", level);
     log::set_max_level(inner.max_level());
-    let journal = Journal { inner, flow: Mutex::new(Flow::new(Instant::now())) };
+    let is_journal = is_journal(io::stdout());
+    let journal = Journal { inner, is_journal, flow: Mutex::new(Flow::new(Instant::now())) };
     log::set_boxed_logger(Box::new(journal)).expect("no logger was set before");
 }
 
@@ -40,8 +49,27 @@ pub fn dropped_lines() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
+/// Whether this is a way to journald. A child of a service inherits the variable, and may have
+/// another stdout: it names the very socket.
+pub fn is_journal(fd: impl AsFd) -> bool {
+    let Ok(named) = env::var("JOURNAL_STREAM") else { return false };
+    fstat(fd).is_ok_and(|stat| named == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+/// What stands before a line in journald's stream: a priority of syslog(3).
+pub fn priority(level: Level) -> &'static str {
+    match level {
+        Level::Error => "<3>",
+        Level::Warn => "<4>",
+        Level::Info => "<6>",
+        Level::Debug | Level::Trace => "<7>",
+    }
+}
+
 struct Journal {
     inner: SimpleLogger,
+    /// stdout is a way to journald.
+    is_journal: bool,
     flow: Mutex<Flow>,
 }
 
@@ -88,9 +116,16 @@ impl Log for Journal {
 impl Journal {
     /// Prints, and says whether that worked.
     fn print(&self, level: Level, line: &str) -> bool {
-        let arguments = format_args!("{line}");
-        let record = Record::builder().level(level).target("moss").args(arguments).build();
-        panic::catch_unwind(AssertUnwindSafe(|| self.inner.log(&record))).is_ok()
+        let print = || {
+            if self.is_journal {
+                return println!("{}{line}", priority(level));
+            }
+            // It stays in stdout's buffer until the line is complete.
+            print!("{} ", Utc(SystemTime::now()));
+            let arguments = format_args!("{line}");
+            self.inner.log(&Record::builder().level(level).target("moss").args(arguments).build());
+        };
+        panic::catch_unwind(AssertUnwindSafe(print)).is_ok()
     }
 }
 
@@ -115,7 +150,7 @@ impl Flow {
 }
 
 fn stdout_takes_a_line() -> bool {
-    let stdout = std::io::stdout();
+    let stdout = io::stdout();
     let mut fds = [PollFd::new(&stdout, PollFlags::OUT)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut fds, Some(&at_once)).is_ok_and(|ready| ready > 0)

@@ -5,3 +5,4 @@ pub mod journal;
 pub mod notify;
 pub mod probe;
 pub mod process;
+mod utc;
