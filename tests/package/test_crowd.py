@@ -35,10 +35,10 @@ PROGRAM = Path(__file__).with_name("hall.py")
 class Crowd:
     """The master and the clients of a hall, in a process of their own."""
 
-    def __init__(self, url, certificate):
+    def __init__(self, url, certificate, *wrapped_in):
         trust = ["--trust", str(certificate.file)] if TLS else []
         self._process = subprocess.Popen(
-            [sys.executable, PROGRAM, url, *trust, "--secret", SECRET]
+            [*wrapped_in, sys.executable, PROGRAM, url, *trust, "--secret", SECRET]
             + ["--clients", str(CLIENTS), "--period", str(PERIOD), "--pause", "1" if LARGE else "0.2"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -103,7 +103,11 @@ def test_a_crowd_does_not_notice_that_the_moss_of_another_hall_dies(binary, cert
             crowds = {}
             try:
                 for name, url in urls.items():
-                    crowds[name] = Crowd(url, certificate)
+                    # When they all come back, they burden the proxy. That they burden this
+                    # machine's processors as well is only the test's doing: for the figures,
+                    # they give way.
+                    wrapped_in = ("nice", "-n", "19") if LARGE and name == "hall-2" else ()
+                    crowds[name] = Crowd(url, certificate, *wrapped_in)
                 for crowd in crowds.values():
                     crowd.wait_until_whole()
                 reports(crowds)
