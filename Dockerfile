@@ -22,7 +22,10 @@ RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs && cargo 
 
 # COPY keeps the files' own times. Without the touch cargo would find them older
 # than the empty program, and ship that.
+COPY build.rs ./
 COPY src src
+# For `moss --version`: --build-arg MOSS_COMMIT=$(git rev-parse --short=12 HEAD)
+ARG MOSS_COMMIT
 RUN touch src/lib.rs src/main.rs && cargo static && cp target/*/release/moss /moss/moss
 
 FROM scratch

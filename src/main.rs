@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use lexopt::prelude::*;
 use moss::operate::probe::Question;
 
-use crate::commands::{WRONG_SETTINGS, check, give_up, health, say, serve};
+use crate::commands::{WRONG_SETTINGS, check, give_up, health, say, serve, version};
 
 const USAGE: &str = "\
 moss, the Many-to-One Signaling Server for WebRTC
@@ -19,7 +19,7 @@ usage: moss            serve, as the environment and ./.env say
                        one line, and exit status 0 or 1; with --master it is
                        not if it has no master
        moss --help     this text
-       moss --version  the version
+       moss --version  the version, and the commit that it was built of
 
 Settings are MOSS_... environment variables; template.env explains each.
 MOSS_CONNECTION_SECRET and MOSS_CONNECTION_OFFER_TYPE are required.
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Command::Version) => {
-            say(concat!("moss ", env!("CARGO_PKG_VERSION"), "\n"));
+            say(&format!("moss {}\n", version()));
             ExitCode::SUCCESS
         }
         Err(error) => give_up(WRONG_SETTINGS, format_args!("{error}\n\n{}", USAGE.trim_end())),

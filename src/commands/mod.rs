@@ -28,6 +28,15 @@ pub(crate) fn give_up(status: u8, why: impl Display) -> ExitCode {
     ExitCode::from(status)
 }
 
+/// The version, and the commit if the build knew it (see `build.rs`).
+pub(crate) fn version() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    match option_env!("MOSS_COMMIT") {
+        None | Some("") => version.to_owned(),
+        Some(commit) => format!("{version} ({commit})"),
+    }
+}
+
 /// Raises the soft limit on open files to the hard one, and returns what is in force:
 /// a connection is a descriptor, and the soft limit is often 1024 for old programs' sake.
 pub(crate) fn raise_descriptor_limit() -> u64 {

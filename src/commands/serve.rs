@@ -7,7 +7,7 @@ use moss::operate::notify::Notifier;
 use moss::server::Server;
 use moss::settings::environment;
 
-use super::{WRONG_SETTINGS, addresses, give_up, raise_descriptor_limit};
+use super::{WRONG_SETTINGS, addresses, give_up, raise_descriptor_limit, version};
 
 /// Serves until a signal ends it.
 pub(crate) fn run() -> ExitCode {
@@ -16,7 +16,7 @@ pub(crate) fn run() -> ExitCode {
         Err(error) => return give_up(WRONG_SETTINGS, error),
     };
     journal::start(config.log);
-    log::info!("moss {}", env!("CARGO_PKG_VERSION"));
+    log::info!("moss {}", version());
     for warning in &config.warnings {
         log::warn!("{warning}");
     }

@@ -7,6 +7,7 @@ import time
 import pytest
 from conftest import (
     ENVIRONMENT,
+    REPOSITORY,
     Moss,
     confined,
     health,
@@ -21,6 +22,14 @@ def test_is_static(binary):
     described = run("file", "--brief", binary).stdout
     assert "statically linked" in described or "static-pie linked" in described
     assert "interpreter" not in described
+
+
+def test_tells_the_commit_that_it_was_built_of(binary, tmp_path):
+    told = run(binary, "--version", env={}, cwd=tmp_path).stdout
+    commit = run("git", "-C", REPOSITORY, "-c", "safe.directory=*", "rev-parse", "HEAD").stdout
+    if not commit:
+        pytest.skip("no clone, so nobody knows the commit")
+    assert told == f"moss {told.split()[1]} ({commit[:12]})\n"
 
 
 def test_takes_at_most_two_point_seven_mebibytes(binary):
