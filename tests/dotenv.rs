@@ -232,12 +232,14 @@ fn variables() -> Vec<String> {
     names
 }
 
-/// The template's assignments with the lines right above each.
+/// The template's assignments with the lines right above each. Some are comments: for whoever
+/// gives the variable elsewhere, as even an empty one would win there.
 fn template() -> Vec<(String, String, String)> {
     let text = repository_file("template.env");
     let mut above = String::new();
     let mut assignments = Vec::new();
     for line in text.lines() {
+        let line = line.strip_prefix('#').filter(|rest| rest.starts_with("MOSS_")).unwrap_or(line);
         match line.split_once('=').filter(|_| !line.starts_with('#')) {
             Some((name, value)) => {
                 assignments.push((name.to_owned(), value.to_owned(), std::mem::take(&mut above)));
