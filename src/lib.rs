@@ -38,6 +38,7 @@
 //! | | `envelope` | a quick look for an ordinary packet's parts; speed alone |
 //! | | [`relay`](protocol::relay) | who is master, who is logged in, the offer; *(sender, packet) → deliveries* |
 //! | | [`delivery`](protocol::delivery) | what it decides |
+//! | | [`tally`](protocol::tally) | what it has done, in numbers |
 //! | `http` | [`head`](http::head) | request head → upgrade or answer |
 //! | | `request` | what the lines of a request head say |
 //! | | `origin` | which web pages may connect |
@@ -47,6 +48,7 @@
 //! | | [`folder`](http::folder) | a folder → pages, in steps |
 //! | | [`redirect`](http::redirect) | plain HTTP on the TLS port → the way to `https://` |
 //! | | [`answer`](http::answer) | the answers, as bytes |
+//! | | [`exposition`](http::exposition) | figures as Prometheus's text |
 //! | `connection` | [`ending`](connection::ending) | why connections end, in one word each |
 //! | | [`session`](connection::session) | one connection's life: bytes in, packets out, and back; deadlines |
 //! | | `input` | received bytes while they are parsed |
@@ -66,6 +68,8 @@
 //! | | [`site`](server::site) | the pages in use, and when they are read again |
 //! | | `heartbeat` | when the watchdog is to hear of the loop |
 //! | | `secrets` | the secrets in use, when they are read again |
+//! | | `counters` | what has become of connections, in numbers, and how long turns took |
+//! | | `metrics` | what `/metrics` tells |
 //! | | `addresses` | how many connections each address has |
 //! | | `candidates` | the places that a full house keeps for the next master |
 //! | | `line` | in which order connections give way |

@@ -221,18 +221,8 @@ fn claim_needs_an_object_with_a_secret() {
 
 #[test]
 fn error_payloads_are_json() {
-    use ErrorCode::*;
-    for code in [
-        InvalidPacket,
-        InvalidSetMaster,
-        WrongSecret,
-        NotLoggedIn,
-        NoMaster,
-        MissingId,
-        UnknownClient,
-        MasterCannotLogin,
-        Replaced,
-    ] {
+    for (at, code) in ErrorCode::ALL.into_iter().enumerate() {
+        assert_eq!(code as usize, at, "what is counted in their order");
         let value: serde_json::Value = serde_json::from_str(&code.payload(Some("\"7\""))).unwrap();
         assert_eq!((value["code"].as_str(), value["id"].as_str()), (Some(code.code()), Some("7")));
     }

@@ -43,9 +43,46 @@ pub enum Ending {
     TlsOnPlain,
     /// Its request was not read, or its answer not taken, when others wanted its place.
     Displaced,
+    /// It was let go as soon as it came, without a word: its address had far too many, or the
+    /// system had no room for it.
+    Dropped,
 }
 
 impl Ending {
+    /// All of them.
+    pub const ALL: [Self; 30] = [
+        Self::Left,
+        Self::Answered,
+        Self::Redirected,
+        Self::Refused(Refusal::BadRequest),
+        Self::Refused(Refusal::Origin),
+        Self::Refused(Refusal::NotFound),
+        Self::Refused(Refusal::Method),
+        Self::Refused(Refusal::Timeout),
+        Self::Refused(Refusal::PlainHttp),
+        Self::Refused(Refusal::NoUpgrade),
+        Self::Refused(Refusal::Range),
+        Self::Refused(Refusal::PerAddress),
+        Self::Refused(Refusal::HeadTooLarge),
+        Self::Refused(Refusal::Full),
+        Self::Refused(Refusal::Busy),
+        Self::Stopping,
+        Self::ProtocolError,
+        Self::NotUtf8,
+        Self::TooLong,
+        Self::Kicked,
+        Self::WrongSecrets,
+        Self::Silent,
+        Self::SlowReader,
+        Self::SlowMaster,
+        Self::Memory,
+        Self::NotMaster,
+        Self::Tls,
+        Self::TlsOnPlain,
+        Self::Displaced,
+        Self::Dropped,
+    ];
+
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
@@ -67,6 +104,7 @@ impl Ending {
             Self::Tls => "tls",
             Self::TlsOnPlain => "tls_on_plain",
             Self::Displaced => "displaced",
+            Self::Dropped => "dropped",
         }
     }
 
@@ -74,7 +112,7 @@ impl Ending {
     /// answer by which moss ends the connection; 0 where it is not moss that ends it.
     pub fn code(self) -> u16 {
         match self {
-            Self::Left | Self::Tls | Self::TlsOnPlain | Self::Displaced => 0,
+            Self::Left | Self::Tls | Self::TlsOnPlain | Self::Displaced | Self::Dropped => 0,
             Self::Answered => 200,
             Self::Redirected => 307,
             Self::Refused(refusal) => refusal.status(),
@@ -98,6 +136,7 @@ impl Ending {
             | Self::Tls
             | Self::TlsOnPlain
             | Self::Displaced
+            | Self::Dropped
             | Self::Kicked => "",
             Self::Stopping => "moss is stopping",
             Self::ProtocolError => "protocol error",
@@ -109,6 +148,12 @@ impl Ending {
             Self::Memory => "too much is held for it",
             Self::NotMaster => "moss is full",
         }
+    }
+
+    /// Whether moss turned the connection away: it refused the request that would have let it in,
+    /// or never read one.
+    pub fn is_rejection(self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Tls | Self::TlsOnPlain | Self::Dropped)
     }
 
     /// How loud the log tells of it: what an operator should look into is a warning, what
@@ -125,5 +170,18 @@ impl Ending {
             Self::Refused(Refusal::Full) => Level::Warn,
             _ => Level::Info,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn each_ending_has_a_word_of_its_own() {
+        let words: HashSet<&str> = Ending::ALL.iter().map(|ending| ending.word()).collect();
+        assert_eq!(words.len(), Ending::ALL.len());
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! When which of them is given is [`head`](crate::http::head)'s and the server's.
 
+use crate::http::exposition::CONTENT_TYPE;
 use crate::http::page::Body;
 
 const TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\n";
@@ -85,6 +86,12 @@ pub fn health(health: &Health, is_head: bool, after: After) -> Answer {
     );
     let headers = "Cache-Control: no-store\r\nContent-Type: application/json\r\n";
     Answer::with_text("200 OK", headers, body, is_head, after)
+}
+
+/// The answer to `/metrics`, for HEAD without its body.
+pub fn metrics(text: String, is_head: bool, after: After) -> Answer {
+    let headers = format!("Cache-Control: no-store\r\nContent-Type: {CONTENT_TYPE}\r\n");
+    Answer::with_text("200 OK", &headers, text, is_head, after)
 }
 
 impl Answer {

@@ -79,12 +79,18 @@ pub enum Head {
 pub enum Report {
     /// `/health`.
     Health,
+    /// `/metrics`, where `MOSS_METRICS` is on.
+    Metrics,
 }
 
 impl Report {
     /// The report at this path, if there is one.
-    fn at(path: &[u8]) -> Option<Self> {
-        (path == b"/health").then_some(Self::Health)
+    fn at(path: &[u8], config: &Config) -> Option<Self> {
+        match path {
+            b"/health" => Some(Self::Health),
+            b"/metrics" if config.metrics => Some(Self::Metrics),
+            _ => None,
+        }
     }
 }
 
@@ -159,7 +165,7 @@ fn judge_without_pages(
     config: &Config,
 ) -> Result<Head, (Refusal, Vec<u8>)> {
     let (_, path) = split_target(request.path.unwrap_or_default());
-    let report = Report::at(path.as_bytes());
+    let report = Report::at(path.as_bytes(), config);
     let is_head = request.method == Some("HEAD");
     match (request.method, report) {
         (_, None) if path != "/" => refuse(Refusal::NotFound),
@@ -208,7 +214,7 @@ fn judge_with_pages(
             "A % in the path needs two hexadecimal digits.\n",
         );
     };
-    if let Some(report) = Report::at(&path) {
+    if let Some(report) = Report::at(&path, config) {
         return Ok(if is_get || is_head {
             Head::Report { report, len, is_head, after }
         } else {

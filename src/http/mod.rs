@@ -1,6 +1,7 @@
 //! What is asked of moss before a WebSocket, or instead of one, and what it answers.
 
 pub mod answer;
+pub mod exposition;
 pub mod folder;
 pub mod head;
 mod origin;

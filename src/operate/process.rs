@@ -4,7 +4,7 @@
 //! `ProcSubset=pid`). What is not told is left out; nothing here fails.
 
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
@@ -12,11 +12,10 @@ use rustix::time::{ClockId, clock_gettime};
 /// The process as it is now.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Process {
-    /// When it began, in seconds since 1970. As the clock was then: it does not move when the
-    /// clock is set.
-    pub start_unix_seconds: Option<f64>,
-    /// CPU time so far, user's and system's, in seconds.
-    pub cpu_seconds: Option<f64>,
+    /// When it began, since 1970. As the clock was then: it does not move when the clock is set.
+    pub start: Option<Duration>,
+    /// CPU time so far, user's and system's.
+    pub cpu: Option<Duration>,
     /// Resident memory, in bytes. The kernel counts in batches, so up to some hundred kilobytes
     /// may be missing.
     pub resident_bytes: Option<u64>,
@@ -32,8 +31,8 @@ impl Process {
     pub fn now(start: SystemTime) -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         Self {
-            start_unix_seconds: start.duration_since(UNIX_EPOCH).ok().map(|age| age.as_secs_f64()),
-            cpu_seconds: Some(cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9),
+            start: start.duration_since(UNIX_EPOCH).ok(),
+            cpu: cpu.try_into().ok(),
             resident_bytes: resident_bytes(),
             open_fds: open_fds(),
             max_fds: getrlimit(Resource::Nofile).current,
@@ -69,8 +68,7 @@ mod tests {
     fn process_is_told_as_it_is() {
         let before = SystemTime::now();
         let process = Process::now(before);
-        let start = process.start_unix_seconds.expect("a clock after 1970");
-        assert_eq!(start, before.duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64());
+        assert_eq!(process.start, before.duration_since(UNIX_EPOCH).ok());
         assert!(process.open_fds >= Some(3) && process.open_fds <= process.max_fds, "{process:?}");
         assert!((1 << 20..1 << 40).contains(&process.resident_bytes.expect("a size")));
     }
@@ -87,7 +85,7 @@ mod tests {
         assert!(after.open_fds > before.open_fds.map(|count| count + 100), "{after:?}");
         let more = before.resident_bytes.map(|before| before + BYTES as u64 / 2);
         assert!(after.resident_bytes > more, "{after:?}");
-        assert!(after.cpu_seconds > before.cpu_seconds, "{after:?}");
+        assert!(after.cpu > before.cpu, "{after:?}");
         drop((files, bytes));
     }
 }

@@ -4,3 +4,4 @@ pub mod delivery;
 mod envelope;
 pub mod packet;
 pub mod relay;
+pub mod tally;

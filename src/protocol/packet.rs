@@ -167,6 +167,19 @@ impl<'a> Login<'a> {
 }
 
 impl ErrorCode {
+    /// Every code, in the order in which they are declared.
+    pub const ALL: [Self; 9] = [
+        Self::InvalidPacket,
+        Self::InvalidSetMaster,
+        Self::WrongSecret,
+        Self::NotLoggedIn,
+        Self::NoMaster,
+        Self::MissingId,
+        Self::UnknownClient,
+        Self::MasterCannotLogin,
+        Self::Replaced,
+    ];
+
     /// The stable name that programs compare.
     pub fn code(self) -> &'static str {
         match self {

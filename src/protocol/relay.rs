@@ -23,6 +23,7 @@ pub use crate::protocol::delivery::{Delivery, Expulsion, Role};
 use crate::protocol::packet::{
     Claim, EMPTY_PAYLOAD, ErrorCode, Login, Outgoing, Packet, parse_id, unquote,
 };
+use crate::protocol::tally::Tally;
 use crate::settings::config::{Config, Secret};
 
 /// Wrong secrets that one connection may send; the last of them closes it. This stops
@@ -45,6 +46,7 @@ pub struct Relay {
     restricted: Vec<u64>,
     /// Connections that sent wrong secrets, and how many: nearly always empty.
     wrong_secrets: HashMap<u64, u8>,
+    tally: Tally,
 }
 
 impl Relay {
@@ -67,6 +69,7 @@ impl Relay {
             uninformed: BTreeSet::new(),
             restricted: Vec::new(),
             wrong_secrets: HashMap::new(),
+            tally: Tally::default(),
         }
     }
 
@@ -92,6 +95,11 @@ impl Relay {
         self.clients.iter().copied()
     }
 
+    /// What was done since the start.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// Handles one message from `sender`: whatever it has to cause goes to `sink`, in
     /// the order in which it must be sent.
     pub fn handle(&mut self, sender: u64, text: &str, sink: &mut impl FnMut(Delivery<'_>)) {
@@ -100,7 +108,7 @@ impl Relay {
             return self.refuse(sender, ErrorCode::InvalidPacket, None, sink);
         };
         match packet.kind.as_ref() {
-            "ping" => self.send(sender, "\"pong\"", EMPTY_PAYLOAD, sink),
+            "ping" => send(sender, "\"pong\"", EMPTY_PAYLOAD, sink),
             "set-master" => self.set_master(sender, &packet, sink),
             "login" => self.login(sender, &packet, sink),
             _ if self.master() == Some(sender) => self.forward_to_client(sender, &packet, sink),
@@ -179,6 +187,7 @@ impl Relay {
         self.restricted.retain(|&restricted| restricted != sender);
         let renewed = before.as_ref().is_some_and(|master| master.id == sender);
         if !renewed {
+            self.tally.masters += 1;
             sink(Delivery::Role { id: sender, role: Role::Master });
         }
         if let (Some(old), false) = (&before, renewed) {
@@ -186,7 +195,7 @@ impl Relay {
             self.refuse(old.id, ErrorCode::Replaced, None, sink);
         }
         self.uninformed = self.clients.iter().copied().collect();
-        self.send(sender, "\"master-confirmation\"", EMPTY_PAYLOAD, sink);
+        send(sender, "\"master-confirmation\"", EMPTY_PAYLOAD, sink);
         if !renewed && self.types.client_joined.is_some() {
             for client in self.clients_in_order() {
                 self.tell_master_of(self.types.client_joined.as_ref(), client, sink);
@@ -200,6 +209,7 @@ impl Relay {
         packet: &Packet<'_>,
         sink: &mut impl FnMut(Delivery<'_>),
     ) {
+        self.tally.wrong_secrets += 1;
         sink(Delivery::WrongSecret { id: sender });
         self.refuse(sender, ErrorCode::WrongSecret, Some(&packet.kind), sink);
         let count = self.wrong_secrets.entry(sender).or_default();
@@ -225,10 +235,11 @@ impl Relay {
         }
         let joined = self.clients.insert(sender);
         if joined {
+            self.tally.logins += 1;
             sink(Delivery::Role { id: sender, role: Role::Client });
         }
         if let Some(master) = &self.master {
-            self.send(sender, &self.types.offer.json, &master.offer, sink);
+            send(sender, &self.types.offer.json, &master.offer, sink);
         }
         if joined {
             self.tell_master_of(self.types.client_joined.as_ref(), sender, sink);
@@ -236,7 +247,7 @@ impl Relay {
     }
 
     fn forward_to_master(
-        &self,
+        &mut self,
         sender: u64,
         packet: &Packet<'_>,
         sink: &mut impl FnMut(Delivery<'_>),
@@ -250,6 +261,7 @@ impl Relay {
         let mut id = itoa::Buffer::new();
         let sender = Some(id.format(sender));
         let packet = Outgoing { kind: packet.kind_json, payload: packet.payload, sender };
+        self.tally.to_master.count(packet.encoded_len());
         sink(Delivery::Packet { to: master.id, packet });
     }
 
@@ -277,7 +289,9 @@ impl Relay {
             return self.leave(client, sink);
         }
         self.inform(client, sink);
-        self.send(client, packet.kind_json, packet.payload, sink);
+        let packet = Outgoing { kind: packet.kind_json, payload: packet.payload, sender: None };
+        self.tally.to_client.count(packet.encoded_len());
+        sink(Delivery::Packet { to: client, packet });
     }
 
     /// Tells the master that a client came or went, if that packet exists. The id is in
@@ -289,7 +303,7 @@ impl Relay {
         sink: &mut impl FnMut(Delivery<'_>),
     ) {
         if let (Some(kind), Some(master)) = (kind, &self.master) {
-            self.send(master.id, &kind.json, &format!("{{\"id\":\"{client}\"}}"), sink);
+            send(master.id, &kind.json, &format!("{{\"id\":\"{client}\"}}"), sink);
         }
     }
 
@@ -299,14 +313,9 @@ impl Relay {
         clients
     }
 
-    /// A packet from moss itself, or from the master to a client: neither has an id.
-    fn send(&self, to: u64, kind: &str, payload: &str, sink: &mut impl FnMut(Delivery<'_>)) {
-        sink(Delivery::Packet { to, packet: Outgoing { kind, payload, sender: None } });
-    }
-
     /// Answers what can't be done. `kind` is the type of the packet that it answers.
     fn refuse(
-        &self,
+        &mut self,
         to: u64,
         code: ErrorCode,
         kind: Option<&str>,
@@ -316,7 +325,7 @@ impl Relay {
     }
 
     fn refuse_about(
-        &self,
+        &mut self,
         to: u64,
         code: ErrorCode,
         kind: Option<&str>,
@@ -326,9 +335,15 @@ impl Relay {
         let Some(error) = &self.types.error else { return };
         // An error answered by an error could go round for ever.
         if kind != Some(&error.name) {
-            self.send(to, &error.json, &code.payload(about), sink);
+            self.tally.errors[code as usize] += 1;
+            send(to, &error.json, &code.payload(about), sink);
         }
     }
+}
+
+/// A packet from moss itself.
+fn send(to: u64, kind: &str, payload: &str, sink: &mut impl FnMut(Delivery<'_>)) {
+    sink(Delivery::Packet { to, packet: Outgoing { kind, payload, sender: None } });
 }
 
 #[derive(Debug)]

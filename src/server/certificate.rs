@@ -60,6 +60,11 @@ impl Certificate {
         self.credentials.accept()
     }
 
+    /// When it expires.
+    pub(super) fn expiry(&self) -> SystemTime {
+        self.credentials.expiry()
+    }
+
     /// Looks, if the last look is over a minute ago, whether the files have changed.
     pub(super) fn look(&mut self, now: Instant) {
         if now.saturating_duration_since(self.looked) <= LOOK {
@@ -107,7 +112,7 @@ impl Certificate {
 
     /// How long it is good for still.
     fn left(&self) -> Option<Duration> {
-        self.credentials.expiry().duration_since(SystemTime::now()).ok()
+        self.expiry().duration_since(SystemTime::now()).ok()
     }
 }
 

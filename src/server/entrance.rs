@@ -36,7 +36,8 @@ impl<W: World> Server<W> {
                         certificate.accept()
                     });
                     if tls.is_none() {
-                        log::warn!("no TLS for a connection: the system gives no randomness");
+                        log::warn!("dropped, as the system gives no randomness for TLS");
+                        self.peers.count_dropped();
                         continue;
                     }
                 }

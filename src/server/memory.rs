@@ -19,7 +19,9 @@ use crate::settings::config::Limits;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Memory {
     held: usize,
-    /// Of it, what guests and clients have sent of messages that are not whole.
+    /// Bytes that are not sent yet.
+    unsent: usize,
+    /// Of what is held, what guests and clients have sent of messages that are not whole.
     guests_halves: usize,
     clients_halves: usize,
 }
@@ -54,10 +56,16 @@ impl Memory {
         self.held
     }
 
+    /// Bytes that are not sent yet, of all peers.
+    pub(crate) fn unsent(&self) -> usize {
+        self.unsent
+    }
+
     /// Counts a peer as it is instead of as it was.
     #[inline]
     pub(crate) fn replace(&mut self, before: Snapshot, after: Snapshot) {
         self.held = self.held - before.held + after.held;
+        self.unsent = self.unsent - before.unsent + after.unsent;
         if before.half | after.half > 0 {
             *self.halves_of(before.role) -= before.half;
             *self.halves_of(after.role) += after.half;
@@ -67,12 +75,12 @@ impl Memory {
     /// Counts a peer that was not counted.
     #[cfg(debug_assertions)]
     pub(crate) fn add(&mut self, first: Snapshot) {
-        self.replace(Snapshot { held: 0, half: 0, ..first }, first);
+        self.replace(first.without_bytes(), first);
     }
 
     /// Counts a peer no more.
     pub(crate) fn remove(&mut self, last: Snapshot) {
-        self.replace(last, Snapshot { held: 0, half: 0, ..last });
+        self.replace(last, last.without_bytes());
     }
 
     fn halves_of(&mut self, role: Role) -> &mut usize {
@@ -160,14 +168,14 @@ mod tests {
     const KIB: usize = 1 << 10;
 
     fn peer(role: Role, held: usize, half: usize) -> Snapshot {
-        Snapshot { phase: Phase::Open, role, held, half }
+        Snapshot { phase: Phase::Open, role, held, half, unsent: held / 2 }
     }
 
     /// What these hold together; each held nothing at first.
     fn memory(peers: &[Snapshot]) -> Memory {
         let mut memory = Memory::default();
         for &peer in peers {
-            memory.replace(Snapshot { held: 0, half: 0, ..peer }, peer);
+            memory.replace(peer.without_bytes(), peer);
         }
         memory
     }
@@ -180,14 +188,14 @@ mod tests {
     #[test]
     fn each_is_counted_as_it_is_now() {
         let mut sums = memory(&[peer(Role::Guest, 30, 10), peer(Role::Client, 7, 5)]);
-        assert_eq!(sums, Memory { held: 37, guests_halves: 10, clients_halves: 5 });
+        assert_eq!(sums, Memory { held: 37, unsent: 18, guests_halves: 10, clients_halves: 5 });
         assert_eq!(sums.held(), 37);
         // A guest logs in with its half packet, and grows.
         sums.replace(peer(Role::Guest, 30, 10), peer(Role::Client, 40, 12));
-        assert_eq!(sums, Memory { held: 47, guests_halves: 0, clients_halves: 17 });
+        assert_eq!(sums, Memory { held: 47, unsent: 23, guests_halves: 0, clients_halves: 17 });
         sums.replace(peer(Role::Client, 40, 12), peer(Role::Client, 4, 0));
         sums.remove(peer(Role::Client, 7, 5));
-        assert_eq!(sums, Memory { held: 4, guests_halves: 0, clients_halves: 0 });
+        assert_eq!(sums, Memory { held: 4, unsent: 2, guests_halves: 0, clients_halves: 0 });
     }
 
     #[test]

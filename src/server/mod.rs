@@ -11,11 +11,13 @@
 mod addresses;
 mod candidates;
 pub mod certificate;
+mod counters;
 mod entrance;
 mod heartbeat;
 mod line;
 mod listener;
 mod memory;
+mod metrics;
 mod peer;
 mod peers;
 mod pressure;
@@ -39,8 +41,10 @@ use crate::operate::notify::Notice;
 use crate::protocol::relay::Relay;
 use crate::server::candidates::Candidates;
 use crate::server::certificate::Certificate;
+use crate::server::counters::Turns;
 use crate::server::heartbeat::Heartbeat;
 use crate::server::listener::Listener;
+use crate::server::metrics::Kernel;
 use crate::server::peer::Buffers;
 use crate::server::peers::Peers;
 use crate::server::pressure::{Pressure, Verdict};
@@ -92,6 +96,8 @@ pub struct Server<W: World> {
     heartbeat: Option<Heartbeat>,
     /// Files are being read again, and the world was told so.
     is_reloading: bool,
+    turns: Turns,
+    kernel: Kernel,
     /// For [`RECEIVE_BYTES`], and without any while somebody is served.
     buffers: Buffers,
 }
@@ -124,6 +130,8 @@ impl<W: World> Server<W> {
             next_tick: now,
             stood_still: Duration::ZERO,
             stops_at: None,
+            turns: Turns::default(),
+            kernel: Kernel::default(),
             buffers: Buffers::new(RECEIVE_BYTES),
         }
     }
@@ -179,6 +187,11 @@ impl<W: World> Server<W> {
         self.review_pressure();
         self.tell_departures();
         self.wake_listeners();
+        if self.config.metrics {
+            // The clock is asked once more, for those alone who want to know.
+            let began = self.peers.now + self.stood_still;
+            self.turns.count(self.world.now().saturating_duration_since(began));
+        }
         Ok(!self.is_stopped())
     }
 
@@ -311,6 +324,9 @@ impl<W: World> Server<W> {
             Event::Upgrade(response) => self.upgrade(id, &response),
             Event::Report { report: Report::Health, is_head, after } => {
                 self.tell_health(id, is_head, after);
+            }
+            Event::Report { report: Report::Metrics, is_head, after } => {
+                self.tell_metrics(id, is_head, after);
             }
             Event::Answered(answer) => self.reply(id, *answer),
             Event::Handled => {}

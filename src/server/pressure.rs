@@ -15,6 +15,8 @@ pub(crate) struct Pressure {
     pause: Option<Pause>,
     /// When the last pause ended.
     ended: Option<Instant>,
+    /// How long all pauses were that have ended.
+    total: Duration,
 }
 
 /// A master that was behind so short a while ago still counts as slow. Between two pauses
@@ -41,7 +43,7 @@ pub(crate) enum Verdict {
 impl Pressure {
     /// Clients wait above `limit` bytes and for at most `patience`.
     pub(crate) fn new(limit: usize, patience: Duration) -> Self {
-        Self { limit, patience, pause: None, ended: None }
+        Self { limit, patience, pause: None, ended: None, total: Duration::ZERO }
     }
 
     /// Whether the clients are held back now.
@@ -88,9 +90,16 @@ impl Pressure {
             _ => {
                 self.pause = None;
                 self.ended = Some(now);
+                self.total += waited;
                 Verdict::Release
             }
         }
+    }
+
+    /// How long clients were held back since the start.
+    pub(crate) fn total(&self, now: Instant) -> Duration {
+        let current = self.pause.map(|pause| now.saturating_duration_since(pause.since));
+        self.total + current.unwrap_or_default()
     }
 
     /// When [`review`](Self::review) drops the master at the latest.
@@ -130,6 +139,17 @@ mod tests {
         assert_eq!(pressure.review(Some((1, 49)), now + 4 * SECOND), Verdict::Release);
         assert!(pressure.is_recent(now + 4 * SECOND));
         assert!(!pressure.is_recent(now + 5 * SECOND));
+    }
+
+    #[test]
+    fn time_of_all_pauses_is_counted() {
+        let now = Instant::now();
+        let mut pressure = paused(now);
+        assert_eq!(pressure.total(now + SECOND), SECOND);
+        assert_eq!(pressure.review(Some((1, 49)), now + 2 * SECOND), Verdict::Release);
+        assert_eq!(pressure.total(now + 9 * SECOND), 2 * SECOND);
+        assert!(pressure.holds(Some((1, 101)), now + 9 * SECOND));
+        assert_eq!(pressure.total(now + 10 * SECOND), 3 * SECOND);
     }
 
     #[test]

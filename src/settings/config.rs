@@ -49,6 +49,8 @@ pub struct Config {
     pub tls: Option<TlsSettings>,
     /// The folder whose files are served, if any are.
     pub pages: Option<PathBuf>,
+    /// Whether `/metrics` is served.
+    pub metrics: bool,
     /// Which web pages may connect.
     pub allowed_origins: AllowedOrigins,
     /// How much a peer, and all of them together, may take.
@@ -139,6 +141,7 @@ impl Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: None,
             pages: None,
+            metrics: false,
             allowed_origins: AllowedOrigins::Any,
             limits: Limits {
                 max_connections: 16_384,

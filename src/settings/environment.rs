@@ -137,6 +137,7 @@ impl Variables {
             listen,
             tls,
             pages: self.get(PAGES_DIRECTORY).map(Into::into),
+            metrics: self.metrics()?,
             allowed_origins,
             limits,
             keepalive: Duration::from_secs(self.number(
@@ -305,6 +306,15 @@ impl Variables {
             max_backlog_bytes: size(backlog),
             max_memory_bytes: size(memory),
         })
+    }
+
+    fn metrics(&self) -> Result<bool, ConfigError> {
+        const NAME: &str = "MOSS_METRICS";
+        match self.get(NAME) {
+            None | Some("off") => Ok(false),
+            Some("on") => Ok(true),
+            Some(value) => Err(problem(NAME, format!("{value:?} can't be used; give on or off"))),
+        }
     }
 
     fn log(&self) -> Result<LevelFilter, ConfigError> {

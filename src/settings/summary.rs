@@ -31,6 +31,7 @@ pub fn in_force(config: &Config) -> Vec<(&'static str, String)> {
                 max_memory_bytes,
             },
         keepalive,
+        metrics,
         log,
         warnings: _,
     } = config;
@@ -74,6 +75,7 @@ pub fn in_force(config: &Config) -> Vec<(&'static str, String)> {
         ("MOSS_MAX_BACKLOG_BYTES", max_backlog_bytes.to_string()),
         ("MOSS_MAX_MEMORY_BYTES", max_memory_bytes.to_string()),
         ("MOSS_KEEPALIVE_SECONDS", keepalive.as_secs().to_string()),
+        ("MOSS_METRICS", if *metrics { "on" } else { "off" }.to_owned()),
         ("MOSS_LOG", log.as_str().to_ascii_lowercase()),
     ]
 }

@@ -23,7 +23,7 @@ pub(crate) const SHORT_SECRET: &str =
     "the connection secret is under 16 characters: whoever guesses it is master";
 
 /// Every variable that moss reads; any other `MOSS_…` name is a typing mistake.
-const VARIABLES: [&str; 25] = [
+const VARIABLES: [&str; 26] = [
     "MOSS_CONNECTION_SECRET",
     CONNECTION_SECRET_FILE,
     "MOSS_CONNECTION_OFFER_TYPE",
@@ -48,6 +48,7 @@ const VARIABLES: [&str; 25] = [
     "MOSS_MAX_BACKLOG_BYTES",
     "MOSS_MAX_MEMORY_BYTES",
     "MOSS_KEEPALIVE_SECONDS",
+    "MOSS_METRICS",
     "MOSS_LOG",
 ];
 

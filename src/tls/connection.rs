@@ -18,7 +18,7 @@ use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
 };
-use rustls::{Error, InvalidMessage, ServerConfig};
+use rustls::{Error, HandshakeKind, InvalidMessage, ServerConfig};
 
 /// The most plain text in one record (RFC 8446, section 5.1).
 const MOST_PLAIN_BYTES: usize = 1 << 14;
@@ -100,6 +100,12 @@ impl Tls {
     /// Whether the handshake is not over, so that nothing can be sealed yet.
     pub fn is_handshaking(&self) -> bool {
         matches!(self.state, State::New | State::Handshaking)
+    }
+
+    /// Whether the handshake resumed an earlier session by a ticket; nothing until it is over.
+    pub fn has_resumed(&self) -> Option<bool> {
+        let kind = self.connection.handshake_kind()?;
+        (!self.is_handshaking()).then_some(kind == HandshakeKind::Resumed)
     }
 
     /// Whether the peer will say no more, or can't be understood any more.

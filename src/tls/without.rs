@@ -51,6 +51,11 @@ impl Tls {
         match *self {}
     }
 
+    /// Whether it resumed an earlier session.
+    pub fn has_resumed(&self) -> Option<bool> {
+        match *self {}
+    }
+
     /// Whether the peer will say no more.
     pub fn has_ended(&self) -> bool {
         match *self {}

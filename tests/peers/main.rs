@@ -13,5 +13,6 @@ mod errors;
 mod http;
 mod lifecycle;
 mod login_secret;
+mod metrics;
 mod notices;
 mod protocol;

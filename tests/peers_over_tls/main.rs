@@ -18,6 +18,8 @@ mod http;
 mod lifecycle;
 #[path = "../peers/login_secret.rs"]
 mod login_secret;
+#[path = "../peers/metrics.rs"]
+mod metrics;
 #[path = "../peers/notices.rs"]
 mod notices;
 #[path = "../peers/protocol.rs"]

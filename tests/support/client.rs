@@ -1,7 +1,7 @@
 //! A WebSocket client that blocks. Its frames are made by hand: a test can send what no
 //! library would, and nothing that moss sends is smoothed over.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::time::Instant;
 
@@ -249,7 +249,12 @@ impl Sender {
 
     /// Sends bytes as they are.
     pub fn send_raw(&mut self, bytes: &[u8]) {
-        self.0.write_all(bytes).expect("moss reads");
+        self.try_send_raw(bytes).expect("moss reads");
+    }
+
+    /// Sends bytes to a moss that may not read them, or end meanwhile.
+    pub fn try_send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
     }
 }
 

@@ -1,6 +1,7 @@
 //! How a connection through TLS begins: versions, protocols, pieces, tickets, deadlines.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -229,4 +230,43 @@ fn handshake_without_a_request_is_answered_408_after_ten_seconds() {
         assert!(start.elapsed() > DEADLINE, "{:?}", start.elapsed());
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     }
+}
+
+/// What `/metrics` tells of handshakes, at the plain port: full, resumed, failed.
+#[track_caller]
+fn handshakes(moss: &Moss) -> [String; 3] {
+    let mut stream = TcpStream::connect(moss.plain_address()).expect("moss listens");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: box\r\n\r\n").expect("moss reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("a whole answer");
+    [("ok", "no"), ("ok", "yes"), ("failed", "no")].map(|(result, resumed)| {
+        let start =
+            format!("moss_tls_handshakes_total{{result=\"{result}\",resumed=\"{resumed}\"}} ");
+        let value = answer.lines().find_map(|line| line.strip_prefix(&start));
+        value.expect("a figure").to_owned()
+    })
+}
+
+#[test]
+fn handshakes_are_counted_by_what_becomes_of_them() {
+    let moss = Moss::with(&[("MOSS_METRICS", "on"), ("MOSS_LOG", "debug")]);
+    assert_eq!(handshakes(&moss), ["0", "0", "0"]);
+    for version in [&TLS12, &TLS13] {
+        let client = Returning::new(tls_config_of(&[version]));
+        [client.come(&moss), client.come(&moss), client.come(&moss)];
+    }
+    assert_eq!(handshakes(&moss), ["2", "4", "0"]);
+    // One that leaves in the middle, one that breaks it, one that never begins, and plain HTTP.
+    let mut half = connect(&moss);
+    half.write_all(&record(HANDSHAKE, &Hello::new().message())[..20]).expect("moss reads");
+    drop(half);
+    moss.wait_for_log(": left");
+    let mut broken = connect(&moss);
+    broken.write_all(&record(HANDSHAKE, b"rubbish")).expect("moss reads");
+    moss.wait_for_log(": tls");
+    drop(connect(&moss));
+    let mut plain = connect(&moss);
+    plain.write_all(b"POST / HTTP/1.1\r\n\r\n").expect("moss reads");
+    moss.wait_for_log(": plain_http");
+    assert_eq!(handshakes(&moss), ["2", "4", "2"]);
 }

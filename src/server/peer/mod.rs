@@ -54,6 +54,15 @@ pub(crate) struct Snapshot {
     pub(crate) held: usize,
     /// Bytes of a message that is not whole.
     pub(crate) half: usize,
+    /// Bytes that are not sent yet.
+    pub(crate) unsent: usize,
+}
+
+impl Snapshot {
+    /// The same of a peer that holds nothing.
+    pub(crate) fn without_bytes(self) -> Self {
+        Self { held: 0, half: 0, unsent: 0, ..self }
+    }
 }
 
 impl<W: World> Peer<W> {
@@ -90,9 +99,11 @@ impl<W: World> Peer<W> {
             role: self.role,
             held: backlog + partial,
             half,
+            unsent: self.session.backlog_len(),
         };
         if let Some(tls) = &self.tls {
             snapshot.held += tls.held();
+            snapshot.unsent += tls.unsent().len();
             // A client owes nothing of a record whose rest moss itself has not received: it may
             // have to wait for the master.
             let counts = match self.role {
@@ -198,6 +209,20 @@ impl<W: World> Peer<W> {
         } else {
             self.session.phase() == Phase::Ending && !self.socket.is_shut_down()
         }
+    }
+
+    /// Whether TLS resumed an earlier session; nothing before its handshake is over, or without
+    /// TLS.
+    pub(crate) fn has_resumed(&self) -> Option<bool> {
+        self.tls.as_ref()?.has_resumed()
+    }
+
+    /// Whether it ends in the middle of a handshake that had begun.
+    pub(crate) fn breaks_handshake(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| {
+            !tls.is_new()
+                && (tls.is_handshaking() || (tls.has_failed() && tls.has_resumed().is_none()))
+        })
     }
 
     /// What an ending means for TLS: no word of it can be said before the handshake is over,

@@ -13,13 +13,15 @@ impl<W: World> Peers<W> {
     /// Panics if a sum is wrong, or a peer does not stand where it belongs.
     pub(super) fn check(&self) {
         let mut memory = Memory::default();
-        let (mut open, mut kept) = (0, 0);
+        let (mut open, mut kept, mut paused, mut going_on) = (0, 0, 0, 0);
         let to_flush: HashSet<u64> = self.lists.to_flush.iter().copied().collect();
         let (ready, waiting) = self.schedule.listed();
         for (id, peer) in self.table.iter() {
             memory.add(peer.snapshot());
             open += usize::from(peer.session.phase() == Phase::Open);
             kept += usize::from(peer.session.is_kept());
+            paused += usize::from(peer.standing.place == Place::Waiting);
+            going_on += u64::from(peer.session.phase() != Phase::Ending);
             assert!(
                 !peer.has_body_to_send() || peer.to_send_body,
                 "{id}, {peer}: sent no more of a page"
@@ -41,5 +43,8 @@ impl<W: World> Peers<W> {
         assert_eq!(memory, self.memory, "what all peers hold");
         assert_eq!(open, self.sums.open, "open WebSockets");
         assert_eq!(kept, self.sums.kept, "connections kept open");
+        assert_eq!(paused, self.sums.paused, "clients that wait");
+        let counters = &self.counters;
+        assert_eq!(counters.accepted, going_on + counters.all_closed(), "connections that came");
     }
 }

@@ -21,6 +21,7 @@ use crate::connection::ending::Ending;
 use crate::connection::session::{Phase, Session};
 use crate::http::answer::Refusal;
 use crate::server::addresses::{Addresses, Entered};
+use crate::server::counters::Counters;
 use crate::server::line::Line;
 use crate::server::memory::{Bounds, Memory};
 use crate::server::peer::{Peer, Snapshot};
@@ -48,6 +49,7 @@ pub(crate) struct Peers<W: World> {
     schedule: Schedule,
     lists: Lists,
     sums: Sums,
+    counters: Counters,
     /// Empty buffers for the next receivers.
     spares: Spares,
     /// When the log may say again what TLS on the plain port means.
@@ -80,6 +82,8 @@ struct Sums {
     queued: u64,
     /// Connections that ended since somebody asked.
     ended: usize,
+    /// Clients that wait for the master.
+    paused: usize,
 }
 
 impl<W: World> Peers<W> {
@@ -99,6 +103,7 @@ impl<W: World> Peers<W> {
             schedule: Schedule::new(limits.max_memory_bytes, largest_receive),
             lists: Lists::default(),
             sums: Sums::default(),
+            counters: Counters::default(),
             spares: Spares::new(limits.max_memory_bytes),
             hints_at_tls: None,
             max_backlog: limits.max_backlog_bytes,
@@ -133,6 +138,21 @@ impl<W: World> Peers<W> {
     /// Heap bytes of all sessions.
     pub(crate) fn held(&self) -> usize {
         self.memory.held()
+    }
+
+    /// Bytes that are not sent yet, of all sessions.
+    pub(crate) fn unsent(&self) -> usize {
+        self.memory.unsent()
+    }
+
+    /// Clients that wait for the master.
+    pub(crate) fn paused(&self) -> usize {
+        self.sums.paused
+    }
+
+    /// What has become of connections since the start.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Bytes queued since the start.
@@ -229,7 +249,13 @@ impl<W: World> Peers<W> {
         }
         let Some(peer) = self.table.get_mut(id) else { return };
         if before.phase != Phase::Ending && after.phase == Phase::Ending {
-            tell_of_ending(id, peer);
+            if let Some(ending) = peer.session.ending() {
+                self.counters.close(ending);
+                tell_of_ending(id, peer, ending);
+            }
+            if peer.breaks_handshake() {
+                self.counters.failed_handshakes += 1;
+            }
             if peer.session.ending() == Some(Ending::TlsOnPlain)
                 && self.hints_at_tls.is_none_or(|at| self.now >= at)
             {
@@ -243,6 +269,7 @@ impl<W: World> Peers<W> {
             self.sums.open -= 1;
             self.lists.departed.push(id);
             if peer.standing.place == Place::Waiting {
+                self.sums.paused -= 1;
                 // It is not heard any more, but still read: else its end would not be met.
                 self.schedule.ready(id, &mut peer.standing, false);
             }
@@ -267,7 +294,8 @@ impl<W: World> Peers<W> {
     ) {
         let entered = self.addresses.enter(address);
         if entered == Entered::FarOver {
-            log::debug!("visitor at {address}: per_address, dropped");
+            log::debug!("visitor at {address}: dropped, as its address has far too many");
+            self.count_dropped();
             return self.addresses.leave(address);
         }
         let session = Session::new(self.now);
@@ -278,6 +306,7 @@ impl<W: World> Peers<W> {
         });
         match added {
             Ok(id) => {
+                self.counters.accepted += 1;
                 log::debug!("{id}, visitor at {address}: connected");
                 if entered == Entered::Over {
                     let now = self.now;
@@ -286,9 +315,16 @@ impl<W: World> Peers<W> {
             }
             Err(error) => {
                 self.addresses.leave(address);
-                log::warn!("a connection can't be polled: {error}");
+                self.count_dropped();
+                log::warn!("dropped, as a connection can't be polled: {error}");
             }
         }
+    }
+
+    /// Counts a connection that came and is let go at once.
+    pub(crate) fn count_dropped(&mut self) {
+        self.counters.accepted += 1;
+        self.counters.close(Ending::Dropped);
     }
 
     /// Remembers what a poll event says.
@@ -367,8 +403,7 @@ fn cut<W: World>(peer: &mut Peer<W>, ending: Ending, now: Instant) {
 }
 
 /// One line for each connection that ends, with the word for the reason.
-fn tell_of_ending<W: World>(id: u64, peer: &Peer<W>) {
-    let Some(ending) = peer.session.ending() else { return };
+fn tell_of_ending<W: World>(id: u64, peer: &Peer<W>, ending: Ending) {
     let word = ending.word();
     match ending.code() {
         _ if ending == Ending::Tls => {

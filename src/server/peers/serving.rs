@@ -45,7 +45,15 @@ impl<W: World> Peers<W> {
         most: usize,
     ) -> Option<(Input<'b>, i64)> {
         let now = self.now;
-        self.with(id, |peer, _| peer.receive(buffers, most, now))?
+        let (received, resumed) = self.with(id, |peer, _| {
+            let was_over = peer.has_resumed().is_some();
+            let received = peer.receive(buffers, most, now);
+            (received, peer.has_resumed().filter(|_| !was_over))
+        })?;
+        if let Some(resumed) = resumed {
+            self.counters.handshakes[usize::from(resumed)] += 1;
+        }
+        received
     }
 
     /// Ends the handling of received bytes, with so much `left` of the peer's share. True
@@ -75,6 +83,7 @@ impl<W: World> Peers<W> {
             peer.interrupted = peer.session.unparsed() > 0;
         });
         if let Some(peer) = self.table.get_mut(id) {
+            self.sums.paused += 1;
             self.schedule.interrupt(id, &mut peer.standing, left);
         }
     }
@@ -84,12 +93,14 @@ impl<W: World> Peers<W> {
         if let Some(peer) = self.table.get_mut(id)
             && peer.standing.place == Place::Ready
         {
+            self.sums.paused += 1;
             self.schedule.wait(id, &mut peer.standing);
         }
     }
 
     /// Lets the clients that waited go on, the longest wait first, and before all others.
     pub(crate) fn release(&mut self) {
+        self.sums.paused = 0;
         let mut waited = self.schedule.take_waiting();
         waited.retain(|&id| {
             let Some(peer) = self.table.get_mut(id) else { return false };

@@ -1,0 +1,256 @@
+//! What moss tells those who watch it: `/metrics`, in Prometheus's text format.
+//!
+//! All figures are kept anyway, or counted where they arise; nothing walks over connections
+//! here. What only the kernel knows is asked for once a second at most, however many ask.
+
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use super::Server;
+use crate::connection::ending::Ending;
+use crate::http::answer::{self, After};
+use crate::http::exposition::{Exposition, Kind, Value};
+use crate::operate::journal;
+use crate::operate::process::Process;
+use crate::protocol::packet::ErrorCode;
+use crate::server::certificate::Certificate;
+use crate::server::counters::TURN_BOUNDS;
+use crate::server::world::World;
+use crate::tls;
+
+/// How long the kernel's figures are good for.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// What the kernel told of the process, and when.
+#[derive(Debug, Default)]
+pub(super) struct Kernel(Option<(Instant, Process)>);
+
+impl<W: World> Server<W> {
+    /// Answers with all figures.
+    #[cold]
+    pub(super) fn tell_metrics(&mut self, id: u64, is_head: bool, after: After) {
+        let mut text = Exposition::default();
+        self.tell_connections(&mut text);
+        self.tell_packets(&mut text);
+        self.tell_memory(&mut text);
+        self.tell_turns(&mut text);
+        if let Some(certificate) = &self.certificate {
+            self.tell_tls(certificate, &mut text);
+        }
+        self.tell_process(&mut text);
+        self.reply(id, answer::metrics(text.into_text(), is_head, after));
+    }
+
+    fn tell_connections(&self, text: &mut Exposition) {
+        let counters = self.peers.counters();
+        let closed: u64 = counters.closed.iter().sum();
+        let open = self.peers.open() as u64;
+        let clients = self.relay.clients().len() as u64;
+        let master = u64::from(self.relay.master().is_some());
+
+        let labels = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("tls", if tls::AVAILABLE { "yes" } else { "no" }),
+        ];
+        text.family("moss_build_info", Kind::Gauge, "What runs here; tls: was it built with TLS.")
+            .sample("", &labels, Value::Number(1));
+
+        text.family(
+            "moss_connections",
+            Kind::Gauge,
+            "Open connections; http: those that are no WebSocket, or not yet.",
+        );
+        text.labelled("role", "http", counters.accepted - closed - open);
+        text.labelled("role", "guest", open - clients - master);
+        text.labelled("role", "client", clients);
+        text.labelled("role", "master", master);
+        text.number(
+            "moss_connections_limit",
+            Kind::Gauge,
+            "MOSS_MAX_CONNECTIONS: WebSockets at a time.",
+            self.config.limits.max_connections as u64,
+        );
+        text.number(
+            "moss_connections_accepted_total",
+            Kind::Counter,
+            "Connections that came; all of them are open or closed.",
+            counters.accepted,
+        );
+        let by_reason = || Ending::ALL.into_iter().zip(counters.closed);
+        text.family(
+            "moss_connections_closed_total",
+            Kind::Counter,
+            "Connections that were closed, by the log's word for the reason.",
+        );
+        for (ending, count) in by_reason() {
+            text.labelled("reason", ending.word(), count);
+        }
+        text.family(
+            "moss_connections_rejected_total",
+            Kind::Counter,
+            "Of the closed connections, those that moss turned away.",
+        );
+        for (ending, count) in by_reason().filter(|(ending, _)| ending.is_rejection()) {
+            text.labelled("reason", ending.word(), count);
+        }
+    }
+
+    fn tell_packets(&self, text: &mut Exposition) {
+        let tally = self.relay.tally();
+        let directions = [("to_master", tally.to_master), ("to_client", tally.to_client)];
+        text.family(
+            "moss_packets_relayed_total",
+            Kind::Counter,
+            "Packets of peers that were passed on; none of moss's own.",
+        );
+        for (direction, traffic) in directions {
+            text.labelled("direction", direction, traffic.packets);
+        }
+        text.family(
+            "moss_relayed_bytes_total",
+            Kind::Counter,
+            "Bytes of these packets, as they were sent, without frames.",
+        );
+        for (direction, traffic) in directions {
+            text.labelled("direction", direction, traffic.bytes);
+        }
+        text.family(
+            "moss_errors_sent_total",
+            Kind::Counter,
+            "Errors that peers were told, by their code.",
+        );
+        for (code, count) in ErrorCode::ALL.into_iter().zip(tally.errors) {
+            text.labelled("code", code.code(), count);
+        }
+        for (name, help, count) in [
+            (
+                "moss_wrong_secrets_total",
+                "Wrong secrets, of masters and of clients.",
+                tally.wrong_secrets,
+            ),
+            ("moss_logins_total", "Guests that became clients.", tally.logins),
+            ("moss_master_changes_total", "Connections that became the master.", tally.masters),
+        ] {
+            text.number(name, Kind::Counter, help, count);
+        }
+    }
+
+    fn tell_memory(&self, text: &mut Exposition) {
+        let limits = &self.config.limits;
+        for (name, help, value) in [
+            (
+                "moss_unsent_bytes",
+                "Bytes that are not sent yet, of all peers.",
+                self.peers.unsent(),
+            ),
+            (
+                "moss_unsent_bytes_limit",
+                "MOSS_MAX_BACKLOG_BYTES: unsent bytes of one peer.",
+                limits.max_backlog_bytes,
+            ),
+            (
+                "moss_held_bytes",
+                "Bytes held for all peers: unsent, and received in part.",
+                self.peers.held(),
+            ),
+            (
+                "moss_held_bytes_limit",
+                "MOSS_MAX_MEMORY_BYTES: bytes held for all peers.",
+                limits.max_memory_bytes,
+            ),
+            (
+                "moss_paused_clients",
+                "Clients that are not read, as the master does not keep up.",
+                self.peers.paused(),
+            ),
+        ] {
+            text.number(name, Kind::Gauge, help, value as u64);
+        }
+        text.seconds(
+            "moss_back_pressure_seconds_total",
+            Kind::Counter,
+            "Time in which clients were not read, as the master did not keep up.",
+            self.pressure.total(self.peers.now),
+        );
+    }
+
+    fn tell_turns(&self, text: &mut Exposition) {
+        text.family(
+            "moss_turn_seconds",
+            Kind::Histogram,
+            "How long turns of the loop took, without the wait: nobody else is served meanwhile.",
+        );
+        let mut count = 0;
+        let bounds = TURN_BOUNDS.map(|(_, text)| text).into_iter().chain(["+Inf"]);
+        for (bound, more) in bounds.zip(self.turns.counts) {
+            count += more;
+            text.sample("_bucket", &[("le", bound)], Value::Number(count));
+        }
+        text.sample("_sum", &[], Value::Seconds(self.turns.sum));
+        text.sample("_count", &[], Value::Number(count));
+        text.number(
+            "moss_log_lines_dropped_total",
+            Kind::Counter,
+            "Lines of the log that were too many, or that nobody took.",
+            journal::dropped_lines(),
+        );
+    }
+
+    fn tell_tls(&self, certificate: &Certificate, text: &mut Exposition) {
+        let expiry = certificate.expiry().duration_since(UNIX_EPOCH).unwrap_or_default();
+        text.number(
+            "moss_tls_certificate_expiry_timestamp_seconds",
+            Kind::Gauge,
+            "When the certificate in use expires.",
+            expiry.as_secs(),
+        );
+        text.family(
+            "moss_tls_handshakes_total",
+            Kind::Counter,
+            "TLS handshakes; resumed: of an earlier session, by a ticket.",
+        );
+        let counters = self.peers.counters();
+        let [full, resumed] = counters.handshakes;
+        let failed = counters.failed_handshakes;
+        for (result, how, count) in
+            [("ok", "no", full), ("ok", "yes", resumed), ("failed", "no", failed)]
+        {
+            text.sample("", &[("result", result), ("resumed", how)], Value::Number(count));
+        }
+    }
+
+    fn tell_process(&mut self, text: &mut Exposition) {
+        let now = self.peers.now;
+        let process = match self.kernel.0 {
+            Some((at, process)) if now.saturating_duration_since(at) < FRESH => process,
+            _ => self.world.process(),
+        };
+        self.kernel.0 = Some((now, process));
+        for (name, kind, help, time) in [
+            (
+                "process_start_time_seconds",
+                Kind::Gauge,
+                "When moss began, since 1970.",
+                process.start,
+            ),
+            (
+                "process_cpu_seconds_total",
+                Kind::Counter,
+                "CPU time, user's and system's.",
+                process.cpu,
+            ),
+        ] {
+            if let Some(time) = time {
+                text.seconds(name, kind, help, time);
+            }
+        }
+        for (name, help, number) in [
+            ("process_resident_memory_bytes", "Resident memory.", process.resident_bytes),
+            ("process_open_fds", "Open descriptors.", process.open_fds),
+            ("process_max_fds", "The most descriptors that may be open.", process.max_fds),
+        ] {
+            if let Some(number) = number {
+                text.number(name, Kind::Gauge, help, number);
+            }
+        }
+    }
+}
