@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from conftest import PATIENCE, REPOSITORY, SECRET, Moss, child_pids, free_port, receive, relays, send
+from conftest import PATIENCE, REPOSITORY, SECRET, Moss, child_pids, fetched, free_port, receive, relays, send
 from test_proxies import Proxy, edited
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
@@ -254,7 +254,8 @@ def test_page_quotes_the_file(name):
 
 @pytest.mark.parametrize("proxy", [HAProxy, caddy, nginx])
 def test_each_master_has_a_path(proxy, binary, certificate, tmp_path):
-    with Halls(binary, tmp_path, 2) as halls, proxy(tmp_path, halls, certificate) as front:
+    halls = Halls(binary, tmp_path, 2, MOSS_METRICS="on")
+    with halls, proxy(tmp_path, halls, certificate) as front:
         origin = front.url.replace("wss:", "https:")
         # A master of each at the same time: who logs in at one meets that one.
         with joined(front, "/hall-1/") as one, joined(front, "/hall-2/", origin=origin) as two:
@@ -275,6 +276,11 @@ def test_each_master_has_a_path(proxy, binary, certificate, tmp_path):
             assert (status in (301, 308), headers["Location"]) == (True, f"/{name}/")
         for path in ("/", "/hall-3/", "/hall-11/", "/index.html"):
             assert answer(front, path)[0] == 404
+        # For those who ask moss itself, however others write it.
+        figures = f"http://127.0.0.1:{halls.ports['hall-1']}/metrics"
+        assert "moss_connections" in fetched(figures)
+        for path in ("metrics", "/metrics", "./metrics", "%6detrics", "metrics?a=query"):
+            assert "moss_connections" not in answer(front, f"/hall-1/{path}")[2]
         with pytest.raises(InvalidStatus, match="403"), joined(front, origin="https://example.org"):
             pass
 
