@@ -396,6 +396,22 @@ fn network(addresses: &[&str]) -> Vec<String> {
     words.into_iter().chain([format!("{script} && exec \"$0\" \"$@\"")]).collect()
 }
 
+/// As on a box whose network is not up yet.
+#[test]
+fn name_that_nobody_knows_now_may_be_known_to_the_next_start() {
+    let isolated = |setup: Setup| setup.within(&["unshare", "--net"]);
+    if !isolated(Setup::empty()).run(&["--version"]).status.success() {
+        return skipped("name_that_nobody_knows_now_may_be_known_to_the_next_start", "no root");
+    }
+    for (arguments, status) in [(&[][..], 1), (&["check"], 2)] {
+        let setup = Setup::new().set("MOSS_HOSTNAME", "nowhere.invalid");
+        let (code, stdout, stderr) = texts(isolated(setup).run(arguments));
+        assert_eq!((code, stdout.as_str()), (Some(status), ""), "{stderr}");
+        assert!(stderr.starts_with("moss: MOSS_HOSTNAME: \"nowhere.invalid\""), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+}
+
 #[test]
 fn host_with_ipv6_alone_is_warned_of() {
     const SIX: &str = "2001:db8::5/64 nodad";

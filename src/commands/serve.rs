@@ -13,7 +13,7 @@ use super::{WRONG_SETTINGS, addresses, give_up, raise_descriptor_limit, version}
 pub(crate) fn run() -> ExitCode {
     let config = match environment::load(raise_descriptor_limit()) {
         Ok(config) => config,
-        Err(error) => return give_up(WRONG_SETTINGS, error),
+        Err(error) => return give_up(status(error.may_pass()), error),
     };
     journal::start(config.log);
     log::info!("moss {}", version());
@@ -26,9 +26,7 @@ pub(crate) fn run() -> ExitCode {
     addresses::warn(&config);
     let server = match Server::bind(config, Notifier::from_environment()) {
         Ok(server) => server,
-        Err(error) => {
-            return give_up(if error.may_pass() { 1 } else { WRONG_SETTINGS }, error);
-        }
+        Err(error) => return give_up(status(error.may_pass()), error),
     };
     addresses::tell(&server, has_pages);
     let per_address = limits
@@ -51,4 +49,9 @@ pub(crate) fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// With what moss ends, by whether another start may be better: service managers try again then.
+fn status(may_pass: bool) -> u8 {
+    if may_pass { 1 } else { WRONG_SETTINGS }
 }

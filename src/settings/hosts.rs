@@ -23,6 +23,16 @@ pub(crate) fn look_up(name: &str) -> Option<IpAddr> {
     find(&file, name).or(localhost)
 }
 
+/// Whether another look-up of a name may find it: only where a name server is asked, and not of
+/// what is no name, such as a mistyped address.
+pub(crate) fn may_be_known_later(name: &str) -> bool {
+    const IS_ASKED: bool = !cfg!(all(target_env = "gnu", target_feature = "crt-static"));
+    let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    IS_ASKED
+        && last.bytes().any(|byte| byte.is_ascii_alphabetic())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
 /// The first address of a name in a hosts file.
 #[cfg(any(test, all(target_env = "gnu", target_feature = "crt-static")))]
 fn find(file: &str, name: &str) -> Option<IpAddr> {
@@ -62,6 +72,17 @@ fe80::1%eth0 box
     fn comments_and_parts_of_names_are_not_names() {
         for name in ["commented", "10.0.0.2", "box.example", "", "127.0.0.1"] {
             assert_eq!(find(FILE, name), None, "{name:?}");
+        }
+    }
+
+    #[cfg(not(all(target_env = "gnu", target_feature = "crt-static")))]
+    #[test]
+    fn name_may_be_known_later_and_what_is_none_may_not() {
+        for name in ["box", "box.local", "box-2.example.org.", "a1"] {
+            assert!(may_be_known_later(name), "{name:?}");
+        }
+        for text in ["", ".", "300.1.2.3", "127.0.0.1:80", "no such host", "[::1", "two\nlines"] {
+            assert!(!may_be_known_later(text), "{text:?}");
         }
     }
 

@@ -58,6 +58,7 @@ const VARIABLES: [&str; 26] = [
 pub struct ConfigError {
     subject: String,
     problem: String,
+    may_pass: bool,
 }
 
 /// Values as they were found, the environment's over the file's.
@@ -192,9 +193,18 @@ impl Variables {
         }
         let address = hosts::look_up(bare).ok_or_else(|| {
             let why = "has no address; give an IPv4 or IPv6 address, or a host name that this machine knows";
-            problem(hostname, format!("{host:?} {why}"))
+            let may_pass = hosts::may_be_known_later(bare);
+            ConfigError { may_pass, ..problem(hostname, format!("{host:?} {why}")) }
         })?;
         Ok(SocketAddr::new(address, port))
+    }
+}
+
+impl ConfigError {
+    /// Whether moss may start another time with the same settings: a name server may answer a
+    /// moment later, when the network is up.
+    pub fn may_pass(&self) -> bool {
+        self.may_pass
     }
 }
 
@@ -216,5 +226,5 @@ fn read_dotenv() -> Result<String, ConfigError> {
 }
 
 pub(super) fn problem(subject: &str, problem: impl Into<String>) -> ConfigError {
-    ConfigError { subject: subject.to_owned(), problem: problem.into() }
+    ConfigError { subject: subject.to_owned(), problem: problem.into(), may_pass: false }
 }
