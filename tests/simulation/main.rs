@@ -9,6 +9,7 @@
 //! | `pages` | a folder of pages, and what is asked for |
 //! | `sealed` | their TLS |
 //! | `judge` | what must hold |
+//! | `manager` | who started moss, and watches it |
 //! | `wire` | HTTP and WebSocket from the peers' side |
 //! | `universe` | all of it together, as the world that moss asks |
 //!
@@ -24,6 +25,7 @@
 //! ```
 
 mod judge;
+mod manager;
 mod network;
 mod pages;
 mod people;

@@ -165,6 +165,8 @@ pub(crate) struct Plan {
     pub(crate) early: bool,
     /// Peers stay, and do what they do without a pause.
     pub(crate) steady: bool,
+    /// How often a watchdog wants to hear of moss, in microseconds.
+    pub(crate) watchdog: Option<u64>,
 }
 
 impl Plan {
@@ -184,6 +186,7 @@ impl Plan {
             twice: random.is_one_in(8),
             early: random.is_one_in(8),
             steady: false,
+            watchdog: None,
         };
         match random.below(10) {
             0 => plan.crowd_of_one_kind(&mut random),
@@ -199,6 +202,8 @@ impl Plan {
             plan.add_tls(&mut Random::new(!seed));
         }
         plan.add_pages(&mut Random::new(seed.rotate_left(24)));
+        let mut random = Random::new(seed.rotate_left(40));
+        plan.watchdog = random.is_one_in(4).then(|| random.between(SECOND / 2, 5 * SECOND));
         plan
     }
 
@@ -216,6 +221,7 @@ impl Plan {
             twice: false,
             early: false,
             steady: true,
+            watchdog: None,
         };
         plan.add(Kind::Master, 1, &mut random);
         plan.add(Kind::Client, clients, &mut random);
@@ -533,6 +539,7 @@ impl Plan {
             }
             push(&|plan| plan.parts[part].door = Door::Plain);
         }
+        push(&|plan| plan.watchdog = None);
         if self.calm > 2 * SECOND {
             push(&|plan| plan.calm /= 2);
         }
@@ -550,6 +557,7 @@ impl Plan {
         let tls = self.parts.iter().filter(|part| part.door == Door::Tls).count();
         (self.parts.len() + self.faults.len() + odds) as u64 * 1_000
             + tls as u64 * 100
+            + u64::from(self.watchdog.is_some()) * 10
             + self.calm / SECOND
     }
 }
@@ -565,7 +573,8 @@ impl fmt::Display for Plan {
         for (at, fault) in &self.faults {
             writeln!(f, "at {at}: {fault:?}")?;
         }
-        write!(f, "calm at {}; twice: {}, early: {}", self.calm, self.twice, self.early)
+        writeln!(f, "calm at {}; twice: {}, early: {}", self.calm, self.twice, self.early)?;
+        write!(f, "watchdog: {:?}", self.watchdog)
     }
 }
 

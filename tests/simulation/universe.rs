@@ -22,6 +22,7 @@ use moss::server::site::Site;
 use moss::server::world::{Door, Ready, Signals, World as Seam};
 
 use crate::judge::{Judge, TURN_FRAMES};
+use crate::manager::Manager;
 use crate::network::{Event, Link, MILLISECOND, Network, SECOND, Turn};
 use crate::pages::Folder;
 use crate::people::{Mail, Peer, World};
@@ -103,6 +104,7 @@ struct Universe {
     /// The version of them that moss is reading.
     reading: Option<usize>,
     judge: Judge,
+    manager: Manager,
     stage: Stage,
     stage_began: u64,
     base: Instant,
@@ -178,6 +180,7 @@ impl Universe {
             clients: Clients::new(),
             folder: plan.settings.pages.then(Folder::new),
             reading: None,
+            manager: Manager::new(plan.watchdog),
             stage: Stage::Mischief,
             stage_began: 0,
             base: Instant::now(),
@@ -332,6 +335,7 @@ impl Universe {
     fn after_turn(&mut self, held: usize) {
         self.take_lines();
         assert_eq!(self.unread, 0, "a signal asked for files to be read again");
+        self.manager.after_turn(self.reading.is_some(), self.signalled > 0);
         self.turns += 1;
         let turn = std::mem::take(&mut self.network.turn);
         let Turn { accepted, receives, bytes, handshakes, poured, .. } = turn;
@@ -406,7 +410,10 @@ impl Universe {
         let network = &mut self.network;
         let wait = time_out.map(|time_out| time_out.as_micros().div_ceil(1_000) as u64 * 1_000);
         assert!(
-            wait.is_none() || !network.links.is_empty() || self.reading.is_some(),
+            wait.is_none()
+                || !network.links.is_empty()
+                || self.reading.is_some()
+                || self.plan.watchdog.is_some(),
             "nobody came yet, and moss wakes up"
         );
         assert!(self.reading.is_none() || wait == Some(0), "moss rests, and has to read");
@@ -414,6 +421,7 @@ impl Universe {
             wait != Some(0) || self.idle_turns < IDLE_TURNS,
             "a turn did nothing and asks for another at once"
         );
+        self.manager.waits(wait);
         if network.is_interrupted() {
             self.judge.begins_turn(network.now);
             return Err(ErrorKind::Interrupted.into());
@@ -501,8 +509,10 @@ impl Seam for Kernel {
     type Stream = Stream;
 
     fn now(&self) -> Instant {
-        let universe = self.0.borrow();
-        universe.base + Duration::from_micros(universe.network.now + universe.asleep)
+        let mut universe = self.0.borrow_mut();
+        let now = universe.network.now + universe.asleep;
+        universe.manager.asked_at = now;
+        universe.base + Duration::from_micros(now)
     }
 
     fn wait(&mut self, time_out: Option<Duration>) -> io::Result<()> {
@@ -554,10 +564,16 @@ impl Seam for Kernel {
         signals
     }
 
-    fn notify(&mut self, _: Notice) {}
+    fn notify(&mut self, notice: Notice) {
+        let mut universe = self.0.borrow_mut();
+        universe.take_lines();
+        universe.trace(|| format!("notice: {notice:?}"));
+        let (reads, stops) = (universe.reading.is_some(), universe.signalled > 0);
+        universe.manager.hears(notice, reads, stops);
+    }
 
     fn watchdog(&self) -> Option<Duration> {
-        None
+        self.0.borrow().manager.interval.map(Duration::from_micros)
     }
 
     fn random(&mut self) -> u64 {
