@@ -12,6 +12,8 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
+use log::Level;
+use moss::operate::journal;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Exit status of what a person has to put right: starting moss again would not help.
@@ -24,7 +26,9 @@ pub(crate) fn say(text: &str) {
 
 /// Says on stderr, in one line, why the program ends, with this exit status.
 pub(crate) fn give_up(status: u8, why: impl Display) -> ExitCode {
-    let _ = std::io::stderr().write_all(format!("moss: {why}\n").as_bytes());
+    let mut stderr = std::io::stderr();
+    let priority = if journal::is_journal(&stderr) { journal::priority(Level::Error) } else { "" };
+    let _ = stderr.write_all(format!("{priority}moss: {why}\n").as_bytes());
     ExitCode::from(status)
 }
 

@@ -20,6 +20,8 @@ def test_instances_differ_from_the_one_service_in_names_and_user_alone():
     differing = {
         "Description=moss, signaling server for WebRTC": ["Description=moss %i, signaling server for WebRTC"],
         "EnvironmentFile=/etc/moss.env": ["EnvironmentFile=/etc/moss/%i.env"],
+        "RuntimeDirectory=moss": ["RuntimeDirectory=moss-%i"],
+        "WorkingDirectory=%t/moss": ["WorkingDirectory=%t/moss-%i"],
         "DynamicUser=yes": ["DynamicUser=yes", "User=moss-%i"],
     }
     one = directives(UNIT)

@@ -5,6 +5,7 @@ machine's network, with the README's three files in their places; and with a
 certificate as docs/https-in-the-lan.md gives it to moss.
 """
 
+import json
 import os
 import re
 import resource
@@ -40,6 +41,10 @@ Requires=basic.target moss.service
 After=basic.target moss.service
 AllowIsolate=yes
 """
+
+
+def write_settings(file, settings):
+    file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
 
 
 class Machine:
@@ -87,6 +92,26 @@ class Machine:
         done = self.run("systemctl", "show", "moss", f"--property={listed}")
         return dict(line.split("=", 1) for line in done.stdout.splitlines()) if done else {}
 
+    def set(self, settings):
+        """Has moss start with these the next time."""
+        write_settings(self.root / "etc/moss.env", settings)
+
+    def add_to_unit(self, lines):
+        """A drop-in, with lines of the section [Service]."""
+        folder = self.root / "etc/systemd/system/moss.service.d"
+        folder.mkdir(exist_ok=True)
+        (folder / "test.conf").write_text(f"[Service]\n{lines}\n")
+        assert self.run("systemctl", "daemon-reload").returncode == 0
+
+    def restart(self):
+        """Restarts moss; the exit status of the command that does."""
+        return self.run("systemctl", "restart", "moss").returncode
+
+    def journal(self, *matches):
+        """What is in the journal under these matches, as dictionaries."""
+        done = self.run("journalctl", "--no-pager", "--output=json", *matches)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
     def wait_for(self, what, condition):
         deadline = time.monotonic() + PATIENCE
         while not (result := condition()):
@@ -133,10 +158,10 @@ def machine(binary, tmp_path):
     shutil.copy(UNIT, root / "etc/systemd/system")
     environment = root / "etc/moss.env"
     environment.touch(0o600)
-    environment.write_text("".join(f"{key}={value}\n" for key, value in ENVIRONMENT.items()))
     (local / "bin").mkdir(parents=True)
     shutil.copy(binary, local / "bin/moss")
 
+    write_settings(environment, ENVIRONMENT)
     machine = Machine(root, local)
     yield machine
     machine.kill()
@@ -236,17 +261,15 @@ def test_service_serves_pages_that_everybody_can_read_and_reloads_them(machine):
 
     def restart(directory):
         settings = ENVIRONMENT | {"MOSS_PAGES_DIRECTORY": directory}
-        lines = "".join(f"{key}={value}\n" for key, value in settings.items())
-        (machine.root / "etc/moss.env").write_text(lines)
-        assert machine.run("systemctl", "restart", "moss").returncode == 0
+        machine.set(settings)
+        return machine.restart()
 
-    restart("/home/pages")
-    refused = lambda: machine.shown("ExecMainStatus").get("ExecMainStatus") == "2"
-    machine.wait_for("a refusal", refused)
+    assert restart("/home/pages") != 0
+    assert machine.shown("ExecMainStatus") == {"ExecMainStatus": "2"}
     journal = machine.run("journalctl", "--no-pager", "--output=cat", "--unit=moss")
     assert re.search("^moss: MOSS_PAGES_DIRECTORY: .*/home/pages", journal.stdout, re.M)
 
-    restart("/srv/pages")
+    assert restart("/srv/pages") == 0
     pid, port = machine.serving()
     url = f"http://127.0.0.1:{port}/"
     assert fetched(url) == "the page"
@@ -255,6 +278,102 @@ def test_service_serves_pages_that_everybody_can_read_and_reloads_them(machine):
     assert machine.run("systemctl", "reload", "moss").returncode == 0
     machine.wait_for("the new page", lambda: fetched(url) == "the new page")
     assert machine.shown("MainPID", "NRestarts") == {"MainPID": pid, "NRestarts": "0"}
+
+
+def test_wrong_setting_fails_the_start_and_an_address_that_is_missing_is_tried_again(machine):
+    machine.serving()
+    machine.set(ENVIRONMENT | {"MOSS_PORT": "80800"})
+    assert machine.restart() != 0
+    refused = machine.shown("ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts")
+    assert refused == {
+        "ActiveState": "failed",  # "activating" while systemd would try again.
+        "SubState": "failed",
+        "Result": "exit-code",
+        "ExecMainStatus": "2",
+        "NRestarts": "0",
+    }
+    [line] = [entry for entry in machine.journal("--unit=moss") if "MOSS_PORT" in entry["MESSAGE"]]
+    assert (line["PRIORITY"], line["MESSAGE"][:17]) == ("3", "moss: MOSS_PORT: ")
+
+    # An address of nobody (RFC 5737), as when the network is not there yet.
+    machine.set(ENVIRONMENT | {"MOSS_HOSTNAME": "192.0.2.1"})
+    assert machine.restart() != 0
+    machine.wait_for("another try", lambda: machine.shown("NRestarts")["NRestarts"] not in ("", "0"))
+    assert any("status=1/FAILURE" in entry["MESSAGE"] for entry in machine.journal("--unit=moss"))
+    machine.set(ENVIRONMENT)
+    _, port = machine.serving()
+    assert relays(f"ws://127.0.0.1:{port}")
+
+
+def test_service_has_a_folder_of_its_own_and_no_file_in_another_counts(machine):
+    machine.serving()
+    for folder in ("", "root", "etc"):
+        (machine.root / folder / ".env").write_text("MOSS_PORT=80800\n")
+    assert machine.restart() == 0
+    pid, _ = machine.serving()
+    assert machine.run("readlink", f"/proc/{pid}/cwd").stdout == "/run/moss\n"
+    assert machine.run("stat", "--format=%a", "/run/moss").stdout == "500\n"
+    assert machine.run("ls", "-A", "/run/moss").stdout == ""
+    # It goes with moss, and with it what somebody put there.
+    assert machine.run("touch", "/run/moss/.env").returncode == 0
+    assert machine.run("systemctl", "stop", "moss").returncode == 0
+    assert machine.run("test", "-e", "/run/moss").returncode == 1
+
+
+def test_watchdog_restarts_a_moss_that_hangs(machine):
+    machine.serving()
+    machine.add_to_unit("WatchdogSec=1")
+    assert machine.restart() == 0
+    pid, _ = machine.serving()
+    # Nobody is connected, so nothing but the watchdog wakes moss up.
+    heard = lambda: machine.shown("WatchdogTimestampMonotonic")["WatchdogTimestampMonotonic"]
+    for _ in range(3):
+        before = heard()
+        machine.wait_for("a sign of life", lambda: heard() != before)
+    assert machine.shown("MainPID", "NRestarts") == {"MainPID": pid, "NRestarts": "0"}
+
+    machine.run("kill", "-STOP", pid)
+    machine.wait_for("a restart", lambda: machine.shown("NRestarts")["NRestarts"] == "1")
+    again, port = machine.serving()
+    assert again != pid
+    assert relays(f"ws://127.0.0.1:{port}")
+    assert any("Watchdog timeout" in entry["MESSAGE"] for entry in machine.journal("--unit=moss"))
+
+
+def test_moss_without_connections_makes_no_system_call(machine, certificate):
+    """With all switched on but the watchdog, which needs a timer."""
+    machine.serving()
+    folder = machine.root / "srv/pages"
+    folder.mkdir(parents=True)
+    (folder / "index.html").write_text("the page")
+    for file, name in ((certificate.file, "certificate.pem"), (certificate.key, "key.pem")):
+        shutil.copy(file, machine.root / "srv" / name)
+        (machine.root / "srv" / name).chmod(0o444)
+    more = {"MOSS_PAGES_DIRECTORY": "/srv/pages", "MOSS_METRICS": "on"}
+    machine.set(ENVIRONMENT | tls_settings("/srv") | more)
+    machine.add_to_unit("WatchdogSec=0")
+    assert machine.restart() == 0
+    pid, _ = machine.serving()
+    machine.run("timeout", "--signal=INT", "10", "strace", "-o", "/root/trace", "-p", pid)
+    trace = (machine.root / "root/trace").read_text().splitlines()
+    # It waits when strace comes; that ends the wait, as a signal does.
+    assert trace and len(trace) <= 2, trace
+    assert [line for line in trace if not re.match(r"epoll_p?wait\d?\(", line)] == []
+
+
+def test_lines_in_the_journal_have_priorities(machine):
+    machine.serving()
+    machine.set(ENVIRONMENT | {"MOSS_PROT": "80", "MOSS_LOG": "debug"})
+    assert machine.restart() == 0
+    pid, port = machine.serving()
+    assert relays(f"ws://127.0.0.1:{port}")
+    machine.logged(pid, r": left$")
+    entries = machine.journal(f"_PID={pid}")
+    priority = lambda part: {e["PRIORITY"] for e in entries if re.search(part, e["MESSAGE"])}
+    assert priority("^MOSS_PROT is not a variable") == {"4"}
+    assert priority("^listening on ") == {"6"}
+    assert priority(": connected$") == {"7"}
+    assert {entry["SYSLOG_IDENTIFIER"] for entry in entries} == {"moss"}
 
 
 def test_service_serves_and_restarts_and_stops(machine):
