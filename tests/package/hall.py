@@ -99,7 +99,6 @@ class Master(Peer):
 
     def packet(self, packet):
         if "id" in packet:
-            self.hall.relayed += 1
             self.send(**packet)
         elif packet["type"] == "master-confirmation":
             self.there = True
@@ -152,26 +151,22 @@ class Hall:
         self.connecting = asyncio.Semaphore(50)
         self.peers = [None] * (arguments.clients + 1)
         self.stopping = self.whole = False
-        self.disconnects = self.amiss = self.errors = self.unanswered = self.relayed = 0
+        self.disconnects = self.amiss = self.errors = self.unanswered = 0
         self.refused, self.latencies = {}, []
 
     async def enter(self, place, pause=0):
         """The master has place 0."""
         await asyncio.sleep(pause)
-        kind = Client if place else Master
         async with self.connecting:
+            # In its place before anything can come for it.
+            peer = self.peers[place] = Client(self) if place else Master(self)
+            loop = asyncio.get_running_loop()
+            to = loop.create_connection(lambda: peer, self.url.hostname, self.url.port, ssl=self.tls or None)
             try:
-                loop = asyncio.get_running_loop()
-                connection = loop.create_connection(
-                    lambda: kind(self), self.url.hostname, self.url.port, ssl=self.tls or None
-                )
-                _, peer = await asyncio.wait_for(connection, PATIENCE)
+                await asyncio.wait_for(to, PATIENCE)
             except OSError:
                 self.refused["connect"] = self.refused.get("connect", 0) + 1
-                peer = None
-        self.peers[place] = peer
-        if peer is None or peer.transport.is_closing():
-            self.comes_back(place)
+                self.lost(peer)
 
     def lost(self, peer):
         if self.stopping or peer not in self.peers:
@@ -179,9 +174,7 @@ class Hall:
         self.disconnects += peer.open
         if isinstance(peer, Client):
             self.unanswered += peer.sent - peer.answered
-        self.comes_back(self.peers.index(peer))
-
-    def comes_back(self, place):
+        place = self.peers.index(peer)
         self.peers[place] = None
         self.whole = False
         self.coming.add(asyncio.create_task(self.enter(place, random.uniform(self.pause, 3 * self.pause))))
@@ -240,7 +233,7 @@ class Hall:
             "worst": latencies[-1],
         }
         print(json.dumps(told), flush=True)
-        self.disconnects = self.amiss = self.errors = self.unanswered = self.relayed = 0
+        self.disconnects = self.amiss = self.errors = self.unanswered = 0
         self.refused, self.latencies = {}, []
 
 
