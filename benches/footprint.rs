@@ -46,6 +46,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             "all of 15,000 clients busy",
         ]),
     ];
+    scenarios.extend(clients::charges(options.crowd(10_000)));
     if options.long {
         scenarios.push(
             Scenario::new("keepalive", keepalive)

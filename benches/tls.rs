@@ -33,7 +33,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let contest = options.tls(nginx.as_ref());
     let title = format!("{yardstick} CPU is for each packet passed on.");
     passing::run("tls", &title, &contest, loads())?;
-    clients::run("tls", "What clients cost over TLS.", &contest, scenarios())
+    let scenarios = scenarios().into_iter().chain(clients::charges(crowd(options))).collect();
+    clients::run("tls", "What clients cost over TLS.", &contest, scenarios)
 }
 
 fn loads() -> Vec<Scenario> {

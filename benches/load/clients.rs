@@ -1,15 +1,17 @@
 //! What clients cost: rows of one figure for each program.
 //!
 //! Memory is what no file backs (heap, stack, written data), as the page
-//! tables have it.
+//! tables have it; with the kernel's, what a memory cgroup is charged.
 
 use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use super::charge::Charge;
 use super::contest::{Contest, Scenario};
 use super::crowd::Crowd;
 use super::driver::{Driver, Flow, Load};
+use super::options::Options;
 use super::server::{Program, Server};
 
 /// Prints the table of `bench`: those of `scenarios` that are asked for.
@@ -39,6 +41,56 @@ pub(crate) fn memory(program: &Program, clients: usize) -> io::Result<Vec<f64>> 
     driver.exchange_once()?;
     let after_exchange = growth_per_client()?;
     Ok(vec![idle, after_exchange])
+}
+
+/// What the kernel charges for `clients` and a tenth of them; nothing where it can't be asked.
+pub(crate) fn charges(clients: usize) -> Vec<Scenario> {
+    if let Err(error) = Charge::new() {
+        println!("Without a memory cgroup nothing of the kernel's memory is told: {error}.");
+        return Vec::new();
+    }
+    let idle = move |program: &Program, _: &Options| charge(program, clients);
+    let offered = move |program: &Program, _: &Options| {
+        let charges = [2_000, 20_000, 60_000].map(|offer| charge_of(program, clients / 10, offer));
+        charges.into_iter().collect()
+    };
+    vec![
+        Scenario::new("charge", idle).rows(&["memory and the kernel's, per idle client, bytes"]),
+        Scenario::new("charge-offers", offered).rows(&[
+            "the same for an offer of 2 kB that waits",
+            "the same, 20 kB",
+            "the same, 60 kB",
+        ]),
+    ]
+}
+
+/// Bytes for each of `clients` that is idle, those that the kernel needs for its socket
+/// included.
+fn charge(program: &Program, clients: usize) -> io::Result<Vec<f64>> {
+    let charge = Charge::new()?;
+    let server = Server::start(program)?;
+    let mut crowd = Crowd::new(&server)?;
+    charge.add(&server.processes())?;
+    let before = charge.bytes()?;
+    crowd.join(clients)?;
+    server.cpu_time()?;
+    Ok(vec![charge.bytes()?.saturating_sub(before) as f64 / clients as f64])
+}
+
+/// What comes on top of that when a new master's offer of so many bytes waits for each of
+/// `clients`, none of which takes it.
+fn charge_of(program: &Program, clients: usize, offer: usize) -> io::Result<f64> {
+    let charge = Charge::new()?;
+    let server = Server::start(program)?;
+    let mut crowd = Crowd::new(&server)?;
+    charge.add(&server.processes())?;
+    crowd.fleet.narrow();
+    crowd.join(clients)?;
+    server.cpu_time()?;
+    let before = charge.bytes()?;
+    let _new_master = Crowd::offering(&server, offer)?;
+    server.cpu_time()?;
+    Ok(charge.bytes()?.saturating_sub(before) as f64 / clients as f64)
 }
 
 /// Microseconds of CPU time for each of `clients` that `come`, after some that `precede`.

@@ -26,7 +26,12 @@ pub(crate) struct Crowd {
 impl Crowd {
     /// A master alone.
     pub(crate) fn new(server: &Server) -> io::Result<Self> {
-        let description = packets::description(DESCRIPTION_BYTES);
+        Self::offering(server, DESCRIPTION_BYTES)
+    }
+
+    /// A master alone, whose offer has so many bytes.
+    pub(crate) fn offering(server: &Server, description: usize) -> io::Result<Self> {
+        let description = packets::description(description);
         let mut crowd = Self {
             fleet: Fleet::new(server.address(), server.client()?)?,
             offer: packets::offer(&description),

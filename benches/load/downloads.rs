@@ -119,7 +119,7 @@ impl<'a> Downloads<'a> {
     }
 
     fn connect(&mut self, number: usize) -> io::Result<Reader> {
-        let link = Link::connect(self.server, self.connected, self.tls.as_ref())?;
+        let link = Link::connect(self.server, self.connected, false, self.tls.as_ref())?;
         self.connected += 1;
         // Level-triggered: a fast server would let no other connection have its turn.
         link.watch(&self.epoll, number, epoll::EventFlags::IN)?;

@@ -41,6 +41,7 @@ pub(crate) struct Fleet {
     received: Vec<u8>,
     wire: Vec<u8>,
     pong: Vec<u8>,
+    narrow: bool,
     /// Pings answered so far.
     pub(crate) pings: u64,
 }
@@ -58,6 +59,7 @@ impl Fleet {
             received: vec![0; RECEIVE_BUFFER_BYTES],
             wire,
             pong: frame::masked(frame::PONG, b""),
+            narrow: false,
             pings: 0,
         })
     }
@@ -69,10 +71,15 @@ impl Fleet {
         }
     }
 
+    /// From now on what peers do not read stays with the server, all but two kilobytes.
+    pub(crate) fn narrow(&mut self) {
+        self.narrow = true;
+    }
+
     /// Connects one more peer, asks for the upgrade, and returns its number.
     pub(crate) fn connect(&mut self) -> io::Result<usize> {
         let number = self.peers.len();
-        let link = Link::connect(self.server, number, self.tls.as_ref())?;
+        let link = Link::connect(self.server, number, self.narrow, self.tls.as_ref())?;
         let events = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
         link.watch(&self.epoll, number, events)?;
         self.peers.push(Some(Peer { link, upgraded: false, partial: Vec::new() }));

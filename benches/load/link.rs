@@ -36,14 +36,19 @@ pub(crate) struct Received {
 
 impl Link {
     /// Connects the load generator's `number`th link, which speaks TLS if there is a client
-    /// for it.
+    /// for it. One that is `narrow` has room for two kilobytes that it has not read.
     pub(crate) fn connect(
         server: SocketAddrV4,
         number: usize,
+        narrow: bool,
         tls: Option<&tls::Client>,
     ) -> io::Result<Self> {
         let socket =
             net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        if narrow {
+            // Before it connects, or the peer hears of more room. The kernel has a least.
+            sockopt::set_socket_recv_buffer_size(&socket, 0)?;
+        }
         net::bind(&socket, &source(server, number))?;
         net::connect(&socket, &server)?;
         sockopt::set_tcp_nodelay(&socket, true)?;

@@ -3,7 +3,7 @@
 //! `server` starts moss, the `bare` relay or `nginx`, with a moss behind it or to serve a
 //! `site`, as child processes. The load generator is `link` (with `tls`), for packets
 //! `fleet`, `crowd` and `driver`, from sockets up to a load that is kept in flight, and for
-//! files `downloads`. `process` reads what the kernel counts; `passing` and `clients` are
+//! files `downloads`. `process` and `charge` read what the kernel counts; `passing` and `clients` are
 //! what is measured, by the rounds of `contest`; `options` and `report` are the way in and
 //! out.
 
@@ -11,6 +11,7 @@
 #![allow(dead_code)]
 
 mod bare;
+pub(crate) mod charge;
 pub(crate) mod clients;
 pub(crate) mod contest;
 pub(crate) mod crowd;

@@ -149,7 +149,7 @@ impl Server {
         self.processes().into_iter().map(process::memory).sum()
     }
 
-    fn processes(&self) -> Vec<u32> {
+    pub(crate) fn processes(&self) -> Vec<u32> {
         self.front
             .iter()
             .flat_map(Front::processes)
