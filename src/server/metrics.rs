@@ -222,9 +222,12 @@ impl<W: World> Server<W> {
         let now = self.peers.now;
         let process = match self.kernel.0 {
             Some((at, process)) if now.saturating_duration_since(at) < FRESH => process,
-            _ => self.world.process(),
+            _ => {
+                let process = self.world.process();
+                self.kernel.0 = Some((now, process));
+                process
+            }
         };
-        self.kernel.0 = Some((now, process));
         for (name, kind, help, time) in [
             (
                 "process_start_time_seconds",
