@@ -99,6 +99,11 @@ class Moss:
                 return line
         pytest.fail(f"moss does not say {words!r}:\n" + "".join(self.output))
 
+    def wait_for_end(self):
+        """Waits until all is in `output` that moss ever prints."""
+        while self._lines.get(timeout=PATIENCE) is not None:
+            pass
+
     def kill(self):
         # Takes moss along: `unshare --kill-child`.
         self.process.kill()

@@ -274,7 +274,10 @@ PAGES = [
     "clients/javascript/README.md",
     "docs/calls.md",
     "docs/https-in-the-lan.md",
+    "docs/operating.md",
     "docs/pages.md",
+    "docs/several-masters.md",
+    "docs/sizing.md",
     "docs/turn.md",
 ]
 

@@ -1,0 +1,771 @@
+"""/metrics, as those read it who run moss: promtool, Prometheus, and a reader of this
+file's own that compares it with the log and with what happened.
+
+docs/operating.md tells what there is, and its configuration is used as it stands, but for
+addresses; examples/prometheus has the alerts.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import resource
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+import time
+import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import (
+    ENVIRONMENT,
+    PATIENCE,
+    REPOSITORY,
+    SECRET,
+    Moss,
+    block,
+    fetched,
+    receive,
+    relays,
+    run,
+    send,
+    tls_settings,
+)
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+PAGE = (REPOSITORY / "docs/operating.md").read_text()
+README = (REPOSITORY / "README.md").read_text()
+RULES = REPOSITORY / "examples/prometheus/moss.rules.yml"
+
+ON = {"MOSS_METRICS": "on", "MOSS_LOG": "debug", "MOSS_HOSTNAME": "127.0.0.1"}
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Figures(dict):
+    """What one answer says: figures by name and labels."""
+
+    def __init__(self, text):
+        for line in text.splitlines():
+            if not line.startswith("#"):
+                name, labels, value = re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line).groups()
+                labels = frozenset(re.findall(r'(\w+)="([^"]*)"', labels or ""))
+                assert (name, labels) not in self, f"twice: {line}"
+                self[name, labels] = float(value)
+        self.text = text
+
+    def of(self, name, **labels):
+        """The one figure of this name and these labels."""
+        return self[name, frozenset(labels.items())]
+
+    def by(self, name, label):
+        """All figures of this name, by their value of the label."""
+        return {dict(labels)[label]: value for (known, labels), value in self.items() if known == name}
+
+    def names(self):
+        return {name for name, _ in self}
+
+    def agree(self):
+        """What holds in every answer."""
+        closed = self.by("moss_connections_closed_total", "reason")
+        open_now = self.by("moss_connections", "role")
+        accepted = self.of("moss_connections_accepted_total")
+        assert accepted == sum(open_now.values()) + sum(closed.values()), self.text
+        for reason, rejected in self.by("moss_connections_rejected_total", "reason").items():
+            assert closed[reason] == rejected, reason
+        return self
+
+
+def scrape(port, context=None):
+    return Figures(answered(port, "GET", "/metrics", context)[2].decode()).agree()
+
+
+def answered(port, method, path, context=None):
+    """Status, headers and body of an answer, which ends its connection."""
+    if context:
+        asked = http.client.HTTPSConnection("localhost", port, timeout=PATIENCE, context=context)
+    else:
+        asked = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    with contextlib.closing(asked):
+        asked.request(method, path, headers={"Connection": "close"})
+        response = asked.getresponse()
+        return response.status, response.headers, response.read()
+
+
+def wait_for(what, condition):
+    deadline = time.monotonic() + PATIENCE
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not happen")
+        time.sleep(0.1)
+    return result
+
+
+def checked_by_promtool(text):
+    checked = run("promtool", "check", "metrics", input=text)
+    return checked.returncode, checked.stdout + checked.stderr
+
+
+# What there is.
+
+
+def table(page, heading):
+    """The rows of the first table below a heading, as cells."""
+    section = page.split(f"\n{heading}\n", 1)[1].split("\n#", 1)[0]
+    rows = re.findall(r"^\| (.*) \|$", section, re.M)
+    return [row.split(" | ") for row in rows[1:]]
+
+
+def promised():
+    """The figures of the page's table, each with its labels' names."""
+    names = {}
+    for first, *_ in table(PAGE, "## Metrics"):
+        for name, labels in re.findall(r"`(\w+)(?:\{([\w,]+)\})?`", first):
+            names[name] = set(labels.split(",")) if labels else set()
+    return names
+
+
+def exposed(figures):
+    """The figures of an answer in the same way; a histogram's are one."""
+    names = {}
+    for name, labels in figures:
+        name = re.sub(r"^(moss_turn_seconds)_(bucket|sum|count)$", r"\1", name)
+        names.setdefault(name, set()).update({label for label, _ in labels} - {"le"})
+    return names
+
+
+def test_page_tells_every_figure_and_its_labels(binary, tmp_path, certificate):
+    with Moss([binary], tmp_path, **ON, **tls_settings(certificate.file.parent)) as moss:
+        assert exposed(scrape(moss.port)) == promised()
+
+
+
+def words_of_the_log():
+    """Those of the README's table that say why connections end."""
+    cells = [first for first, *_ in table(README, "### The log")]
+    words = {word for cell in cells for word in re.findall(r"`(\w+)`", cell)}
+    return words - {"connected", "wrong_secret"}
+
+
+def test_every_label_value_is_there_at_zero_from_the_start(binary, tmp_path, certificate):
+    with Moss([binary], tmp_path, **ON, **tls_settings(certificate.file.parent)) as moss:
+        figures = scrape(moss.port)
+    assert set(figures.by("moss_connections_closed_total", "reason")) == words_of_the_log()
+    assert set(figures.by("moss_connections", "role")) == {"http", "guest", "client", "master"}
+    for name in ("moss_packets_relayed_total", "moss_relayed_bytes_total"):
+        assert set(figures.by(name, "direction")) == {"to_master", "to_client"}
+    codes = {re.fullmatch("`(.*)`", first)[1] for first, *_ in table(README, "### Errors")}
+    assert set(figures.by("moss_errors_sent_total", "code")) == codes
+    handshakes = [("ok", "no"), ("ok", "yes"), ("failed", "no")]
+    for result, resumed in handshakes:
+        figures.of("moss_tls_handshakes_total", result=result, resumed=resumed)
+    counted = {key: value for key, value in figures.items() if key[0].startswith("moss_") and value}
+    assert {name for name, _ in counted} == {
+        "moss_build_info",
+        "moss_connections",  # This very one.
+        "moss_connections_accepted_total",
+        "moss_connections_limit",
+        "moss_held_bytes_limit",
+        "moss_tls_certificate_expiry_timestamp_seconds",
+        "moss_turn_seconds_bucket",
+        "moss_turn_seconds_count",
+        "moss_turn_seconds_sum",
+        "moss_unsent_bytes_limit",
+    }
+
+
+def test_promtool_finds_nothing(binary, binary_without_tls, tmp_path, certificate):
+    for program, settings in (
+        (binary_without_tls, {}),
+        (binary, {}),
+        (binary, tls_settings(certificate.file.parent)),
+    ):
+        with Moss([program], tmp_path, **ON, **settings) as moss:
+            assert relays(f"ws://127.0.0.1:{moss.port}")
+            assert checked_by_promtool(scrape(moss.port).text) == (0, "")
+
+
+def test_methods_and_the_switch(binary, tmp_path):
+    with Moss([binary], tmp_path, **ON) as moss:
+        status, headers, body = answered(moss.port, "GET", "/metrics?from=here")
+        assert (status, headers["Content-Type"]) == (200, CONTENT_TYPE)
+        assert int(headers["Content-Length"]) == len(body)
+        status, headers, body = answered(moss.port, "HEAD", "/metrics")
+        assert (status, headers["Content-Type"], body) == (200, CONTENT_TYPE, b"")
+        for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+            status, headers, _ = answered(moss.port, method, "/metrics")
+            assert (status, headers["Allow"]) == (405, "GET, HEAD")
+        assert answered(moss.port, "GET", "/metrics/")[0] == 404
+    for off in ({}, {"MOSS_METRICS": "off"}, {"MOSS_METRICS": ""}):
+        with Moss([binary], tmp_path, **off) as moss:
+            for method in ("GET", "HEAD", "POST"):
+                assert answered(moss.port, method, "/metrics")[0] == 404
+    refused = run(binary, env=ENVIRONMENT | {"MOSS_METRICS": "yes"}, cwd=tmp_path)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert re.fullmatch(r"moss: MOSS_METRICS: .*\n", refused.stderr)
+
+
+# What is counted.
+
+
+def claim(connection):
+    send(connection, type="set-master", payload={"sdp": {}, "secret": SECRET})
+    assert receive(connection)["type"] == "master-confirmation"
+
+
+def test_relayed_are_peers_packets_alone(binary, tmp_path):
+    settings = {"MOSS_CLIENT_JOINED_TYPE": "joined", "MOSS_CLIENT_LEFT_TYPE": "left"}
+    with Moss([binary], tmp_path, **ON, **settings) as moss:
+        url = f"ws://127.0.0.1:{moss.port}"
+        with connect(url) as master, connect(url) as client:
+            claim(master)
+            send(client, type="login")
+            assert receive(client)["type"] == "offer"
+            assert receive(master)["type"] == "joined"
+            for _ in range(3):
+                send(client, type="ping")
+                assert receive(client)["type"] == "pong"
+            send(client, type="login", payload="again")
+            assert receive(client)["type"] == "offer"
+            send(client, no="type")
+            assert receive(client)["payload"]["code"] == "invalid-packet"
+            send(master, type="to nobody", id="7")
+            assert receive(master)["payload"]["code"] == "unknown-client"
+            figures = scrape(moss.port)
+            for name in ("moss_packets_relayed_total", "moss_relayed_bytes_total"):
+                assert figures.by(name, "direction") == {"to_master": 0, "to_client": 0}
+
+            to_master, to_client = 0, 0
+            for length in (0, 10, 5_000):
+                send(client, type="up", payload="x" * length)
+                heard = master.recv(timeout=PATIENCE)
+                to_master += len(heard)
+            for length in (1, 70_000):
+                send(master, type="down", payload="x" * length, id=json.loads(heard)["id"])
+                to_client += len(client.recv(timeout=PATIENCE))
+            figures = scrape(moss.port)
+            assert figures.by("moss_packets_relayed_total", "direction") == {"to_master": 3, "to_client": 2}
+            assert figures.by("moss_relayed_bytes_total", "direction") == {
+                "to_master": to_master,
+                "to_client": to_client,
+            }
+            assert figures.by("moss_connections", "role") == {"http": 1, "guest": 0, "client": 1, "master": 1}
+            assert figures.of("moss_logins_total") == 1
+            assert figures.of("moss_master_changes_total") == 1
+
+
+def test_errors_are_counted_by_their_code(binary, tmp_path):
+    with Moss([binary], tmp_path, **ON) as moss:
+        url = f"ws://127.0.0.1:{moss.port}"
+        with connect(url) as guest, connect(url) as first, connect(url) as second:
+            heard = []
+
+            def provoke(connection, **packet):
+                send(connection, **packet)
+                heard.append(receive(connection)["payload"]["code"])
+
+            provoke(guest, no="type")
+            provoke(guest, type="set-master", payload="no object")
+            provoke(guest, type="set-master", payload={"secret": "wrong"})
+            provoke(guest, type="set-master", payload={"secret": "wrong again"})
+            provoke(guest, type="hello")
+            send(guest, type="login")
+            provoke(guest, type="hello")
+            claim(first)
+            assert receive(guest)["type"] == "offer"
+            provoke(first, type="hello")
+            provoke(first, type="hello", id="7")
+            provoke(first, type="login")
+            claim(second)
+            heard.append(receive(first)["payload"]["code"])
+            figures = scrape(moss.port)
+        errors = figures.by("moss_errors_sent_total", "code")
+        assert set(errors) == set(heard), "all that there are"
+        assert errors == {code: heard.count(code) for code in errors}
+        assert figures.of("moss_wrong_secrets_total") == 2
+        assert figures.of("moss_master_changes_total") == 2
+
+
+class Wire:
+    """A peer that says what bytes it likes."""
+
+    def __init__(self, port, first=b"", narrow=False, source=None):
+        self.socket = socket.socket()
+        self.socket.settimeout(PATIENCE)
+        if narrow:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        if source:
+            self.socket.bind((source, 0))
+        self.socket.connect(("127.0.0.1", port))
+        self.socket.sendall(first)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def head(self):
+        """All up to and with the empty line, and no byte more."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            byte = self.socket.recv(1)
+            assert byte, head
+            head += byte
+        return head
+
+    def say(self, opcode, payload, masked=True):
+        self.socket.sendall(frame(opcode, payload, masked))
+
+    def packet(self, **packet):
+        self.say(1, json.dumps(packet).encode())
+
+    def rest(self):
+        """All that comes until moss ends it."""
+        heard = b""
+        with contextlib.suppress(ConnectionResetError):
+            while data := self.socket.recv(65536):
+                heard += data
+        return heard
+
+
+def upgrade(*lines):
+    return "\r\n".join(
+        [
+            "GET / HTTP/1.1",
+            "Host: box",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            *lines,
+            "\r\n",
+        ]
+    ).encode()
+
+
+def frame(opcode, payload, masked=True):
+    mask = 0x80 if masked else 0
+    if len(payload) < 126:
+        length = struct.pack("!B", mask | len(payload))
+    else:
+        length = struct.pack("!BQ", mask | 127, len(payload))
+    return bytes([0x80 | opcode]) + length + (bytes(4) if masked else b"") + payload
+
+
+def request(method="GET", path="/", *lines):
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: box", *lines, "\r\n"]).encode()
+
+
+
+def ends_in_the_log(moss):
+    """How often each word says there why a connection ended."""
+    lines = re.findall(r" at \S+: (\w+)(?: \(.*\)|, .*)?$", "".join(moss.output), re.M)
+    return {word: lines.count(word) for word in set(lines) & words_of_the_log()}
+
+
+
+class Provoking:
+    """A moss, and how to make it end a connection for each reason that there is."""
+
+    def __init__(self, moss):
+        self.port, self.moss = moss.port, moss
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """All that it opened end."""
+        self._stack.close()
+
+    def peer(self, **options):
+        url = f"ws://127.0.0.1:{self.port}"
+        return self._stack.enter_context(connect(url, **options))
+
+    def wire(self, *arguments, **options):
+        return self._stack.enter_context(Wire(*arguments, **options))
+
+    def upgraded(self, **options):
+        wire = self.wire(self.port, upgrade(), **options)
+        assert b" 101 " in wire.head()
+        return wire
+
+    def master(self):
+        master = self.peer()
+        claim(master)
+        return master
+
+    def asked(self, *arguments, port=None):
+        """A request is answered, and that is the end."""
+        self.wire(port or self.port, request(*arguments)).rest()
+
+    def left(self):
+        self.peer().close()
+
+    def answered(self):
+        self.asked("GET", "/health", "Connection: close")
+
+    def not_found(self):
+        self.asked("GET", "/nothing", "Connection: close")
+
+    def method(self):
+        self.asked("POST", "/metrics", "Connection: close")
+
+    def no_upgrade(self):
+        self.asked()
+
+    def range(self):
+        self.asked("GET", "/small", "Range: bytes=10-", "Connection: close")
+
+    def bad_request(self):
+        self.wire(self.port, b"NOTHING OF HTTP\r\n\r\n").rest()
+
+    def head_too_large(self):
+        self.asked("GET", "/", "X: " + 9_000 * "x")
+
+    def origin(self):
+        self.wire(self.port, upgrade("Origin: http://elsewhere")).rest()
+
+    def busy(self):
+        for _ in range(9):
+            self.wire(self.port, request("GET", "/large"), narrow=True)
+
+    def protocol_error(self):
+        self.upgraded().say(1, b"unmasked", masked=False)
+
+    def not_utf8(self):
+        self.upgraded().say(1, b"\xff")
+
+    def too_long(self):
+        self.upgraded().say(1, 65_537 * b"x")
+
+    def wrong_secrets(self):
+        guest = self.upgraded()
+        for _ in range(5):
+            guest.packet(type="set-master", payload={"secret": "wrong"})
+
+    def silent(self):
+        self.upgraded()
+
+    def memory(self):
+        # All of it, where guests may have an eighth.
+        for _ in range(6):
+            self.upgraded().socket.sendall(frame(1, 60_000 * b"x")[:50_000])
+
+    def kicked(self):
+        master, client = self.master(), self.peer()
+        send(client, type="login")
+        send(client, type="hello")
+        send(master, type="kick", payload="why", id=receive(master)["id"])
+
+    def slow_reader(self):
+        master, client = self.master(), self.upgraded(narrow=True)
+        client.packet(type="login")
+        client.packet(type="hello")
+        id = receive(master)["id"]
+        # More than the kernel takes and moss holds.
+        for _ in range(120):
+            send(master, type="large", payload=60_000 * "x", id=id)
+
+    def slow_master(self):
+        master, client = self.upgraded(narrow=True), self.upgraded()
+        master.packet(type="set-master", payload={"secret": SECRET})
+        client.packet(type="login")
+        client.socket.settimeout(0.2)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                client.packet(type="large", payload=60_000 * "x")
+
+    def timeout(self):
+        """Ten seconds of silence, which began when all of this did."""
+
+    def tls(self):
+        self.wire(self.moss.tls_port, b"\x16\x03\x01\x00\x05hello").rest()
+
+    def plain_http(self):
+        self.asked("POST", "/", port=self.moss.tls_port)
+
+    def redirected(self):
+        self.asked(port=self.moss.tls_port)
+
+    def tls_on_plain(self):
+        self.wire(self.port, b"\x16\x03\x01\x00\x05hello").rest()
+
+    # In a moss with a place for one, and for five of an address.
+
+    def per_address(self):
+        for _ in range(6):
+            self.wire(self.port, source="127.0.0.2")
+
+    def dropped(self):
+        # Beyond the few that are told so.
+        for _ in range(15):
+            self.wire(self.port, source="127.0.0.2")
+
+    def not_master(self):
+        self.peer()
+        send(self.peer(), type="login")
+
+    def full(self):
+        self.master()
+        self.wire(self.port, upgrade()).rest()
+
+    def displaced(self):
+        # More than there are places for heads; who was silent for a second gives way.
+        for host in range(20):
+            self.wire(self.port, source=f"127.0.1.{host}")
+
+
+# Between those that write many lines is one that takes long: a hundred a second are written.
+REASONS = (
+    *("left", "answered", "not_found", "method", "no_upgrade", "range", "bad_request", "busy"),
+    *("silent", "head_too_large", "origin", "protocol_error", "not_utf8", "too_long"),
+    *("wrong_secrets", "memory", "kicked", "slow_reader", "slow_master"),
+    *("timeout", "tls", "plain_http", "redirected", "tls_on_plain"),
+)
+REASONS_OF_A_FULL_HOUSE = ("per_address", "dropped", "not_master", "full", "displaced")
+
+
+def ended_by(reasons, binary, folder, settings):
+    """What each reason counts after all were provoked, which is what the log has."""
+    with Moss([binary], folder, **settings) as moss:
+        slow = contextlib.nullcontext() if "timeout" not in reasons else Wire(moss.port)
+        with slow:
+            for reason in reasons:
+                with Provoking(moss) as provoking:
+                    getattr(provoking, reason)()
+                    counted = lambda: scrape(moss.port).of("moss_connections_closed_total", reason=reason)
+                    wait_for(f"{reason}, counted,", counted)
+        alone = lambda: sum(scrape(moss.port).by("moss_connections", "role").values()) == 1
+        wait_for("the end of all", alone)
+        figures = scrape(moss.port)
+        assert checked_by_promtool(figures.text) == (0, "")
+        assert figures.of("moss_log_lines_dropped_total") == 0
+        counted = figures.by("moss_connections_closed_total", "reason")
+
+        with connect(f"ws://127.0.0.1:{moss.port}"):
+            assert moss.stop() == 0
+        moss.wait_for_end()
+        logged = ends_in_the_log(moss)
+        assert logged.pop("stopping") == 1
+        # The last of the answers that were counted here.
+        logged["answered"] -= 1
+        assert logged == {reason: count for reason, count in counted.items() if count}
+        return set(logged)
+
+
+def test_each_reason_is_counted_as_it_is_logged(binary, tmp_path, certificate):
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    (folder / "small").write_text("a page")
+    (folder / "large").write_bytes(bytes(12 << 20))
+    everything = ON | tls_settings(certificate.file.parent) | {
+        "MOSS_PAGES_DIRECTORY": str(folder),
+        "MOSS_ALLOWED_ORIGINS": "self",
+        "MOSS_KICK_TYPE": "kick",
+        "MOSS_KEEPALIVE_SECONDS": "1",
+        "MOSS_MAX_CONNECTIONS": "32",
+        "MOSS_MAX_PACKET_BYTES": "65536",
+        "MOSS_MAX_BACKLOG_BYTES": "131072",
+        "MOSS_MAX_MEMORY_BYTES": "262144",
+    }
+    full = ON | {"MOSS_MAX_CONNECTIONS": "1", "MOSS_MAX_CONNECTIONS_PER_ADDRESS": "5"}
+    with ThreadPoolExecutor() as both:
+        cases = ((REASONS, everything), (REASONS_OF_A_FULL_HOUSE, full))
+        provoked = [both.submit(ended_by, case, binary, tmp_path, more) for case, more in cases]
+        seen = set().union(*(ended.result() for ended in provoked))
+    assert seen | {"stopping"} == words_of_the_log()
+
+
+# Who scrapes.
+
+
+class Prometheus:
+    """One that has read this configuration, in a folder of its own."""
+
+    def __init__(self, folder, configuration):
+        (folder / "prometheus.yml").write_text(configuration)
+        shutil.copy(RULES, folder)
+        checked = run("promtool", "check", "config", "prometheus.yml", cwd=folder)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        while not self._started(folder):
+            pass
+
+    def _started(self, folder):
+        """False if somebody was quicker to take the port."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = "127.0.0.1:%d" % free.getsockname()[1]
+        self.url = f"http://{address}"
+        self._log = folder / "prometheus.log"
+        with open(self._log, "w") as log:
+            command = ("prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data")
+            self._process = subprocess.Popen(
+                [*command, f"--web.listen-address={address}"],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+        def ready():
+            if self._process.poll() is not None:
+                return True
+            with contextlib.suppress(OSError):
+                return fetched(f"{self.url}/-/ready")
+
+        try:
+            wait_for("the start of Prometheus", ready)
+        except BaseException:
+            self.kill()
+            raise
+        if self._process.poll() is None:
+            return True
+        said = self._log.read_text()
+        assert "address already in use" in said, said
+        return False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait(PATIENCE)
+
+    def asked(self, path, **query):
+        answer = json.loads(fetched(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(query)}"))
+        assert answer["status"] == "success"
+        return answer["data"]
+
+    def value(self, query):
+        """The one value, or None where there is none yet."""
+        found = self.asked("query", query=query)["result"]
+        assert len(found) <= 1, found
+        return float(found[0]["value"][1]) if found else None
+
+
+def configuration(words, *edits):
+    """The page's block that has these words, edited, with looks that are quick."""
+    text = block(PAGE, "yaml", words)
+    for old, new in (("15s", "1s"), *edits):
+        text = text.replace(old, new)
+    return text
+
+
+def test_prometheus_scrapes_and_its_alerts_see_what_moss_tells(binary, tmp_path):
+    with Moss([binary], tmp_path, **ON, MOSS_MAX_CONNECTIONS="2") as moss:
+        target = ("192.168.1.5:8080", f"127.0.0.1:{moss.port}")
+        with Prometheus(tmp_path, configuration("rule_files", target)) as prometheus:
+            is_up = lambda: prometheus.value('up{job="moss"}') == 1
+            wait_for("a scrape", is_up)
+            assert prometheus.value("moss_connections_limit") == 2
+            assert prometheus.value('moss_connections{role="client"}') == 0
+
+            def alerts():
+                for rule in prometheus.asked("rules")["groups"][0]["rules"]:
+                    assert rule["health"] in ("ok", "unknown"), rule
+                    yield rule["name"], rule["state"]
+
+            # It is so for two minutes before it fires.
+            wait_for("a missing master", lambda: dict(alerts())["MossWithoutMaster"] == "pending")
+            url = f"ws://127.0.0.1:{moss.port}"
+            with connect(url) as master, connect(url) as client:
+                claim(master)
+                send(client, type="login")
+                assert receive(client)["type"] == "offer"
+                wait_for("a full house", lambda: dict(alerts())["MossFull"] == "firing")
+                wait_for("a master", lambda: dict(alerts())["MossWithoutMaster"] == "inactive")
+                assert prometheus.value('moss_connections{role="client"}') == 1
+            series = prometheus.asked("targets/metadata", metric="moss_turn_seconds")
+            assert [one["type"] for one in series] == ["histogram"]
+            figures = scrape(moss.port)
+            # Each figure that an alert or the page asks for is there, unless it is of TLS.
+            for name in asked_for():
+                if not name.startswith("moss_tls_"):
+                    assert prometheus.asked("query", query=name)["result"], name
+                    assert name == "up" or name in figures.names()
+
+
+def asked_for():
+    queries = re.findall(r"^\s+expr:(.*?)^\s+(?:for|labels):", RULES.read_text(), re.S | re.M)
+    queries += [query for _, query in table(PAGE, "## What the figures say")]
+    assert len(queries) > 12
+    return {name for query in queries for name in re.findall(r"\b((?:moss|process)_\w+|up)\b", query)}
+
+
+def test_prometheus_scrapes_over_tls(binary, tmp_path, certificate):
+    with Moss([binary], tmp_path, **ON, **tls_settings(certificate.file.parent)) as moss:
+        edits = (
+            ("certificate.pem", str(certificate.file)),
+            ("192.168.1.5:8443", f"localhost:{moss.tls_port}"),
+            ("scrape_configs:", "global: {scrape_interval: 1s}\nscrape_configs:"),
+        )
+        with Prometheus(tmp_path, configuration("tls_config", *edits)) as prometheus:
+            wait_for("a scrape", lambda: prometheus.value('up{job="moss"}') == 1)
+            ends = prometheus.value("moss_tls_certificate_expiry_timestamp_seconds - time()")
+            assert 29 < ends / 86_400 < 31
+            handshakes = 'sum(moss_tls_handshakes_total{result="ok"})'
+            wait_for("another scrape", lambda: prometheus.value(handshakes) >= 1)
+            scrape(moss.tls_port, certificate.trusting)
+            figures = scrape(moss.port)
+            assert figures.of("moss_tls_handshakes_total", result="ok", resumed="no") >= 2
+
+
+def test_alerts_fire_when_they_should_and_else_not():
+    checked = run("promtool", "check", "rules", RULES)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    tested = run("promtool", "test", "rules", REPOSITORY / "tests/package/alerts.yml")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    alerts = set(re.findall(r"alert: (\w+)", RULES.read_text()))
+    told = {name for first, *_ in table(PAGE, "## Alerts") for name in re.findall(r"`(\w+)`", first)}
+    assert alerts == told
+    for alert in alerts:
+        assert f"alertname: {alert}\n" in (REPOSITORY / "tests/package/alerts.yml").read_text()
+
+
+def test_no_packet_waits_for_scrapers_and_each_is_answered(binary, tmp_path):
+    with Moss([binary], tmp_path, **ON) as moss:
+        url = f"ws://127.0.0.1:{moss.port}"
+        with contextlib.ExitStack() as stack:
+            master, client = (stack.enter_context(connect(url)) for _ in range(2))
+            claim(master)
+            send(client, type="login")
+            assert receive(client)["type"] == "offer"
+            # Two hundred that ask and don't read, and two hundred that say half of it.
+            slow = [
+                stack.enter_context(Wire(moss.port, text, narrow=True))
+                for text in (request("GET", "/metrics"), request("GET", "/metrics")[:-2])
+                for _ in range(200)
+            ]
+            for number in range(100):
+                send(client, type="up", payload=number)
+                assert receive(master)["payload"] == number
+            for wire in slow[:200]:
+                answer = wire.rest()
+                head, body = answer.split(b"\r\n\r\n", 1)
+                assert int(re.search(rb"Content-Length: (\d+)", head)[1]) == len(body)
+                Figures(body.decode()).agree()
+        everybody = lambda: sum(scrape(moss.port).by("moss_connections", "role").values()) == 1
+        wait_for("the end of all", everybody)
+
+
+def test_process_is_what_the_kernel_says_of_it(binary, tmp_path):
+    with Moss([binary], tmp_path, **ON) as moss:
+        figures = scrape(moss.port)
+        resident = int(moss.status["VmRSS"].removesuffix(" kB")) * 1024
+        assert 0.5 < figures.of("process_resident_memory_bytes") / resident < 2
+        # Its own connection was open while it was answered.
+        assert figures.of("process_open_fds") == len(os.listdir(f"/proc/{moss.pid}/fd")) + 1
+        assert figures.of("process_max_fds") == resource.prlimit(moss.pid, resource.RLIMIT_NOFILE)[0]
+        assert abs(figures.of("process_start_time_seconds") - time.time()) < PATIENCE
+        cpu = lambda: scrape(moss.port).of("process_cpu_seconds_total")
+        before = cpu()
+        wait_for("CPU time", lambda: cpu() > before)
