@@ -10,15 +10,14 @@ import http.client
 import json
 import os
 import re
-import resource
 import shutil
 import socket
-import ssl
 import struct
 import subprocess
 import time
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from conftest import (
@@ -35,7 +34,7 @@ from conftest import (
     send,
     tls_settings,
 )
-from websockets.exceptions import ConnectionClosed
+from test_service import machine, write_settings  # noqa: F401, a fixture
 from websockets.sync.client import connect
 
 PAGE = (REPOSITORY / "docs/operating.md").read_text()
@@ -652,71 +651,60 @@ class Prometheus:
         return float(found[0]["value"][1]) if found else None
 
 
-def configuration(words, *edits):
-    """The page's block that has these words, edited, with looks that are quick."""
-    text = block(PAGE, "yaml", words)
-    for old, new in (("15s", "1s"), *edits):
+def configuration(moss, certificate):
+    """The page's two, in one and with looks that are quick: `moss` and `moss-by-tls`."""
+    plain, tls = block(PAGE, "yaml", "rule_files"), block(PAGE, "yaml", "tls_config")
+    edits = (
+        ("15s", "1s"),
+        ("192.168.1.5:8080", f"127.0.0.1:{moss.port}"),
+        ("192.168.1.5:8443", f"localhost:{moss.tls_port}"),
+        ("certificate.pem", str(certificate.file)),
+    )
+    text = plain + tls.replace("job_name: moss", "job_name: moss-by-tls").removeprefix("scrape_configs:\n")
+    for old, new in edits:
+        assert old in text
         text = text.replace(old, new)
     return text
 
 
-def test_prometheus_scrapes_and_its_alerts_see_what_moss_tells(binary, tmp_path):
-    with Moss([binary], tmp_path, **ON, MOSS_MAX_CONNECTIONS="2") as moss:
-        target = ("192.168.1.5:8080", f"127.0.0.1:{moss.port}")
-        with Prometheus(tmp_path, configuration("rule_files", target)) as prometheus:
-            is_up = lambda: prometheus.value('up{job="moss"}') == 1
-            wait_for("a scrape", is_up)
-            assert prometheus.value("moss_connections_limit") == 2
-            assert prometheus.value('moss_connections{role="client"}') == 0
+def test_prometheus_scrapes_and_its_alerts_see_what_moss_tells(binary, tmp_path, certificate):
+    settings = ON | tls_settings(certificate.file.parent) | {"MOSS_MAX_CONNECTIONS": "2"}
+    with (
+        Moss([binary], tmp_path, **settings) as moss,
+        Prometheus(tmp_path, configuration(moss, certificate)) as prometheus,
+    ):
+        for job in ("moss", "moss-by-tls"):
+            wait_for(f"a scrape of {job}", lambda: prometheus.value(f'up{{job="{job}"}}') == 1)
+            assert prometheus.value(f'moss_connections_limit{{job="{job}"}}') == 2
+            assert prometheus.value(f'moss_connections{{job="{job}", role="client"}}') == 0
+            ends = f'moss_tls_certificate_expiry_timestamp_seconds{{job="{job}"}} - time()'
+            assert 29 < prometheus.value(ends) / 86_400 < 31
+        metadata = prometheus.asked("targets/metadata", metric="moss_turn_seconds")
+        assert {one["type"] for one in metadata} == {"histogram"}
+        assert scrape(moss.port).of("moss_tls_handshakes_total", result="ok", resumed="no") >= 1
 
-            def alerts():
-                for rule in prometheus.asked("rules")["groups"][0]["rules"]:
-                    assert rule["health"] in ("ok", "unknown"), rule
-                    yield rule["name"], rule["state"]
+        def alerts():
+            for rule in prometheus.asked("rules")["groups"][0]["rules"]:
+                assert rule["health"] in ("ok", "unknown"), rule
+                yield rule["name"], rule["state"]
 
-            # It is so for two minutes before it fires.
-            wait_for("a missing master", lambda: dict(alerts())["MossWithoutMaster"] == "pending")
-            url = f"ws://127.0.0.1:{moss.port}"
-            with connect(url) as master, connect(url) as client:
-                claim(master)
-                send(client, type="login")
-                assert receive(client)["type"] == "offer"
-                wait_for("a full house", lambda: dict(alerts())["MossFull"] == "firing")
-                wait_for("a master", lambda: dict(alerts())["MossWithoutMaster"] == "inactive")
-                assert prometheus.value('moss_connections{role="client"}') == 1
-            series = prometheus.asked("targets/metadata", metric="moss_turn_seconds")
-            assert [one["type"] for one in series] == ["histogram"]
-            figures = scrape(moss.port)
-            # Each figure that an alert or the page asks for is there, unless it is of TLS.
-            for name in asked_for():
-                if not name.startswith("moss_tls_"):
-                    assert prometheus.asked("query", query=name)["result"], name
-                    assert name == "up" or name in figures.names()
+        # It is so for two minutes before it fires.
+        wait_for("a missing master", lambda: dict(alerts())["MossWithoutMaster"] == "pending")
+        url = f"ws://127.0.0.1:{moss.port}"
+        with connect(url) as master, connect(url) as client:
+            claim(master)
+            send(client, type="login")
+            assert receive(client)["type"] == "offer"
+            wait_for("a full house", lambda: dict(alerts())["MossFull"] == "firing")
+            wait_for("a master", lambda: dict(alerts())["MossWithoutMaster"] == "inactive")
 
-
-def asked_for():
-    queries = re.findall(r"^\s+expr:(.*?)^\s+(?:for|labels):", RULES.read_text(), re.S | re.M)
-    queries += [query for _, query in table(PAGE, "## What the figures say")]
-    assert len(queries) > 12
-    return {name for query in queries for name in re.findall(r"\b((?:moss|process)_\w+|up)\b", query)}
-
-
-def test_prometheus_scrapes_over_tls(binary, tmp_path, certificate):
-    with Moss([binary], tmp_path, **ON, **tls_settings(certificate.file.parent)) as moss:
-        edits = (
-            ("certificate.pem", str(certificate.file)),
-            ("192.168.1.5:8443", f"localhost:{moss.tls_port}"),
-            ("scrape_configs:", "global: {scrape_interval: 1s}\nscrape_configs:"),
-        )
-        with Prometheus(tmp_path, configuration("tls_config", *edits)) as prometheus:
-            wait_for("a scrape", lambda: prometheus.value('up{job="moss"}') == 1)
-            ends = prometheus.value("moss_tls_certificate_expiry_timestamp_seconds - time()")
-            assert 29 < ends / 86_400 < 31
-            handshakes = 'sum(moss_tls_handshakes_total{result="ok"})'
-            wait_for("another scrape", lambda: prometheus.value(handshakes) >= 1)
-            scrape(moss.tls_port, certificate.trusting)
-            figures = scrape(moss.port)
-            assert figures.of("moss_tls_handshakes_total", result="ok", resumed="no") >= 2
+        # All that an alert or the page asks for is there.
+        rules = re.findall(r"^\s+expr:(.*?)^\s+(?:for|labels):", RULES.read_text(), re.S | re.M)
+        told = [query.strip("`") for _, query in table(PAGE, "## What the figures say")]
+        for query in told:
+            prometheus.asked("query", query=query)
+        names = re.findall(r"\b((?:moss|process)_\w+)\b", " ".join(rules + told))
+        assert set(names) <= scrape(moss.port).names()
 
 
 def test_alerts_fire_when_they_should_and_else_not():
@@ -757,15 +745,36 @@ def test_no_packet_waits_for_scrapers_and_each_is_answered(binary, tmp_path):
         wait_for("the end of all", everybody)
 
 
+def is_what_the_kernel_says(figures, status, descriptors, limits):
+    """Whether the process is told as /proc/PID has it."""
+    resident = int(re.search(r"^VmRSS:\s+(\d+) kB", status, re.M)[1]) * 1024
+    assert 0.5 < figures.of("process_resident_memory_bytes") / resident < 2
+    # Its own connection was open while it was answered.
+    assert figures.of("process_open_fds") == len(descriptors) + 1
+    most = re.search(r"^Max open files\s+(\d+)", limits, re.M)[1]
+    assert figures.of("process_max_fds") == int(most)
+    assert abs(figures.of("process_start_time_seconds") - time.time()) < PATIENCE
+    return True
+
+
 def test_process_is_what_the_kernel_says_of_it(binary, tmp_path):
     with Moss([binary], tmp_path, **ON) as moss:
         figures = scrape(moss.port)
-        resident = int(moss.status["VmRSS"].removesuffix(" kB")) * 1024
-        assert 0.5 < figures.of("process_resident_memory_bytes") / resident < 2
-        # Its own connection was open while it was answered.
-        assert figures.of("process_open_fds") == len(os.listdir(f"/proc/{moss.pid}/fd")) + 1
-        assert figures.of("process_max_fds") == resource.prlimit(moss.pid, resource.RLIMIT_NOFILE)[0]
-        assert abs(figures.of("process_start_time_seconds") - time.time()) < PATIENCE
+        status, limits = (Path(f"/proc/{moss.pid}/{name}").read_text() for name in ("status", "limits"))
+        assert is_what_the_kernel_says(figures, status, os.listdir(f"/proc/{moss.pid}/fd"), limits)
+        # However often it is asked.
         cpu = lambda: scrape(moss.port).of("process_cpu_seconds_total")
         before = cpu()
         wait_for("CPU time", lambda: cpu() > before)
+
+
+def test_so_it_is_inside_of_the_unit_s_sandbox(machine):  # noqa: F811
+    machine.serving()
+    write_settings(machine.root / "etc/moss.env", ENVIRONMENT | ON)
+    assert machine.run("systemctl", "restart", "moss").returncode == 0
+    pid, port = machine.serving()
+    figures = scrape(port)
+    proc = lambda *command: machine.run(*command).stdout
+    status, limits = (proc("cat", f"/proc/{pid}/{name}") for name in ("status", "limits"))
+    assert is_what_the_kernel_says(figures, status, proc("ls", f"/proc/{pid}/fd").split(), limits)
+    assert checked_by_promtool(figures.text) == (0, "")
