@@ -77,7 +77,7 @@ class HAProxy(Proxy):
         """Writes the files for these halls; the two of the example, or more."""
         text = edited(
             "several/haproxy.cfg",
-            ("bind :443 ssl crt /etc/haproxy/moss.pem", f"bind {self._bind.format(port=self.port)}"),
+            ("bind :::443 v4v6 ssl crt /etc/haproxy/moss.pem", f"bind {self._bind.format(port=self.port)}"),
             ("/etc/haproxy/masters.map", f"{self._folder}/masters.map"),
             ("/run/haproxy/admin.sock", self._socket),
             ("127.0.0.1:8081", f"127.0.0.1:{ports['hall-1']}"),
