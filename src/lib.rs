@@ -69,7 +69,8 @@
 //! | | `heartbeat` | when the watchdog is to hear of the loop |
 //! | | `secrets` | the secrets in use, when they are read again |
 //! | | `counters` | what has become of connections, in numbers, and how long turns took |
-//! | | `metrics` | what `/metrics` tells |
+//! | | `reports` | what `/health` and `/metrics` tell |
+//! | | `signals` | what they ask for: to stop, or to read files again |
 //! | | `addresses` | how many connections each address has |
 //! | | `candidates` | the places that a full house keeps for the next master |
 //! | | `line` | in which order connections give way |

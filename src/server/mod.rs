@@ -17,12 +17,13 @@ mod heartbeat;
 mod line;
 mod listener;
 mod memory;
-mod metrics;
 mod peer;
 mod peers;
 mod pressure;
+mod reports;
 mod schedule;
 mod secrets;
+mod signals;
 pub mod site;
 pub mod socket;
 pub mod start;
@@ -35,7 +36,6 @@ use std::{io, mem};
 
 use crate::connection::ending::Ending;
 use crate::connection::session::Event;
-use crate::http::answer::{self, After, Health};
 use crate::http::head::Report;
 use crate::operate::notify::Notice;
 use crate::protocol::relay::Relay;
@@ -44,15 +44,14 @@ use crate::server::certificate::Certificate;
 use crate::server::counters::Turns;
 use crate::server::heartbeat::Heartbeat;
 use crate::server::listener::Listener;
-use crate::server::metrics::Kernel;
 use crate::server::peer::Buffers;
 use crate::server::peers::Peers;
 use crate::server::pressure::{Pressure, Verdict};
+use crate::server::reports::Kernel;
 use crate::server::schedule::{Budget, LEAST_RECEIVE, Share};
 use crate::server::site::Site;
 use crate::server::world::{Door, Ready, World};
 use crate::settings::config::{Config, Limits};
-use crate::settings::secrets::SecretFiles;
 
 /// The receive buffer that all connections share; one receive takes no more.
 const RECEIVE_BYTES: usize = 64 << 10;
@@ -67,9 +66,6 @@ const SLOW_PART: i64 = 16;
 
 /// Such a share is not smaller, in bytes: a short packet, as it comes and as it goes.
 const LEAST_SLOW_SHARE: i64 = 64;
-
-/// How long the peers have to answer the Close when moss stops.
-const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Deadlines have a grain of a second.
 const TICK: Duration = Duration::from_secs(1);
@@ -333,17 +329,6 @@ impl<W: World> Server<W> {
         }
     }
 
-    #[cold]
-    fn tell_health(&mut self, id: u64, is_head: bool, after: After) {
-        let health = Health {
-            uptime_seconds: (self.peers.now - self.started).as_secs(),
-            connections: self.peers.open(),
-            clients: self.relay.clients().len(),
-            master: self.relay.master().is_some(),
-        };
-        self.reply(id, answer::health(&health, is_head, after));
-    }
-
     fn relay(&mut self, sender: u64, text: &str) {
         let before = self.relay.master();
         self.relay.handle(sender, text, &mut |delivery| self.peers.deliver(delivery));
@@ -400,26 +385,6 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Reads a part of the pages, if they are being read again.
-    fn read_pages(&mut self) {
-        let Some(site) = &mut self.site else { return };
-        if let Some(generation) = site.step(self.peers.now) {
-            self.peers.end_downloads_before(generation);
-        }
-    }
-
-    /// Tells the world that files were read again, and that the loop goes on.
-    fn tell_world(&mut self) {
-        if self.is_reloading && !self.is_reading() {
-            self.is_reloading = false;
-            self.world.notify(Notice::Ready);
-        }
-        let now = self.peers.now + self.stood_still;
-        if self.heartbeat.as_mut().is_some_and(|heartbeat| heartbeat.beats(now)) {
-            self.world.notify(Notice::Watchdog);
-        }
-    }
-
     /// Tells clients of a master that came or left: a few of them, as others have to be
     /// served meanwhile.
     fn announce(&mut self) {
@@ -434,52 +399,6 @@ impl<W: World> Server<W> {
             }
             self.relay.leave(gone, &mut |delivery| self.peers.deliver(delivery));
         }
-    }
-
-    /// A signal came. True if it is the second one that asks moss to stop.
-    fn stop_again(&mut self) -> bool {
-        let came = self.world.signals();
-        if came.reload > 0 {
-            // Whoever hears that moss stops hears nothing else any more.
-            if self.stops_at.is_none() {
-                self.world.notify(Notice::Reloading);
-                self.is_reloading = true;
-            }
-            self.reload();
-        }
-        for _ in 0..came.stop {
-            if self.stops_at.is_some() {
-                return true;
-            }
-            log::info!("stopping");
-            self.world.notify(Notice::Stopping);
-            self.is_reloading = false;
-            self.stops_at = Some(self.peers.now + STOP_TIMEOUT);
-            self.listeners.clear();
-            self.world.stop_listening();
-            self.peers.close_all(Ending::Stopping);
-        }
-        false
-    }
-
-    fn reload(&mut self) {
-        if let Some(certificate) = &mut self.certificate {
-            certificate.reload(self.peers.now);
-        }
-        if let Some(site) = &mut self.site {
-            site.reload();
-        }
-        secrets::reload(&mut self.config);
-        self.relay.replace_secrets(&self.config);
-        let SecretFiles { connection, login } = &self.config.secret_files;
-        let has_secrets = connection.is_some() || login.is_some();
-        if !has_secrets && self.certificate.is_none() && self.site.is_none() {
-            log::info!("a signal asks for files to be read again, and moss has none");
-        }
-    }
-
-    fn is_reading(&self) -> bool {
-        self.site.as_ref().is_some_and(Site::is_reading)
     }
 
     fn is_stopped(&self) -> bool {

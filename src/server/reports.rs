@@ -1,4 +1,5 @@
-//! What moss tells those who watch it: `/metrics`, in Prometheus's text format.
+//! What moss tells those who watch it: `/health`, in a line, and `/metrics`, in Prometheus's
+//! text format.
 //!
 //! All figures are kept anyway, or counted where they arise; nothing walks over connections
 //! here. What only the kernel knows is asked for once a second at most, however many ask.
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::Server;
 use crate::connection::ending::Ending;
-use crate::http::answer::{self, After};
+use crate::http::answer::{self, After, Health};
 use crate::http::exposition::{Exposition, Kind, Value};
 use crate::operate::journal;
 use crate::operate::process::Process;
@@ -25,6 +26,18 @@ const FRESH: Duration = Duration::from_secs(1);
 pub(super) struct Kernel(Option<(Instant, Process)>);
 
 impl<W: World> Server<W> {
+    /// Answers how moss is.
+    #[cold]
+    pub(super) fn tell_health(&mut self, id: u64, is_head: bool, after: After) {
+        let health = Health {
+            uptime_seconds: (self.peers.now - self.started).as_secs(),
+            connections: self.peers.open(),
+            clients: self.relay.clients().len(),
+            master: self.relay.master().is_some(),
+        };
+        self.reply(id, answer::health(&health, is_head, after));
+    }
+
     /// Answers with all figures.
     #[cold]
     pub(super) fn tell_metrics(&mut self, id: u64, is_head: bool, after: After) {
