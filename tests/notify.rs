@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 
-use support::{Client, Moss, PATIENCE, Setup, Stream, listener_of, listening_address};
+use support::{Client, Moss, PATIENCE, Setup, Stream, listening_address};
 
 /// A service manager that listens.
 struct Manager {
@@ -101,6 +101,7 @@ fn monotonic_micros() -> i64 {
     now.tv_sec * 1_000_000 + now.tv_nsec / 1_000
 }
 
+/// The log goes the same way as the notices, which shows their order.
 #[test]
 fn ready_is_told_once_moss_listens() {
     for is_abstract in [false, true] {
@@ -108,14 +109,16 @@ fn ready_is_told_once_moss_listens() {
         let manager =
             if is_abstract { Manager::at_a_name("moss") } else { Manager::at_a_path(&setup) };
         let setup = setup.set("NOTIFY_SOCKET", &manager.name);
-        let moss = Started(setup.command(&[]).spawn().expect("moss can be run"));
-        assert_eq!(manager.next(), "READY=1\nSTATUS=serving");
-        let address = listener_of(moss.0.id()).expect("a moss that listens already");
+        let mut command = setup.command(&[]);
+        let moss = Started(command.stdout(manager.writer()).spawn().expect("moss can be run"));
+        let told = manager.told_until("READY=1");
+        assert!(told.iter().any(|line| line.contains("] listening on ")), "{told:?}");
+        assert_eq!(told.last().map(String::as_str), Some("READY=1\nSTATUS=serving"));
+        let address = listening_address(moss.0.id());
         Client::open(Stream::connect(address)).expect_nothing();
     }
 }
 
-/// The log goes the same way as the notices, which shows their order.
 #[test]
 fn reload_is_told_and_its_end_once_pages_are_read() {
     let setup = Setup::new();

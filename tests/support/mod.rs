@@ -311,7 +311,7 @@ pub fn listening_address(pid: u32) -> SocketAddr {
 }
 
 /// The first listening IPv4 socket (state 0A) among the process's descriptors.
-pub fn listener_of(pid: u32) -> Option<SocketAddr> {
+fn listener_of(pid: u32) -> Option<SocketAddr> {
     let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).ok()?;
     let sockets: Vec<_> = std::fs::read_dir(format!("/proc/{pid}/fd"))
         .ok()?
