@@ -20,6 +20,7 @@ import ssl
 import statistics
 import sys
 import time
+from collections import Counter
 from urllib.parse import urlsplit
 
 # How long anything may take before it counts as lost.
@@ -45,7 +46,7 @@ class Peer(asyncio.Protocol):
             if not end:
                 return
             if not head.startswith(b"HTTP/1.1 101 "):
-                self.hall.refused[head[9:12].decode()] = self.hall.refused.get(head[9:12].decode(), 0) + 1
+                self.hall.refused[head[9:12].decode()] += 1
                 return self.transport.abort()
             self.open, self.received = True, rest
             self.opened()
@@ -81,7 +82,8 @@ class Peer(asyncio.Protocol):
 
     def write(self, first, payload):
         length = len(payload)
-        head = bytes((first, 0x80 | length)) if length < 126 else bytes((first, 0xFE)) + length.to_bytes(2, "big")
+        short = bytes((first, 0x80 | length)) if length < 126 else None
+        head = short or bytes((first, 0xFE)) + length.to_bytes(2, "big")
         # A mask of zeros leaves the payload as it is.
         self.transport.write(head + bytes(4) + payload)
 
@@ -152,7 +154,7 @@ class Hall:
         self.peers = [None] * (arguments.clients + 1)
         self.stopping = self.whole = False
         self.disconnects = self.amiss = self.errors = self.unanswered = 0
-        self.refused, self.latencies = {}, []
+        self.refused, self.latencies = Counter(), []
 
     async def enter(self, place, pause=0):
         """The master has place 0."""
@@ -161,11 +163,12 @@ class Hall:
             # In its place before anything can come for it.
             peer = self.peers[place] = Client(self) if place else Master(self)
             loop = asyncio.get_running_loop()
-            to = loop.create_connection(lambda: peer, self.url.hostname, self.url.port, ssl=self.tls or None)
+            host, port = self.url.hostname, self.url.port
+            connecting = loop.create_connection(lambda: peer, host, port, ssl=self.tls or None)
             try:
-                await asyncio.wait_for(to, PATIENCE)
+                await asyncio.wait_for(connecting, PATIENCE)
             except OSError:
-                self.refused["connect"] = self.refused.get("connect", 0) + 1
+                self.refused["connect"] += 1
                 self.lost(peer)
 
     def lost(self, peer):
@@ -177,7 +180,8 @@ class Hall:
         place = self.peers.index(peer)
         self.peers[place] = None
         self.whole = False
-        self.coming.add(asyncio.create_task(self.enter(place, random.uniform(self.pause, 3 * self.pause))))
+        pause = random.uniform(self.pause, 3 * self.pause)
+        self.coming.add(asyncio.create_task(self.enter(place, pause)))
 
     def count(self):
         """Tells when nobody is missing any more."""
@@ -189,7 +193,8 @@ class Hall:
         self.coming = {asyncio.create_task(self.enter(place)) for place in range(len(self.peers))}
         talking = asyncio.create_task(self.talk())
         reader = asyncio.StreamReader()
-        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        protocol = lambda: asyncio.StreamReaderProtocol(reader)
+        await asyncio.get_running_loop().connect_read_pipe(protocol, sys.stdin)
         while (line := (await reader.readline()).decode().strip()) == "report":
             self.report()
         talking.cancel()
@@ -234,17 +239,18 @@ class Hall:
         }
         print(json.dumps(told), flush=True)
         self.disconnects = self.amiss = self.errors = self.unanswered = 0
-        self.refused, self.latencies = {}, []
+        self.refused, self.latencies = Counter(), []
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    as_it_is = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_it_is)
     parser.add_argument("url")
     parser.add_argument("--secret", required=True)
     parser.add_argument("--clients", type=int, default=100)
-    parser.add_argument("--period", type=float, default=1, help="seconds between two packets of a client")
+    parser.add_argument("--period", type=float, default=1, help="seconds between a client's packets")
     parser.add_argument("--bytes", type=int, default=150, help="of filler in each packet")
-    parser.add_argument("--pause", type=float, default=1, help="seconds, and up to three times as many, before coming back")
+    parser.add_argument("--pause", type=float, default=1, help="seconds at least before coming back")
     parser.add_argument("--trust", help="the certificate of a wss:// address")
     arguments = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -39,7 +39,8 @@ class Crowd:
         trust = ["--trust", str(certificate.file)] if TLS else []
         self._process = subprocess.Popen(
             [*wrapped_in, sys.executable, PROGRAM, url, *trust, "--secret", SECRET]
-            + ["--clients", str(CLIENTS), "--period", str(PERIOD), "--pause", "1" if LARGE else "0.2"],
+            + ["--clients", str(CLIENTS), "--period", str(PERIOD)]
+            + ["--pause", "1" if LARGE else "0.2"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -81,7 +82,8 @@ def reports(crowds, command="report"):
 
 def cpu(pid):
     """Seconds of its time on a processor, all threads."""
-    return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
 def anonymous(pid):
@@ -132,7 +134,7 @@ def test_a_crowd_does_not_notice_that_the_moss_of_another_hall_dies(binary, cert
         for number, who in enumerate(("HAProxy", "the mosses")):
             spent = (after[number] - before[number]) / packets * 1e6
             held = (full[number] - empty[number]) / HALLS / (CLIENTS + 1)
-            print(f"\n{who}: {spent:.1f} µs of CPU a packet, {held:.0f} bytes of memory a client", end="")
+            print(f"\n{who}: {spent:.1f} µs of CPU a packet, {held:.0f} bytes a client", end="")
         for phase, told in (("calm", calm), ("meanwhile", meanwhile), ("at last", at_last)):
             print(f"\n{phase}:")
             for name, figures in told.items():

@@ -14,8 +14,19 @@ import urllib.error
 import urllib.request
 
 import pytest
-from conftest import PATIENCE, REPOSITORY, SECRET, Moss, child_pids, fetched, free_port, receive, relays, send
-from test_proxies import Proxy, edited
+from conftest import (
+    PATIENCE,
+    REPOSITORY,
+    SECRET,
+    Moss,
+    child_pids,
+    fetched,
+    free_port,
+    receive,
+    relays,
+    send,
+)
+from test_proxies import Proxy, edited, run_caddy
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -147,11 +158,7 @@ def caddy(folder, halls, certificate):
         ("127.0.0.1:8081", f"127.0.0.1:{halls.ports['hall-1']}"),
         ("127.0.0.1:8082", f"127.0.0.1:{halls.ports['hall-2']}"),
     )
-    # What a second Caddy on a machine needs: no administration, no port 80.
-    alone = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
-    (folder / "Caddyfile").write_text(alone + site)
-    command = ["caddy", "run", "--config", "Caddyfile", "--adapter", "caddyfile"]
-    return Proxy(command, folder, port, certificate)
+    return run_caddy(folder, port, site, certificate)
 
 
 def nginx(folder, halls, certificate):
@@ -311,7 +318,7 @@ def test_haproxy_lets_go_of_a_peer_that_moss_has_given_up(binary, certificate, t
                 assert sessions(front, "hall-1") == 1
                 # It says nothing, not even to moss's ping and Close, and stays connected.
                 wait_for("the end of its session", lambda: sessions(front, "hall-1") == 0)
-                wait_for("the end of its connection", lambda: front.asked("show sess").count("fe=door") == 0)
+                wait_for("the end of its connection", lambda: "fe=door" not in front.asked("show sess"))
 
 
 def test_haproxy_keeps_a_peer_that_reads_nothing_no_longer_than_a_quiet_one(binary, certificate, tmp_path):
@@ -326,8 +333,11 @@ def test_haproxy_keeps_a_peer_that_reads_nothing_no_longer_than_a_quiet_one(bina
                 id = receive(master)["payload"]["id"]
                 assert sessions(front, "hall-1") == 1
                 # Until all that is between them is full, and moss gives up.
-                left = lambda: "client-left" in drained(master)
-                wait_for("the loss of the client", lambda: send(master, type="much", payload="x" * 200_000, id=id) or left())
+                def is_given_up():
+                    send(master, type="much", payload="x" * 200_000, id=id)
+                    return "client-left" in drained(master)
+
+                wait_for("the loss of the client", is_given_up)
                 wait_for("the end of its session", lambda: sessions(front, "hall-1") == 0)
 
 
