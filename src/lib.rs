@@ -34,6 +34,7 @@
 //! | | `dotenv` | the text of a `.env` file |
 //! | | [`secrets`](settings::secrets) | a secret in a file |
 //! | | `hosts` | names for the address to listen on |
+//! | | [`networks`](settings::networks) | addresses and networks of them, as a setting names them |
 //! | `protocol` | [`packet`](protocol::packet) | the JSON envelope: parse, encode, error codes |
 //! | | `envelope` | a quick look for an ordinary packet's parts; speed alone |
 //! | | [`relay`](protocol::relay) | who is master, who is logged in, the offer; *(sender, packet) → deliveries* |
@@ -41,6 +42,7 @@
 //! | | [`tally`](protocol::tally) | what it has done, in numbers |
 //! | `http` | [`head`](http::head) | request head → upgrade or answer |
 //! | | `request` | what the lines of a request head say |
+//! | | [`forwarded`](http::forwarded) | for whom a trusted proxy passes a request on |
 //! | | `origin` | which web pages may connect |
 //! | | [`pages`](http::pages) | the files that are served, by path |
 //! | | [`page`](http::page) | one of them, and the answer to a request for it |

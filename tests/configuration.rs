@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use support::{Client, Moss, SECRET, Setup, skipped};
 
 /// Every variable whose value can be wrong by itself, with such values.
-const WRONG: [(&str, &[&str]); 16] = [
+const WRONG: [(&str, &[&str]); 17] = [
     ("MOSS_CONNECTION_SECRET_FILE", &["secret.txt", "no/such/file", "."]),
     ("MOSS_CONNECTION_OFFER_TYPE", &RESERVED),
     ("MOSS_HOSTNAME", &["300.1.2.3", "no such host", "[::1", "127.0.0.1:80", "two\nlines"]),
@@ -37,6 +37,20 @@ const WRONG: [(&str, &[&str]); 16] = [
     ),
     ("MOSS_MAX_CONNECTIONS", &["0", "-1", "x", "1048513", "many"]),
     ("MOSS_MAX_CONNECTIONS_PER_ADDRESS", &["0", "-1", "x", "1048513", "off", "1.5"]),
+    (
+        "MOSS_TRUSTED_PROXIES",
+        &[
+            ",",
+            "127.0.0.1,",
+            "localhost",
+            "127.0.0.1:8080",
+            "[::1]",
+            "10.0.0.1/8",
+            "10.0.0.0/33",
+            "127.0.0.1 ::1",
+            "*",
+        ],
+    ),
     ("MOSS_MAX_PACKET_BYTES", &["0", "127", "-1", "x", "256k", "99999999999999999999"]),
     ("MOSS_MAX_BACKLOG_BYTES", &["0", "x", "1 MiB", "327679"]),
     ("MOSS_MAX_MEMORY_BYTES", &["0", "x", "64M", "1048575"]),
@@ -392,6 +406,20 @@ fn connections_of_an_address_are_not_limited_unless_that_is_set() {
     for setup in [Setup::new(), Setup::new().set("MOSS_MAX_CONNECTIONS_PER_ADDRESS", "")] {
         let moss = setup.set("MOSS_MAX_CONNECTIONS", "7").start();
         moss.wait_for_log("limits: 7 connections, ");
+    }
+}
+
+#[test]
+fn trust_in_everybody_is_warned_of() {
+    let warning = "MOSS_TRUSTED_PROXIES trusts everybody";
+    for proxies in ["0.0.0.0/0", "10.0.0.0/8, ::/0"] {
+        let moss = Moss::with(&[("MOSS_TRUSTED_PROXIES", proxies)]);
+        moss.wait_for_log(warning);
+    }
+    for proxies in ["", "127.0.0.1, ::1/128,10.0.0.0/8\t,::ffff:192.168.0.0/112"] {
+        let moss = Moss::with(&[("MOSS_TRUSTED_PROXIES", proxies)]);
+        moss.guest().expect_nothing();
+        assert!(!moss.log().contains("MOSS_TRUSTED_PROXIES"), "{}", moss.log());
     }
 }
 

@@ -43,8 +43,8 @@ pub enum Ending {
     TlsOnPlain,
     /// Its request was not read, or its answer not taken, when others wanted its place.
     Displaced,
-    /// It was let go as soon as it came, without a word: its address had far too many, or the
-    /// system had no room for it.
+    /// It was let go without a word, as soon as it came or a trusted proxy said whose it was: that
+    /// address had too many, or the system had no room for it.
     Dropped,
 }
 
@@ -160,9 +160,12 @@ impl Ending {
     /// people do of their own accord is for those who look closely.
     pub fn level(self) -> Level {
         match self {
-            Self::Left | Self::Answered | Self::Redirected | Self::Stopping | Self::TlsOnPlain => {
-                Level::Debug
-            }
+            Self::Left
+            | Self::Answered
+            | Self::Redirected
+            | Self::Stopping
+            | Self::TlsOnPlain
+            | Self::Dropped => Level::Debug,
             Self::Refused(
                 Refusal::NotFound | Refusal::Method | Refusal::Range | Refusal::NoUpgrade,
             ) => Level::Debug,

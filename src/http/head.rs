@@ -111,23 +111,39 @@ pub(super) fn parse(
     bytes: &[u8],
     judge: impl FnOnce(&Request<'_, '_>, usize) -> Result<Head, (Refusal, Vec<u8>)>,
 ) -> Head {
+    let head = read(bytes, |request, len| {
+        judge(request, len).unwrap_or_else(|(refusal, mut answer)| {
+            if request.method == Some("HEAD") {
+                answer::drop_body(&mut answer);
+            }
+            Head::Refused { refusal, answer }
+        })
+    });
+    match head {
+        Ok(head) => head,
+        Err(None) => Head::Incomplete,
+        Err(Some(refusal)) => refusal.into(),
+    }
+}
+
+/// What `look` sees in a whole request head, given its length; `Err` is a refusal, or nothing
+/// if the head goes on.
+pub(super) fn read<T>(
+    bytes: &[u8],
+    look: impl FnOnce(&Request<'_, '_>, usize) -> T,
+) -> Result<T, Option<Refusal>> {
     // What lies behind the limit is not looked at: the verdict must not hang on how much
     // of it has come already.
     let bytes = &bytes[..bytes.len().min(MAX_HEAD_BYTES)];
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = Request::new(&mut headers);
     match request.parse(bytes) {
-        Ok(Status::Complete(len)) => {
-            judge(&request, len).unwrap_or_else(|(refusal, mut answer)| {
-                if request.method == Some("HEAD") {
-                    answer::drop_body(&mut answer);
-                }
-                Head::Refused { refusal, answer }
-            })
+        Ok(Status::Complete(len)) => Ok(look(&request, len)),
+        Ok(Status::Partial) if bytes.len() < MAX_HEAD_BYTES => Err(None),
+        Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            Err(Some(Refusal::HeadTooLarge))
         }
-        Ok(Status::Partial) if bytes.len() < MAX_HEAD_BYTES => Head::Incomplete,
-        Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => Refusal::HeadTooLarge.into(),
-        Err(_) => Refusal::BadRequest.into(),
+        Err(_) => Err(Some(Refusal::BadRequest)),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod exposition;
 pub mod folder;
+pub mod forwarded;
 pub mod head;
 mod origin;
 pub mod page;

@@ -67,7 +67,7 @@ fn encoded(bytes: &[u8], stays: impl Fn(u8) -> bool) -> String {
 pub(super) fn values<'r>(
     request: &'r Request<'_, '_>,
     name: &str,
-) -> impl Iterator<Item = &'r [u8]> {
+) -> impl DoubleEndedIterator<Item = &'r [u8]> {
     request
         .headers
         .iter()

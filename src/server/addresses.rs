@@ -4,6 +4,9 @@
 //! one subscriber, often one device, is given, and it may use any address in it. An IPv4
 //! address that a dual-stack socket shows as `::ffff:a.b.c.d` is that IPv4 address.
 //!
+//! A trusted proxy's own connections are not counted: those that it passes on are, by the
+//! address that it names (see `forwarded` in the room `http`).
+//!
 //! The caller keeps one invariant: each [`Addresses::enter`] has one
 //! [`Addresses::leave`] of the same address, whatever the former said. So there are never
 //! more entries than connections.
@@ -11,6 +14,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
+
+use crate::settings::networks::Networks;
 
 /// How many connections over the limit one address has answered at a time; more of them
 /// are a flood, which must not take the places of others.
@@ -35,12 +40,19 @@ pub(crate) struct Addresses {
     /// The standard library's hasher: peers choose their IPv6 addresses, and must not be
     /// able to choose ones that collide.
     open: HashMap<IpAddr, usize>,
+    /// Proxies.
+    trusted: Networks,
 }
 
 impl Addresses {
-    /// No connections yet, and at most `limit` of one address.
-    pub(crate) fn new(limit: Option<usize>) -> Self {
-        Self { limit, open: HashMap::new() }
+    /// No connections yet, and at most `limit` of one address that is not `trusted`.
+    pub(crate) fn new(limit: Option<usize>, trusted: Networks) -> Self {
+        Self { limit, open: HashMap::new(), trusted }
+    }
+
+    /// Whether this is a trusted proxy. Its own connections are not to enter.
+    pub(crate) fn is_trusted(&self, ip: IpAddr) -> bool {
+        self.trusted.contains(ip)
     }
 
     /// Counts a connection, and says how it stands to the limit of its address.
@@ -73,6 +85,23 @@ impl Addresses {
     }
 }
 
+#[cfg(debug_assertions)]
+impl Addresses {
+    /// Panics if others than these have entered and not left.
+    pub(crate) fn check(&self, counted: Vec<IpAddr>) {
+        let mut own = Self::new(self.limit, Networks::default());
+        counted.into_iter().for_each(|ip| {
+            own.enter(ip);
+        });
+        assert_eq!(own.open, self.open, "open connections of each address");
+    }
+}
+
+/// Whether connections of both count together.
+pub(crate) fn are_one(one: IpAddr, other: IpAddr) -> bool {
+    key(one) == key(other)
+}
+
 /// What is counted as one.
 fn key(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
@@ -89,17 +118,23 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn limited_to(limit: Option<usize>) -> Addresses {
+        Addresses::new(limit, Networks::default())
+    }
+
     /// Whether connections of these addresses count together.
-    fn are_one(one: &str, other: &str) -> bool {
-        let mut addresses = Addresses::new(Some(1));
+    fn count_together(one: &str, other: &str) -> bool {
+        let mut addresses = limited_to(Some(1));
         assert_eq!(addresses.enter(ip(one)), Entered::Within);
-        addresses.enter(ip(other)) == Entered::Over
+        let together = addresses.enter(ip(other)) == Entered::Over;
+        assert_eq!(together, are_one(ip(one), ip(other)));
+        together
     }
 
     #[test]
     fn as_many_as_the_limit_are_within_it() {
         for limit in [1, 2, 7] {
-            let mut addresses = Addresses::new(Some(limit));
+            let mut addresses = limited_to(Some(limit));
             for _ in 0..limit {
                 assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Within);
             }
@@ -110,7 +145,7 @@ mod tests {
 
     #[test]
     fn so_many_over_the_limit_are_told_and_no_more() {
-        let mut addresses = Addresses::new(Some(2));
+        let mut addresses = limited_to(Some(2));
         let entered: Vec<_> = (0..12).map(|_| addresses.enter(ip("192.0.2.1"))).collect();
         assert_eq!(entered[..2], [Entered::Within; 2]);
         assert_eq!(entered[2..10], [Entered::Over; MOST_ANSWERED]);
@@ -119,7 +154,7 @@ mod tests {
 
     #[test]
     fn who_leaves_makes_room() {
-        let mut addresses = Addresses::new(Some(2));
+        let mut addresses = limited_to(Some(2));
         assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Within);
         assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Within);
         addresses.leave(ip("192.0.2.1"));
@@ -129,7 +164,7 @@ mod tests {
 
     #[test]
     fn one_over_the_limit_counts_until_it_leaves() {
-        let mut addresses = Addresses::new(Some(1));
+        let mut addresses = limited_to(Some(1));
         assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Within);
         assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Over);
         // The first one leaves, and the one that is refused is still there.
@@ -142,11 +177,11 @@ mod tests {
 
     #[test]
     fn addresses_do_not_share_a_limit() {
-        assert!(!are_one("192.0.2.1", "192.0.2.2"));
-        assert!(!are_one("192.0.2.1", "::1"));
+        assert!(!count_together("192.0.2.1", "192.0.2.2"));
+        assert!(!count_together("192.0.2.1", "::1"));
         // The same bits in another family.
-        assert!(!are_one("192.0.2.1", "c000:201::"));
-        let mut addresses = Addresses::new(Some(1));
+        assert!(!count_together("192.0.2.1", "c000:201::"));
+        let mut addresses = limited_to(Some(1));
         assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Within);
         addresses.leave(ip("192.0.2.2"));
         assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Over);
@@ -154,11 +189,11 @@ mod tests {
 
     #[test]
     fn ipv6_counts_by_its_64_bits_of_network() {
-        assert!(are_one("2001:db8:1:2::1", "2001:db8:1:2::2"));
-        assert!(are_one("2001:db8:1:2::", "2001:db8:1:2:ffff:ffff:ffff:ffff"));
-        assert!(!are_one("2001:db8:1:2::1", "2001:db8:1:3::1"));
-        assert!(!are_one("2001:db8:1:2::1", "3001:db8:1:2::1"));
-        let mut addresses = Addresses::new(Some(1));
+        assert!(count_together("2001:db8:1:2::1", "2001:db8:1:2::2"));
+        assert!(count_together("2001:db8:1:2::", "2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert!(!count_together("2001:db8:1:2::1", "2001:db8:1:3::1"));
+        assert!(!count_together("2001:db8:1:2::1", "3001:db8:1:2::1"));
+        let mut addresses = limited_to(Some(1));
         assert_eq!(addresses.enter(ip("2001:db8::1")), Entered::Within);
         addresses.leave(ip("2001:db8::2"));
         assert_eq!(addresses.enter(ip("2001:db8::3")), Entered::Within);
@@ -166,16 +201,16 @@ mod tests {
 
     #[test]
     fn ipv4_in_ipv6_is_ipv4() {
-        assert!(are_one("::ffff:192.0.2.1", "192.0.2.1"));
-        assert!(are_one("192.0.2.1", "::ffff:192.0.2.1"));
+        assert!(count_together("::ffff:192.0.2.1", "192.0.2.1"));
+        assert!(count_together("192.0.2.1", "::ffff:192.0.2.1"));
         // All of them have one /64.
-        assert!(!are_one("::ffff:192.0.2.1", "::ffff:192.0.2.2"));
-        assert!(!are_one("::ffff:192.0.2.1", "::1"));
+        assert!(!count_together("::ffff:192.0.2.1", "::ffff:192.0.2.2"));
+        assert!(!count_together("::ffff:192.0.2.1", "::1"));
     }
 
     #[test]
     fn addresses_without_connections_are_forgotten() {
-        let mut addresses = Addresses::new(Some(1));
+        let mut addresses = limited_to(Some(1));
         for low in 0..=255 {
             addresses.enter([192, 0, 2, low].into());
             addresses.enter([192, 0, 2, low].into());
@@ -190,7 +225,7 @@ mod tests {
 
     #[test]
     fn nothing_is_counted_without_a_limit() {
-        let mut addresses = Addresses::new(None);
+        let mut addresses = limited_to(None);
         for _ in 0..1000 {
             assert_eq!(addresses.enter(ip("192.0.2.1")), Entered::Within);
         }

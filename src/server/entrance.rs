@@ -29,6 +29,7 @@ impl<W: World> Server<W> {
                     break;
                 }
                 let Some((stream, address)) = listener.accept(&mut self.world, now) else { break };
+                let Some(arrival) = self.peers.enter(address, listener.door) else { continue };
                 let mut tls = None;
                 if listener.door == Door::Tls {
                     tls = self.certificate.as_mut().and_then(|certificate| {
@@ -37,11 +38,11 @@ impl<W: World> Server<W> {
                     });
                     if tls.is_none() {
                         log::warn!("dropped, as the system gives no randomness for TLS");
-                        self.peers.count_dropped();
+                        self.peers.turn_away(&arrival);
                         continue;
                     }
                 }
-                self.peers.accept(stream, address, tls, &mut self.world);
+                self.peers.accept(stream, arrival, tls, &mut self.world);
             }
         }
     }

@@ -114,7 +114,7 @@ impl<W: World> Server<W> {
             listeners: Door::ALL.map(Listener::new).into(),
             certificate,
             site,
-            peers: Peers::new(&config.limits, tls, world.random(), RECEIVE_BYTES, now),
+            peers: Peers::new(&config, tls, world.random(), RECEIVE_BYTES, now),
             relay: Relay::new(&config),
             candidates: Candidates::default(),
             pressure: Pressure::new(most_for_master(&config.limits), config.keepalive / 2),
@@ -317,6 +317,7 @@ impl<W: World> Server<W> {
             Event::Text(text) => self.relay(id, &text),
             // What is no UTF-8 is no packet, and neither is an empty text.
             Event::Binary(payload) => self.relay(id, str::from_utf8(&payload).unwrap_or_default()),
+            Event::Asker(asker) => self.peers.come_from(id, asker),
             Event::Upgrade(response) => self.upgrade(id, &response),
             Event::Report { report: Report::Health, is_head, after } => {
                 self.tell_health(id, is_head, after);

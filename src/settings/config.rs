@@ -13,6 +13,7 @@ use std::time::Duration;
 use log::LevelFilter;
 use subtle::ConstantTimeEq;
 
+use crate::settings::networks::Networks;
 use crate::settings::secrets::SecretFiles;
 use crate::tls::Files;
 
@@ -51,6 +52,8 @@ pub struct Config {
     pub pages: Option<PathBuf>,
     /// Whether `/metrics` is served.
     pub metrics: bool,
+    /// Who says for whom its connections are, by `X-Forwarded-For`.
+    pub trusted_proxies: Networks,
     /// Which web pages may connect.
     pub allowed_origins: AllowedOrigins,
     /// How much a peer, and all of them together, may take.
@@ -142,6 +145,7 @@ impl Config {
             tls: None,
             pages: None,
             metrics: false,
+            trusted_proxies: Networks::default(),
             allowed_origins: AllowedOrigins::Any,
             limits: Limits {
                 max_connections: 16_384,

@@ -15,6 +15,7 @@ use log::LevelFilter;
 use crate::settings::config::{
     AllowedOrigins, Config, DESCRIPTOR_RESERVE, Limits, RESERVED_TYPES, TlsSettings, Types,
 };
+use crate::settings::networks::Networks;
 use crate::settings::secrets::SecretFiles;
 pub use crate::settings::variables::ConfigError;
 use crate::settings::variables::{
@@ -138,6 +139,7 @@ impl Variables {
             tls,
             pages: self.get(PAGES_DIRECTORY).map(Into::into),
             metrics: self.metrics()?,
+            trusted_proxies: self.trusted_proxies(&mut warnings)?,
             allowed_origins,
             limits,
             keepalive: Duration::from_secs(self.number(
@@ -258,6 +260,18 @@ impl Variables {
             named: named.into_iter().map(str::to_owned).collect(),
             own: !own.is_empty(),
         })
+    }
+
+    fn trusted_proxies(&self, warnings: &mut Vec<String>) -> Result<Networks, ConfigError> {
+        const NAME: &str = "MOSS_TRUSTED_PROXIES";
+        let Some(list) = self.get(NAME) else { return Ok(Networks::default()) };
+        let trusted = Networks::parse(list).map_err(|why| problem(NAME, why))?;
+        if trusted.has_all() {
+            warnings.push(format!(
+                "{NAME} trusts everybody: whoever connects may say that it is somebody else"
+            ));
+        }
+        Ok(trusted)
     }
 
     fn limits(&self, descriptors: u64) -> Result<Limits, ConfigError> {

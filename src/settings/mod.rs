@@ -4,6 +4,7 @@ pub mod config;
 mod dotenv;
 pub mod environment;
 mod hosts;
+pub mod networks;
 pub mod secrets;
 pub mod summary;
 pub(crate) mod variables;

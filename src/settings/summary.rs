@@ -21,6 +21,7 @@ pub fn in_force(config: &Config) -> Vec<(&'static str, String)> {
         listen,
         tls,
         pages,
+        trusted_proxies,
         allowed_origins,
         limits:
             Limits {
@@ -71,6 +72,7 @@ pub fn in_force(config: &Config) -> Vec<(&'static str, String)> {
             "MOSS_MAX_CONNECTIONS_PER_ADDRESS",
             max_connections_per_address.map_or_else(String::new, |most| most.to_string()),
         ),
+        ("MOSS_TRUSTED_PROXIES", trusted_proxies.to_string()),
         ("MOSS_MAX_PACKET_BYTES", max_packet_bytes.to_string()),
         ("MOSS_MAX_BACKLOG_BYTES", max_backlog_bytes.to_string()),
         ("MOSS_MAX_MEMORY_BYTES", max_memory_bytes.to_string()),

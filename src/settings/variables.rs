@@ -23,7 +23,7 @@ pub(crate) const SHORT_SECRET: &str =
     "the connection secret is under 16 characters: whoever guesses it is master";
 
 /// Every variable that moss reads; any other `MOSS_…` name is a typing mistake.
-const VARIABLES: [&str; 26] = [
+const VARIABLES: [&str; 27] = [
     "MOSS_CONNECTION_SECRET",
     CONNECTION_SECRET_FILE,
     "MOSS_CONNECTION_OFFER_TYPE",
@@ -44,6 +44,7 @@ const VARIABLES: [&str; 26] = [
     "MOSS_ALLOWED_ORIGINS",
     "MOSS_MAX_CONNECTIONS",
     "MOSS_MAX_CONNECTIONS_PER_ADDRESS",
+    "MOSS_TRUSTED_PROXIES",
     "MOSS_MAX_PACKET_BYTES",
     "MOSS_MAX_BACKLOG_BYTES",
     "MOSS_MAX_MEMORY_BYTES",

@@ -151,7 +151,7 @@ fn receive(
                 Event::Binary(bytes) => {
                     session.queue(Opcode::Binary, bytes.len()).extend_from_slice(&bytes);
                 }
-                Event::Handled => {}
+                Event::Asker(_) | Event::Handled => {}
             }
         }
         session.put_back(input);

@@ -22,6 +22,7 @@ mod outside;
 mod paths;
 mod pipelining;
 mod places;
+mod proxies;
 mod ranges;
 mod readers;
 mod reload;

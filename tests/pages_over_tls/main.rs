@@ -30,6 +30,8 @@ mod pipelining;
 #[path = "../pages/places.rs"]
 mod places;
 mod ports;
+#[path = "../pages/proxies.rs"]
+mod proxies;
 #[path = "../pages/ranges.rs"]
 mod ranges;
 #[path = "../pages/readers.rs"]

@@ -87,7 +87,7 @@ struct Pipe {
 pub(crate) struct Link {
     line: Line,
     /// By which it comes.
-    door: Door,
+    pub(crate) door: Door,
     pub(crate) address: IpAddr,
     /// To moss, and from it.
     up: Pipe,

@@ -6,12 +6,14 @@
 #[path = "pages.rs"]
 mod pages;
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use httparse::{EMPTY_HEADER, Response, Status};
+use moss::http::forwarded::{Asker, read_asker};
 use moss::http::head::{Head, MAX_HEAD_BYTES, read_head};
 use moss::http::redirect;
 use moss::settings::config::{AllowedOrigins, Config};
+use moss::settings::networks::Networks;
 use tungstenite::handshake::derive_accept_key;
 
 /// Every prefix of a head up to this size is tried, and a sample of a longer one's.
@@ -42,7 +44,46 @@ pub(crate) fn check(data: &[u8]) {
         }
     }
     check_redirect(data);
+    check_asker(data);
     pages::check(data);
+}
+
+/// Whose it is that comes by a trusted proxy.
+fn check_asker(data: &[u8]) {
+    let trusted = Networks::parse("10.0.0.0/8,fd00::/8").expect("two networks");
+    let asker = read_asker(data, &trusted);
+    for len in (0..data.len()).step_by(1 + data.len() / EVERY_PREFIX) {
+        let early = read_asker(&data[..len], &trusted);
+        assert!(early.is_none() || early == asker, "another asker after {len} bytes");
+    }
+    let verdict = read_head(data, &allowing(AllowedOrigins::Any), None);
+    assert_eq!(asker.is_none(), verdict == Head::Incomplete);
+    let entries: Vec<_> = tokens(data, "x-forwarded-for").map(known_address).collect();
+    let Some(Asker::Address(address)) = asker else {
+        let is_head = matches!(verdict, Head::Upgrade { .. } | Head::Report { .. });
+        return assert!(!is_head || entries.last().is_none_or(Option::is_none));
+    };
+    assert_eq!(address, address.to_canonical());
+    let is_trusted = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.octets()[0] == 10,
+        IpAddr::V6(address) => address.octets()[0] == 0xfd,
+    };
+    let found = entries.iter().rposition(|&entry| entry.is_none_or(|entry| !is_trusted(entry)));
+    let expected = match found {
+        None => entries[0],
+        Some(at) if entries[at].is_some() => entries[at],
+        Some(at) => entries[at + 1],
+    };
+    assert_eq!(expected, Some(address));
+}
+
+/// The address of an entry, as the standard library reads it.
+fn known_address(entry: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(entry).ok().filter(|text| !text.contains('%'))?;
+    let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse().map(IpAddr::V6).ok();
+    let with_port = || text.parse().map(|address: SocketAddr| address.ip()).ok();
+    let address = text.parse().ok().or_else(bare).or_else(with_port)?;
+    Some(address.to_canonical())
 }
 
 /// A moss that lets these pages in.

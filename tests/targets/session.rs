@@ -2,7 +2,8 @@
 //! between, says and sends what one does that gets them whole; and its messages are
 //! those of a plain tungstenite context that reads the same bytes. Where it serves pages, it
 //! answers each request once and in order, however it is cut and however slowly its answers
-//! are taken.
+//! are taken. Where it comes by a trusted proxy it says the same, and before each request
+//! whose that is.
 
 use std::io::{self, Read, Write};
 use std::time::Instant;
@@ -48,7 +49,8 @@ pub(crate) fn check(data: &[u8]) {
     // Two sizes in turn, so that a frame's parts don't fall on the same places each time.
     let sizes = [usize::from(piece % 64) + 1, usize::from(mode >> 1) + 1];
     let budget = usize::from(budget % 8) + 1;
-    assert_eq!(run(&stream, &Manner { sizes, budget, ..Manner::whole(None) }), whole);
+    let by_proxy = piece & 0x40 > 0;
+    assert_eq!(run(&stream, &Manner { sizes, budget, by_proxy, ..Manner::whole(None) }), whole);
     if mode & 1 == 0 {
         check_against_tungstenite(bytes, whole);
     }
@@ -67,6 +69,7 @@ fn check_pages(stream: &[u8], [mode, piece, budget]: [u8; 3]) {
         sizes: [usize::from(piece) + 1, 1 << (mode % 16)],
         budget: usize::from(budget % 8) + 1,
         takes: 7 << (budget >> 3 & 15),
+        by_proxy: mode & 0x10 > 0,
     };
     let cut = run(stream, &manner);
     assert!(cut.sent == whole.sent, "other answers");
@@ -119,11 +122,13 @@ struct Manner<'p> {
     budget: usize,
     /// Bytes that are sent at a time.
     takes: usize,
+    by_proxy: bool,
 }
 
 impl<'p> Manner<'p> {
     fn whole(pages: Option<&'p Pages>) -> Self {
-        Self { pages, sizes: [usize::MAX; 2], budget: usize::MAX, takes: usize::MAX }
+        let all = usize::MAX;
+        Self { pages, sizes: [all; 2], budget: all, takes: all, by_proxy: false }
     }
 }
 
@@ -160,6 +165,10 @@ fn run(stream: &[u8], manner: &Manner<'_>) -> Outcome {
     let config = config();
     let now = Instant::now();
     let mut session = Session::new(now);
+    if manner.by_proxy {
+        session.came_by_proxy();
+    }
+    let mut asked = false;
     let mut outcome = Outcome { said: Vec::new(), sent: Vec::new(), phase: Phase::Head };
     let mut rest = stream;
     for &size in manner.sizes.iter().cycle() {
@@ -175,6 +184,15 @@ fn run(stream: &[u8], manner: &Manner<'_>) -> Outcome {
             {
                 left -= 1;
                 let mut event = owned(event);
+                if matches!(event, Event::Asker(_)) {
+                    assert!(!asked && manner.by_proxy, "told twice, or unasked");
+                    asked = true;
+                    continue;
+                }
+                if matches!(event, Event::Upgrade(_) | Event::Report { .. } | Event::Answered(_)) {
+                    assert_eq!(asked, manner.by_proxy, "whose the request is");
+                    asked = false;
+                }
                 match event {
                     Event::Upgrade(ref response) => session.open(response),
                     Event::Report { is_head, after, .. } if manner.pages.is_some() => {
@@ -216,6 +234,7 @@ fn run(stream: &[u8], manner: &Manner<'_>) -> Outcome {
 
 fn owned(event: Event<'_>) -> Event<'static> {
     match event {
+        Event::Asker(asker) => Event::Asker(asker),
         Event::Text(text) => Event::Text(text.into_owned().into()),
         Event::Binary(bytes) => Event::Binary(bytes.into_owned().into()),
         Event::Upgrade(response) => Event::Upgrade(response),

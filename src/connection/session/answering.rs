@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{HEAD_TIMEOUT, Phase, Session};
+use super::{HEAD_TIMEOUT, Phase, Proxied, Session};
 use crate::connection::backlog::Spares;
 use crate::connection::ending::Ending;
 use crate::http::answer::{After, Answer, Refusal};
@@ -47,6 +47,9 @@ impl Session {
         if !self.has_answer() {
             self.since = now;
         }
+        if self.proxied == Proxied::Told {
+            self.proxied = Proxied::Due;
+        }
         let requests = 1 + self.exchange.as_ref().map_or(0, |exchange| exchange.requests);
         if requests >= MOST_REQUESTS {
             answer.close();
@@ -84,6 +87,11 @@ impl Session {
     /// Whether it is, and has nothing to be sent and asks for nothing.
     pub fn is_idle(&self) -> bool {
         self.is_kept() && !self.has_answer() && self.partial.is_none()
+    }
+
+    /// Whether it comes from a trusted proxy, and is nobody else's as long as no request comes.
+    pub fn is_proxys_own(&self) -> bool {
+        self.proxied == Proxied::Due && self.is_idle()
     }
 
     /// Whether its next request has to wait until more of the last answer is sent.

@@ -29,6 +29,7 @@ use crate::connection::ending::Ending;
 use crate::connection::frames::{Fragments, Header};
 pub use crate::connection::input::Input;
 use crate::http::answer::{After, Answer, Refusal};
+use crate::http::forwarded::Asker;
 use crate::http::head::Report;
 use crate::http::pages::Pages;
 use crate::settings::config::Config;
@@ -56,6 +57,8 @@ pub struct Session {
     peer_ended: bool,
     /// It came to the TLS port without TLS, and its request is only told so.
     lacks_tls: bool,
+    /// Whether it says with each request whose that is.
+    proxied: Proxied,
     /// What it has received and not handled; nothing at rest.
     partial: Option<Box<Partial>>,
     /// Only of a connection that was answered and may ask again.
@@ -70,6 +73,16 @@ struct Partial {
     bytes: Vec<u8>,
     /// The frames before it, of a message in fragments.
     fragments: Option<Box<Fragments>>,
+}
+
+/// Whether a connection comes from a proxy that says whose each request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proxied {
+    No,
+    /// Whose the next request is has not been told.
+    Due,
+    /// It has, and the request is not answered.
+    Told,
 }
 
 /// Where a session is in its life.
@@ -88,6 +101,9 @@ pub enum Phase {
 /// What the received bytes say.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'i> {
+    /// A request has come by a trusted proxy, and this is whose it is. What it says comes next,
+    /// unless it is refused.
+    Asker(Asker),
     /// A proper upgrade with its response: call [`Session::open`] with it, or refuse it
     /// by [`Session::answer`].
     Upgrade(Vec<u8>),
@@ -121,6 +137,7 @@ impl Session {
             pinged: false,
             peer_ended: false,
             lacks_tls: false,
+            proxied: Proxied::No,
             partial: None,
             exchange: None,
             backlog: Backlog::default(),
@@ -130,6 +147,11 @@ impl Session {
     /// It came to the TLS port without TLS: its request is answered by the way to `https://`.
     pub fn came_without_tls(&mut self) {
         self.lacks_tls = true;
+    }
+
+    /// It came from a trusted proxy: whose a request is, is told before what it says.
+    pub fn came_by_proxy(&mut self) {
+        self.proxied = Proxied::Due;
     }
 
     /// Where the session is in its life.
@@ -150,6 +172,7 @@ impl Session {
                         | Ending::Displaced
                         | Ending::Tls
                         | Ending::TlsOnPlain
+                        | Ending::Dropped
                 )
             )
     }

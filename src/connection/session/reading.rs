@@ -5,11 +5,12 @@ use std::time::Instant;
 use tungstenite::Error;
 use tungstenite::protocol::frame::coding::Data;
 
-use super::{Event, Session};
+use super::{Event, Proxied, Session};
 use crate::connection::ending::Ending;
 use crate::connection::frames::{Fragments, Header, Progress, is_control, unmask};
 use crate::connection::input::Input;
 use crate::http::answer::Refusal;
+use crate::http::forwarded::read_asker;
 use crate::http::head::{self, Head};
 use crate::http::pages::Pages;
 use crate::http::redirect;
@@ -33,6 +34,11 @@ impl Session {
     ) -> Option<Event<'i>> {
         if self.is_busy() {
             return None;
+        }
+        if self.proxied == Proxied::Due {
+            let asker = read_asker(input.rest(), &config.trusted_proxies)?;
+            self.proxied = Proxied::Told;
+            return Some(Event::Asker(asker));
         }
         let head = if tls::AVAILABLE && self.lacks_tls {
             redirect::read_head(input.rest())

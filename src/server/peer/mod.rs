@@ -13,8 +13,8 @@ pub(crate) use transport::Buffers;
 use crate::connection::backlog::Spares;
 use crate::connection::ending::Ending;
 use crate::connection::session::{HEAD_TIMEOUT, Phase, Session};
-use crate::http::answer::Refusal;
 use crate::protocol::relay::Role;
+use crate::server::peers::Arrival;
 use crate::server::schedule::{Place, Standing};
 use crate::server::socket::Socket;
 use crate::server::world::World;
@@ -26,8 +26,13 @@ pub(crate) struct Peer<W: World> {
     pub(crate) socket: Socket<W>,
     tls: Option<Box<Tls>>,
     pub(crate) session: Session,
-    /// Whose connection it is.
+    /// Whose connection it is, or whose the last request was that came by a trusted proxy.
     pub(crate) address: IpAddr,
+    /// Whether it is counted among the connections of that address.
+    pub(crate) counts: bool,
+    /// The trusted proxy that it comes from, as long as requests may follow. In a box, as few
+    /// have one.
+    pub(crate) proxy: Option<Box<IpAddr>>,
     /// What it is to the protocol.
     pub(crate) role: Role,
     /// Where it stands in the schedule.
@@ -71,14 +76,16 @@ impl<W: World> Peer<W> {
         socket: Socket<W>,
         tls: Option<Tls>,
         session: Session,
-        address: IpAddr,
+        arrival: &Arrival,
         standing: Standing,
     ) -> Self {
         Self {
             socket,
             tls: tls.map(Box::new),
             session,
-            address,
+            address: arrival.address,
+            counts: !arrival.by_proxy,
+            proxy: arrival.by_proxy.then(|| Box::new(arrival.address)),
             role: Role::Guest,
             standing,
             interrupted: false,
@@ -226,14 +233,9 @@ impl<W: World> Peer<W> {
     }
 
     /// What an ending means for TLS: no word of it can be said before the handshake is over,
-    /// so nothing is left to wait for. Who is told that others of its address are too many is
-    /// told all the same.
+    /// so nothing is left to wait for.
     pub(crate) fn settle(&mut self, now: Instant) {
-        if self.session.phase() == Phase::Ending
-            && self.is_handshaking()
-            && (self.session.ending() != Some(Ending::Refused(Refusal::PerAddress))
-                || self.session.has_peer_ended())
-        {
+        if self.session.phase() == Phase::Ending && self.is_handshaking() {
             self.session.broken(now);
         }
     }

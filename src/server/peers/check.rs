@@ -14,10 +14,12 @@ impl<W: World> Peers<W> {
     pub(super) fn check(&self) {
         let mut memory = Memory::default();
         let (mut open, mut kept, mut paused, mut going_on) = (0, 0, 0, 0);
+        let mut counted = Vec::new();
         let to_flush: HashSet<u64> = self.lists.to_flush.iter().copied().collect();
         let (ready, waiting) = self.schedule.listed();
         for (id, peer) in self.table.iter() {
             memory.add(peer.snapshot());
+            counted.extend(peer.counts.then_some(peer.address));
             open += usize::from(peer.session.phase() == Phase::Open);
             kept += usize::from(peer.session.is_kept());
             paused += usize::from(peer.standing.place == Place::Waiting);
@@ -40,6 +42,7 @@ impl<W: World> Peers<W> {
                 Place::Served => panic!("{id}, {peer}: served between two turns' jobs"),
             }
         }
+        self.addresses.check(counted);
         assert_eq!(memory, self.memory, "what all peers hold");
         assert_eq!(open, self.sums.open, "open WebSockets");
         assert_eq!(kept, self.sums.kept, "connections kept open");

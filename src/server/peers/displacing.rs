@@ -19,6 +19,9 @@ impl<W: World> Peers<W> {
             let stands = |id| self.table.get(id).is_some_and(|peer| peer.session.is_kept());
             self.lists.kept.add((id, self.now), self.sums.kept, stands);
         }
+        if self.table.get(id).is_some_and(|peer| peer.session.is_proxys_own()) {
+            self.return_to_proxy(id);
+        }
         let Some(peer) = self.table.get_mut(id) else { return };
         if !peer.to_send_body && peer.has_body_to_send() {
             peer.to_send_body = true;

@@ -5,6 +5,7 @@
 //! from what it did. Nobody here decides who gets what: who left is put on a list, for
 //! the server to tell the relay.
 
+mod arriving;
 #[cfg(debug_assertions)]
 mod check;
 mod displacing;
@@ -12,25 +13,22 @@ mod sending;
 mod serving;
 
 use std::collections::VecDeque;
-use std::io;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+pub(crate) use arriving::Arrival;
 
 use crate::connection::backlog::Spares;
 use crate::connection::ending::Ending;
-use crate::connection::session::{Phase, Session};
-use crate::http::answer::Refusal;
-use crate::server::addresses::{Addresses, Entered};
+use crate::connection::session::Phase;
+use crate::server::addresses::Addresses;
 use crate::server::counters::Counters;
 use crate::server::line::Line;
 use crate::server::memory::{Bounds, Memory};
 use crate::server::peer::{Peer, Snapshot};
-use crate::server::schedule::{Place, Schedule, Standing};
-use crate::server::socket::Socket;
+use crate::server::schedule::{Place, Schedule};
 use crate::server::table::Table;
 use crate::server::world::{Readiness, World};
-use crate::settings::config::Limits;
-use crate::tls::Tls;
+use crate::settings::config::Config;
 
 /// How often the log says what TLS on the plain port means.
 const HINT: Duration = Duration::from_secs(60);
@@ -90,15 +88,17 @@ impl<W: World> Peers<W> {
     /// None yet, who may come through TLS or not, and ids from this `serial` on; one call
     /// receives at most `largest_receive` bytes.
     pub(crate) fn new(
-        limits: &Limits,
+        config: &Config,
         tls: bool,
         serial: u64,
         largest_receive: usize,
         now: Instant,
     ) -> Self {
+        let limits = &config.limits;
+        let trusted = config.trusted_proxies.clone();
         Self {
             table: Table::new(serial),
-            addresses: Addresses::new(limits.max_connections_per_address),
+            addresses: Addresses::new(limits.max_connections_per_address, trusted),
             now,
             schedule: Schedule::new(limits.max_memory_bytes, largest_receive),
             lists: Lists::default(),
@@ -243,6 +243,10 @@ impl<W: World> Peers<W> {
         }
         if before.phase != Phase::Open && after.phase == Phase::Open {
             self.sums.open += 1;
+            if let Some(peer) = self.table.get_mut(id) {
+                // No request follows.
+                peer.proxy = None;
+            }
         }
         if before.phase == Phase::Kept && after.phase != Phase::Kept {
             self.sums.kept -= 1;
@@ -276,55 +280,13 @@ impl<W: World> Peers<W> {
         }
         if peer.is_over(self.now) {
             // Dropping the stream closes it and takes it out of the poll.
-            self.addresses.leave(peer.address);
+            if peer.counts {
+                self.addresses.leave(peer.address);
+            }
             self.table.remove(id);
             self.memory.remove(after);
             self.sums.ended += 1;
         }
-    }
-
-    /// Adds a connection that was just accepted, or refuses it where its address has too
-    /// many. One that can't be registered is closed by dropping it.
-    pub(crate) fn accept(
-        &mut self,
-        mut stream: W::Stream,
-        address: IpAddr,
-        tls: Option<Tls>,
-        world: &mut W,
-    ) {
-        let entered = self.addresses.enter(address);
-        if entered == Entered::FarOver {
-            log::debug!("visitor at {address}: dropped, as its address has far too many");
-            self.count_dropped();
-            return self.addresses.leave(address);
-        }
-        let session = Session::new(self.now);
-        let standing = Standing::new(&self.schedule);
-        let added = self.table.insert_with(|id| {
-            world.register(&mut stream, id as usize)?;
-            io::Result::Ok(Peer::new(Socket::new(stream), tls, session, address, standing))
-        });
-        match added {
-            Ok(id) => {
-                self.counters.accepted += 1;
-                log::debug!("{id}, visitor at {address}: connected");
-                if entered == Entered::Over {
-                    let now = self.now;
-                    self.with(id, |peer, _| peer.session.refuse(Refusal::PerAddress, now));
-                }
-            }
-            Err(error) => {
-                self.addresses.leave(address);
-                self.count_dropped();
-                log::warn!("dropped, as a connection can't be polled: {error}");
-            }
-        }
-    }
-
-    /// Counts a connection that came and is let go at once.
-    pub(crate) fn count_dropped(&mut self) {
-        self.counters.accepted += 1;
-        self.counters.close(Ending::Dropped);
     }
 
     /// Remembers what a poll event says.

@@ -1,5 +1,7 @@
 //! Why and when connections end, and that those who say something are heard.
 
+use moss::server::world::Door;
+
 use super::house::neighbours;
 use super::{Connection, Facts, Judge};
 use crate::network::{Link, MILLISECOND, SECOND};
@@ -148,8 +150,9 @@ impl Judge {
         let kind = connection.facts.kind;
         if connection.id.is_none() {
             let flood = self.settings.per_address.is_some_and(|limit| {
-                // Eight over the limit are answered.
-                neighbours(link, links) >= limit + 8
+                // Eight over the limit are answered, where that takes no handshake.
+                let answered = if network.door == Door::Tls { 0 } else { 8 };
+                neighbours(link, links) >= limit + answered
             });
             return assert!(flood, "{kind:?} {link} is dropped without an id");
         }
@@ -161,8 +164,7 @@ impl Judge {
             self.reigns[reign].ended = Some(now);
         }
         let whole = connection.facts.reads && !connection.torn && !network.broken;
-        let at_once = ["tls", "tls_on_plain"].contains(&word.as_str())
-            || (connection.untold && word != "per_address");
+        let at_once = ["tls", "tls_on_plain"].contains(&word.as_str()) || connection.untold;
         if connection.breaks_tls.is_some() {
             // Nothing more can be said to it, whatever it was ended for before.
             return;

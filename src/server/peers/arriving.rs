@@ -1,0 +1,141 @@
+//! How connections come in: whose each is, and what follows where that address has too many.
+//!
+//! One that comes directly is its address's from beginning to end. One that a trusted proxy
+//! opens is the proxy's, who has no limit, until a request on it says whose that is; it is
+//! that address's until the answer is sent, or for good if it becomes a WebSocket. Between two
+//! requests it is the proxy's again: the address that asked last can't close it.
+
+use std::io;
+use std::net::IpAddr;
+
+use super::Peers;
+use crate::connection::ending::Ending;
+use crate::connection::session::Session;
+use crate::http::answer::Refusal;
+use crate::http::forwarded::Asker;
+use crate::server::addresses::{Entered, are_one};
+use crate::server::peer::Peer;
+use crate::server::schedule::Standing;
+use crate::server::socket::Socket;
+use crate::server::world::{Door, World};
+use crate::tls::Tls;
+
+/// A connection that was accepted, and is to be added.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) address: IpAddr,
+    /// From a trusted proxy.
+    pub(crate) by_proxy: bool,
+    /// It is only told that its address has too many.
+    pub(super) is_excess: bool,
+}
+
+impl<W: World> Peers<W> {
+    /// Counts a connection that was just accepted. Nothing if it is to be dropped: one of an
+    /// address that has far too many, or too many if its handshake would be for nothing.
+    pub(crate) fn enter(&mut self, address: IpAddr, door: Door) -> Option<Arrival> {
+        if self.addresses.is_trusted(address) {
+            return Some(Arrival { address, by_proxy: true, is_excess: false });
+        }
+        let entered = self.addresses.enter(address);
+        let is_excess = entered == Entered::Over;
+        if entered == Entered::FarOver || (is_excess && door == Door::Tls) {
+            log::debug!("visitor at {address}: dropped, as its address has too many");
+            self.turn_away(&Arrival { address, by_proxy: false, is_excess });
+            return None;
+        }
+        Some(Arrival { address, by_proxy: false, is_excess })
+    }
+
+    /// Adds a connection that was just accepted, or refuses it where its address has too
+    /// many. One that can't be registered is closed by dropping it.
+    pub(crate) fn accept(
+        &mut self,
+        mut stream: W::Stream,
+        arrival: Arrival,
+        tls: Option<Tls>,
+        world: &mut W,
+    ) {
+        let mut session = Session::new(self.now);
+        if arrival.by_proxy {
+            session.came_by_proxy();
+        }
+        let standing = Standing::new(&self.schedule);
+        let added = self.table.insert_with(|id| {
+            world.register(&mut stream, id as usize)?;
+            io::Result::Ok(Peer::new(Socket::new(stream), tls, session, &arrival, standing))
+        });
+        match added {
+            Ok(id) => {
+                self.counters.accepted += 1;
+                log::debug!("{id}, visitor at {}: connected", arrival.address);
+                if arrival.is_excess {
+                    let now = self.now;
+                    self.with(id, |peer, _| peer.session.refuse(Refusal::PerAddress, now));
+                }
+            }
+            Err(error) => {
+                self.turn_away(&arrival);
+                log::warn!("dropped, as a connection can't be polled: {error}");
+            }
+        }
+    }
+
+    /// One that came is let go at once.
+    pub(crate) fn turn_away(&mut self, arrival: &Arrival) {
+        self.counters.accepted += 1;
+        self.counters.close(Ending::Dropped);
+        if !arrival.by_proxy {
+            self.addresses.leave(arrival.address);
+        }
+    }
+
+    /// A request has come by a trusted proxy, and is refused where its asker has too many.
+    #[cold]
+    pub(crate) fn come_from(&mut self, id: u64, asker: Asker) {
+        let now = self.now;
+        match self.count_for(id, asker) {
+            Entered::Within => {}
+            Entered::Over => {
+                self.with(id, |peer, _| peer.session.refuse(Refusal::PerAddress, now));
+            }
+            Entered::FarOver => {
+                self.with(id, |peer, _| {
+                    peer.session.drop_now(Ending::Dropped, now);
+                    peer.give_up(now);
+                });
+            }
+        }
+    }
+
+    /// The connection is the asker's from now on.
+    fn count_for(&mut self, id: u64, asker: Asker) -> Entered {
+        let Some(peer) = self.table.get_mut(id) else { return Entered::Within };
+        let Some(proxy) = peer.proxy.as_deref().copied() else { return Entered::Within };
+        let address = match asker {
+            Asker::Proxy => proxy,
+            Asker::Address(address) => address,
+        };
+        let before = std::mem::replace(&mut peer.address, address);
+        log::debug!("{id}, {peer}: asks by {proxy}");
+        if peer.counts && are_one(before, address) {
+            return Entered::Within;
+        }
+        let counted = std::mem::replace(&mut peer.counts, !self.addresses.is_trusted(address));
+        if counted {
+            self.addresses.leave(before);
+        }
+        if peer.counts { self.addresses.enter(address) } else { Entered::Within }
+    }
+
+    /// A connection that a proxy keeps open is nobody else's between two requests. The log
+    /// still names who asked last.
+    pub(super) fn return_to_proxy(&mut self, id: u64) {
+        if let Some(peer) = self.table.get_mut(id)
+            && peer.proxy.is_some()
+            && std::mem::take(&mut peer.counts)
+        {
+            self.addresses.leave(peer.address);
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Whose a connection is that a trusted proxy opens, and how many an address may have behind
+//! one. The test is the proxy: it comes from 127.0.0.1, and whoever comes from another address
+//! of this machine is a stranger.
+
+use crate::process::descriptors;
+use crate::site::site;
+use crate::sockets::{narrow, narrow_from};
+use crate::support::{Client, Moss, OVER_TLS, Setup, Stream, connect_tcp};
+use crate::visitor::{UPGRADE, Visitor, request};
+
+/// Too large for what a kernel takes of it at once.
+const LARGE: usize = 1 << 20;
+
+/// A moss that trusts this test, with pages, where an address has so many connections.
+fn limited_to(limit: usize) -> Setup {
+    site(&[("a.txt", b"a".to_vec()), ("large.bin", vec![0; LARGE])])
+        .set("MOSS_TRUSTED_PROXIES", "127.0.0.1,10.0.0.0/8")
+        .set("MOSS_MAX_CONNECTIONS_PER_ADDRESS", limit.to_string())
+        .set("MOSS_LOG", "debug")
+}
+
+/// The header by which a proxy says whose a request is.
+fn of(asker: &str) -> String {
+    format!("X-Forwarded-For: {asker}\r\n")
+}
+
+/// A WebSocket that the proxy opens with these lines, or the status of the answer.
+fn open(moss: &Moss, lines: &str) -> Result<Client, u16> {
+    open_on(Visitor::of(moss), lines)
+}
+
+fn open_on(mut visitor: Visitor, lines: &str) -> Result<Client, u16> {
+    visitor.send(format!("{UPGRADE}{lines}\r\n"));
+    Client::upgraded(visitor.stream().clone())
+        .map_err(|line| line["HTTP/1.1 ".len()..][..3].parse().expect("a status"))
+}
+
+/// As many WebSockets of this asker as are let in, of which one more must be answered 429.
+#[track_caller]
+fn assert_room(moss: &Moss, lines: &str, expected: usize) -> Vec<Client> {
+    let clients: Vec<_> = (0..expected)
+        .map(|at| open(moss, lines).unwrap_or_else(|status| panic!("{lines}: {status} at {at}")))
+        .collect();
+    assert_eq!(open(moss, lines).err(), Some(429), "{lines}");
+    clients
+}
+
+#[test]
+fn each_address_behind_a_proxy_has_so_many_connections_and_no_more() {
+    let moss = limited_to(2).start();
+    let mut clients = Vec::new();
+    for asker in ["192.0.2.1", "192.0.2.2", "2001:db8::1", "198.51.100.7:1234"] {
+        clients.extend(assert_room(&moss, &of(asker), 2));
+    }
+    // The same ones, said in other words.
+    for asker in [
+        "::ffff:192.0.2.1",
+        "192.0.2.2:80",
+        "2001:db8::2",
+        "[2001:db8::3]:80",
+        "198.51.100.7, 10.1.2.3",
+    ] {
+        assert_eq!(open(&moss, &of(asker)).err(), Some(429), "{asker}");
+    }
+    clients.iter_mut().for_each(Client::expect_nothing);
+}
+
+#[test]
+fn what_a_client_writes_left_of_its_address_does_not_help_it() {
+    let moss = limited_to(2).start();
+    let _clients = assert_room(&moss, &of("192.0.2.1"), 2);
+    for (at, made_up) in
+        ["192.0.2.77", "10.0.0.1", "127.0.0.1", "unknown", "", "::1, 10.0.0.1,", "\u{e4}"]
+            .iter()
+            .enumerate()
+    {
+        for lines in [
+            of(&format!("{made_up}, 192.0.2.1")),
+            of(&format!("{made_up},192.0.2.1 , 10.0.0.9")),
+            of(made_up) + &of("192.0.2.1"),
+            format!("Forwarded: for={made_up}\r\nX-Real-IP: {made_up}\r\n") + &of("192.0.2.1"),
+        ] {
+            assert_eq!(open(&moss, &lines).err(), Some(429), "{at}: {lines}");
+        }
+    }
+}
+
+#[test]
+fn header_of_whoever_is_not_trusted_is_ignored() {
+    let moss = limited_to(3).start();
+    let stranger = || Visitor::on(narrow_from([127, 0, 0, 2], moss.address()));
+    let mut clients: Vec<_> = (1..=3)
+        .map(|low| open_on(stranger(), &of(&format!("192.0.2.{low}"))).expect("an upgrade"))
+        .collect();
+    clients.iter_mut().for_each(Client::expect_nothing);
+    // As it comes itself it is told before it asks, and through TLS not even that.
+    if OVER_TLS {
+        stranger().stream().shake_hands().expect_err("no handshake");
+    } else {
+        assert_eq!(stranger().answer().status, 429);
+    }
+    // Nor has it used up anything of those that it named.
+    assert_room(&moss, &of("192.0.2.1"), 3);
+    assert!(!moss.log().contains("guest at 192.0.2.2"), "{}", moss.log());
+}
+
+#[test]
+fn what_a_proxy_asks_for_itself_has_no_limit() {
+    let moss = limited_to(1).start();
+    let unknown = ["", "unknown", "unix:", "127.0.0.1", "10.1.2.3, 10.0.0.1", "192.0.2.1, _hidden"];
+    let lines = unknown.map(of).into_iter().chain([String::new()]);
+    let mut clients = Vec::new();
+    for lines in lines.cycle().take(28) {
+        clients.push(open(&moss, &lines).expect("an upgrade"));
+    }
+    // Nor do those who come directly have less for it.
+    let stranger = narrow_from([127, 0, 0, 2], moss.address());
+    clients.push(Client::open(stranger));
+    assert_room(&moss, &of("192.0.2.1"), 1);
+    clients.iter_mut().for_each(Client::expect_nothing);
+}
+
+#[test]
+fn each_request_on_a_connection_is_judged_anew() {
+    let moss = limited_to(1).start();
+    let _full = open(&moss, &of("192.0.2.1")).expect("an upgrade");
+    let mut visitor = Visitor::of(&moss);
+    for asker in ["192.0.2.2", "192.0.2.3", "unknown", "2001:db8::1", "192.0.2.2", "10.0.0.1"] {
+        assert_eq!(visitor.get_with("/a.txt", &of(asker)).body, b"a", "{asker}");
+    }
+    let answer = visitor.get_with("/a.txt", &of("192.0.2.1"));
+    assert_eq!(answer.status, 429);
+    assert_eq!(answer.header("Retry-After"), Some("5"));
+    visitor.expect_end();
+}
+
+#[test]
+fn requests_of_several_that_come_at_once_are_each_judged() {
+    let moss = limited_to(1).start();
+    let _full = open(&moss, &of("192.0.2.1")).expect("an upgrade");
+    let askers = ["192.0.2.2", "192.0.2.3", "192.0.2.1", "192.0.2.2"];
+    let all: String = askers.map(|asker| request("GET", "/a.txt", &of(asker))).concat();
+    let mut visitor = Visitor::of(&moss);
+    visitor.send(&all);
+    for status in [200, 200, 429] {
+        assert_eq!(visitor.answer().status, status);
+    }
+    visitor.expect_end();
+    // And byte by byte.
+    let mut visitor = Visitor::of(&moss);
+    for byte in request("GET", "/a.txt", &of("192.0.2.1")).as_bytes() {
+        visitor.send([*byte]);
+    }
+    assert_eq!(visitor.answer().status, 429);
+}
+
+#[test]
+fn every_kind_of_request_is_judged() {
+    let moss = limited_to(1).start();
+    let _full = open(&moss, &of("192.0.2.1")).expect("an upgrade");
+    for (method, target) in [
+        ("GET", "/health"),
+        ("GET", "/a.txt"),
+        ("GET", "/none"),
+        ("POST", "/"),
+        ("POST", "/health"),
+        ("GET", "/%"),
+        ("GET", "*"),
+    ] {
+        for (asker, refused) in [("192.0.2.1", true), ("192.0.2.2", false)] {
+            let mut visitor = Visitor::of(&moss);
+            visitor.send(request(method, target, &of(asker)));
+            assert_eq!(visitor.answer().status == 429, refused, "{method} {target} of {asker}");
+        }
+    }
+}
+
+#[test]
+fn answers_without_pages_are_judged_too() {
+    let moss = Setup::new()
+        .set("MOSS_TRUSTED_PROXIES", "127.0.0.1")
+        .set("MOSS_MAX_CONNECTIONS_PER_ADDRESS", "1")
+        .start();
+    let _full = open(&moss, &of("192.0.2.1")).expect("an upgrade");
+    for (asker, [health, none]) in [("192.0.2.1", [429, 429]), ("192.0.2.2", [200, 404])] {
+        for (target, status) in [("/health", health), ("/none", none)] {
+            let mut visitor = Visitor::of(&moss);
+            visitor.send(request("GET", target, &of(asker)));
+            assert_eq!(visitor.answer().status, status, "{target} of {asker}");
+            visitor.expect_end();
+        }
+    }
+    if OVER_TLS {
+        for (asker, status) in [("192.0.2.1", 429), ("192.0.2.2", 307)] {
+            let mut visitor = Visitor::on(Stream::plain(connect_tcp(moss.address())));
+            visitor.send(request("GET", "/", &of(asker)));
+            assert_eq!(visitor.answer().status, status, "{asker}");
+        }
+    }
+}
+
+#[test]
+fn upgrade_keeps_its_address() {
+    let moss = limited_to(1).start();
+    let mut visitor = Visitor::of(&moss);
+    assert_eq!(visitor.get_with("/a.txt", &of("192.0.2.1")).status, 200);
+    let mut client = open_on(visitor, &of("192.0.2.2")).expect("an upgrade");
+    assert_eq!(open(&moss, &of("192.0.2.2")).err(), Some(429));
+    // Who asked before has its place.
+    let one = open(&moss, &of("192.0.2.1")).expect("an upgrade");
+    client.expect_nothing();
+    drop(one);
+    client.close();
+    // It counts until both sides have hung up.
+    while let Err(status) = open(&moss, &of("192.0.2.2")) {
+        assert_eq!(status, 429);
+    }
+}
+
+#[test]
+fn answer_that_is_being_sent_counts_and_a_connection_that_rests_does_not() {
+    let moss = limited_to(1).start();
+    // As a proxy keeps them for whoever asks next.
+    let mut pool: Vec<_> = (0..4).map(|_| Visitor::of(&moss)).collect();
+    for visitor in &mut pool {
+        assert_eq!(visitor.get_with("/a.txt", &of("192.0.2.1")).status, 200);
+    }
+    let mut reader = Visitor::on(narrow(moss.address()));
+    reader.send(request("GET", "/large.bin", &of("192.0.2.1")));
+    assert_eq!(reader.head().status, 200);
+    assert_eq!(pool[0].get_with("/a.txt", &of("192.0.2.1")).status, 429);
+    assert_eq!(open(&moss, &of("192.0.2.1")).err(), Some(429));
+    assert_eq!(pool[1].get_with("/a.txt", &of("192.0.2.2")).status, 200);
+    drop(reader);
+    // moss does not know at once.
+    while open(&moss, &of("192.0.2.1")).is_err() {}
+    assert_eq!(Visitor::of(&moss).get_with("/a.txt", &of("192.0.2.1")).status, 200);
+}
+
+#[test]
+fn flood_behind_a_proxy_does_not_take_the_places_of_others() {
+    let moss = limited_to(2).set("MOSS_MAX_CONNECTIONS", "4").start();
+    let _full = assert_room(&moss, &of("192.0.2.1"), 2);
+    let mut other = open(&moss, &of("192.0.2.2")).expect("an upgrade");
+    let before = descriptors(&moss);
+    // Answered or not, they stay as long as they may.
+    let flood: Vec<_> = (0..60)
+        .map(|_| {
+            let mut visitor = Visitor::of(&moss);
+            visitor.send(format!("{UPGRADE}{}\r\n", of("192.0.2.1")));
+            visitor
+        })
+        .collect();
+    other.expect_nothing();
+    let last = open(&moss, &of("192.0.2.3")).expect("a place");
+    assert!(descriptors(&moss) <= before + 8 + 1, "{}", descriptors(&moss));
+    moss.wait_for_log("visitor at 192.0.2.1: dropped");
+    drop((flood, last));
+}
+
+#[test]
+fn log_names_whose_the_connection_is() {
+    let moss = limited_to(1).start();
+    let client = open(&moss, &of("192.0.2.9, ::ffff:192.0.2.1, 10.0.0.1")).expect("an upgrade");
+    assert_eq!(open(&moss, &of("192.0.2.1")).err(), Some(429));
+    moss.wait_for_log("visitor at 127.0.0.1: connected");
+    moss.wait_for_log("visitor at 192.0.2.1: asks by 127.0.0.1");
+    assert!(moss.wait_for_log("(429)").contains("visitor at 192.0.2.1: "));
+    client.close();
+    moss.wait_for_log("guest at 192.0.2.1: left");
+    // Who asked last, if nobody asks any more; a proxy where nobody else is known.
+    let mut visitor = Visitor::of(&moss);
+    visitor.get_with("/a.txt", &of("192.0.2.2"));
+    visitor.get_with("/a.txt", &of("2001:DB8::3"));
+    drop(visitor);
+    moss.wait_for_log("visitor at 2001:db8::3: answered");
+    for (asker, shown) in [("unknown", "127.0.0.1"), ("unknown, 10.0.0.2, 10.0.0.1", "10.0.0.2")] {
+        open(&moss, &of(asker)).expect("an upgrade").close();
+        moss.wait_for_log(&format!("guest at {shown}: left"));
+    }
+    assert!(!moss.log().contains("192.0.2.9"), "{}", moss.log());
+}
+
+#[test]
+fn without_trusted_proxies_the_header_is_ignored() {
+    let moss = Setup::new().set("MOSS_MAX_CONNECTIONS_PER_ADDRESS", "2").start();
+    let _clients =
+        [1, 2].map(|low| open(&moss, &of(&format!("192.0.2.{low}"))).expect("an upgrade"));
+    Client::open(narrow_from([127, 0, 0, 2], moss.address())).expect_nothing();
+    if !OVER_TLS {
+        assert_eq!(Visitor::of(&moss).answer().status, 429);
+    }
+    assert!(!moss.log().contains("192.0.2."), "{}", moss.log());
+}
