@@ -34,7 +34,7 @@ from conftest import (
     send,
     tls_settings,
 )
-from test_service import machine, write_settings  # noqa: F401, a fixture
+from test_service import machine  # noqa: F401, a fixture
 from websockets.sync.client import connect
 
 PAGE = (REPOSITORY / "docs/operating.md").read_text()
@@ -770,8 +770,8 @@ def test_process_is_what_the_kernel_says_of_it(binary, tmp_path):
 
 def test_so_it_is_inside_of_the_unit_s_sandbox(machine):  # noqa: F811
     machine.serving()
-    write_settings(machine.root / "etc/moss.env", ENVIRONMENT | ON)
-    assert machine.run("systemctl", "restart", "moss").returncode == 0
+    machine.set(ENVIRONMENT | ON)
+    assert machine.restart() == 0
     pid, port = machine.serving()
     figures = scrape(port)
     proc = lambda *command: machine.run(*command).stdout
