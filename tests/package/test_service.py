@@ -33,6 +33,7 @@ from conftest import (
 from websockets.sync.client import connect
 
 UNIT = REPOSITORY / "moss.service"
+README = (REPOSITORY / "README.md").read_text()
 
 # Boots nothing but what moss needs, whatever else is installed in /usr.
 TARGET = """\
@@ -283,6 +284,11 @@ def test_service_serves_pages_that_everybody_can_read_and_reloads_them(machine):
 def test_wrong_setting_fails_the_start_and_an_address_that_is_missing_is_tried_again(machine):
     machine.serving()
     machine.set(ENVIRONMENT | {"MOSS_PORT": "80800"})
+    check = "sudo() { \"$@\"; }\n" + block(README, "sh", "systemd-run")
+    checked = machine.run("sh", "-euc", check)
+    assert (checked.returncode, checked.stderr[:17]) == (2, "moss: MOSS_PORT: "), checked
+    assert machine.shown("NRestarts", "SubState") == {"NRestarts": "0", "SubState": "running"}
+
     assert machine.restart() != 0
     refused = machine.shown("ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts")
     assert refused == {
@@ -301,6 +307,7 @@ def test_wrong_setting_fails_the_start_and_an_address_that_is_missing_is_tried_a
     machine.wait_for("another try", lambda: machine.shown("NRestarts")["NRestarts"] not in ("", "0"))
     assert any("status=1/FAILURE" in entry["MESSAGE"] for entry in machine.journal("--unit=moss"))
     machine.set(ENVIRONMENT)
+    assert machine.run("sh", "-euc", check).returncode == 0
     _, port = machine.serving()
     assert relays(f"ws://127.0.0.1:{port}")
 
