@@ -3,11 +3,13 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -41,13 +43,6 @@ impl Manager {
         Self { socket, name: name.to_owned() }
     }
 
-    /// A writer whose every write this manager is told as well.
-    fn writer(&self) -> Stdio {
-        let socket = UnixDatagram::unbound().expect("a socket");
-        socket.connect_addr(&self.socket.local_addr().expect("an address")).expect("a manager");
-        Stdio::from(OwnedFd::from(socket))
-    }
-
     /// What it is told next.
     fn next(&self) -> String {
         let mut bytes = [0; 4096];
@@ -58,15 +53,6 @@ impl Manager {
     /// The notice that is told next: its first line.
     fn notice(&self) -> String {
         self.next().lines().next().unwrap_or_default().to_owned()
-    }
-
-    /// What it is told up to what holds this part.
-    fn told_until(&self, part: &str) -> Vec<String> {
-        let mut told = vec![self.next()];
-        while !told[told.len() - 1].contains(part) {
-            told.push(self.next());
-        }
-        told
     }
 
     /// Takes what it was told so far, and says how much that was.
@@ -101,21 +87,32 @@ fn monotonic_micros() -> i64 {
     now.tv_sec * 1_000_000 + now.tv_nsec / 1_000
 }
 
-/// The log goes the same way as the notices, which shows their order.
 #[test]
-fn ready_is_told_once_moss_listens() {
+fn ready_is_told_by_a_moss_that_listens() {
     for is_abstract in [false, true] {
         let setup = Setup::new();
         let manager =
             if is_abstract { Manager::at_a_name("moss") } else { Manager::at_a_path(&setup) };
+        let moss = setup.set("NOTIFY_SOCKET", &manager.name).start();
+        assert_eq!(manager.next(), "READY=1\nSTATUS=serving");
+        moss.guest().expect_nothing();
+        assert_eq!(manager.drain(), 0);
+    }
+}
+
+#[test]
+fn refused_start_is_never_ready() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    for (name, value, code) in
+        [("MOSS_PORT", &*port, 1), ("MOSS_PAGES_DIRECTORY", "/nowhere", 2), ("MOSS_PORT", "x", 2)]
+    {
+        let setup = Setup::new().set(name, value);
+        let manager = Manager::at_a_path(&setup);
         let setup = setup.set("NOTIFY_SOCKET", &manager.name);
-        let mut command = setup.command(&[]);
-        let moss = Started(command.stdout(manager.writer()).spawn().expect("moss can be run"));
-        let told = manager.told_until("READY=1");
-        assert!(told.iter().any(|line| line.contains("] listening on ")), "{told:?}");
-        assert_eq!(told.last().map(String::as_str), Some("READY=1\nSTATUS=serving"));
-        let address = listening_address(moss.0.id());
-        Client::open(Stream::connect(address)).expect_nothing();
+        let mut moss = Started(setup.command(&[]).spawn().expect("moss can be run"));
+        assert_eq!(moss.0.wait().expect("a child to wait for").code(), Some(code));
+        assert_eq!(manager.drain(), 0, "{name}={value}");
     }
 }
 
@@ -124,27 +121,35 @@ fn reload_is_told_and_its_end_once_pages_are_read() {
     let setup = Setup::new();
     let pages = setup.folder().join("pages");
     std::fs::create_dir(&pages).expect("a folder");
+    let page = pages.join("page.txt");
+    std::fs::write(&page, "old").expect("a page");
     // Many turns' reading.
-    std::fs::write(pages.join("large"), vec![b'x'; 8 << 20]).expect("a page");
-    let manager = Manager::at_a_path(&setup);
-    let setup = setup
-        .set("MOSS_PAGES_DIRECTORY", pages.into_os_string())
-        .set("NOTIFY_SOCKET", &manager.name);
-    let mut command = setup.command(&[]);
-    let moss = Started(command.stdout(manager.writer()).spawn().expect("moss can be run"));
-    let told = manager.told_until("READY=1");
-    assert!(told.iter().any(|line| line.contains("limits: ")), "{told:?}");
+    let large = File::create(pages.join("large")).expect("a page");
+    large.set_len(40 << 20).expect("a page");
+    let (moss, manager) = managed(setup.set("MOSS_PAGES_DIRECTORY", pages.into_os_string()));
+    assert!(answer(&moss).ends_with("\r\n\r\nold"));
 
+    std::fs::write(&page, "new").expect("a page");
     let before = monotonic_micros();
-    kill_process(Pid::from_child(&moss.0), Signal::HUP).expect("moss is there");
+    moss.signal(Signal::HUP);
     let reloading = manager.next();
     let after = monotonic_micros();
     let lines: Vec<_> = reloading.lines().collect();
     assert_eq!(lines[0], "RELOADING=1", "{reloading}");
     let micros = lines[1].strip_prefix("MONOTONIC_USEC=").expect("a time");
     assert!((before..=after).contains(&micros.parse().expect("a number")), "{reloading}");
-    let told = manager.told_until("READY=1");
-    assert!(told.iter().any(|line| line.contains("pages were read again")), "{told:?}");
+    assert_eq!(manager.notice(), "READY=1");
+    assert!(answer(&moss).ends_with("\r\n\r\nnew"));
+}
+
+/// What is served as the page.
+fn answer(moss: &Moss) -> String {
+    let mut stream = moss.connect();
+    let request = "GET /page.txt HTTP/1.1\r\nHost: moss\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("moss reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("a whole answer");
+    answer
 }
 
 #[test]
