@@ -1,0 +1,163 @@
+"""Who is behind a proxy: moss trusts it, and limits those whom it names.
+
+The proxies run with the files of the documentation. Their clients come from other
+addresses of this machine than the proxies themselves, which moss takes for theirs.
+"""
+
+import concurrent.futures
+import http.client
+import time
+from contextlib import contextmanager
+
+import pytest
+from conftest import PATIENCE, Moss
+from test_proxies import caddy, in_front, nginx
+from test_several import HAProxy, Halls
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+LIMIT = 3
+SETTINGS = {
+    "MOSS_HOSTNAME": "127.0.0.1",
+    "MOSS_TRUSTED_PROXIES": "127.0.0.1",
+    "MOSS_MAX_CONNECTIONS_PER_ADDRESS": str(LIMIT),
+    "MOSS_LOG": "debug",
+}
+ONE, OTHER, THIRD = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+
+
+@contextmanager
+def alone(proxy, binary, certificate, folder):
+    pages = folder / "pages"
+    pages.mkdir()
+    (pages / "index.html").write_text("the page")
+    with Moss([binary], folder, MOSS_PAGES_DIRECTORY=str(pages), **SETTINGS) as moss:
+        with in_front(proxy, moss, certificate, folder) as front:
+            yield moss, Front(front, "/")
+
+
+@contextmanager
+def behind_haproxy(binary, certificate, folder):
+    with Halls(binary, folder, 2, **SETTINGS) as halls, HAProxy(folder, halls, certificate) as front:
+        yield halls.mosses["hall-1"], Front(front, "/hall-1/")
+
+
+PROXIES = {
+    "caddy": lambda *rest: alone(caddy, *rest),
+    "nginx": lambda *rest: alone(nginx, *rest),
+    "haproxy": behind_haproxy,
+}
+
+
+class Front:
+    """A proxy, as clients of several addresses see it."""
+
+    def __init__(self, proxy, path):
+        self._port = int(proxy.url.rsplit(":", 1)[1])
+        self._url = proxy.url + path
+        self._path = path
+        self._trusting = proxy.trusting
+
+    def open(self, address, *lines):
+        """A WebSocket from there, or the status that refuses it."""
+        headers = [line.split(": ", 1) for line in lines]
+        try:
+            return connect(
+                self._url,
+                ssl=self._trusting,
+                source_address=(address, 0),
+                additional_headers=headers,
+                open_timeout=PATIENCE,
+                close_timeout=PATIENCE,
+            )
+        except InvalidStatus as refused:
+            return refused.response.status_code
+
+    def fetch(self, address, **headers):
+        """The status of its page, on a connection of its own."""
+        connection = http.client.HTTPSConnection(
+            "localhost", self._port, timeout=PATIENCE, context=self._trusting, source_address=(address, 0)
+        )
+        try:
+            connection.request("GET", self._path, headers=headers)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def knock(self, address):
+        """The same of a WebSocket. Unlike `open` it may be called by many threads: the library
+        has one wait at a socket that another closes, whose number a third is given."""
+        upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+        return self.fetch(address, **upgrade, **{"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+
+
+@pytest.fixture(params=PROXIES)
+def behind(request, binary, certificate, tmp_path):
+    """A moss that trusts a proxy, and the proxy."""
+    with PROXIES[request.param](binary, certificate, tmp_path) as both:
+        yield both
+
+
+def test_each_client_has_its_own_limit_and_no_header_helps_it(behind):
+    moss, front = behind
+    ones = [front.open(ONE) for _ in range(LIMIT)]
+    assert front.open(ONE) == 429
+    others = [front.open(OTHER) for _ in range(LIMIT)]
+    assert front.open(OTHER) == 429
+    for connection in ones + others:
+        connection.ping().wait(PATIENCE)
+    for lines in (
+        ["X-Forwarded-For: 192.0.2.7"],
+        ["X-Forwarded-For: 127.0.0.1"],
+        ["X-Forwarded-For: 192.0.2.7, 127.0.0.1"],
+        ["X-Forwarded-For: unknown"],
+        ["X-Forwarded-For: "],
+        ["X-Forwarded-For: ,"],
+        ["X-Forwarded-For: 192.0.2.7", "X-Forwarded-For: 192.0.2.8"],
+        ["x-forwarded-for: 192.0.2.7", "Forwarded: for=192.0.2.7", "X-Real-IP: 192.0.2.7"],
+        ["X_Forwarded_For: 192.0.2.7"],
+    ):
+        assert front.open(ONE, *lines) == 429, lines
+    moss.wait_for(f"visitor at {ONE}: per_address (429)")
+    moss.wait_for(f"visitor at {OTHER}: per_address (429)")
+    assert not any("192.0.2." in line for line in moss.output)
+    # Whoever leaves makes room for its own address.
+    ones.pop().close()
+    assert front.open(OTHER) == 429
+    ones.append(let_in(front, ONE))
+    for connection in ones + others:
+        connection.close()
+
+
+def let_in(front, address):
+    """It may take moss a moment to see that another has left."""
+    deadline = time.monotonic() + PATIENCE
+    while (connection := front.open(address)) == 429:
+        assert time.monotonic() < deadline
+    return connection
+
+
+def test_pages_on_connections_that_the_proxy_keeps_are_judged_one_by_one(behind):
+    moss, front = behind
+    # More at once, and more in a row, than any of them may have connections.
+    for _ in range(3 * LIMIT):
+        for address in (ONE, OTHER):
+            assert front.fetch(address) == 200
+    ones = [front.open(ONE) for _ in range(LIMIT)]
+    assert [front.fetch(ONE), front.fetch(OTHER), front.fetch(ONE)] == [429, 200, 429]
+    for connection in ones:
+        connection.close()
+
+
+def test_crowd_from_one_address_is_refused_and_another_served(behind):
+    moss, front = behind
+    ones = [front.open(ONE) for _ in range(LIMIT)]
+    with concurrent.futures.ThreadPoolExecutor(20) as crowd:
+        refused = [crowd.submit(front.knock, ONE) for _ in range(60)]
+        served = [crowd.submit(front.fetch, OTHER) for _ in range(LIMIT)]
+        # Some are dropped without an answer when too many come at once.
+        assert {each.result(PATIENCE) for each in refused} <= {429, 502}
+        assert [each.result(PATIENCE) for each in served] == [200] * LIMIT
+    front.open(THIRD).close()
+    for connection in ones:
+        connection.close()
