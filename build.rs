@@ -11,14 +11,14 @@ use std::{env, fs};
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=MOSS_COMMIT");
-    let is_release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
-    let is_given = env::var("MOSS_COMMIT").is_ok_and(|commit| !commit.is_empty());
-    if is_release
-        && !is_given
-        && let Some(commit) = head(Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap_or_default()))
-    {
-        println!("cargo::rustc-env=MOSS_COMMIT={commit}");
-    }
+    let variable = |name| env::var(name).unwrap_or_default();
+    let commit = match variable("MOSS_COMMIT") {
+        given if !given.is_empty() => Some(given),
+        _ if variable("PROFILE") == "release" => head(Path::new(&variable("CARGO_MANIFEST_DIR"))),
+        _ => None,
+    };
+    let commit = commit.map_or_else(String::new, |commit| format!(" ({commit})"));
+    println!("cargo::rustc-env=MOSS_VERSION={}{commit}", variable("CARGO_PKG_VERSION"));
 }
 
 /// The commit that is checked out, from git's files: the program need not be there, and refuses

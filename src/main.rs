@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use lexopt::prelude::*;
 use moss::operate::probe::Question;
 
-use crate::commands::{WRONG_SETTINGS, check, give_up, health, say, serve, version};
+use crate::commands::{WRONG_SETTINGS, check, give_up, health, say, serve};
 
 const USAGE: &str = "\
 moss, the Many-to-One Signaling Server for WebRTC
@@ -44,10 +44,10 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Command::Version) => {
-            say(&format!("moss {}\n", version()));
+            say(concat!("moss ", env!("MOSS_VERSION"), "\n"));
             ExitCode::SUCCESS
         }
-        Err(error) => give_up(WRONG_SETTINGS, format_args!("{error}\n\n{}", USAGE.trim_end())),
+        Err(error) => give_up(WRONG_SETTINGS, &format_args!("{error}\n\n{}", USAGE.trim_end())),
     }
 }
 

@@ -2,9 +2,11 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::process::Output;
 
 use support::{Moss, Setup, skipped};
@@ -216,11 +218,13 @@ fn health_needs_the_port_alone() {
     let moss = Moss::start();
     let port = moss.address().port().to_string();
     for (name, value) in [
-        ("OTHER", ""),
-        ("MOSS_CONNECTION_SECRET_FILE", "not/there"),
-        ("MOSS_TLS_KEY_FILE", "not/there"),
-        ("MOSS_MAX_CONNECTIONS", "many"),
+        ("OTHER", &b""[..]),
+        ("MOSS_CONNECTION_SECRET_FILE", b"not/there"),
+        ("MOSS_TLS_KEY_FILE", b"not/there"),
+        ("MOSS_MAX_CONNECTIONS", b"many"),
+        ("MOSS_LOG", b"\xff"),
     ] {
+        let value = OsStr::from_bytes(value);
         let setup = Setup::empty().set("MOSS_PORT", port.clone()).set(name, value);
         let (code, stdout, stderr) = texts(setup.run(&["health"]));
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");

@@ -18,7 +18,7 @@ use super::{WRONG_SETTINGS, addresses, give_up, raise_descriptor_limit, say};
 pub(crate) fn run() -> ExitCode {
     let config = match environment::load(raise_descriptor_limit()) {
         Ok(config) => config,
-        Err(error) => return give_up(WRONG_SETTINGS, error),
+        Err(error) => return give_up(WRONG_SETTINGS, &error),
     };
     log::set_max_level(LevelFilter::Info);
     log::set_logger(&Remarks).expect("no logger was set before");
@@ -26,7 +26,7 @@ pub(crate) fn run() -> ExitCode {
         log::warn!("{warning}");
     }
     if let Err(error) = start::load(&config) {
-        return give_up(WRONG_SETTINGS, error);
+        return give_up(WRONG_SETTINGS, &error);
     }
     addresses::warn(&config);
     for (name, value) in summary::in_force(&config) {

@@ -25,7 +25,8 @@ pub(crate) fn say(text: &str) {
 }
 
 /// Says on stderr, in one line, why the program ends, with this exit status.
-pub(crate) fn give_up(status: u8, why: impl Display) -> ExitCode {
+#[cold]
+pub(crate) fn give_up(status: u8, why: &dyn Display) -> ExitCode {
     let mut stderr = std::io::stderr();
     let priority = if journal::is_journal(&stderr) { journal::priority(Level::Error) } else { "" };
     let _ = stderr.write_all(format!("{priority}moss: {why}\n").as_bytes());
@@ -33,13 +34,7 @@ pub(crate) fn give_up(status: u8, why: impl Display) -> ExitCode {
 }
 
 /// The version, and the commit if the build knew it (see `build.rs`).
-pub(crate) fn version() -> String {
-    let version = env!("CARGO_PKG_VERSION");
-    match option_env!("MOSS_COMMIT") {
-        None | Some("") => version.to_owned(),
-        Some(commit) => format!("{version} ({commit})"),
-    }
-}
+pub(crate) const VERSION: &str = env!("MOSS_VERSION");
 
 /// Raises the soft limit on open files to the hard one, and returns what is in force:
 /// a connection is a descriptor, and the soft limit is often 1024 for old programs' sake.

@@ -7,16 +7,16 @@ use moss::operate::notify::Notifier;
 use moss::server::Server;
 use moss::settings::environment;
 
-use super::{WRONG_SETTINGS, addresses, give_up, raise_descriptor_limit, version};
+use super::{VERSION, WRONG_SETTINGS, addresses, give_up, raise_descriptor_limit};
 
 /// Serves until a signal ends it.
 pub(crate) fn run() -> ExitCode {
     let config = match environment::load(raise_descriptor_limit()) {
         Ok(config) => config,
-        Err(error) => return give_up(status(error.may_pass()), error),
+        Err(error) => return give_up(status(error.may_pass()), &error),
     };
     journal::start(config.log);
-    log::info!("moss {}", version());
+    log::info!("moss {VERSION}");
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
@@ -26,7 +26,7 @@ pub(crate) fn run() -> ExitCode {
     addresses::warn(&config);
     let server = match Server::bind(config, Notifier::from_environment()) {
         Ok(server) => server,
-        Err(error) => return give_up(status(error.may_pass()), error),
+        Err(error) => return give_up(status(error.may_pass()), &error),
     };
     addresses::tell(&server, has_pages);
     let per_address = limits

@@ -44,6 +44,7 @@ const DEFAULT_PORT: u64 = 8080;
 ///
 /// # Errors
 /// The first setting that can't be used.
+#[inline(never)]
 pub fn load(descriptors: u64) -> Result<Config, ConfigError> {
     Variables::read()?.into_config(descriptors)
 }

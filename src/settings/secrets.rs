@@ -27,17 +27,13 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
     secret_in(path, File::open(path))
 }
 
-/// Reads it while others are served: a file alone, as the other end of a pipe may let moss wait.
+/// Reads it while others are served: a pipe whose other end says nothing is empty, or would block.
 ///
 /// # Errors
 /// The same.
 pub(crate) fn read_again(path: &Path) -> Result<String, String> {
     let file = open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
-    let file = file.map(File::from).map_err(io::Error::from).and_then(|file| {
-        let is_file = file.metadata()?.is_file();
-        is_file.then_some(file).ok_or_else(|| io::Error::other("it is no regular file"))
-    });
-    secret_in(path, file)
+    secret_in(path, file.map(File::from).map_err(io::Error::from))
 }
 
 fn secret_in(path: &Path, file: io::Result<File>) -> Result<String, String> {
