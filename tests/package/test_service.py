@@ -315,7 +315,7 @@ def test_wrong_setting_fails_the_start_and_an_address_that_is_missing_is_tried_a
 def test_service_has_a_folder_of_its_own_and_no_file_in_another_counts(machine):
     machine.serving()
     for folder in ("", "root", "etc"):
-        (machine.root / folder / ".env").write_text("MOSS_PORT=80800\n")
+        (machine.root / folder / ".env").write_text("no line of settings\n")
     assert machine.restart() == 0
     pid, _ = machine.serving()
     assert machine.run("readlink", f"/proc/{pid}/cwd").stdout == "/run/moss\n"
