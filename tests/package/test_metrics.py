@@ -382,9 +382,10 @@ class Provoking:
         """All that it opened end."""
         self._stack.close()
 
-    def peer(self, **options):
+    def peer(self):
         url = f"ws://127.0.0.1:{self.port}"
-        return self._stack.enter_context(connect(url, **options))
+        # Or what nobody reads keeps the library from hearing of the end.
+        return self._stack.enter_context(connect(url, max_queue=None))
 
     def wire(self, *arguments, **options):
         return self._stack.enter_context(Wire(*arguments, **options))
@@ -520,7 +521,6 @@ class Provoking:
             self.wire(self.port, source=f"127.0.1.{host}")
 
 
-# Between those that write many lines is one that takes long: a hundred a second are written.
 REASONS = (
     *("left", "answered", "not_found", "method", "no_upgrade", "range", "bad_request", "busy"),
     *("silent", "head_too_large", "origin", "protocol_error", "not_utf8", "too_long"),
@@ -533,6 +533,7 @@ REASONS_OF_A_FULL_HOUSE = ("per_address", "dropped", "not_master", "full", "disp
 def ended_by(reasons, binary, folder, settings):
     """What each reason counts after all were provoked, which is what the log has."""
     with Moss([binary], folder, **settings) as moss:
+        lines = 0
         slow = contextlib.nullcontext() if "timeout" not in reasons else Wire(moss.port)
         with slow:
             for reason in reasons:
@@ -540,6 +541,10 @@ def ended_by(reasons, binary, folder, settings):
                     getattr(provoking, reason)()
                     counted = lambda: scrape(moss.port).of("moss_connections_closed_total", reason=reason)
                     wait_for(f"{reason}, counted,", counted)
+                if len(moss.output) - lines > 40:
+                    # A hundred a second are written, and more are left out.
+                    time.sleep(1)
+                    lines = len(moss.output)
         alone = lambda: sum(scrape(moss.port).by("moss_connections", "role").values()) == 1
         wait_for("the end of all", alone)
         figures = scrape(moss.port)
