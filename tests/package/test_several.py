@@ -261,7 +261,8 @@ def test_page_quotes_the_file(name):
 
 @pytest.mark.parametrize("proxy", [HAProxy, caddy, nginx])
 def test_each_master_has_a_path(proxy, binary, certificate, tmp_path):
-    halls = Halls(binary, tmp_path, 2, MOSS_METRICS="on")
+    settings = {"MOSS_METRICS": "on", "MOSS_TRUSTED_PROXIES": "127.0.0.1", "MOSS_LOG": "debug"}
+    halls = Halls(binary, tmp_path, 2, **settings)
     with halls, proxy(tmp_path, halls, certificate) as front:
         origin = front.url.replace("wss:", "https:")
         # A master of each at the same time: who logs in at one meets that one.
@@ -274,6 +275,12 @@ def test_each_master_has_a_path(proxy, binary, certificate, tmp_path):
                     assert receive(client) == {"type": "offer", "payload": name}
             status, _, body = answer(front, "/hall-2/health")
             assert (status, json.loads(body)["master"]) == (200, True)
+
+        # moss hears who is behind the proxy.
+        to = ("127.0.0.1", int(front.url.rpartition(":")[2]))
+        far = socket.create_connection(to, source_address=("127.0.0.2", 0), timeout=PATIENCE)
+        with joined(front, "/hall-1/", sock=far):
+            halls.mosses["hall-1"].wait_for("at 127.0.0.2")
 
         for name in halls.ports:
             status, _, body = answer(front, f"/{name}/")
