@@ -2,10 +2,13 @@
 //! one. The test is the proxy: it comes from 127.0.0.1, and whoever comes from another address
 //! of this machine is a stranger.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use crate::process::descriptors;
 use crate::site::site;
 use crate::sockets::{narrow, narrow_from};
-use crate::support::{Client, Moss, OVER_TLS, Setup, Stream, connect_tcp};
+use crate::support::{Client, Moss, OVER_TLS, PATIENCE, Setup, Stream, connect_tcp};
 use crate::visitor::{UPGRADE, Visitor, request};
 
 /// Too large for what a kernel takes of it at once.
@@ -228,13 +231,77 @@ fn answer_that_is_being_sent_counts_and_a_connection_that_rests_does_not() {
     let mut reader = Visitor::on(narrow(moss.address()));
     reader.send(request("GET", "/large.bin", &of("192.0.2.1")));
     assert_eq!(reader.head().status, 200);
-    assert_eq!(pool[0].get_with("/a.txt", &of("192.0.2.1")).status, 429);
+    // Which hangs up: until then it would count, too.
+    assert_eq!(pool.remove(0).get_with("/a.txt", &of("192.0.2.1")).status, 429);
     assert_eq!(open(&moss, &of("192.0.2.1")).err(), Some(429));
-    assert_eq!(pool[1].get_with("/a.txt", &of("192.0.2.2")).status, 200);
+    assert_eq!(pool[0].get_with("/a.txt", &of("192.0.2.2")).status, 200);
     drop(reader);
     // moss does not know at once.
     while open(&moss, &of("192.0.2.1")).is_err() {}
     assert_eq!(Visitor::of(&moss).get_with("/a.txt", &of("192.0.2.1")).status, 200);
+}
+
+#[test]
+fn who_is_within_the_limit_stays_so_beside_others_that_are_refused() {
+    let moss = limited_to(1).start();
+    let mut reader = Visitor::on(narrow(moss.address()));
+    let again = ["/large.bin", "/a.txt", "/a.txt"];
+    reader.send(again.map(|target| request("GET", target, &of("192.0.2.1"))).concat());
+    assert_eq!(reader.head().status, 200);
+    // They count until they have hung up, and don't.
+    let refused: Vec<_> = (0..3)
+        .map(|_| {
+            let mut visitor = Visitor::of(&moss);
+            assert_eq!(visitor.get_with("/a.txt", &of("192.0.2.1")).status, 429);
+            visitor
+        })
+        .collect();
+    reader.read(LARGE);
+    for _ in 0..2 {
+        assert_eq!(reader.answer().status, 200);
+    }
+    drop(refused);
+}
+
+#[test]
+fn after_a_storm_each_address_has_all_its_room_again() {
+    let limit = 4;
+    let moss = limited_to(limit).set("MOSS_LOG", "info").start();
+    let mut askers =
+        ["192.0.2.1", "192.0.2.2", "2001:db8::1", "unknown", "10.0.0.1"].iter().cycle();
+    let mut next = || of(askers.next().expect("one of them"));
+    let before = descriptors(&moss);
+    let mut still_there = Vec::new();
+    for round in 0..280 {
+        let mut visitor = Visitor::of(&moss);
+        match round % 7 {
+            0 => visitor.send("GET /a.txt HTTP/1.1\r\nHost: b"),
+            1 => visitor.send(request("GET", "/a.txt", &next())),
+            2 => {
+                visitor.send((0..3).map(|_| request("GET", "/a.txt", &next())).collect::<String>());
+            }
+            3 => visitor.send(format!("{UPGRADE}{}\r\n", next())),
+            4 => visitor.send(request("GET", "/large.bin", &next())),
+            5 => {
+                visitor.send(request("GET", "/a.txt", &next()) + UPGRADE + &next() + "\r\n");
+                visitor.stream().reset_at_end();
+            }
+            _ => visitor.send(request("GET", "/health", &next()) + "rubbish\r\n\r\n"),
+        }
+        still_there.push(visitor);
+        if round % 3 > 0 {
+            drop(still_there.swap_remove(round % still_there.len()));
+        }
+    }
+    drop(still_there);
+    let start = Instant::now();
+    while descriptors(&moss) > before {
+        assert!(start.elapsed() < PATIENCE, "somebody is still there");
+        thread::sleep(Duration::from_millis(5));
+    }
+    for asker in ["192.0.2.1", "192.0.2.2", "2001:db8::1"] {
+        assert_room(&moss, &of(asker), limit);
+    }
 }
 
 #[test]
