@@ -356,7 +356,7 @@ def test_moss_without_connections_makes_no_system_call(machine, certificate):
     for file, name in ((certificate.file, "certificate.pem"), (certificate.key, "key.pem")):
         shutil.copy(file, machine.root / "srv" / name)
         (machine.root / "srv" / name).chmod(0o444)
-    more = {"MOSS_PAGES_DIRECTORY": "/srv/pages", "MOSS_METRICS": "on"}
+    more = {"MOSS_PAGES_DIRECTORY": "/srv/pages", "MOSS_METRICS": "on", "MOSS_TRUSTED_PROXIES": "127.0.0.1"}
     machine.set(ENVIRONMENT | tls_settings("/srv") | more)
     machine.add_to_unit("WatchdogSec=0")
     assert machine.restart() == 0
