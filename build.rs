@@ -1,11 +1,13 @@
-//! Tells the program which commit it is made of, for `moss --version`.
+//! Tells the program which commit it is made of, for `moss --version`; and packs the
+//! relocations of a static one.
 //!
-//! Of release builds alone: all of moss is built anew when this changes, and tests need not be
+//! The commit of release builds alone: all of moss is built anew when this changes, and tests need not be
 //! for each commit. Where there is no `.git`, as in an image or of a tarball, whoever builds may
 //! say it by `MOSS_COMMIT`; without either the version stands alone. Changes that are not
 //! committed are not told of: they come and go without git's files changing.
 
 use std::path::Path;
+use std::process::Command;
 use std::{env, fs};
 
 fn main() {
@@ -19,6 +21,26 @@ fn main() {
     };
     let commit = commit.map_or_else(String::new, |commit| format!(" ({commit})"));
     println!("cargo::rustc-env=MOSS_VERSION={}{commit}", variable("CARGO_PKG_VERSION"));
+
+    let is_static = variable("CARGO_CFG_TARGET_FEATURE").split(',').any(|it| it == "crt-static");
+    let is_own =
+        variable("CARGO_CFG_TARGET_ENV") == "gnu" && variable("HOST") == variable("TARGET");
+    if is_static && is_own && glibc() >= Some(PACKING_GLIBC) {
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
+}
+
+/// The first glibc whose static programs unpack their relocations when they start; those of
+/// older ones would crash. A program that may lie anywhere in memory has fifty kilobytes of
+/// them, and packed they take one.
+const PACKING_GLIBC: (u32, u32) = (2, 36);
+
+/// The version of this machine's glibc, if it says.
+fn glibc() -> Option<(u32, u32)> {
+    let answer = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
+    let answer = String::from_utf8(answer.stdout).ok()?;
+    let (major, minor) = answer.trim().strip_prefix("glibc ")?.split_once('.')?;
+    Some((major.parse().ok()?, minor.split('.').next()?.parse().ok()?))
 }
 
 /// The commit that is checked out, from git's files: the program need not be there, and refuses
