@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::support::{Client, Moss, TEXT, frame};
 
@@ -77,14 +79,14 @@ fn watched() -> Moss {
 /// Looks again and again until the figures are as they should be.
 #[track_caller]
 fn wait_for(moss: &Moss, are_right: impl Fn(&Figures) -> bool) -> Figures {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(30);
     loop {
         let figures = Figures::of(moss);
         if are_right(&figures) {
             return figures;
         }
-        assert!(std::time::Instant::now() < end, "they never are: {:?}", figures.0);
-        std::thread::yield_now();
+        assert!(Instant::now() < end, "they never are: {:?}", figures.0);
+        thread::yield_now();
     }
 }
 
@@ -237,28 +239,36 @@ fn wrong_secrets_are_counted_one_by_one() {
 
 #[test]
 fn clients_that_wait_for_the_master_are_seen() {
-    let moss = watched();
+    let moss = Moss::with(&[("MOSS_METRICS", "on"), ("MOSS_KICK_TYPE", "kick")]);
     let mut master = moss.master("1");
-    let (client, _) = moss.client_of(&mut master);
+    let (mut other, _) = moss.client_of(&mut master);
+    let (client, id) = moss.client_of(&mut master);
     let mut sender = client.second_sender();
-    // It ends when moss does, or closes it.
-    let flood = std::thread::spawn(move || {
+    // It ends when moss closes it.
+    let flood = thread::spawn(move || {
         let packet = format!(r#"{{"type":"a","payload":"{}"}}"#, "x".repeat(100_000));
         let frame = frame(TEXT, packet.as_bytes());
         while sender.try_send_raw(&frame).is_ok() {}
     });
-    let figures = wait_for(&moss, |figures| figures.of_name("moss_paused_clients") == 1.0);
+    let paused =
+        |count: f64| wait_for(&moss, |figures| figures.of_name("moss_paused_clients") == count);
+    let figures = paused(1.0);
     let limit = figures.of_name("moss_unsent_bytes_limit");
     assert!(figures.of_name("moss_unsent_bytes") > limit / 2.0, "{:?}", figures.0);
     assert!(figures.of_name("moss_held_bytes") >= figures.of_name("moss_unsent_bytes"));
     let seconds = |figures: &Figures| figures.of_name("moss_back_pressure_seconds_total");
     wait_for(&moss, |figures| seconds(figures) > 0.0);
+
+    // One goes while it waits, and another begins to.
+    master.send(&format!(r#"{{"type":"kick","id":"{id}"}}"#));
+    paused(0.0);
+    other.send(r#"{"type":"a"}"#);
+    paused(1.0);
     master.reset();
-    let figures = wait_for(&moss, |figures| figures.of_name("moss_paused_clients") == 0.0);
-    client.hang_up();
-    let total = seconds(&figures);
+    let total = seconds(&paused(0.0));
+    other.close();
     assert_eq!(seconds(&wait_for(&moss, |figures| figures.role("client") == 0.0)), total);
-    drop(moss);
+    drop(client);
     flood.join().expect("no panic");
 }
 
@@ -277,4 +287,12 @@ fn turns_are_counted_into_buckets_that_grow() {
         last = bucket;
     }
     assert!(figures.of_name("moss_turn_seconds_sum") > 0.0);
+}
+
+#[test]
+fn kernel_is_asked_once_a_second_however_many_ask() {
+    let moss = watched();
+    let cpu = || Figures::of(&moss).of_name("process_cpu_seconds_total");
+    // Each scrape takes some, which the kernel would tell to the nanosecond.
+    assert!((0..50).any(|_| cpu() == cpu()));
 }
