@@ -29,6 +29,7 @@
 //! | | [`Credentials`](tls::Credentials) | a certificate with its key, from their files |
 //! | `settings` | [`config`](settings::config) | every setting, as a value |
 //! | | [`environment`](settings::environment) | environment and `.env` → settings, once |
+//! | | [`room`](settings::room) | how much memory moss may take, and who of it |
 //! | | [`summary`](settings::summary) | settings → variables, for `moss check` |
 //! | | `variables` | what is found there, as text, numbers, secrets and addresses |
 //! | | `dotenv` | the text of a `.env` file |
@@ -56,7 +57,8 @@
 //! | | `input` | received bytes while they are parsed |
 //! | | `frames` | the short way for plain frames, and tungstenite's for all others |
 //! | | [`backlog`](connection::backlog) | what one connection has not sent yet |
-//! | `operate` | [`journal`](operate::journal) | the log |
+//! | `operate` | [`cgroup`](operate::cgroup) | how much memory moss may take |
+//! | | [`journal`](operate::journal) | the log |
 //! | | `utc` | the time of a line, as text |
 //! | | [`notify`](operate::notify) | what the service manager is told |
 //! | | [`probe`](operate::probe) | the question of `moss health` |

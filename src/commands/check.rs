@@ -12,11 +12,11 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use moss::server::start;
 use moss::settings::{environment, summary};
 
-use super::{WRONG_SETTINGS, addresses, give_up, raise_descriptor_limit, say};
+use super::{WRONG_SETTINGS, addresses, give_up, raise_descriptor_limit, room, say};
 
 /// Checks; the exit status is 0 if moss could start with these settings.
 pub(crate) fn run() -> ExitCode {
-    let config = match environment::load(raise_descriptor_limit()) {
+    let mut config = match environment::load(raise_descriptor_limit(), room()) {
         Ok(config) => config,
         Err(error) => return give_up(WRONG_SETTINGS, &error),
     };
@@ -25,7 +25,7 @@ pub(crate) fn run() -> ExitCode {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
-    if let Err(error) = start::load(&config) {
+    if let Err(error) = start::load(&mut config) {
         return give_up(WRONG_SETTINGS, &error);
     }
     addresses::warn(&config);

@@ -13,7 +13,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use log::Level;
-use moss::operate::journal;
+use moss::operate::{cgroup, journal};
+use moss::settings::room::Room;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Exit status of what a person has to put right: starting moss again would not help.
@@ -35,6 +36,11 @@ pub(crate) fn give_up(status: u8, why: &dyn Display) -> ExitCode {
 
 /// The version, and the commit if the build knew it (see `build.rs`).
 pub(crate) const VERSION: &str = env!("MOSS_VERSION");
+
+/// How much memory moss may take.
+pub(crate) fn room() -> Room {
+    Room { machine: Some(cgroup::machine_memory()), cgroup: cgroup::memory_limit() }
+}
 
 /// Raises the soft limit on open files to the hard one, and returns what is in force:
 /// a connection is a descriptor, and the soft limit is often 1024 for old programs' sake.

@@ -7,11 +7,11 @@ use moss::operate::notify::Notifier;
 use moss::server::Server;
 use moss::settings::environment;
 
-use super::{VERSION, WRONG_SETTINGS, addresses, give_up, raise_descriptor_limit};
+use super::{VERSION, WRONG_SETTINGS, addresses, give_up, raise_descriptor_limit, room};
 
 /// Serves until a signal ends it.
 pub(crate) fn run() -> ExitCode {
-    let config = match environment::load(raise_descriptor_limit()) {
+    let config = match environment::load(raise_descriptor_limit(), room()) {
         Ok(config) => config,
         Err(error) => return give_up(status(error.may_pass()), &error),
     };
@@ -20,7 +20,6 @@ pub(crate) fn run() -> ExitCode {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
-    let limits = config.limits.clone();
     let keepalive = config.keepalive.as_secs();
     let has_pages = config.pages.is_some();
     addresses::warn(&config);
@@ -29,6 +28,7 @@ pub(crate) fn run() -> ExitCode {
         Err(error) => return give_up(status(error.may_pass()), &error),
     };
     addresses::tell(&server, has_pages);
+    let limits = server.limits();
     let per_address = limits
         .max_connections_per_address
         .map_or_else(String::new, |most| format!(" ({most} an address)"));

@@ -1,6 +1,7 @@
-//! For those who run moss: the log, what the service manager is told, what the process
-//! takes, and the probe of `moss health`.
+//! For those who run moss: the log, what the service manager is told, what the process may
+//! take and takes, and the probe of `moss health`.
 
+pub mod cgroup;
 pub mod journal;
 pub mod notify;
 pub mod probe;

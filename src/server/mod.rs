@@ -132,6 +132,11 @@ impl<W: World> Server<W> {
         }
     }
 
+    /// The limits that are in force.
+    pub fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
     /// Says that it is ready, and serves until a signal ends it.
     ///
     /// # Errors

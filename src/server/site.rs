@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::http::folder::{Problem, Reading};
 use crate::http::pages::Pages;
+use crate::settings::room::Room;
 use crate::settings::variables::PAGES_DIRECTORY;
 
 /// How long an old page is still sent to those who had begun with it.
@@ -18,6 +19,8 @@ const OLD_PAGES_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Site {
     directory: PathBuf,
+    /// What they may take.
+    room: Room,
     pages: Pages,
     reading: Option<Reading>,
     /// When nobody is sent an old page any more.
@@ -29,13 +32,20 @@ impl Site {
     ///
     /// # Errors
     /// It can't be served.
-    pub fn load(directory: PathBuf) -> Result<Self, Problem> {
+    pub fn load(directory: PathBuf, room: Room) -> Result<Self, Problem> {
         let mut reading = Reading::begin(&directory)?;
         loop {
             if let Some(pages) = reading.step()? {
-                return Ok(Self { directory, pages, reading: None, expiry: None });
+                let site = Self { directory, room, pages, reading: None, expiry: None };
+                site.warn_of_size();
+                return Ok(site);
             }
         }
+    }
+
+    /// Bytes of all pages.
+    pub(super) fn bytes(&self) -> usize {
+        self.pages.bytes()
     }
 
     /// The pages as they are now.
@@ -71,12 +81,20 @@ impl Site {
         self.pages = pages;
         self.expiry = Some(now + OLD_PAGES_TIMEOUT);
         log::info!("the pages were read again");
+        self.warn_of_size();
         Some(old)
     }
 
     /// Once the time of old pages is over, the generation that is sent alone.
     pub(super) fn expire(&mut self, now: Instant) -> Option<u32> {
         self.expiry.take_if(|end| *end <= now).map(|_| self.pages.generation)
+    }
+
+    #[cold]
+    fn warn_of_size(&self) {
+        if let Some(complaint) = self.room.complaint_of_pages(self.bytes()) {
+            log::warn!("{complaint}");
+        }
     }
 
     fn go_on(&mut self, reading: Result<Option<Reading>, Problem>) {

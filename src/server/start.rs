@@ -34,9 +34,10 @@ impl Server<System> {
     ///
     /// # Errors
     /// A certificate, a folder or an address can't be used, or the system gives no poll or no signals.
-    pub fn bind(config: Config, notifier: Notifier) -> Result<Self, StartError> {
-        let mut system = System::new(notifier).map_err(StartError::System)?;
-        let (certificate, site) = load(&config)?;
+    pub fn bind(mut config: Config, notifier: Notifier) -> Result<Self, StartError> {
+        let mut system =
+            System::new(notifier, config.room.socket_buffer()).map_err(StartError::System)?;
+        let (certificate, site) = load(&mut config)?;
         if let Some(tls) = &config.tls {
             listen(&mut system, Door::Tls, tls.listen)?;
         }
@@ -54,13 +55,21 @@ impl Server<System> {
 }
 
 /// Reads the files that are served, or served by, and says in the log what is to be said of them.
+/// What is left of memory beside them is for peers, unless somebody said how much that is.
 ///
 /// # Errors
 /// The certificate or the folder of pages can't be used.
-pub fn load(config: &Config) -> Result<(Option<Certificate>, Option<Site>), StartError> {
+pub fn load(config: &mut Config) -> Result<(Option<Certificate>, Option<Site>), StartError> {
     let certificate = config.tls.as_ref().map(|tls| Certificate::load(tls.files.clone()));
     let certificate = certificate.transpose().map_err(StartError::Certificate)?;
-    let site = config.pages.clone().map(Site::load).transpose().map_err(StartError::Pages)?;
+    let site = config.pages.clone().map(|directory| Site::load(directory, config.room));
+    let site = site.transpose().map_err(StartError::Pages)?;
+    config.make_room_for_pages(site.as_ref().map_or(0, Site::bytes));
+    if let Some(room) = config.shared_room() {
+        let bytes = config.limits.max_memory_bytes;
+        let less = if site.is_some() { ", less pages" } else { "" };
+        log::info!("peers may hold {bytes} bytes in all: a quarter of {room}{less}");
+    }
     Ok((certificate, site))
 }
 

@@ -4,13 +4,16 @@
 //! that what a test with a simulated world leaves out is no more than this file.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::num::NonZero;
 use std::time::{Duration, Instant, SystemTime};
 use std::{fmt, io};
 
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use rustix::net::sockopt;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0 as signal_hook_mio;
 
@@ -41,31 +44,47 @@ pub struct System {
     tls: Option<TcpListener>,
     notifier: Notifier,
     start: SystemTime,
+    /// What the kernel may hold of a connection in each direction.
+    buffer: Option<NonZero<u32>>,
+}
+
+/// A TCP connection.
+#[derive(Debug)]
+pub struct Stream {
+    tcp: TcpStream,
+    /// What the kernel may hold of it, and the most that it is given at a time.
+    buffer: Option<NonZero<u32>>,
 }
 
 impl System {
-    /// A poll, which catches SIGTERM, SIGINT and SIGHUP from now on.
+    /// A poll, which catches SIGTERM, SIGINT and SIGHUP from now on. The kernel holds no more
+    /// than `buffer` bytes of a connection in each direction, if that is given; by itself it
+    /// would take megabytes of what a peer does not read.
     ///
     /// # Errors
     /// The system gives no poll or no signals.
-    pub fn new(notifier: Notifier) -> io::Result<Self> {
+    pub fn new(notifier: Notifier, buffer: Option<NonZero<u32>>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut signals = signal_hook_mio::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         let events = Events::with_capacity(EVENTS);
         let start = SystemTime::now();
-        Ok(Self { poll, events, signals, plain: None, tls: None, notifier, start })
+        Ok(Self { poll, events, signals, plain: None, tls: None, notifier, start, buffer })
     }
 
     /// Opens a door. Every accepted connection inherits the listener's options: no delay of
-    /// small packets.
+    /// small packets, and the kernel's buffers.
     ///
     /// # Errors
     /// The address can't be listened on.
     #[cold]
     pub fn listen(&mut self, door: Door, address: SocketAddr) -> io::Result<()> {
         let mut listener = TcpListener::bind(address)?;
-        rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
+        sockopt::set_tcp_nodelay(&listener, true)?;
+        if let Some(buffer) = self.buffer {
+            sockopt::set_socket_send_buffer_size(&listener, buffer.get() as usize)?;
+            sockopt::set_socket_recv_buffer_size(&listener, buffer.get() as usize)?;
+        }
         // A second call only deepens the queue.
         rustix::net::listen(&listener, QUEUE)?;
         let (slot, token) = match door {
@@ -95,7 +114,7 @@ impl System {
 }
 
 impl World for System {
-    type Stream = TcpStream;
+    type Stream = Stream;
 
     fn now(&self) -> Instant {
         Instant::now()
@@ -117,22 +136,23 @@ impl World for System {
         }
     }
 
-    fn accept(&mut self, door: Door) -> io::Result<(TcpStream, IpAddr)> {
-        let (stream, address) = self.listener(door)?.accept()?;
-        Ok((stream, address.ip()))
+    fn accept(&mut self, door: Door) -> io::Result<(Stream, IpAddr)> {
+        let (tcp, address) = self.listener(door)?.accept()?;
+        Ok((Stream { tcp, buffer: self.buffer }, address.ip()))
     }
 
-    fn register(&mut self, stream: &mut TcpStream, token: usize) -> io::Result<()> {
+    fn register(&mut self, stream: &mut Stream, token: usize) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(stream, Token(token), interest)
+        self.poll.registry().register(&mut stream.tcp, Token(token), interest)
     }
 
-    fn shut_down(stream: &TcpStream) -> io::Result<()> {
-        stream.shutdown(Shutdown::Write)
+    fn shut_down(stream: &Stream) -> io::Result<()> {
+        stream.tcp.shutdown(Shutdown::Write)
     }
 
-    fn limit_send_buffer(stream: &TcpStream, bytes: usize) -> io::Result<()> {
-        Ok(rustix::net::sockopt::set_socket_send_buffer_size(stream, bytes)?)
+    fn limit_send_buffer(stream: &Stream, bytes: usize) -> io::Result<()> {
+        let bytes = stream.buffer.map_or(bytes, |most| bytes.min(most.get() as usize));
+        Ok(sockopt::set_socket_send_buffer_size(&stream.tcp, bytes)?)
     }
 
     fn stop_listening(&mut self) {
@@ -165,6 +185,58 @@ impl World for System {
 
     fn process(&self) -> Process {
         Process::now(self.start)
+    }
+}
+
+/// A connection that somebody else accepted, with buffers as the kernel likes.
+impl From<TcpStream> for Stream {
+    fn from(tcp: TcpStream) -> Self {
+        Self { tcp, buffer: None }
+    }
+}
+
+impl Read for Stream {
+    #[inline]
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.tcp.read(bytes)
+    }
+}
+
+impl Write for Stream {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.buffer {
+            Some(most) if bytes.len() > most.get() as usize => {
+                self.write_in_pieces(bytes, most.get() as usize)
+            }
+            _ => self.tcp.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream {
+    /// Over loopback, whose segments are as long as the kernel likes, a small buffer would go as
+    /// one segment. The peer acknowledges every second one at once, and a single one after 40 ms;
+    /// until then there would be no room for more. Each call's bytes are a segment.
+    #[cold]
+    fn write_in_pieces(&mut self, bytes: &[u8], most: usize) -> io::Result<usize> {
+        let mut taken = 0;
+        while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
+            let piece = &rest[..rest.len().min(most)];
+            match self.tcp.write(piece) {
+                Ok(count) if count == piece.len() => taken += count,
+                Ok(count) => return Ok(taken + count),
+                Err(error) if taken == 0 => return Err(error),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // No room; or an error, of which an event tells.
+                Err(_) => return Ok(taken),
+            }
+        }
+        Ok(taken)
     }
 }
 

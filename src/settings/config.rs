@@ -14,6 +14,7 @@ use log::LevelFilter;
 use subtle::ConstantTimeEq;
 
 use crate::settings::networks::Networks;
+use crate::settings::room::Room;
 use crate::settings::secrets::SecretFiles;
 use crate::tls::Files;
 
@@ -58,6 +59,10 @@ pub struct Config {
     pub allowed_origins: AllowedOrigins,
     /// How much a peer, and all of them together, may take.
     pub limits: Limits,
+    /// How much memory moss may take.
+    pub room: Room,
+    /// Whether nobody set [`Limits::max_memory_bytes`], so that it is a share of the room.
+    pub shares_room: bool,
     /// A peer silent for so long is pinged; silent for twice as long, dropped.
     pub keepalive: Duration,
     /// What reaches the log.
@@ -154,9 +159,27 @@ impl Config {
                 max_backlog_bytes: 1_048_576,
                 max_memory_bytes: 67_108_864,
             },
+            room: Room::default(),
+            shares_room: false,
             keepalive: Duration::from_secs(30),
             log: LevelFilter::Info,
             warnings: Vec::new(),
+        }
+    }
+
+    /// What the memory limit is a quarter of, where that decides it.
+    pub fn shared_room(&self) -> Option<Room> {
+        let Limits { max_memory_bytes: limit, max_backlog_bytes: backlog, .. } = self.limits;
+        let decides = self.shares_room && Room::decides(limit as u64, backlog as u64);
+        decides.then_some(self.room)
+    }
+
+    /// Lowers the memory limit by what pages take of the room, unless somebody set it.
+    pub fn make_room_for_pages(&mut self, bytes: usize) {
+        if self.shares_room {
+            let backlog = self.limits.max_backlog_bytes as u64;
+            let limit = self.room.memory_limit(backlog, bytes);
+            self.limits.max_memory_bytes = usize::try_from(limit).unwrap_or(usize::MAX);
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::settings::config::{
     AllowedOrigins, Config, DESCRIPTOR_RESERVE, Limits, RESERVED_TYPES, TlsSettings, Types,
 };
 use crate::settings::networks::Networks;
+use crate::settings::room::Room;
 use crate::settings::secrets::SecretFiles;
 pub use crate::settings::variables::ConfigError;
 use crate::settings::variables::{
@@ -35,18 +36,20 @@ const HOSTNAME: &str = "MOSS_HOSTNAME";
 const PORT: &str = "MOSS_PORT";
 const TLS_PORT: &str = "MOSS_TLS_PORT";
 
+const MAX_MEMORY_BYTES: &str = "MOSS_MAX_MEMORY_BYTES";
+
 const DEFAULT_PORT: u64 = 8080;
 
 /// Reads the process's environment and `.env` in the working directory.
 ///
 /// `descriptors` is the number of file descriptors that the process may open; it
-/// bounds [`Limits::max_connections`].
+/// bounds [`Limits::max_connections`]. How much memory it may take decides defaults.
 ///
 /// # Errors
 /// The first setting that can't be used.
 #[inline(never)]
-pub fn load(descriptors: u64) -> Result<Config, ConfigError> {
-    Variables::read()?.into_config(descriptors)
+pub fn load(descriptors: u64, room: Room) -> Result<Config, ConfigError> {
+    Variables::read()?.into_config(descriptors, room)
 }
 
 /// Where the moss of this environment listens without TLS, for who wants to ask it something:
@@ -67,7 +70,7 @@ pub fn plain_address() -> Result<(SocketAddr, Option<ConfigError>), ConfigError>
 }
 
 impl Variables {
-    fn into_config(self, descriptors: u64) -> Result<Config, ConfigError> {
+    fn into_config(self, descriptors: u64, room: Room) -> Result<Config, ConfigError> {
         let mut warnings: Vec<String> = self
             .names(false)
             .map(|name| format!("{name} is not a variable of moss: a typing mistake?"))
@@ -89,7 +92,9 @@ impl Variables {
             warnings.push(SHORT_SECRET.to_owned());
         }
         let types = self.types()?;
-        let limits = self.limits(descriptors)?;
+        let limits = self.limits(descriptors, room)?;
+        let shares_room = self.get(MAX_MEMORY_BYTES).is_none();
+        warnings.extend(room.complaint_of_memory(limits.max_memory_bytes, shares_room));
         // Each client's notice to a new master, at its longest.
         let notice = types.client_joined.as_ref().map_or(0, |name| name.len() + 64);
         let roster = limits.max_connections.saturating_mul(notice);
@@ -143,6 +148,8 @@ impl Variables {
             trusted_proxies: self.trusted_proxies(&mut warnings)?,
             allowed_origins,
             limits,
+            room,
+            shares_room,
             keepalive: Duration::from_secs(self.number(
                 "MOSS_KEEPALIVE_SECONDS",
                 30,
@@ -275,14 +282,15 @@ impl Variables {
         Ok(trusted)
     }
 
-    fn limits(&self, descriptors: u64) -> Result<Limits, ConfigError> {
+    fn limits(&self, descriptors: u64, room: Room) -> Result<Limits, ConfigError> {
         const CONNECTIONS: &str = "MOSS_MAX_CONNECTIONS";
         const PER_ADDRESS: &str = "MOSS_MAX_CONNECTIONS_PER_ADDRESS";
         const LARGEST: u64 = 1 << 30;
         const HEADROOM: u64 = 64 << 10;
         let spare =
             descriptors.saturating_sub(DESCRIPTOR_RESERVE as u64).clamp(1, MOST_CONNECTIONS);
-        let max_connections = self.number(CONNECTIONS, spare.min(16_384), 1..=MOST_CONNECTIONS)?;
+        let usual = room.connections().unwrap_or(u64::MAX).clamp(1, 16_384);
+        let max_connections = self.number(CONNECTIONS, usual.min(spare), 1..=MOST_CONNECTIONS)?;
         if max_connections > spare {
             return Err(problem(
                 CONNECTIONS,
@@ -303,16 +311,15 @@ impl Variables {
         // A larger packet limit takes the other defaults along: only a value that
         // somebody wrote can contradict it.
         let least_backlog = packet + HEADROOM;
+        // Where there is little memory, four peers may have theirs.
+        let usual = room.share(0).map_or(1 << 20, |share| (share / 4).min(1 << 20));
         let backlog = self.number(
             "MOSS_MAX_BACKLOG_BYTES",
-            least_backlog.max(1 << 20),
+            least_backlog.max(usual),
             least_backlog..=LARGEST,
         )?;
-        let memory = self.number(
-            "MOSS_MAX_MEMORY_BYTES",
-            (4 * backlog).max(64 << 20),
-            backlog..=8 * LARGEST,
-        )?;
+        let memory =
+            self.number(MAX_MEMORY_BYTES, room.memory_limit(backlog, 0), backlog..=8 * LARGEST)?;
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         Ok(Limits {
             max_connections: size(max_connections),

@@ -38,6 +38,8 @@ pub fn in_force(config: &Config) -> Vec<(&'static str, String)> {
         keepalive,
         metrics,
         log,
+        room: _,
+        shares_room: _,
         warnings: _,
     } = config;
     let hidden = |is_there| if is_there { HIDDEN } else { "" };

@@ -111,7 +111,11 @@ fn add(
     peers.insert_with(|id| {
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, Token(id as usize), interest)?;
-        Ok::<_, io::Error>(Peer { socket: Socket::new(stream), tls, session: Session::new(now) })
+        Ok::<_, io::Error>(Peer {
+            socket: Socket::new(stream.into()),
+            tls,
+            session: Session::new(now),
+        })
     })?;
     Ok(())
 }

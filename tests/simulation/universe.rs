@@ -20,6 +20,7 @@ use moss::operate::notify::Notice;
 use moss::server::Server;
 use moss::server::site::Site;
 use moss::server::world::{Door, Ready, Signals, World as Seam};
+use moss::settings::room::Room;
 
 use crate::judge::{Judge, TURN_FRAMES};
 use crate::manager::Manager;
@@ -132,7 +133,9 @@ pub(crate) fn run(plan: &Plan, traced: bool) -> Outcome {
     let certificate = plan.has_tls().then(sealed::certificate);
     let kernel = Kernel(Rc::clone(&universe));
     let link = universe.borrow().folder.as_ref().map(|folder| folder.link.clone());
-    let site = link.map(|link| Site::load(link).unwrap_or_else(|problem| panic!("{problem}")));
+    let site = link.map(|link| {
+        Site::load(link, Room::default()).unwrap_or_else(|problem| panic!("{problem}"))
+    });
     let mut server = Server::new(plan.settings.config(), certificate, site, kernel);
     while server.turn().expect("the poll never fails") {
         universe.borrow_mut().after_turn(server.held());

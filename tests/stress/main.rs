@@ -12,6 +12,7 @@ mod support;
 
 mod back_pressure;
 mod conformance;
+mod control_group;
 mod crowd;
 mod cut_off;
 mod deadlines;

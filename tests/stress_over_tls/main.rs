@@ -2,7 +2,7 @@
 //! knows by this program's name how to connect.
 //!
 //! Not here is what says nothing of connections: `conformance` has no sockets, and `journal`
-//! is about the log.
+//! is about the log; `control_group` takes its time.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -13,6 +13,7 @@
     reason = "each test program uses a part of this"
 )]
 
+mod cgroup;
 mod client;
 mod machine;
 mod stream;
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+pub use cgroup::Cgroup;
 pub use client::{Client, Frame, Sender, TEXT, frame};
 pub use machine::{Crowd, crowd, skipped};
 pub use stream::{

@@ -1,0 +1,248 @@
+//! How much memory the kernel lets this process take: the least limit of its control groups.
+//!
+//! Of version 2, each group has limits of its own, and those of all groups around it count
+//! too, as far as they can be seen: a container sees its own. Of version 1, the kernel tells
+//! the least of all, seen or not. Where both are mounted, memory is counted by one of them.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::system::sysinfo;
+
+/// The files of a group of version 2 that limit its memory, in bytes. Above the first
+/// processes are killed; above the second they are slowed down until nothing moves.
+const LIMITS: [&str; 2] = ["memory.max", "memory.high"];
+
+/// The line of version 1 that tells the least limit of a group and of those around it.
+const LIMIT: &str = "hierarchical_memory_limit ";
+
+/// The least memory limit of this process's control groups, in bytes, if there is one below
+/// the machine's memory.
+#[cold]
+pub fn memory_limit() -> Option<u64> {
+    limit_below(Path::new("/")).filter(|&limit| limit < machine_memory())
+}
+
+/// The machine's memory, in bytes. Asked of the kernel itself: `/proc/meminfo` may be hidden.
+pub fn machine_memory() -> u64 {
+    let system = sysinfo();
+    (system.totalram as u64).saturating_mul(u64::from(system.mem_unit))
+}
+
+/// The same with all paths below this one, as a test has them.
+fn limit_below(root: &Path) -> Option<u64> {
+    let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
+    let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
+    let limits = mounts.lines().filter_map(|line| Mount::parse(line)?.limit(root, &groups));
+    limits.min()
+}
+
+/// Where groups are mounted that may limit memory.
+struct Mount {
+    version_2: bool,
+    /// The group that is seen there, and where.
+    group: PathBuf,
+    point: PathBuf,
+}
+
+impl Mount {
+    /// A line such as `35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory`
+    /// (proc_pid_mountinfo(5)); nothing if it is another file system, or another controller.
+    fn parse(line: &str) -> Option<Self> {
+        let (place, kind) = line.split_once(" - ")?;
+        let mut kind = kind.split(' ');
+        let version_2 = match kind.next()? {
+            "cgroup2" => true,
+            "cgroup" if kind.nth(1)?.split(',').any(|option| option == "memory") => false,
+            _ => return None,
+        };
+        let mut place = place.split(' ').skip(3).map(unescaped);
+        Some(Self { version_2, group: place.next()?, point: place.next()? })
+    }
+
+    /// The least limit of the process's group, and of those around it as far as they are seen
+    /// here.
+    fn limit(&self, root: &Path, groups: &str) -> Option<u64> {
+        let own = groups.lines().find_map(|line| self.own_group(line))?;
+        // A group outside of what is seen here begins with "/..".
+        let below = Path::new(own).strip_prefix(&self.group).ok()?;
+        if below.components().any(|part| part == Component::ParentDir) {
+            return None;
+        }
+        let point = root.join(self.point.strip_prefix("/").ok()?);
+        if !self.version_2 {
+            let statistics = fs::read_to_string(point.join(below).join("memory.stat")).ok()?;
+            return statistics.lines().find_map(|line| line.strip_prefix(LIMIT)?.parse().ok());
+        }
+        let seen = below.ancestors().map(|group| point.join(group));
+        let files = seen.flat_map(|group| LIMITS.map(|name| group.join(name)));
+        // A file that says "max" limits nothing, and the outermost group has none.
+        files.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).min()
+    }
+
+    /// The group that a line such as `4:memory:/group` names, if it is this mount's
+    /// (cgroups(7)).
+    fn own_group<'l>(&self, line: &'l str) -> Option<&'l str> {
+        let (_, line) = line.split_once(':')?;
+        let (controllers, group) = line.split_once(':')?;
+        let is_named = if self.version_2 {
+            controllers.is_empty()
+        } else {
+            controllers.split(',').any(|name| name == "memory")
+        };
+        is_named.then_some(group)
+    }
+}
+
+/// A path of mountinfo, in which blanks, tabs, newlines and backslashes are three octal digits.
+fn unescaped(field: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        match behind {
+            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', behind @ ..] if byte == b'\\' => {
+                bytes.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                rest = behind;
+            }
+            _ => bytes.push(byte),
+        }
+    }
+    OsStr::from_bytes(&bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// What version 1 says where there is no limit.
+    const NONE: &str = "9223372036854771712";
+
+    /// A root of this test's own, with these files in it.
+    struct Root(PathBuf);
+
+    impl Root {
+        fn with(groups: &str, mounts: &str, files: &[(&str, &str)]) -> Self {
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let name =
+                format!("moss-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+            let root = Self(std::env::temp_dir().join(name));
+            root.add("proc/self/cgroup", groups);
+            root.add("proc/self/mountinfo", mounts);
+            files.iter().for_each(|(path, text)| root.add(path, text));
+            root
+        }
+
+        fn add(&self, path: &str, text: &str) {
+            let path = self.0.join(path);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(path, text).expect("a file");
+        }
+
+        fn limit(&self) -> Option<u64> {
+            limit_below(&self.0)
+        }
+    }
+
+    impl Drop for Root {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// The line of a mount of version 2, with an optional field as shared mounts have it.
+    fn version_2(group: &str, point: &str) -> String {
+        format!("28 25 0:26 {group} {point} rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n")
+    }
+
+    fn version_1(group: &str, point: &str) -> String {
+        format!("35 31 0:32 {group} {point} rw,relatime - cgroup cgroup rw,memory\n")
+    }
+
+    #[test]
+    fn least_limit_of_all_groups_around_counts() {
+        let mounts = version_2("/", "/sys/fs/cgroup");
+        let files = |unit, slice, high| {
+            let unit = ("sys/fs/cgroup/system.slice/moss.service/memory.max", unit);
+            let slice = ("sys/fs/cgroup/system.slice/memory.max", slice);
+            let high = ("sys/fs/cgroup/system.slice/moss.service/memory.high", high);
+            Root::with("0::/system.slice/moss.service\n", &mounts, &[unit, slice, high]).limit()
+        };
+        assert_eq!(files("67108864\n", "max\n", "max\n"), Some(67_108_864));
+        assert_eq!(files("67108864\n", "33554432\n", "max\n"), Some(33_554_432));
+        assert_eq!(files("67108864\n", "33554432\n", "16777216\n"), Some(16_777_216));
+        assert_eq!(files("max\n", "33554432\n", "max\n"), Some(33_554_432));
+        assert_eq!(files("0\n", "max\n", "max\n"), Some(0));
+        assert_eq!(files("max\n", "max\n", "max\n"), None);
+        assert_eq!(files("x", "", "-1"), None);
+    }
+
+    #[test]
+    fn container_sees_its_own_group_as_the_outermost() {
+        // With a namespace of groups, and without one, where only a part of the tree is seen.
+        let file = ("sys/fs/cgroup/memory.max", "50331648\n");
+        for (own, seen) in [("/", "/"), ("/docker/c0ffee", "/docker/c0ffee")] {
+            let root =
+                Root::with(&format!("0::{own}\n"), &version_2(seen, "/sys/fs/cgroup"), &[file]);
+            assert_eq!(root.limit(), Some(50_331_648), "{own}");
+        }
+    }
+
+    #[test]
+    fn group_that_is_not_seen_limits_nothing() {
+        let file = ("sys/fs/cgroup/memory.max", "50331648\n");
+        for (own, seen) in [("/../other", "/"), ("/other", "/docker/c0ffee")] {
+            let root =
+                Root::with(&format!("0::{own}\n"), &version_2(seen, "/sys/fs/cgroup"), &[file]);
+            assert_eq!(root.limit(), None, "{own}");
+        }
+    }
+
+    #[test]
+    fn version_1_tells_the_least_itself() {
+        let groups = "9:name=systemd:/\n5:cpu,memory:/a/b\n1:cpuset:/c\n0::/\n";
+        let mounts = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
+            32 31 0:29 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n";
+        let mounts =
+            [mounts, &version_1("/", "/sys/fs/cgroup/memory"), &version_2("/", "/sys/fs/cgroup/u")];
+        let mounts = mounts.concat();
+        let limit = |bytes: &str| {
+            let text =
+                format!("cache 1\nhierarchical_memory_limit {bytes}\nhierarchical_memsw_limit 2\n");
+            let file = ("sys/fs/cgroup/memory/a/b/memory.stat", text.as_str());
+            Root::with(groups, &mounts, &[file]).limit()
+        };
+        assert_eq!(limit("67108864"), Some(67_108_864));
+        assert_eq!(limit(NONE), NONE.parse().ok());
+    }
+
+    #[test]
+    fn mounted_elsewhere_is_as_good() {
+        let mounts = version_2("/", r"/mnt/a\040b\134\011");
+        let file = ("mnt/a b\\\t/g/memory.max", "4096\n");
+        assert_eq!(Root::with("0::/g\n", &mounts, &[file]).limit(), Some(4096));
+    }
+
+    #[test]
+    fn what_can_not_be_read_limits_nothing() {
+        let mounts = version_2("/", "/sys/fs/cgroup");
+        assert_eq!(limit_below(Path::new("/nowhere")), None);
+        assert_eq!(Root::with("", "", &[]).limit(), None);
+        assert_eq!(Root::with("0::/gone (deleted)\n", &mounts, &[]).limit(), None);
+        assert_eq!(
+            Root::with("0\n::\n:\n", "- \n - \n - cgroup\n1 2 - cgroup2\n", &[]).limit(),
+            None
+        );
+    }
+
+    #[test]
+    fn limit_is_below_the_memory_of_the_machine() {
+        let machine = machine_memory();
+        assert!((1 << 20..1 << 50).contains(&machine), "{machine} bytes");
+        assert!(memory_limit().is_none_or(|limit| limit < machine));
+    }
+}

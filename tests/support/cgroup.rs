@@ -1,0 +1,104 @@
+//! A control group of a test's own, which limits a moss's memory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{PATIENCE, skipped};
+
+/// A group, of whichever version counts memory here. It goes when it is dropped, and with it
+/// whoever is in it: so it has to be dropped after its moss.
+pub struct Cgroup {
+    path: PathBuf,
+    is_version_2: bool,
+}
+
+impl Cgroup {
+    /// A group whose processes may take so many bytes; swap is no way out. Nothing where none
+    /// can be made, and a test is skipped.
+    pub fn of(test: &str, bytes: usize) -> Option<Self> {
+        let made = Self::version_1(bytes).or_else(|| Self::version_2(bytes));
+        if made.is_none() {
+            skipped(test, "no control group can be made here that limits memory: is this root?");
+        }
+        made
+    }
+
+    fn version_1(bytes: usize) -> Option<Self> {
+        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let own = groups.lines().find_map(|line| line.split_once(":memory:/"))?.1;
+        let group = Self {
+            path: fresh(&Path::new("/sys/fs/cgroup/memory").join(own))?,
+            is_version_2: false,
+        };
+        group.set("memory.limit_in_bytes", &bytes.to_string())?;
+        // Not everywhere is swap counted.
+        let _ = group.set("memory.memsw.limit_in_bytes", &bytes.to_string());
+        Some(group)
+    }
+
+    /// Below the outermost group: in any other that has processes there is none with limits.
+    fn version_2(bytes: usize) -> Option<Self> {
+        let group = Self { path: fresh(Path::new("/sys/fs/cgroup"))?, is_version_2: true };
+        group.set("memory.max", &bytes.to_string())?;
+        let _ = group.set("memory.swap.max", "0");
+        Some(group)
+    }
+
+    /// A group within this one, without a limit of its own.
+    pub fn inner(&self) -> Option<Self> {
+        let path = self.path.join("inner");
+        fs::create_dir(&path).ok()?;
+        Some(Self { path, is_version_2: self.is_version_2 })
+    }
+
+    /// The shell command by which a process enters it, for `Setup::before`.
+    pub fn enter(&self) -> String {
+        format!("echo $$ > '{}/cgroup.procs'", self.path.display())
+    }
+
+    /// How many processes were killed for memory so far.
+    pub fn kills(&self) -> u64 {
+        let name = if self.is_version_2 { "memory.events" } else { "memory.oom_control" };
+        let text = fs::read_to_string(self.path.join(name)).expect("a group");
+        let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        line.expect("a count").parse().expect("a number")
+    }
+
+    /// The most bytes that it has ever taken, if the kernel tells.
+    pub fn peak(&self) -> Option<usize> {
+        let name = if self.is_version_2 { "memory.peak" } else { "memory.max_usage_in_bytes" };
+        fs::read_to_string(self.path.join(name)).ok()?.trim().parse().ok()
+    }
+
+    fn set(&self, name: &str, value: &str) -> Option<()> {
+        fs::write(self.path.join(name), value).ok()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // A process that was killed is in it until it is gone.
+        let start = Instant::now();
+        while fs::remove_dir(&self.path).is_err() && start.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// A new group in this one.
+fn fresh(parent: &Path) -> Option<PathBuf> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name =
+        format!("moss-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let path = parent.join(name);
+    // On a machine without such a file system this would be an ordinary folder, and on one
+    // that may not be written to it fails.
+    if !parent.join("cgroup.procs").exists() {
+        return None;
+    }
+    fs::create_dir(&path).ok()?;
+    Some(path)
+}
