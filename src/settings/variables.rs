@@ -1,7 +1,6 @@
 //! The variables, as text: where they come from, and what a number, a secret or an address
 //! among them is. What each is good for is [`environment`](super::environment)'s.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -65,7 +64,8 @@ pub struct ConfigError {
 /// Values as they were found, the environment's over the file's.
 #[derive(Default)]
 pub(super) struct Variables {
-    values: BTreeMap<String, String>,
+    /// A list, as there are few; a map would be five kilobytes of the program.
+    values: Vec<(String, String)>,
 }
 
 impl Variables {
@@ -79,7 +79,7 @@ impl Variables {
 
     /// The names of those that are set and that moss reads, or does not.
     pub(super) fn names(&self, known: bool) -> impl Iterator<Item = &str> {
-        let names = self.values.keys().map(String::as_str);
+        let names = self.values.iter().map(|(name, _)| name.as_str());
         names.filter(move |name| VARIABLES.contains(name) == known)
     }
 
@@ -127,12 +127,13 @@ impl Variables {
 
     fn add(&mut self, name: String, value: String) {
         if name.starts_with("MOSS_") && !value.is_empty() {
-            self.values.insert(name, value);
+            self.values.retain(|(known, _)| *known != name);
+            self.values.push((name, value));
         }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
+        self.values.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     pub(super) fn number(
