@@ -89,6 +89,8 @@ pub(crate) struct Link {
     /// By which it comes.
     pub(crate) door: Door,
     pub(crate) address: IpAddr,
+    /// Whom a trusted proxy names, which it comes from.
+    pub(crate) named: Option<IpAddr>,
     /// To moss, and from it.
     up: Pipe,
     down: Pipe,
@@ -286,6 +288,7 @@ impl Network {
             line,
             door,
             address,
+            named: None,
             up: Pipe::default(),
             down: Pipe::default(),
             token: None,

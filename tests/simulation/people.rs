@@ -14,7 +14,7 @@ use moss::server::world::Door;
 
 use crate::judge::{Facts, Judge, offer};
 use crate::network::{Event, Line, MILLISECOND, Network, SECOND};
-use crate::plan::{Kind, LOGIN_SECRET, Part, SECRET, Settings};
+use crate::plan::{Kind, LOGIN_SECRET, PROXY, Part, SECRET, Settings};
 use crate::random::Random;
 use crate::sealed::{self, Clients, Manners, Sealed, TRICKS, Trick};
 use crate::wire::{self, Said, push_frame, push_header};
@@ -238,7 +238,9 @@ impl Peer {
     }
 
     fn connect(&mut self, world: &mut World<'_>) {
-        let link = world.network.connect(self.line, self.address, self.door);
+        let address = if self.is_proxied() { PROXY } else { self.address };
+        let link = world.network.connect(self.line, address, self.door);
+        world.network.links[link].named = self.is_proxied().then_some(self.address);
         world.judge.connects(link, self.facts());
         self.link = Some(link);
         self.stage = Stage::Connecting;
@@ -260,11 +262,15 @@ impl Peer {
             Kind::BadVisitor => self.bad_request(),
             Kind::Dripper => b"GET / HTTP/1.1\r\nX: ".to_vec(),
             Kind::Stranger => self.without_an_s(world.clients),
+            _ if self.is_proxied() => {
+                let named = format!("\r\nX-Forwarded-For: {}, {}\r\n\r\n", PROXY, self.address);
+                wire::UPGRADE.replace("\r\n\r\n", &named).into_bytes()
+            }
             _ => wire::UPGRADE.as_bytes().to_vec(),
         };
         if self.settings.pages {
             self.asks_first(link, world);
-        } else if self.out == wire::UPGRADE.as_bytes() {
+        } else if self.is_proxied() || self.out == wire::UPGRADE.as_bytes() {
             self.ends.push(self.out.len() as u64);
         }
         if self.door == Door::Tls {
@@ -280,6 +286,22 @@ impl Peer {
                 self.sends(link, world);
             }
         }
+    }
+
+    /// Whether it comes by a trusted proxy. Who asks for pages does not, and who asks badly.
+    fn is_proxied(&self) -> bool {
+        let is_plain = !matches!(
+            self.kind,
+            Kind::Visitor
+                | Kind::Inspector
+                | Kind::BadVisitor
+                | Kind::Dripper
+                | Kind::Stranger
+                | Kind::BadTls
+                | Kind::HelloHoarder
+        );
+        let is_some = self.settings.per_address.is_some() && self.number % 4 == 3;
+        is_some && is_plain && !self.settings.pages
     }
 
     fn bad_request(&mut self) -> Vec<u8> {
@@ -379,7 +401,7 @@ impl Peer {
             may_end.extend(["full", "not_master", "displaced"]);
         }
         if self.settings.per_address.is_some() {
-            may_end.push("per_address");
+            may_end.extend(["per_address", "dropped"]);
         }
         let must_end = matches!(
             self.kind,

@@ -5,10 +5,12 @@
 //! what is left of it still happens much as before ([`Plan::smaller`]).
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use moss::server::world::Door;
 use moss::settings::config::{Config, Secret};
+use moss::settings::networks::Networks;
 use moss::tls;
 
 use crate::network::{MILLISECOND, Odds, SECOND};
@@ -17,6 +19,10 @@ use crate::random::Random;
 /// What proves a master, and a client.
 pub(crate) const SECRET: &str = "only-the-simulation-knows";
 pub(crate) const LOGIN_SECRET: &str = "the-code-on-the-label";
+
+/// Trusted proxies, and one of them.
+const PROXIES: &str = "172.16.0.0/12";
+pub(crate) const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 16, 0, 1));
 
 /// The settings of one moss, as far as they matter here.
 #[derive(Clone, Copy, Debug)]
@@ -621,6 +627,7 @@ impl Settings {
         let mut config = Config::new(SECRET, "offer");
         config.limits.max_connections = self.max_connections;
         config.limits.max_connections_per_address = self.per_address;
+        config.trusted_proxies = Networks::parse(PROXIES).expect("a network");
         config.limits.max_packet_bytes = self.max_packet;
         config.limits.max_backlog_bytes = self.max_backlog;
         config.limits.max_memory_bytes = self.max_memory;

@@ -25,6 +25,10 @@ impl Judge {
         if ["connected", "wrong-secret"].contains(&word) {
             return;
         }
+        if why.starts_with("asks by ") {
+            self.connections[link].asked = true;
+            return self.counts(link, links);
+        }
         let was_replaced = self.was_replaced(link, links);
         let was_client = rest.starts_with("client");
         let half = word == "memory" && self.may_drop_for_half(link, was_client, links);
@@ -79,7 +83,7 @@ impl Judge {
                 assert!(connection.blocked, "{line}: and it is not behind");
                 assert!(behind >= self.settings.keepalive / 2, "{line}: after {behind}");
             }
-            "per_address" => assert!(connection.over, "{line}: and it is not over"),
+            "per_address" | "dropped" => assert!(connection.over, "{line}: and it is not over"),
             "full" => self.refused.push(link),
             "displaced" if connection.requests.any => {}
             // The answer to its upgrade may have been on its way for a while.
@@ -146,16 +150,16 @@ impl Judge {
     pub(crate) fn drops(&mut self, link: usize, links: &[Link], now: u64) {
         let network = &links[link];
         self.drops_visitor(link, network);
-        let connection = &mut self.connections[link];
-        let kind = connection.facts.kind;
-        if connection.id.is_none() {
+        let kind = self.connections[link].facts.kind;
+        if self.connections[link].id.is_none() {
             let flood = self.settings.per_address.is_some_and(|limit| {
                 // Eight over the limit are answered, where that takes no handshake.
                 let answered = if network.door == Door::Tls { 0 } else { 8 };
-                neighbours(link, links) >= limit + answered
+                neighbours(link, links, &self.connections) >= limit + answered
             });
             return assert!(flood, "{kind:?} {link} is dropped without an id");
         }
+        let connection = &mut self.connections[link];
         let Some((word, code, since)) = &connection.ending else {
             panic!("{kind:?} {link} is dropped without a line in the log");
         };
@@ -164,7 +168,8 @@ impl Judge {
             self.reigns[reign].ended = Some(now);
         }
         let whole = connection.facts.reads && !connection.torn && !network.broken;
-        let at_once = ["tls", "tls_on_plain"].contains(&word.as_str()) || connection.untold;
+        let at_once =
+            ["tls", "tls_on_plain", "dropped"].contains(&word.as_str()) || connection.untold;
         if connection.breaks_tls.is_some() {
             // Nothing more can be said to it, whatever it was ended for before.
             return;

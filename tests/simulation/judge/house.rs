@@ -111,15 +111,17 @@ impl Judge {
 }
 
 /// How many connections of its address moss has beside it: an IPv6 /64 is one.
-pub(super) fn neighbours(link: usize, links: &[Link]) -> usize {
+pub(super) fn neighbours(link: usize, links: &[Link], all: &[Connection]) -> usize {
     let network = |address: IpAddr| match address.to_canonical() {
         IpAddr::V4(address) => (0, address.to_bits().into()),
         IpAddr::V6(address) => (1, (address.to_bits() >> 64) as u64),
     };
-    let own = network(links[link].address);
+    let of_link = |link: &Link| network(link.named.unwrap_or(link.address));
+    let own = of_link(&links[link]);
     let mut others = links.iter().enumerate();
     let is_one = |(other, of): &(usize, &Link)| {
-        *other != link && of.is_moss_s() && network(of.address) == own
+        let counts = of.named.is_none() || all[*other].asked;
+        *other != link && of.is_moss_s() && counts && of_link(of) == own
     };
     others.by_ref().filter(is_one).count()
 }

@@ -68,6 +68,8 @@ struct Connection {
     candidate: bool,
     /// Its address had too many connections when it came.
     over: bool,
+    /// It is known whom the proxy names that it came by.
+    asked: bool,
     /// Its kernel did not take all that moss had; in which turn that was so.
     blocked: bool,
     blocked_in: u64,
@@ -192,6 +194,7 @@ impl Judge {
             resident: false,
             candidate: false,
             over: false,
+            asked: false,
             blocked: false,
             blocked_in: 0,
             blocked_since: 0,
@@ -297,7 +300,14 @@ impl Judge {
         let id = token.to_string();
         assert!(self.by_id.insert(id.clone(), link).is_none(), "id {id} is given twice");
         self.connections[link].id = Some(id);
-        let neighbours = neighbours(link, links);
+        if links[link].named.is_none() {
+            self.counts(link, links);
+        }
+    }
+
+    /// It is from now on one of those of its address, and may be one too many.
+    fn counts(&mut self, link: usize, links: &[Link]) {
+        let neighbours = neighbours(link, links, &self.connections);
         self.connections[link].over =
             self.settings.per_address.is_some_and(|limit| neighbours >= limit);
     }
