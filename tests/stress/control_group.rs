@@ -8,7 +8,7 @@ use std::io::Write;
 
 use crate::flood::{Flood, wait_until_stuck};
 use crate::process::MIB;
-use crate::sockets::{REQUEST, narrow};
+use crate::sockets::{REQUEST, narrow, narrow_guest, narrow_master};
 use crate::support::{Cgroup, Moss, Setup, Stream, TEXT, crowd, frame};
 
 const LOGIN: &str = r#"{"type":"login"}"#;
@@ -26,6 +26,24 @@ fn lives_through_floods_with_32_mb() {
 #[test]
 fn lives_through_floods_with_64_mb() {
     floods("lives_through_floods_with_64_mb", 64 * MIB);
+}
+
+#[test]
+fn kernel_holds_little_where_that_counts() {
+    let test = "kernel_holds_little_where_that_counts";
+    let Some(group) = Cgroup::of(test, 64 * MIB) else { return };
+    let moss = Setup::new().before(&group.enter()).start();
+    // Neither the master's kernel nor the client's takes much: all else is in moss and in its own.
+    let mut master = narrow_master(&moss, "1");
+    let mut client = narrow_guest(&moss);
+    client.send(LOGIN);
+    client.receive();
+    client.introduce(&mut master);
+    let floods = [Flood::start(&client, 100_000, 1_000)];
+    wait_until_stuck(&moss, &floods);
+    // A backlog, and little more. By itself the kernel would take 3 MB.
+    let taken = floods[0].sent() * 1_000;
+    assert!(taken < MIB + MIB / 2, "{taken} bytes were taken");
 }
 
 /// All floods one after the other, while those before go on.
