@@ -2,9 +2,9 @@
 
 mod commands;
 
+use std::env;
 use std::process::ExitCode;
 
-use lexopt::prelude::*;
 use moss::operate::probe::Question;
 
 use crate::commands::{WRONG_SETTINGS, check, give_up, health, say, serve};
@@ -25,50 +25,26 @@ Settings are MOSS_... environment variables; template.env explains each.
 MOSS_CONNECTION_SECRET and MOSS_CONNECTION_OFFER_TYPE are required.
 ";
 
-/// What the command line asks for.
-enum Command {
-    Serve,
-    Check,
-    Health(Question),
-    Help,
-    Version,
-}
-
 fn main() -> ExitCode {
-    match command() {
-        Ok(Command::Serve) => serve::run(),
-        Ok(Command::Check) => check::run(),
-        Ok(Command::Health(question)) => health::run(question),
-        Ok(Command::Help) => {
+    let words: Vec<_> =
+        env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    // A word or two, so nothing is parsed: the one order is that of the usage.
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => serve::run(),
+        ["check"] => check::run(),
+        ["health"] => health::run(Question::Well),
+        ["health", "--master"] => health::run(Question::Master),
+        ["-h" | "--help"] => {
             say(USAGE);
             ExitCode::SUCCESS
         }
-        Ok(Command::Version) => {
+        ["-V" | "--version"] => {
             say(concat!("moss ", env!("MOSS_VERSION"), "\n"));
             ExitCode::SUCCESS
         }
-        Err(error) => give_up(WRONG_SETTINGS, &format_args!("{error}\n\n{}", USAGE.trim_end())),
-    }
-}
-
-fn command() -> Result<Command, lexopt::Error> {
-    let mut arguments = lexopt::Parser::from_env();
-    let mut command = None;
-    while let Some(argument) = arguments.next()? {
-        let next = match argument {
-            Short('h') | Long("help") => Command::Help,
-            Short('V') | Long("version") => Command::Version,
-            Value(word) if word == "check" => Command::Check,
-            Value(word) if word == "health" => Command::Health(Question::Well),
-            Long("master") if matches!(command, Some(Command::Health(Question::Well))) => {
-                command = Some(Command::Health(Question::Master));
-                continue;
-            }
-            other => return Err(other.unexpected()),
-        };
-        if command.replace(next).is_some() {
-            return Err("one command at a time".into());
+        _ => {
+            let why = format_args!("{words:?} is no command\n\n{}", USAGE.trim_end());
+            give_up(WRONG_SETTINGS, &why)
         }
     }
-    Ok(command.unwrap_or(Command::Serve))
 }
