@@ -39,6 +39,7 @@ pub enum Value {
 
 impl Exposition {
     /// Begins a family.
+    #[inline(never)]
     pub fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> &mut Self {
         let kind = match kind {
             Kind::Counter => "counter",
@@ -61,11 +62,13 @@ impl Exposition {
     }
 
     /// A number of the family, with one label.
+    #[inline(never)]
     pub fn labelled(&mut self, label: &str, word: &str, value: u64) {
         self.sample("", &[(label, word)], Value::Number(value));
     }
 
     /// A sample of the family, under its name with a suffix.
+    #[inline(never)]
     pub fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], value: Value) {
         let name = self.name;
         self.write(&[name, suffix]);

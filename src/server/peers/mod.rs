@@ -366,15 +366,13 @@ fn cut<W: World>(peer: &mut Peer<W>, ending: Ending, now: Instant) {
 
 /// One line for each connection that ends, with the word for the reason.
 fn tell_of_ending<W: World>(id: u64, peer: &Peer<W>, ending: Ending) {
-    let word = ending.word();
-    match ending.code() {
-        _ if ending == Ending::Tls => {
-            log::log!(ending.level(), "{id}, {peer}: {word} ({})", peer.tls_failure());
-        }
+    let mut code = itoa::Buffer::new();
+    let more = match ending.code() {
+        _ if ending == Ending::Tls => peer.tls_failure(),
         // A Close frame is for WebSockets.
-        code if code == 0 || (code >= 1000 && peer.session.is_http()) => {
-            log::log!(ending.level(), "{id}, {peer}: {word}");
-        }
-        code => log::log!(ending.level(), "{id}, {peer}: {word} ({code})"),
-    }
+        code if code == 0 || (code >= 1000 && peer.session.is_http()) => "",
+        number => code.format(number),
+    };
+    let (open, close) = if more.is_empty() { ("", "") } else { (" (", ")") };
+    log::log!(ending.level(), "{id}, {peer}: {}{open}{more}{close}", ending.word());
 }
