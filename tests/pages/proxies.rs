@@ -159,10 +159,11 @@ fn requests_of_several_that_come_at_once_are_each_judged() {
 
 #[test]
 fn every_kind_of_request_is_judged() {
-    let moss = limited_to(1).start();
+    let moss = limited_to(1).set("MOSS_METRICS", "on").start();
     let _full = open(&moss, &of("192.0.2.1")).expect("an upgrade");
     for (method, target) in [
         ("GET", "/health"),
+        ("GET", "/metrics"),
         ("GET", "/a.txt"),
         ("GET", "/none"),
         ("POST", "/"),
