@@ -3,17 +3,17 @@
 //! Of version 2, each group has limits of its own, and those of all groups around it count
 //! too, as far as they can be seen: a container sees its own. Of version 1, the kernel tells
 //! the least of all, seen or not. Where both are mounted, memory is counted by one of them.
+//!
+//! Paths are text here. Where a mount has one that is no UTF-8, no limit is seen; to read on
+//! would cost 2 kB for what nobody has.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::fs::read_to_string;
 
 use rustix::system::sysinfo;
 
 /// The files of a group of version 2 that limit its memory, in bytes. Above the first
 /// processes are killed; above the second they are slowed down until nothing moves.
-const LIMITS: [&str; 2] = ["memory.max", "memory.high"];
+const LIMITS: [&str; 2] = ["/memory.max", "/memory.high"];
 
 /// The line of version 1 that tells the least limit of a group and of those around it.
 const LIMIT: &str = "hierarchical_memory_limit ";
@@ -22,7 +22,7 @@ const LIMIT: &str = "hierarchical_memory_limit ";
 /// the machine's memory.
 #[cold]
 pub fn memory_limit() -> Option<u64> {
-    limit_below(Path::new("/")).filter(|&limit| limit < machine_memory())
+    limit_below("").filter(|&limit| limit < machine_memory())
 }
 
 /// The machine's memory, in bytes. Asked of the kernel itself: `/proc/meminfo` may be hidden.
@@ -32,89 +32,96 @@ pub fn machine_memory() -> u64 {
 }
 
 /// The same with all paths below this one, as a test has them.
-fn limit_below(root: &Path) -> Option<u64> {
-    let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
-    let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
-    let limits = mounts.lines().filter_map(|line| Mount::parse(line)?.limit(root, &groups));
-    limits.min()
+fn limit_below(root: &str) -> Option<u64> {
+    let groups = read_to_string([root, "/proc/self/cgroup"].concat()).ok()?;
+    let mounts = read_to_string([root, "/proc/self/mountinfo"].concat()).ok()?;
+    let mut least = None;
+    for line in mounts.lines() {
+        least = smaller(least, limit_at(line, root, &groups));
+    }
+    least
 }
 
-/// Where groups are mounted that may limit memory.
-struct Mount {
-    version_2: bool,
-    /// The group that is seen there, and where.
-    group: PathBuf,
-    point: PathBuf,
+/// The least limit of the process's group and of those around it, as far as they are seen at
+/// a mount, such as `35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory`
+/// (proc_pid_mountinfo(5)): the fourth field is the group that is seen there, the next one
+/// where; the last is the mount's controllers, and two before it stands what is mounted.
+fn limit_at(mount: &str, root: &str, groups: &str) -> Option<u64> {
+    let mut fields = mount.split(' ');
+    let controllers = fields.next_back()?;
+    let is_version_2 = match fields.nth_back(1)? {
+        "cgroup2" => true,
+        "cgroup" if has_memory(controllers) => false,
+        _ => return None,
+    };
+    let (seen, point) = (unescaped(fields.nth(3)?), unescaped(fields.next()?));
+    let own = own_group(groups, is_version_2)?;
+    let below = own.strip_prefix(seen.trim_end_matches('/'))?;
+    // A group outside of what is seen begins with "/..", or only looks like one within it.
+    if below.starts_with("/..") || !(below.is_empty() || below.starts_with('/')) {
+        return None;
+    }
+    let outermost = root.len() + point.len();
+    let mut group = [root, &point, below].concat();
+    if !is_version_2 {
+        let statistics = read_to_string(group + "/memory.stat").ok()?;
+        return statistics.lines().find_map(|line| line.strip_prefix(LIMIT)?.parse().ok());
+    }
+    let mut least = None;
+    loop {
+        for name in LIMITS {
+            // A file that says "max" limits nothing, and the outermost group of all has none.
+            let limit = read_to_string([&group, name].concat()).ok();
+            least = smaller(least, limit.and_then(|text| text.trim_ascii_end().parse().ok()));
+        }
+        if group.len() <= outermost {
+            return least;
+        }
+        group.truncate(group.rfind('/').unwrap_or(0));
+    }
 }
 
-impl Mount {
-    /// A line such as `35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory`
-    /// (proc_pid_mountinfo(5)); nothing if it is another file system, or another controller.
-    fn parse(line: &str) -> Option<Self> {
-        let (place, kind) = line.split_once(" - ")?;
-        let mut kind = kind.split(' ');
-        let version_2 = match kind.next()? {
-            "cgroup2" => true,
-            "cgroup" if kind.nth(1)?.split(',').any(|option| option == "memory") => false,
-            _ => return None,
-        };
-        let mut place = place.split(' ').skip(3).map(unescaped);
-        Some(Self { version_2, group: place.next()?, point: place.next()? })
-    }
+/// The process's group, from lines such as `4:memory:/group` or, of version 2, `0::/group`
+/// (cgroups(7)).
+fn own_group(groups: &str, is_version_2: bool) -> Option<&str> {
+    groups.lines().find_map(|line| {
+        let (controllers, group) = line.split_once(':')?.1.split_once(':')?;
+        let is_it = if is_version_2 { controllers.is_empty() } else { has_memory(controllers) };
+        is_it.then_some(group)
+    })
+}
 
-    /// The least limit of the process's group, and of those around it as far as they are seen
-    /// here.
-    fn limit(&self, root: &Path, groups: &str) -> Option<u64> {
-        let own = groups.lines().find_map(|line| self.own_group(line))?;
-        // A group outside of what is seen here begins with "/..".
-        let below = Path::new(own).strip_prefix(&self.group).ok()?;
-        if below.components().any(|part| part == Component::ParentDir) {
-            return None;
-        }
-        let point = root.join(self.point.strip_prefix("/").ok()?);
-        if !self.version_2 {
-            let statistics = fs::read_to_string(point.join(below).join("memory.stat")).ok()?;
-            return statistics.lines().find_map(|line| line.strip_prefix(LIMIT)?.parse().ok());
-        }
-        let seen = below.ancestors().map(|group| point.join(group));
-        let files = seen.flat_map(|group| LIMITS.map(|name| group.join(name)));
-        // A file that says "max" limits nothing, and the outermost group has none.
-        files.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).min()
-    }
+fn has_memory(controllers: &str) -> bool {
+    controllers.split(',').any(|name| name == "memory")
+}
 
-    /// The group that a line such as `4:memory:/group` names, if it is this mount's
-    /// (cgroups(7)).
-    fn own_group<'l>(&self, line: &'l str) -> Option<&'l str> {
-        let (_, line) = line.split_once(':')?;
-        let (controllers, group) = line.split_once(':')?;
-        let is_named = if self.version_2 {
-            controllers.is_empty()
-        } else {
-            controllers.split(',').any(|name| name == "memory")
-        };
-        is_named.then_some(group)
+fn smaller(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 
 /// A path of mountinfo, in which blanks, tabs, newlines and backslashes are three octal digits.
-fn unescaped(field: &str) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
-        match behind {
-            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', behind @ ..] if byte == b'\\' => {
-                bytes.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
-                rest = behind;
+fn unescaped(field: &str) -> String {
+    let mut pieces = field.split('\\');
+    let mut path = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        match piece.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                path.push(byte.into());
+                path.push_str(&piece[3..]);
             }
-            _ => bytes.push(byte),
+            None => path.push_str(piece),
         }
     }
-    OsStr::from_bytes(&bytes).into()
+    path
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
@@ -144,7 +151,7 @@ mod tests {
         }
 
         fn limit(&self) -> Option<u64> {
-            limit_below(&self.0)
+            limit_below(self.0.to_str().expect("UTF-8"))
         }
     }
 
@@ -195,7 +202,11 @@ mod tests {
     #[test]
     fn group_that_is_not_seen_limits_nothing() {
         let file = ("sys/fs/cgroup/memory.max", "50331648\n");
-        for (own, seen) in [("/../other", "/"), ("/other", "/docker/c0ffee")] {
+        for (own, seen) in [
+            ("/../other", "/"),
+            ("/other", "/docker/c0ffee"),
+            ("/docker/c0ffee2", "/docker/c0ffee"),
+        ] {
             let root =
                 Root::with(&format!("0::{own}\n"), &version_2(seen, "/sys/fs/cgroup"), &[file]);
             assert_eq!(root.limit(), None, "{own}");
@@ -230,11 +241,12 @@ mod tests {
     #[test]
     fn what_can_not_be_read_limits_nothing() {
         let mounts = version_2("/", "/sys/fs/cgroup");
-        assert_eq!(limit_below(Path::new("/nowhere")), None);
+        assert_eq!(limit_below("/nowhere"), None);
         assert_eq!(Root::with("", "", &[]).limit(), None);
         assert_eq!(Root::with("0::/gone (deleted)\n", &mounts, &[]).limit(), None);
         assert_eq!(
-            Root::with("0\n::\n:\n", "- \n - \n - cgroup\n1 2 - cgroup2\n", &[]).limit(),
+            Root::with("0\n::\n:\n", "- \n - \n - cgroup\n1 2 - cgroup2\n1 2 - cgroup2 a b\n", &[])
+                .limit(),
             None
         );
     }

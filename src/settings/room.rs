@@ -69,31 +69,22 @@ impl Room {
     /// What is set stays; it may be twice a share, as seldom everything is needed at once.
     pub(super) fn complaint_of_memory(self, limit: usize, is_share: bool) -> Option<String> {
         let share = self.share(0)?;
-        let limit = limit as u64;
-        if is_share {
-            (limit > share).then(|| {
-                format!(
-                    "one backlog is over a quarter of {self}: moss may be killed for memory; allow it \
-                     more, or give less for MOSS_MAX_PACKET_BYTES and MOSS_MAX_BACKLOG_BYTES"
-                )
-            })
+        let (most, what) = if is_share {
+            (share, "MOSS_MAX_BACKLOG_BYTES is over a quarter")
         } else {
-            (limit > 2 * share).then(|| {
-                format!(
-                    "MOSS_MAX_MEMORY_BYTES is over half of {self}: \
-                     moss may be killed for memory before it drops a peer"
-                )
-            })
-        }
+            (2 * share, "MOSS_MAX_MEMORY_BYTES is over half")
+        };
+        (limit as u64 > most).then(|| self.complaint(what))
     }
 
     /// What is wrong with so many bytes of pages, if anything.
     pub fn complaint_of_pages(self, pages: usize) -> Option<String> {
-        let bytes = self.bytes().filter(|bytes| pages as u64 > bytes / SHARES)?;
-        Some(format!(
-            "{pages} bytes of pages are over a quarter of {self}, and twice as many while they are \
-             read again: moss may be killed for memory. Serve fewer, or allow it more than {bytes}"
-        ))
+        (pages as u64 > self.bytes()? / SHARES).then(|| self.complaint("pages are over a quarter"))
+    }
+
+    #[cold]
+    fn complaint(self, what: &str) -> String {
+        format!("{what} of {self}: moss may be killed for memory; give less, or allow moss more")
     }
 
     /// What moss may take in all, in bytes.
@@ -154,14 +145,17 @@ mod tests {
     fn backlog_may_be_a_quarter() {
         assert_eq!(group(4).complaint_of_memory(1 << 20, true), None);
         let complaint = group(4).complaint_of_memory((1 << 20) + 1, true).expect("a complaint");
-        assert!(complaint.starts_with("one backlog is over a quarter of"), "{complaint}");
+        assert!(
+            complaint.starts_with("MOSS_MAX_BACKLOG_BYTES is over a quarter of"),
+            "{complaint}"
+        );
     }
 
     #[test]
     fn pages_may_be_a_quarter() {
         assert_eq!(group(64).complaint_of_pages(16 << 20), None);
         let complaint = group(64).complaint_of_pages((16 << 20) + 1).expect("a complaint");
-        assert!(complaint.starts_with("16777217 bytes of pages"), "{complaint}");
+        assert!(complaint.starts_with("pages are over a quarter of"), "{complaint}");
         assert!(complaint.contains("the 67108864 bytes that moss's control group"), "{complaint}");
         assert_eq!(Room::default().complaint_of_pages(1 << 30), None);
     }
