@@ -1,5 +1,6 @@
 //! A certificate with its key: from two PEM files to new connections.
 
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -7,6 +8,7 @@ use std::{fmt, fs};
 
 use der::asn1::{AnyRef, GeneralizedTime, UtcTime};
 use der::{Decode, Header, SliceReader, Tag, Tagged};
+use rustix::fs::{Mode, OFlags, open};
 use rustls::crypto::ring::cipher_suite::*;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
@@ -32,6 +34,10 @@ const CIPHER_SUITES: [SupportedCipherSuite; 9] = [
 /// What is wrong with a certificate that is none, and what would be right.
 const DAMAGED: &str = "is damaged; give the chain in PEM, leaf first";
 
+/// A longer file is neither certificate nor key, in bytes: somebody named the wrong one, and it
+/// may have no end.
+const LONGEST: u64 = 1 << 20;
+
 /// What moss speaks within TLS (RFC 7301), the better first.
 const PROTOCOLS: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
 
@@ -48,20 +54,28 @@ impl Credentials {
     /// One of them can't be read or used, or they do not belong to each other.
     pub fn load(files: &Files) -> Result<Self, Problem> {
         let tickets = ring::Ticketer::new().map_err(|error| key(format!("fails: {error}")))?;
-        Self::load_with(files, tickets)
+        // A pipe will do: a shell's `<(…)` is one.
+        Self::load_with(files, tickets, |path| fs::File::open(path))
     }
 
-    /// Reads them anew. Tickets that were given out stay good.
+    /// Reads them anew, while others are served: a pipe whose other end says nothing is empty, or
+    /// would block. Tickets that were given out stay good.
     ///
     /// # Errors
     /// As [`load`](Self::load).
     pub fn reload(&self, files: &Files) -> Result<Self, Problem> {
-        Self::load_with(files, Arc::clone(&self.config.ticketer))
+        Self::load_with(files, Arc::clone(&self.config.ticketer), open_at_once)
     }
 
-    fn load_with(files: &Files, tickets: Arc<dyn ProducesTickets>) -> Result<Self, Problem> {
-        let chain = read_chain(&files.certificate).map_err(certificate)?;
-        let private_key = read_key(&files.key).map_err(key)?;
+    fn load_with(
+        files: &Files,
+        tickets: Arc<dyn ProducesTickets>,
+        open: fn(&Path) -> io::Result<fs::File>,
+    ) -> Result<Self, Problem> {
+        let read = |path| read(path, open(path));
+        let chain = read_chain(&files.certificate, &read(&files.certificate).map_err(certificate)?);
+        let chain = chain.map_err(certificate)?;
+        let private_key = read_key(&files.key, &read(&files.key).map_err(key)?).map_err(key)?;
         let expiry = chain.first().and_then(|leaf| expiry(leaf).ok());
         let expiry =
             expiry.ok_or_else(|| certificate(format!("{:?} {DAMAGED}", files.certificate)))?;
@@ -121,13 +135,25 @@ fn key(why: String) -> Problem {
     Problem { file: File::Key, why }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path)
-        .map_err(|error| format!("{path:?} can't be read ({error}); name a readable file"))
+/// Opens a file without waiting for the other end of a pipe, then or later.
+fn open_at_once(path: &Path) -> io::Result<fs::File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(open(path, flags, Mode::empty())?.into())
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+fn read(path: &Path, file: io::Result<fs::File>) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let length = file
+        .and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("{path:?} can't be read ({error}); name a readable file"))?;
+    if length as u64 > LONGEST {
+        return Err(format!("{path:?} is longer than {LONGEST} bytes; name a file in PEM"));
+    }
+    Ok(bytes)
+}
+
+fn read_chain(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     match chain {
         Ok(chain) if !chain.is_empty() => Ok(chain),
         Ok(_) => Err(format!("{path:?} holds no certificate; give the chain in PEM, leaf first")),
@@ -135,9 +161,9 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+fn read_key(path: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     let right = "give it in PEM, as PKCS#8, SEC1 or PKCS#1, and without a password";
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| match error {
+    PrivateKeyDer::from_pem_slice(bytes).map_err(|error| match error {
         pem::Error::NoItemsFound => format!("{path:?} holds no private key; {right}"),
         _ => format!("{path:?} is damaged; {right}"),
     })

@@ -1,10 +1,12 @@
 //! Which certificate a newcomer sees: forms of the files, reloads, what is wrong with them.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -121,6 +123,26 @@ fn old_certificate_stays_if_the_files_are_gone() {
         moss.wait_for_log(&format!("the old certificate stays: {variable}: "));
         assert!(shows(&moss, "chain.pem"));
     }
+}
+
+#[test]
+fn file_without_an_end_stops_nobody() {
+    let moss = with_copies("chain.pem", "key.pem").start();
+    let mut guest = moss.guest();
+    for (name, variable) in [("key", KEY_FILE), ("certificate", CERTIFICATE_FILE)] {
+        let file = moss.folder().join(name);
+        fs::remove_file(&file).expect("a file");
+        mknodat(CWD, &file, FileType::Fifo, Mode::RWXU, 0).expect("a pipe");
+        moss.signal(Signal::HUP);
+        moss.wait_for_log(&format!("stays: {variable}: {name:?} holds no"));
+        guest.expect_nothing();
+        fs::remove_file(&file).expect("the pipe");
+        symlink("/dev/zero", &file).expect("a link");
+        moss.signal(Signal::HUP);
+        moss.wait_for_log(&format!("stays: {variable}: {name:?} is longer than"));
+        guest.expect_nothing();
+    }
+    assert!(shows(&moss, "chain.pem"));
 }
 
 #[test]
