@@ -52,7 +52,12 @@ fn floods(test: &str, limit: usize) {
     // What there is room for at 16 MB.
     let crowd = crowd(420);
     let Some(group) = Cgroup::of(test, limit) else { return };
-    let moss = Setup::new().before(&group.enter()).start();
+    let mut setup = Setup::new().before(&group.enter());
+    if limit < 32 * MIB {
+        // As in moss.service and the image: without it, holes in the heap may be too much.
+        setup = setup.set("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=131072");
+    }
+    let moss = setup.start();
     moss.wait_for_log(&format!(" {} in all; keepalive", limit / 4));
     let lives = |flood: &str| {
         // It has met all of it.
