@@ -30,9 +30,6 @@ pub(crate) struct Peer<W: World> {
     pub(crate) address: IpAddr,
     /// Whether it is counted among the connections of that address.
     pub(crate) counts: bool,
-    /// The trusted proxy that it comes from, as long as requests may follow. In a box, as few
-    /// have one.
-    pub(crate) proxy: Option<Box<IpAddr>>,
     /// What it is to the protocol.
     pub(crate) role: Role,
     /// Where it stands in the schedule.
@@ -85,7 +82,6 @@ impl<W: World> Peer<W> {
             session,
             address: arrival.address,
             counts: !arrival.by_proxy,
-            proxy: arrival.by_proxy.then(|| Box::new(arrival.address)),
             role: Role::Guest,
             standing,
             interrupted: false,

@@ -68,6 +68,9 @@ impl<W: World> Peers<W> {
         match added {
             Ok(id) => {
                 self.counters.accepted += 1;
+                if arrival.by_proxy {
+                    self.proxied.insert(id, arrival.address);
+                }
                 log::debug!("{id}, visitor at {}: connected", arrival.address);
                 if arrival.is_excess {
                     let now = self.now;
@@ -111,7 +114,7 @@ impl<W: World> Peers<W> {
     /// The connection is the asker's from now on.
     fn count_for(&mut self, id: u64, asker: Asker) -> Entered {
         let Some(peer) = self.table.get_mut(id) else { return Entered::Within };
-        let Some(proxy) = peer.proxy.as_deref().copied() else { return Entered::Within };
+        let Some(&proxy) = self.proxied.get(&id) else { return Entered::Within };
         let address = match asker {
             Asker::Proxy => proxy,
             Asker::Address(address) => address,
@@ -132,7 +135,7 @@ impl<W: World> Peers<W> {
     /// still names who asked last.
     pub(super) fn return_to_proxy(&mut self, id: u64) {
         if let Some(peer) = self.table.get_mut(id)
-            && peer.proxy.is_some()
+            && self.proxied.contains_key(&id)
             && std::mem::take(&mut peer.counts)
         {
             self.addresses.leave(peer.address);

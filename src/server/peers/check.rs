@@ -45,6 +45,13 @@ impl<W: World> Peers<W> {
         self.addresses.check(counted);
         assert_eq!(memory, self.memory, "what all peers hold");
         assert_eq!(open, self.sums.open, "open WebSockets");
+        for id in self.proxied.keys() {
+            let peer = self.table.get(*id);
+            assert!(
+                peer.is_some_and(|peer| peer.session.phase() != Phase::Open),
+                "{id} is at no proxy's"
+            );
+        }
         assert_eq!(kept, self.sums.kept, "connections kept open");
         assert_eq!(paused, self.sums.paused, "clients that wait");
         let counters = &self.counters;

@@ -12,7 +12,8 @@ mod displacing;
 mod sending;
 mod serving;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 pub(crate) use arriving::Arrival;
@@ -38,6 +39,9 @@ const HINT: Duration = Duration::from_secs(60);
 pub(crate) struct Peers<W: World> {
     table: Table<Peer<W>>,
     addresses: Addresses,
+    /// The trusted proxy of each connection that comes by one, as long as requests may follow.
+    /// They are few: an address in each peer would cost all of them.
+    proxied: HashMap<u64, IpAddr>,
     /// Unsent bytes of one peer.
     max_backlog: usize,
     bounds: Bounds,
@@ -99,6 +103,7 @@ impl<W: World> Peers<W> {
         Self {
             table: Table::new(serial),
             addresses: Addresses::new(limits.max_connections_per_address, trusted),
+            proxied: HashMap::new(),
             now,
             schedule: Schedule::new(limits.max_memory_bytes, largest_receive),
             lists: Lists::default(),
@@ -243,10 +248,8 @@ impl<W: World> Peers<W> {
         }
         if before.phase != Phase::Open && after.phase == Phase::Open {
             self.sums.open += 1;
-            if let Some(peer) = self.table.get_mut(id) {
-                // No request follows.
-                peer.proxy = None;
-            }
+            // No request follows.
+            self.proxied.remove(&id);
         }
         if before.phase == Phase::Kept && after.phase != Phase::Kept {
             self.sums.kept -= 1;
@@ -283,6 +286,7 @@ impl<W: World> Peers<W> {
             if peer.counts {
                 self.addresses.leave(peer.address);
             }
+            self.proxied.remove(&id);
             self.table.remove(id);
             self.memory.remove(after);
             self.sums.ended += 1;
