@@ -55,6 +55,9 @@ class Storage:
         for folder in ("bin", "lib", "lib64"):
             run("ln", "-s", f"usr/{folder}", f"{root}/{folder}")
         self("config", "--env", "PATH=/rust/bin:/usr/bin", container)
+        # The image is looked at and not measured: link it quickly.
+        self("config", "--env", "CARGO_PROFILE_RELEASE_LTO=off", container)
+        self("config", "--env", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16", container)
         self("commit", "--quiet", container, BUILDER)
         self("rm", container)
 
