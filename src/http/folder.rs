@@ -199,7 +199,7 @@ impl Reading {
             self.count(ENTRY_BYTES + path.len())?;
             self.folders.push_back(Folder { real, path, above }.into());
         } else if is_own(&path) {
-            log::warn!("pages: the file {real:?} is left out: moss answers that path itself");
+            log::warn!("pages: the file {real:?} is left out: that path is moss's own");
             self.left_out += 1;
         } else {
             self.count(ENTRY_BYTES + path.len())?;
