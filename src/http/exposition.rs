@@ -61,10 +61,19 @@ impl Exposition {
         self.family(name, kind, help).sample("", &[], Value::Seconds(value));
     }
 
-    /// A number of the family, with one label.
-    #[inline(never)]
-    pub fn labelled(&mut self, label: &str, word: &str, value: u64) {
-        self.sample("", &[(label, word)], Value::Number(value));
+    /// A family of a number for each word of a label.
+    pub fn by_label(
+        &mut self,
+        name: &'static str,
+        kind: Kind,
+        help: &str,
+        label: &str,
+        numbers: &mut dyn Iterator<Item = (&str, u64)>,
+    ) {
+        self.family(name, kind, help);
+        for (word, number) in numbers {
+            self.sample("", &[(label, word)], Value::Number(number));
+        }
     }
 
     /// A sample of the family, under its name with a suffix.

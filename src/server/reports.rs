@@ -67,15 +67,19 @@ impl<W: World> Server<W> {
         text.family("moss_build_info", Kind::Gauge, "What runs here; tls: was it built with TLS.")
             .sample("", &labels, Value::Number(1));
 
-        text.family(
+        let roles = [
+            ("http", counters.accepted - closed - open),
+            ("guest", open - clients - master),
+            ("client", clients),
+            ("master", master),
+        ];
+        text.by_label(
             "moss_connections",
             Kind::Gauge,
             "Open connections; http: those that are no WebSocket, or not yet.",
+            "role",
+            &mut roles.into_iter(),
         );
-        text.labelled("role", "http", counters.accepted - closed - open);
-        text.labelled("role", "guest", open - clients - master);
-        text.labelled("role", "client", clients);
-        text.labelled("role", "master", master);
         text.number(
             "moss_connections_limit",
             Kind::Gauge,
@@ -88,52 +92,48 @@ impl<W: World> Server<W> {
             "Connections that came; all of them are open or closed.",
             counters.accepted,
         );
-        let by_reason = || Ending::ALL.into_iter().zip(counters.closed);
-        text.family(
+        let by_reason = Ending::ALL.into_iter().zip(counters.closed);
+        text.by_label(
             "moss_connections_closed_total",
             Kind::Counter,
             "Connections that were closed, by the log's word for the reason.",
+            "reason",
+            &mut by_reason.clone().map(|(ending, count)| (ending.word(), count)),
         );
-        for (ending, count) in by_reason() {
-            text.labelled("reason", ending.word(), count);
-        }
-        text.family(
+        let rejections = by_reason.filter(|(ending, _)| ending.is_rejection());
+        text.by_label(
             "moss_connections_rejected_total",
             Kind::Counter,
             "Of the closed connections, those that moss turned away.",
+            "reason",
+            &mut rejections.map(|(ending, count)| (ending.word(), count)),
         );
-        for (ending, count) in by_reason().filter(|(ending, _)| ending.is_rejection()) {
-            text.labelled("reason", ending.word(), count);
-        }
     }
 
     fn tell_packets(&self, text: &mut Exposition) {
         let tally = self.relay.tally();
         let directions = [("to_master", tally.to_master), ("to_client", tally.to_client)];
-        text.family(
+        text.by_label(
             "moss_packets_relayed_total",
             Kind::Counter,
             "Packets of peers that were passed on; none of moss's own.",
+            "direction",
+            &mut directions.into_iter().map(|(direction, traffic)| (direction, traffic.packets)),
         );
-        for (direction, traffic) in directions {
-            text.labelled("direction", direction, traffic.packets);
-        }
-        text.family(
+        text.by_label(
             "moss_relayed_bytes_total",
             Kind::Counter,
             "Bytes of these packets, as they were sent, without frames.",
+            "direction",
+            &mut directions.into_iter().map(|(direction, traffic)| (direction, traffic.bytes)),
         );
-        for (direction, traffic) in directions {
-            text.labelled("direction", direction, traffic.bytes);
-        }
-        text.family(
+        text.by_label(
             "moss_errors_sent_total",
             Kind::Counter,
             "Errors that peers were told, by their code.",
+            "code",
+            &mut ErrorCode::ALL.into_iter().map(ErrorCode::code).zip(tally.errors),
         );
-        for (code, count) in ErrorCode::ALL.into_iter().zip(tally.errors) {
-            text.labelled("code", code.code(), count);
-        }
         for (name, help, count) in [
             (
                 "moss_wrong_secrets_total",
