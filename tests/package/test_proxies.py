@@ -104,17 +104,28 @@ def run_caddy(folder, port, site, certificate):
 
 
 def nginx(folder, port, upstream, certificate, idle="60s"):
-    live = "/etc/letsencrypt/live/moss.example.com"
     server = edited(
         "nginx.conf",
+        *nginx_edits(port, certificate),
+        ("127.0.0.1:8080", f"127.0.0.1:{upstream}"),
+        ("proxy_read_timeout 60s;", f"proxy_read_timeout {idle};"),
+    )
+    return run_nginx(folder, port, server, certificate)
+
+
+def nginx_edits(port, certificate):
+    """What any server of ours in nginx has other than on its own machine."""
+    live = "/etc/letsencrypt/live/moss.example.com"
+    return (
         ("    listen [::]:443 ssl;\n", ""),
         ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
         ("server_name moss.example.com;", "server_name localhost;"),
         (f"{live}/fullchain.pem", str(certificate.file)),
         (f"{live}/privkey.pem", str(certificate.key)),
-        ("127.0.0.1:8080", f"127.0.0.1:{upstream}"),
-        ("proxy_read_timeout 60s;", f"proxy_read_timeout {idle};"),
     )
+
+
+def run_nginx(folder, port, server, certificate):
     scratch = "".join(
         f"{kind}_temp_path {folder}/{kind};\n"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

@@ -26,7 +26,7 @@ from conftest import (
     relays,
     send,
 )
-from test_proxies import Proxy, edited, run_caddy
+from test_proxies import Proxy, edited, nginx_edits, run_caddy, run_nginx
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -163,27 +163,13 @@ def caddy(folder, halls, certificate):
 
 def nginx(folder, halls, certificate):
     port = free_port()
-    live = "/etc/letsencrypt/live/moss.example.com"
     server = edited(
         "several/nginx.conf",
-        ("    listen [::]:443 ssl;\n", ""),
-        ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
-        ("server_name moss.example.com;", "server_name localhost;"),
-        (f"{live}/fullchain.pem", str(certificate.file)),
-        (f"{live}/privkey.pem", str(certificate.key)),
+        *nginx_edits(port, certificate),
         ("127.0.0.1:8081", f"127.0.0.1:{halls.ports['hall-1']}"),
         ("127.0.0.1:8082", f"127.0.0.1:{halls.ports['hall-2']}"),
     )
-    scratch = "".join(
-        f"{kind}_temp_path {folder}/{kind};\n"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (folder / "whole.conf").write_text(
-        f"daemon off;\nuser root;\npid {folder}/nginx.pid;\nerror_log stderr;\n"
-        f"events {{}}\nhttp {{\naccess_log off;\n{scratch}{server}}}\n"
-    )
-    command = ["nginx", "-p", str(folder), "-e", "stderr", "-c", str(folder / "whole.conf")]
-    return Proxy(command, folder, port, certificate)
+    return run_nginx(folder, port, server, certificate)
 
 
 def answer(front, path):
