@@ -139,9 +139,10 @@ def test_peers_behind_a_pulled_cable_are_dropped_and_nobody_else_notices(start, 
             print(f"the master was dropped after {time.monotonic() - pulled:.1f} s")
             assert time.monotonic() - pulled < in_time
             wifi.plug()
-            # The kernel still tries to tell them why.
-            assert await near.far.closed(PATIENCE) == 1011
-            assert await exile.master.closed(PATIENCE) == 1011
+            # The kernel still tries to tell them why. One that says something before that comes
+            # is reset: nobody is there any more to take it.
+            assert await near.far.closed(PATIENCE) in (1011, 1006)
+            assert await exile.master.closed(PATIENCE) in (1011, 1006)
             # Who is sent something now is told, and the next is served at once.
             await exile.client.send('{"type":"late"}')
             assert "no-master" in await exile.client.receive()
