@@ -1,7 +1,7 @@
 //! moss, the Many-to-One Signaling Server: WebSocket signaling for WebRTC
 //! applications in which many clients talk to one *master*.
 //!
-//! The program is in `main.rs` and `commands`, and the protocol is described in the README.
+//! The program is in `main.rs` and `commands`, and the protocol is described in docs/protocol.md.
 //! This page shows the house, for those who come to read or to change it.
 //!
 //! One thread, one poll loop, no async runtime. Bytes flow one way, through parts that

@@ -2,7 +2,7 @@
 //!
 //! A quarter is for what peers make moss hold. The rest is for what goes with it: holes that
 //! buffers leave in the heap when they grow and go, moss itself, and what the kernel holds for
-//! each connection, which a control group of version 2 counts as well. README, "Memory", has
+//! each connection, which a control group of version 2 counts as well. docs/configuration.md, "Memory", has
 //! the figures.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-// Debian's coturn as docs/turn.md sets it up.
+// Debian's coturn as docs/webrtc.md sets it up.
 
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ const PLACEHOLDER = "PUT-THE-SECRET-HERE";
 export async function startCoturn(t, { netns, address, secret }) {
   const folder = await mkdtemp(join(tmpdir(), "moss-coturn-"));
   const file = join(folder, "turnserver.conf");
-  const recipe = await readFile(join(ROOT, "docs/turn.md"), "utf8");
+  const recipe = await readFile(join(ROOT, "docs/webrtc.md"), "utf8");
   const [, settings] = /^```ini\n(.*?)^```$/ms.exec(recipe);
   await writeFile(file, settings.replaceAll(ADDRESS, address).replaceAll(PLACEHOLDER, secret));
 

@@ -1,4 +1,4 @@
-// What a developer copies: the programs of the README, the packets of docs/calls.md, and the Rust master.
+// What a developer copies: the programs of docs/webrtc.md, the packets of docs/calls.md, and the Rust master.
 
 import assert from "node:assert/strict";
 import { readFile, rm } from "node:fs/promises";
@@ -8,14 +8,14 @@ import { blockOf, openWatched as open, pagesOf } from "./copied.js";
 import { mossFor, openTab, ROOT, run, SECRET, startBrowser, until } from "./harness.js";
 
 let browser;
-let folder; // Of the pages that moss serves: the README's blocks beside the library.
+let folder; // Of the pages that moss serves: that page's blocks beside the library.
 
 before(async () => {
   browser = await startBrowser();
   folder = await pagesOf({
-    "client.html": await blockOf("README.md", "html", "new Client(", 10),
-    "master.html": await blockOf("README.md", "html", "new Master(", 10),
-    "by-hand.html": `<script>${await blockOf("README.md", "js", "function connect(", 35)}</script>`,
+    "client.html": await blockOf("docs/webrtc.md", "html", "new Client(", 10),
+    "master.html": await blockOf("docs/webrtc.md", "html", "new Master(", 10),
+    "by-hand.html": `<script>${await blockOf("docs/webrtc.md", "js", "function connect(", 35)}</script>`,
     "listener.html": `<script type="module">${LISTENER}</script>`,
   });
 });
@@ -52,7 +52,7 @@ const areBack = (moss) =>
     return master && clients === 1;
   });
 
-test("the README's client and master keep their line while moss is started anew", async (t) => {
+test("docs/webrtc.md's client and master keep their line while moss is started anew", async (t) => {
   const moss = await mossFor(t, browser, { MOSS_PAGES_DIRECTORY: folder });
   const client = await openWatched(moss, "client.html");
   await titleIs(client, "no-master");
@@ -94,7 +94,7 @@ async function talks(tab, text) {
   await until(`an answer to ${text}`, () => tab.evaluate((answer) => heard.includes(answer), `You said: ${text}`));
 }
 
-test("the README's client by hand keeps its line to a master of the library while moss is started anew", async (t) => {
+test("docs/webrtc.md's client by hand keeps its line to a master of the library while moss is started anew", async (t) => {
   const moss = await mossFor(t, browser, { MOSS_PAGES_DIRECTORY: folder });
   const client = await openByHand(moss);
   const master = await openWatched(moss, "listener.html");

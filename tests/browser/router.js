@@ -44,7 +44,7 @@ export async function makeRouter(t) {
   return { netns, phone, address: ROUTER, box: BOX, block: (what) => block(netns, what) };
 }
 
-/** The router's own firewall lets in what docs/turn.md says. Signaling is TCP through the router, and never blocked. */
+/** The router's own firewall lets in what docs/webrtc.md says. Signaling is TCP through the router, and never blocked. */
 const RULES = {
   firewall: "add rule inet gate input iifname != lo meta l4proto { tcp, udp } th dport != 3478 drop",
   direct: "add rule inet gate forward meta l4proto udp drop",

@@ -1,5 +1,5 @@
 // A phone in another network: a router is between it and the box, and what gets through differs from test to test. moss
-// is always reachable. Debian's coturn runs at the router as docs/turn.md sets it up.
+// is always reachable. Debian's coturn runs at the router as docs/webrtc.md sets it up.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

@@ -1,4 +1,4 @@
-//! A shadow of the relay: the README's tables of packets, once more and as plainly as
+//! A shadow of the relay: the tables of docs/protocol.md, once more and as plainly as
 //! can be. It is told what somebody *means* and not how it is spelled, and says what
 //! moss has to send. The simulation and the fuzzer hold the relay against it.
 

@@ -38,7 +38,7 @@ from test_service import machine  # noqa: F401, a fixture
 from websockets.sync.client import connect
 
 PAGE = (REPOSITORY / "docs/operating.md").read_text()
-README = (REPOSITORY / "README.md").read_text()
+PROTOCOL = (REPOSITORY / "docs/protocol.md").read_text()
 RULES = REPOSITORY / "examples/prometheus/moss.rules.yml"
 
 ON = {"MOSS_METRICS": "on", "MOSS_LOG": "debug", "MOSS_HOSTNAME": "127.0.0.1"}
@@ -144,8 +144,8 @@ def test_page_tells_every_figure_and_its_labels(binary, tmp_path, certificate):
 
 
 def words_of_the_log():
-    """Those of the README's table that say why connections end."""
-    cells = [first for first, *_ in table(README, "### The log")]
+    """Those of the table that say why connections end."""
+    cells = [first for first, *_ in table(PAGE, "## The log")]
     words = {word for cell in cells for word in re.findall(r"`(\w+)`", cell)}
     return words - {"connected", "wrong_secret"}
 
@@ -157,7 +157,7 @@ def test_every_label_value_is_there_at_zero_from_the_start(binary, tmp_path, cer
     assert set(figures.by("moss_connections", "role")) == {"http", "guest", "client", "master"}
     for name in ("moss_packets_relayed_total", "moss_relayed_bytes_total"):
         assert set(figures.by(name, "direction")) == {"to_master", "to_client"}
-    codes = {re.fullmatch("`(.*)`", first)[1] for first, *_ in table(README, "### Errors")}
+    codes = {re.fullmatch("`(.*)`", first)[1] for first, *_ in table(PROTOCOL, "## Errors")}
     assert set(figures.by("moss_errors_sent_total", "code")) == codes
     handshakes = [("ok", "no"), ("ok", "yes"), ("failed", "no")]
     for result, resumed in handshakes:

@@ -163,8 +163,8 @@ def in_front(proxy, moss, certificate, folder, **options):
 @pytest.mark.parametrize(
     "name, page",
     [
-        ("Caddyfile", "README.md"),
-        ("nginx.conf", "README.md"),
+        ("Caddyfile", "docs/deployment.md"),
+        ("nginx.conf", "docs/deployment.md"),
         ("Caddyfile.lan", "docs/https-in-the-lan.md"),
     ],
 )

@@ -33,7 +33,7 @@ from conftest import (
 from websockets.sync.client import connect
 
 UNIT = REPOSITORY / "moss.service"
-README = (REPOSITORY / "README.md").read_text()
+PAGE = (REPOSITORY / "docs/deployment.md").read_text()
 
 # Boots nothing but what moss needs, whatever else is installed in /usr.
 TARGET = """\
@@ -292,7 +292,7 @@ def test_service_serves_pages_that_everybody_can_read_and_reloads_them(machine):
 def test_wrong_setting_fails_the_start_and_an_address_that_is_missing_is_tried_again(machine):
     machine.serving()
     machine.set(ENVIRONMENT | {"MOSS_PORT": "80800"})
-    check = "sudo() { \"$@\"; }\n" + block(README, "sh", "systemd-run")
+    check = "sudo() { \"$@\"; }\n" + block(PAGE, "sh", "systemd-run")
     checked = machine.run("sh", "-euc", check)
     assert (checked.returncode, checked.stderr[:17]) == (2, "moss: MOSS_PORT: "), checked
     assert machine.shown("NRestarts", "SubState") == {"NRestarts": "0", "SubState": "running"}

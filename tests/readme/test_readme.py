@@ -1,4 +1,4 @@
-"""The README is the only reference of moss, so what it shows is run here."""
+"""The README and the pages of docs are the only reference of moss, so what they show is run here."""
 
 import contextlib
 import doctest
@@ -20,6 +20,10 @@ from websockets.sync.client import connect
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text()
+CONFIGURATION = (REPOSITORY / "docs/configuration.md").read_text()
+OPERATING = (REPOSITORY / "docs/operating.md").read_text()
+PROMISES = (REPOSITORY / "docs/promises.md").read_text()
+PROTOCOL = (REPOSITORY / "docs/protocol.md").read_text()
 TEMPLATE = (REPOSITORY / "template.env").read_text()
 CONFIG = "".join(path.read_text() for path in REPOSITORY.glob("src/settings/*.rs"))
 PACKET = (REPOSITORY / "src/protocol/packet.rs").read_text()
@@ -31,9 +35,9 @@ MOSS = os.environ["MOSS_BIN"]
 PATIENCE = 60
 
 
-def block(language, words):
-    """The first code block of the README in this language that has these words."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.S | re.M)
+def block(language, words, page=README):
+    """The first code block of the page in this language that has these words."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", page, re.S | re.M)
     return next(block for block in blocks if words in block)
 
 
@@ -97,10 +101,10 @@ def test_certificate_for_a_camera_is_made_and_served(tmp_path):
 
 
 def test_conversation_by_hand_prints_what_it_says(started):
-    text = block("pycon", "master-confirmation")
+    text = block("pycon", "master-confirmation", PROTOCOL)
     names = {}
     for example in doctest.DocTestParser().get_examples(text):
-        statement = compile(example.source.replace("8080", str(started)), "README.md", "single")
+        statement = compile(example.source.replace("8080", str(started)), "protocol.md", "single")
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(statement, names)
@@ -128,7 +132,7 @@ def test_quick_start_ends_as_shown(started, tmp_path):
 
 
 def test_wrong_value_is_refused_in_the_words_shown(tmp_path):
-    command, wanted = block("console", "is reserved").removeprefix("$ ").splitlines()
+    command, wanted = block("console", "is reserved", CONFIGURATION).removeprefix("$ ").splitlines()
     *settings, program = shlex.split(command)
     assert program == "target/release/moss"
     environment = dict(setting.split("=", 1) for setting in settings)
@@ -160,19 +164,18 @@ def test_every_variable_is_explained_everywhere():
         "MOSS_HOSTNAME",
         "MOSS_PORT",
     ]
-    rows = [line for line in README.splitlines() if line.startswith("| `MOSS_")]
+    rows = [line for line in CONFIGURATION.splitlines() if line.startswith("| `MOSS_")]
     assert known <= set(re.findall(r"`(MOSS_[A-Z_]+)`", "\n".join(rows)))
 
 
 def test_every_error_code_is_explained():
     codes = re.findall(r'Self::\w+ => "([a-z-]+)",', PACKET)
     assert "invalid-packet" in codes
-    assert [code for code in codes if f"`{code}`" not in README] == []
+    assert [code for code in codes if f"`{code}`" not in PROTOCOL] == []
 
 
 def test_every_promise_is_shown_by_a_test():
-    section = README.split("## What moss promises under stress", 1)[1].split("\n## ", 1)[0]
-    named = set(re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+){2,})`", section))
+    named = set(re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+){2,})`", PROMISES))
     folders = ("stress", "tls", "pages")
     files = [path for folder in folders for path in REPOSITORY.glob(f"tests/{folder}/*.rs")]
     sources = "".join(path.read_text() for path in files)
@@ -182,7 +185,7 @@ def test_every_promise_is_shown_by_a_test():
 
 
 def test_every_word_of_the_log_is_explained():
-    section = README.split("### The log", 1)[1].split("\n#", 1)[0]
+    section = OPERATING.split("## The log", 1)[1].split("\n#", 1)[0]
     explained = {
         word
         for row in re.findall(r"^\| (`[^|]*) \|", section, re.M)
@@ -269,17 +272,11 @@ def anchors(page):
     return {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in headings}
 
 
-PAGES = [
-    "README.md",
-    "clients/javascript/README.md",
-    "docs/calls.md",
-    "docs/https-in-the-lan.md",
-    "docs/operating.md",
-    "docs/pages.md",
-    "docs/several-masters.md",
-    "docs/sizing.md",
-    "docs/turn.md",
-]
+PAGES = sorted(
+    str(path.relative_to(REPOSITORY))
+    for pattern in ("*.md", "docs/*.md", "clients/javascript/README.md")
+    for path in REPOSITORY.glob(pattern)
+)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Client, Moss, PATIENCE, Setup, Stream};
 
-/// Lines a second that reach the log; see the README.
+/// Lines a second that reach the log; see docs/operating.md.
 const LINES_A_SECOND: usize = 100;
 
 /// A moss whose stdout is the test's; killed when it is dropped.

@@ -2,7 +2,7 @@
 //!
 //! It sees what peers send, each message that moss sends ([`Judge::said`], in the order of
 //! each connection), the lines of moss's log, the ends of its sockets and of its turns. It
-//! does not see into moss, and panics as soon as something can't be explained by the README.
+//! does not see into moss, and panics as soon as something can't be explained by docs/protocol.md and docs/promises.md.
 //!
 //! Packets are numbered, and their text follows from their number, so all is compared byte
 //! for byte without being kept. A *reign* is the time from a `master-confirmation` to the

@@ -1,5 +1,5 @@
 /**
- * A stand-in for moss, by the README's "The protocol": it reads the envelope and passes payloads on.
+ * A stand-in for moss, by docs/protocol.md: it reads the envelope and passes payloads on.
  * `spoil(packet)` may say that a packet between two peers is lost, doubled or late.
  */
 export class FakeMoss {
