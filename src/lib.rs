@@ -68,6 +68,7 @@
 //! | | [`start`](server::start) | how a server comes to be, and why it may not |
 //! | | [`server`] | the loop: the list of a turn's jobs, and stopping |
 //! | | `entrance` | who may come in: accepting, upgrading, and what a full house does |
+//! | | `serving` | who is read in a turn, and how their packets go through the relay to others |
 //! | | [`certificate`](server::certificate) | the certificate in use: when it is read again, and when it expires |
 //! | | [`site`](server::site) | the pages in use, and when they are read again |
 //! | | `heartbeat` | when the watchdog is to hear of the loop |

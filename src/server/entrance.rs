@@ -1,4 +1,4 @@
-//! Who may come in: accepting, upgrading, and what a full house does.
+//! Who may come in: accepting, upgrading, and what a full server does.
 
 use super::Server;
 use crate::connection::ending::Ending;
