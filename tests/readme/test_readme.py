@@ -8,22 +8,17 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import ssl
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
+from pages import REPOSITORY, block, text
 from websockets.sync.client import connect
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-README = (REPOSITORY / "README.md").read_text()
-CONFIGURATION = (REPOSITORY / "docs/configuration.md").read_text()
-OPERATING = (REPOSITORY / "docs/operating.md").read_text()
-PROMISES = (REPOSITORY / "docs/promises.md").read_text()
-PROTOCOL = (REPOSITORY / "docs/protocol.md").read_text()
 TEMPLATE = (REPOSITORY / "template.env").read_text()
 CONFIG = "".join(path.read_text() for path in REPOSITORY.glob("src/settings/*.rs"))
 PACKET = (REPOSITORY / "src/protocol/packet.rs").read_text()
@@ -35,15 +30,9 @@ MOSS = os.environ["MOSS_BIN"]
 PATIENCE = 60
 
 
-def block(language, words, page=README):
-    """The first code block of the page in this language that has these words."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", page, re.S | re.M)
-    return next(block for block in blocks if words in block)
-
-
 def start_settings():
     """The variables that the README's start command sets, in whichever folder moss is started."""
-    command = block("sh", "cargo run --release --locked").replace("\\\n", "")
+    command = block("README.md", "sh", "cargo run --release").replace("\\\n", "")
     words = [word for word in shlex.split(command) if word.startswith("MOSS_")]
     settings = dict(word.split("=", 1) for word in words)
     pages = REPOSITORY / settings["MOSS_PAGES_DIRECTORY"]
@@ -90,7 +79,7 @@ def test_first_command_ends_in_a_page(started):
 
 
 def test_certificate_for_a_camera_is_made_and_served(tmp_path):
-    lines = block("sh", "openssl req")
+    lines = block("README.md", "sh", "openssl req")
     subprocess.run(["sh", "-euc", lines], cwd=tmp_path, check=True, timeout=PATIENCE)
     exported = dict(re.findall(r"(MOSS_TLS_\w+)=(\S+)", lines))
     trusting = ssl.create_default_context(cafile=tmp_path / "certificate.pem")
@@ -101,9 +90,9 @@ def test_certificate_for_a_camera_is_made_and_served(tmp_path):
 
 
 def test_conversation_by_hand_prints_what_it_says(started):
-    text = block("pycon", "master-confirmation", PROTOCOL)
+    conversation = block("docs/protocol.md", "pycon", "ExitStack")
     names = {}
-    for example in doctest.DocTestParser().get_examples(text):
+    for example in doctest.DocTestParser().get_examples(conversation):
         statement = compile(example.source.replace("8080", str(started)), "protocol.md", "single")
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
@@ -114,25 +103,26 @@ def test_conversation_by_hand_prints_what_it_says(started):
 
 def test_quick_start_ends_as_shown(started, tmp_path):
     program = tmp_path / "master.py"
-    program.write_text(block("python", "set-master").replace("8080", str(started)))
+    program.write_text(block("README.md", "python", "asyncio.run").replace("8080", str(started)))
     with subprocess.Popen(
         [sys.executable, "-u", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as master:
         printed = [master.stdout.readline()]
         with connect(f"ws://localhost:{started}/") as client:
-            # The packets of the README's lines of JavaScript, which needs no browser here.
+            # The packets of these lines of JavaScript, which needs no browser here.
+            assert 'send("login"); send("greeting", { from: "me" });' in block("README.md", "js", "moss.onopen")
             client.send('{"type":"login"}')
             client.send('{"type":"greeting","payload":{"from":"me"}}')
             received = [client.recv(PATIENCE), client.recv(PATIENCE)]
-        wanted = block("text", "master-confirmation").splitlines()
+        wanted = block("README.md", "text", "master-confirmation").splitlines()
         printed += [master.stdout.readline() for _ in wanted[1:]]
         master.kill()
-    assert received == block("text", "from the master").splitlines()
+    assert received == block("README.md", "text", "from the master").splitlines()
     assert without_ids("".join(printed)).splitlines() == [without_ids(line) for line in wanted]
 
 
 def test_wrong_value_is_refused_in_the_words_shown(tmp_path):
-    command, wanted = block("console", "is reserved", CONFIGURATION).removeprefix("$ ").splitlines()
+    command, wanted = block("docs/configuration.md", "console", "OFFER_TYPE=login").removeprefix("$ ").splitlines()
     *settings, program = shlex.split(command)
     assert program == "target/release/moss"
     environment = dict(setting.split("=", 1) for setting in settings)
@@ -140,13 +130,31 @@ def test_wrong_value_is_refused_in_the_words_shown(tmp_path):
     assert (run.returncode, run.stdout, run.stderr) == (2, "", wanted + "\n")
 
 
+def fill_template(folder):
+    """Makes a .env there by the command of the page."""
+    shutil.copy(REPOSITORY / "template.env", folder)
+    command = block("docs/deployment.md", "sh", "openssl rand")
+    subprocess.run(["sh", "-euc", command], cwd=folder, check=True, timeout=PATIENCE)
+
+
 def test_template_with_a_secret_starts_moss(tmp_path):
-    filled = TEMPLATE.replace("MOSS_CONNECTION_SECRET=\n", "MOSS_CONNECTION_SECRET=0123456789abcdef\n")
-    assert filled != TEMPLATE
-    (tmp_path / ".env").write_text(filled)
-    with moss(tmp_path, {}) as port, connect(f"ws://localhost:{port}/") as peer:
-        peer.send('{"type":"ping"}')
-        assert json.loads(peer.recv(PATIENCE)) == {"type": "pong", "payload": ""}
+    fill_template(tmp_path)
+    serve, health = block("docs/deployment.md", "sh", "-- health").splitlines()
+    assert serve == "cargo run --release --locked"
+    assert health == f"{serve} -- health"
+    with moss(tmp_path, {}) as port:
+        environment = {"MOSS_PORT": str(port)}
+        asked = subprocess.run([MOSS, "health"], cwd=tmp_path, env=environment, timeout=PATIENCE)
+    assert asked.returncode == 0
+
+
+def test_check_of_the_template_prints_what_it_says(tmp_path):
+    fill_template(tmp_path)
+    command, *wanted, rest = block("docs/configuration.md", "console", "moss check").splitlines()
+    assert (command, rest) == ("$ target/release/moss check", "…")
+    run = subprocess.run([MOSS, "check"], cwd=tmp_path, env={}, capture_output=True, text=True)
+    assert run.returncode == 0
+    assert (run.stderr + run.stdout).splitlines()[: len(wanted)] == wanted
 
 
 def test_template_is_read_by_docker_too():
@@ -164,18 +172,19 @@ def test_every_variable_is_explained_everywhere():
         "MOSS_HOSTNAME",
         "MOSS_PORT",
     ]
-    rows = [line for line in CONFIGURATION.splitlines() if line.startswith("| `MOSS_")]
+    rows = [line for line in text("docs/configuration.md").splitlines() if line.startswith("| `MOSS_")]
     assert known <= set(re.findall(r"`(MOSS_[A-Z_]+)`", "\n".join(rows)))
 
 
 def test_every_error_code_is_explained():
     codes = re.findall(r'Self::\w+ => "([a-z-]+)",', PACKET)
     assert "invalid-packet" in codes
-    assert [code for code in codes if f"`{code}`" not in PROTOCOL] == []
+    explained = text("docs/protocol.md")
+    assert [code for code in codes if f"`{code}`" not in explained] == []
 
 
 def test_every_promise_is_shown_by_a_test():
-    named = set(re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+){2,})`", PROMISES))
+    named = set(re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+){2,})`", text("docs/promises.md")))
     folders = ("stress", "tls", "pages")
     files = [path for folder in folders for path in REPOSITORY.glob(f"tests/{folder}/*.rs")]
     sources = "".join(path.read_text() for path in files)
@@ -185,7 +194,7 @@ def test_every_promise_is_shown_by_a_test():
 
 
 def test_every_word_of_the_log_is_explained():
-    section = OPERATING.split("## The log", 1)[1].split("\n#", 1)[0]
+    section = text("docs/operating.md").split("## The log", 1)[1].split("\n#", 1)[0]
     explained = {
         word
         for row in re.findall(r"^\| (`[^|]*) \|", section, re.M)
@@ -206,8 +215,7 @@ def test_template_leaves_the_plain_port_to_moss():
 
 
 def test_timings_of_calls_are_those_of_the_library():
-    page = (REPOSITORY / "docs/calls.md").read_text()
-    rows = re.findall(r"\| ([\d,]+) \| `(\w+\.js)` `(\w+)` \|", page)
+    rows = re.findall(r"\| ([\d,]+) \| `(\w+\.js)` `(\w+)` \|", text("docs/calls.md"))
     assert len(rows) > 10
     for value, file, name in rows:
         source = (REPOSITORY / "clients/javascript/src" / file).read_text()
@@ -265,27 +273,3 @@ def test_library_is_as_small_as_promised():
     promised = re.search(r"(\d+) kB minified, (\d+) kB compressed by gzip", LIBRARY)
     for size, most in zip((len(built), len(gzip.compress(built, 9))), promised.groups()):
         assert 0.9 < size / (int(most) * 1000) <= 1
-
-
-def anchors(page):
-    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
-    return {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in headings}
-
-
-PAGES = sorted(
-    str(path.relative_to(REPOSITORY))
-    for pattern in ("*.md", "docs/*.md", "clients/javascript/README.md")
-    for path in REPOSITORY.glob(pattern)
-)
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_every_link_within_the_repository_leads_somewhere(page):
-    page = REPOSITORY / page
-    for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
-        if "://" in link:
-            continue
-        file, _, anchor = link.partition("#")
-        target = (page.parent / file).resolve() if file else page
-        assert target.exists(), link
-        assert not anchor or anchor in anchors(target), link

@@ -1,0 +1,42 @@
+"""The pages that people read, and what is in them."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    str(path.relative_to(REPOSITORY))
+    for pattern in ("*.md", "docs/*.md")
+    for path in REPOSITORY.glob(pattern)
+)
+
+
+def text(page):
+    return (REPOSITORY / page).read_text()
+
+
+class Block(NamedTuple):
+    page: str
+    language: str
+    code: str
+    # The comment right above it that says who runs it, or why nobody does.
+    mark: str
+
+
+def blocks(page):
+    """The code blocks of the page, in order."""
+    found = re.finditer(r"^(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)^```$", text(page), re.S | re.M)
+    return [Block(page, match[2], match[3], match[1] or "") for match in found]
+
+
+def block(page, language, words):
+    """The code of the first block of the page in this language that has these words."""
+    return next(
+        block.code for block in blocks(page) if block.language == language and words in block.code
+    )
+
+
+def prose(page):
+    """The page without its code blocks."""
+    return re.sub(r"^```.*?^```$", "", text(page), flags=re.S | re.M)

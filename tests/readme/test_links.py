@@ -1,0 +1,41 @@
+"""Links within the repository lead somewhere, and every page can be found from the README."""
+
+import re
+from collections import Counter
+
+import pytest
+from pages import PAGES, REPOSITORY, prose
+
+LINKED = [*PAGES, "clients/javascript/README.md"]
+
+
+def links(page):
+    """Those of the page, pictures too, without those that lead out of the repository."""
+    found = re.findall(r"\]\(([^)\s]+)\)|<(?:img|a|source)\b[^>]*?(?:src|href|srcset)=\"([^\"]+)\"", prose(page))
+    return [link for link in map("".join, found) if "://" not in link]
+
+
+def anchors(page):
+    """What GitHub makes of the headings: the second of two equal ones ends in -1."""
+    seen = Counter()
+    for title in re.findall(r"^#+ (.*)$", prose(page), re.M):
+        title = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", title)
+        anchor = re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-")
+        yield f"{anchor}-{seen[anchor]}" if seen[anchor] else anchor
+        seen[anchor] += 1
+
+
+def target(page, link):
+    """The file and the anchor that the link names."""
+    file, _, anchor = link.partition("#")
+    here = REPOSITORY / page
+    return ((here.parent / file).resolve() if file else here), anchor
+
+
+@pytest.mark.parametrize("page", LINKED)
+def test_every_link_within_the_repository_leads_somewhere(page):
+    for link in links(page):
+        file, anchor = target(page, link)
+        assert file.exists(), link
+        assert file.is_relative_to(REPOSITORY), link
+        assert not anchor or anchor in anchors(file.relative_to(REPOSITORY)), link
