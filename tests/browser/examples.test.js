@@ -1,4 +1,4 @@
-// What a developer copies: the programs of docs/webrtc.md, the packets of docs/calls.md, and the Rust master.
+// What a developer copies: the programs of README.md and docs/webrtc.md, the packets of docs/calls.md, and the Rust master.
 
 import assert from "node:assert/strict";
 import { readFile, rm } from "node:fs/promises";
@@ -8,11 +8,13 @@ import { blockOf, openWatched as open, pagesOf } from "./copied.js";
 import { mossFor, openTab, ROOT, run, SECRET, startBrowser, until } from "./harness.js";
 
 let browser;
-let folder; // Of the pages that moss serves: that page's blocks beside the library.
+let folder; // Of the pages that moss serves: these blocks beside the library.
 
 before(async () => {
   browser = await startBrowser();
   folder = await pagesOf({
+    "first-client.html": await blockOf("README.md", "html", "new Client(", 10),
+    "first-master.html": await blockOf("README.md", "html", "new Master(", 10),
     "client.html": await blockOf("docs/webrtc.md", "html", "new Client(", 10),
     "master.html": await blockOf("docs/webrtc.md", "html", "new Master(", 10),
     "by-hand.html": `<script>${await blockOf("docs/webrtc.md", "js", "function connect(", 35)}</script>`,
@@ -51,6 +53,13 @@ const areBack = (moss) =>
     const { master, clients } = await (await fetch(moss.page("health"))).json();
     return master && clients === 1;
   });
+
+test("the README's client is answered by its master", async (t) => {
+  const moss = await mossFor(t, browser, { MOSS_PAGES_DIRECTORY: folder });
+  const client = await openWatched(moss, "first-client.html");
+  await openWatched(moss, "first-master.html");
+  await titleIs(client, "Ada said: Here I am");
+});
 
 test("docs/webrtc.md's client and master keep their line while moss is started anew", async (t) => {
   const moss = await mossFor(t, browser, { MOSS_PAGES_DIRECTORY: folder });

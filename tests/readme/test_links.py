@@ -39,3 +39,8 @@ def test_every_link_within_the_repository_leads_somewhere(page):
         assert file.exists(), link
         assert file.is_relative_to(REPOSITORY), link
         assert not anchor or anchor in anchors(file.relative_to(REPOSITORY)), link
+
+
+def test_every_page_is_linked_from_the_readme():
+    linked = {target("README.md", link)[0] for link in links("README.md")}
+    assert [page for page in LINKED if REPOSITORY / page not in linked | {REPOSITORY / "README.md"}] == []

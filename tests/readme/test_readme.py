@@ -73,6 +73,10 @@ def read(url, **options):
         return answer.read()
 
 
+def test_readme_is_read_in_ten_minutes():
+    assert len(text("README.md").splitlines()) <= 250
+
+
 def test_first_command_ends_in_a_page(started):
     page = (REPOSITORY / "examples/browser/index.html").read_bytes()
     assert read(f"http://localhost:{started}/") == page
@@ -101,23 +105,23 @@ def test_conversation_by_hand_prints_what_it_says(started):
     names["stack"].close()
 
 
-def test_quick_start_ends_as_shown(started, tmp_path):
+def test_first_program_ends_as_shown(started, tmp_path):
     program = tmp_path / "master.py"
-    program.write_text(block("README.md", "python", "asyncio.run").replace("8080", str(started)))
+    program.write_text(block("docs/protocol.md", "python", "asyncio.run").replace("8080", str(started)))
     with subprocess.Popen(
         [sys.executable, "-u", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as master:
         printed = [master.stdout.readline()]
         with connect(f"ws://localhost:{started}/") as client:
             # The packets of these lines of JavaScript, which needs no browser here.
-            assert 'send("login"); send("greeting", { from: "me" });' in block("README.md", "js", "moss.onopen")
+            assert 'send("login"); send("greeting", { from: "me" });' in block("docs/protocol.md", "js", "moss.onopen")
             client.send('{"type":"login"}')
             client.send('{"type":"greeting","payload":{"from":"me"}}')
             received = [client.recv(PATIENCE), client.recv(PATIENCE)]
-        wanted = block("README.md", "text", "master-confirmation").splitlines()
+        wanted = block("docs/protocol.md", "text", "master-confirmation").splitlines()
         printed += [master.stdout.readline() for _ in wanted[1:]]
         master.kill()
-    assert received == block("README.md", "text", "from the master").splitlines()
+    assert received == block("docs/protocol.md", "text", "from the master").splitlines()
     assert without_ids("".join(printed)).splitlines() == [without_ids(line) for line in wanted]
 
 
