@@ -11,6 +11,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import uuid
@@ -34,6 +35,7 @@ from websockets.sync.client import connect
 
 UNIT = REPOSITORY / "moss.service"
 PAGE = (REPOSITORY / "docs/deployment.md").read_text()
+TROUBLESHOOTING = (REPOSITORY / "docs/troubleshooting.md").read_text()
 
 # Boots nothing but what moss needs, whatever else is installed in /usr.
 TARGET = """\
@@ -318,6 +320,26 @@ def test_wrong_setting_fails_the_start_and_an_address_that_is_missing_is_tried_a
     assert machine.run("sh", "-euc", check).returncode == 0
     _, port = machine.serving()
     assert relays(f"ws://127.0.0.1:{port}")
+
+
+def is_free(port):
+    try:
+        socket.create_server(("0.0.0.0", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_port_below_1024_takes_the_lines_of_the_page(machine):
+    machine.serving()
+    port = next(port for port in range(1023, 700, -1) if is_free(port))
+    machine.set(ENVIRONMENT | {"MOSS_PORT": str(port)})
+    assert machine.restart() != 0
+    assert any("Permission denied" in entry["MESSAGE"] for entry in machine.journal("--unit=moss"))
+    lines = block(TROUBLESHOOTING, "ini", "CAP_NET_BIND_SERVICE").removeprefix("[Service]\n")
+    machine.add_to_unit(lines)
+    assert machine.restart() == 0
+    assert machine.serving()[1] == str(port)
 
 
 def test_service_has_a_folder_of_its_own_and_no_file_in_another_counts(machine):
