@@ -4,7 +4,7 @@ import re
 from collections import Counter
 
 import pytest
-from pages import PAGES, REPOSITORY, prose
+from pages import PAGES, REPOSITORY, prose, text
 
 LINKED = [*PAGES, "clients/javascript/README.md"]
 
@@ -44,3 +44,22 @@ def test_every_link_within_the_repository_leads_somewhere(page):
 def test_every_page_is_linked_from_the_readme():
     linked = {target("README.md", link)[0] for link in links("README.md")}
     assert [page for page in LINKED if REPOSITORY / page not in linked | {REPOSITORY / "README.md"}] == []
+
+
+@pytest.mark.parametrize("page", LINKED)
+def test_every_path_in_code_marks_is_there(page):
+    """Such as `tests/stress`. What fuzzing makes is not."""
+    folders = "benches|clients|docs|examples|fuzz|release|src|tests"
+    for path in re.findall(rf"`(?:bash )?((?:{folders})/[\w./@-]+)`", prose(page)):
+        assert (REPOSITORY / path).exists() or path.startswith(("fuzz/artifacts", "fuzz/corpus")), path
+
+
+def test_every_variable_that_a_page_names_is_known():
+    name = r"\bMOSS_[A-Z_]*[A-Z]\b"
+    known = set()
+    for pattern in ("src/**/*.rs", "tests/**/*", "benches/**/*", "examples/**/*", "release/**/*", "build.rs"):
+        for file in REPOSITORY.glob(pattern):
+            if file.is_file() and not {"node_modules", ".venv", "__pycache__"} & set(file.parts):
+                known |= set(re.findall(name, file.read_text(errors="replace")))
+    for page in LINKED:
+        assert set(re.findall(name, text(page))) <= known, page

@@ -277,3 +277,4 @@ def test_library_is_as_small_as_promised():
     promised = re.search(r"(\d+) kB minified, (\d+) kB compressed by gzip", LIBRARY)
     for size, most in zip((len(built), len(gzip.compress(built, 9))), promised.groups()):
         assert 0.9 < size / (int(most) * 1000) <= 1
+    assert f"({promised[2]} kB compressed" in text("README.md")
