@@ -7,7 +7,7 @@ from typing import NamedTuple
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     str(path.relative_to(REPOSITORY))
-    for pattern in ("*.md", "docs/*.md")
+    for pattern in ("*.md", "docs/*.md", "clients/javascript/README.md")
     for path in REPOSITORY.glob(pattern)
 )
 

@@ -44,6 +44,8 @@ def does(runner, block):
 def test_block_is_run_or_says_why_not(block):
     if reason := re.fullmatch(r"not run: (.+)", block.mark):
         assert len(reason[1].split()) > 1, "a reason"
+        for path in re.findall(r"\.?\w+/[\w./]*\w", reason[1]):
+            assert (REPOSITORY / path).exists(), path
         return
     named = re.fullmatch(r"run by (\S+)", block.mark)
     assert named, "no comment above it says who runs it"

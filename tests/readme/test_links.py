@@ -6,8 +6,6 @@ from collections import Counter
 import pytest
 from pages import PAGES, REPOSITORY, prose, text
 
-LINKED = [*PAGES, "clients/javascript/README.md"]
-
 
 def links(page):
     """Those of the page, pictures too, without those that lead out of the repository."""
@@ -32,7 +30,7 @@ def target(page, link):
     return ((here.parent / file).resolve() if file else here), anchor
 
 
-@pytest.mark.parametrize("page", LINKED)
+@pytest.mark.parametrize("page", PAGES)
 def test_every_link_within_the_repository_leads_somewhere(page):
     for link in links(page):
         file, anchor = target(page, link)
@@ -43,10 +41,10 @@ def test_every_link_within_the_repository_leads_somewhere(page):
 
 def test_every_page_is_linked_from_the_readme():
     linked = {target("README.md", link)[0] for link in links("README.md")}
-    assert [page for page in LINKED if REPOSITORY / page not in linked | {REPOSITORY / "README.md"}] == []
+    assert [page for page in PAGES if REPOSITORY / page not in linked | {REPOSITORY / "README.md"}] == []
 
 
-@pytest.mark.parametrize("page", LINKED)
+@pytest.mark.parametrize("page", PAGES)
 def test_every_path_in_code_marks_is_there(page):
     """Such as `tests/stress`. What fuzzing makes is not."""
     folders = "benches|clients|docs|examples|fuzz|release|src|tests"
@@ -61,5 +59,5 @@ def test_every_variable_that_a_page_names_is_known():
         for file in REPOSITORY.glob(pattern):
             if file.is_file() and not {"node_modules", ".venv", "__pycache__"} & set(file.parts):
                 known |= set(re.findall(name, file.read_text(errors="replace")))
-    for page in LINKED:
+    for page in PAGES:
         assert set(re.findall(name, text(page))) <= known, page
