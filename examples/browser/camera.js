@@ -2,26 +2,26 @@
 
 import { $, showNotice } from "./page.js";
 
-/** A track of the "camera" or the "microphone"; undefined, and a notice, if there is none. */
+/** A track of the "camera" or the "microphone". If there is none: undefined, and a notice says why. */
 export async function capture(device) {
-  if (!navigator.mediaDevices) return showNotice(`Browsers give the ${device} only to pages from https:// or localhost.`);
+  if (!navigator.mediaDevices) return showNotice(`Browsers allow the ${device} only on pages from https:// or localhost.`);
   try {
     const stream = await navigator.mediaDevices.getUserMedia(device === "camera" ? { video: true } : { audio: true });
     return stream.getTracks()[0];
   } catch (error) {
-    showNotice(`No ${device}: ${error.message}`);
+    showNotice(`Can't use the ${device}: ${error.message}`);
   }
 }
 
-/** A button that hands the device's track to `share`, and null when it is pressed again. It returns a function that
- *  does what pressing it does, if the device is not `wanted` as it is. */
+/** Makes `button` switch the device on and off: `share` gets its track, or null. Returns a function that switches it
+ *  on (true) or off (false). */
 export function switchFor(button, device, share) {
   let track = null;
   let asking = false;
   const set = (now) => {
     track?.stop();
     track = now;
-    if (track) track.onended = () => set(null); // Unplugged, or the person took the permission back.
+    if (track) track.onended = () => set(null); // Unplugged, or no longer permitted.
     share(track);
   };
   const turn = async (wanted) => {
@@ -35,7 +35,7 @@ export function switchFor(button, device, share) {
   return turn;
 }
 
-/** The button `camera`. A reload of the tab shares the camera again; `stopCamera` takes it back. */
+/** Makes the button `camera` switch the camera, which stays on over a reload. Returns a function that switches it off. */
 export function offerCamera(share) {
   const turn = switchFor($("camera"), "camera", (track) => {
     $("camera").textContent = track ? "Stop camera" : "Share camera";

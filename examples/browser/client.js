@@ -7,7 +7,7 @@ let game;
 let camera = null; // The track that this page shares.
 
 function open(options) {
-  // The picture is asked for from the start: it can then go both ways at any time without a new offer.
+  // Asked for from the start, video can be switched on later, in both directions, without a new offer.
   game = new Client({ ...options, fallback: "moss", receive: { picture: "video" } });
   game.on("message", (data) => showLine("master", data));
   game.on("media", ({ name, track }) => {
@@ -15,7 +15,7 @@ function open(options) {
     showVideo($("video"), track);
     $("picture").hidden = !track;
   });
-  game.on("status", ({ state }) => state === "stopped" && stopCamera()); // Who left or was sent away is not filmed any longer.
+  game.on("status", ({ state }) => state === "stopped" && stopCamera()); // Nobody is filmed after they have left.
   if (camera) game.share("picture", camera);
   return game;
 }
@@ -31,8 +31,8 @@ $("compose").onsubmit = (event) => {
   event.preventDefault();
   const text = $("text").value;
   if (!text) return;
-  if (!game) return showNotice("Not connected: nobody would read it.");
-  if (!game.send(text)) return; // A problem has said why.
+  if (!game) return showNotice("Not connected: the message was not sent.");
+  if (!game.send(text)) return; // A `problem` event has told why.
   showLine("you", text);
   $("text").value = "";
 };

@@ -1,7 +1,7 @@
 /**
- * The form in the section `way` asks for what a page can't know by itself: the address of moss where something else
- * served the page, the master's secret, and the code where moss wants one from clients. Pill, notice and the form's
- * button show how the Client or Master does that was made of it.
+ * The form in the section `way` asks for what a page can't know: the address of moss, if another server served the
+ * page; the master's secret; the code, if moss asks clients for one. Then it makes the Client or Master, and shows
+ * its state in the pill, the notice and the form's button.
  */
 
 import { Signaling } from "./moss-signaling.js";
@@ -14,29 +14,29 @@ const FORM = `<form id="connect">
   <button id="button"></button>
 </form>`;
 
-/** Where moss is if it served this page: in the folder that this module is in, below the path of a proxy too. */
+/** Where moss is if it served this page: at the folder of this module, which may be below a proxy's path. */
 const HERE = new URL(".", import.meta.url).href;
 
-/** What a reload of this tab needs to come back. */
+/** The storage key of the form's fields: with them a reload connects again. */
 const KEPT = `entrance to ${location.pathname}`;
 const FIELDS = ["address", "code", "secret"];
 
 let peer; // The Client or the Master.
 let served;
 let state = "stopped";
-let codeIsWanted = false; // Most are not asked for one.
-let wasOpen = false; // Since the master came: what opens for the first time was not lost before.
+let codeIsWanted = false; // Whether moss asks clients for a code.
+let wasOpen = false; // Whether there was a connection to this master, which can be lost.
 
-/** `open` gets `{ address, loginSecret }` and returns a Client, or gets `{ address, secret }` and returns a Master
- *  if there is something to `claim`: the words on the button. */
+/** For a client's page, `open` gets `{ address, loginSecret }` and returns a Client. For a master's, `claim` is the
+ *  text of its button, and `open` gets `{ address, secret }` and returns a Master. */
 export async function enter(open, claim) {
   $("way").innerHTML = FORM;
   $("secret").required = claim !== undefined;
-  // Where nothing answers just now, it is best to knock again and again at the address that the page came from.
+  // If nothing answers now, moss most likely served the page and is down: the library tries again.
   served = (await askHealth()).served ?? true;
   const kept = JSON.parse(sessionStorage.getItem(KEPT));
   for (const field of FIELDS) $(field).value = kept?.[field] ?? "";
-  // Where moss probably is if it did not serve this page: on the machine that did.
+  // If moss did not serve this page, it is probably on the same machine as the server that did.
   if (served || !kept) $("address").value = served ? HERE : location.hostname;
   $("connect").onsubmit = (event) => {
     event.preventDefault();
@@ -54,7 +54,7 @@ function connect(open, claim) {
   try {
     Signaling.address(address);
   } catch {
-    return showNotice(`"${address}" is no address. Try one like 192.168.1.5 or ws://box:8080`);
+    return showNotice(`"${address}" is not an address. Try one like 192.168.1.5 or ws://box:8080`);
   }
   sessionStorage.setItem(KEPT, JSON.stringify({ address, code, secret }));
   state = "connecting";
@@ -64,7 +64,7 @@ function connect(open, claim) {
   peer.on("problem", ({ message }) => showNotice(message));
   peer.on("status", ({ state: now, message, code }) => {
     state = now;
-    if (state === "stopped" && claim) sessionStorage.removeItem(KEPT); // A reload must not fight for the place that another master took.
+    if (state === "stopped" && claim) sessionStorage.removeItem(KEPT); // After a reload this page must not replace the master that replaced it.
     if (state !== "connecting") showNotice(state === "ready" ? "" : message);
     codeIsWanted ||= code === "wrong-secret" && !claim;
     render(claim);
@@ -77,7 +77,7 @@ function render(claim) {
   const path = peer?.path ?? "no-master";
   const stopped = state === "stopped";
   wasOpen = isOpen(path) || (wasOpen && path === "lost");
-  if (state === "ready") codeIsWanted = false; // It was right, if there was one.
+  if (state === "ready") codeIsWanted = false; // The code was right, or none was needed.
   if (stopped) showStatus("off", "Not connected");
   else if (isOpen(path)) showStatus("open", PATHS[path]);
   else if (state !== "ready") showStatus("wait", wasOpen ? PATHS.lost : "Connecting");

@@ -3,18 +3,18 @@ import { askHealth, say, showStatus } from "./page.js";
 async function look() {
   const { served, master, clients } = await askHealth();
   if (served === false) {
-    showStatus("off", "Not from moss");
-    say("now", "This page came from something else than moss, so it can't tell whether a master is there. "
+    showStatus("off", "Not served by moss");
+    say("now", "This page was not served by moss, so it can't show whether a master is connected. "
       + "Start moss with MOSS_PAGES_DIRECTORY=examples/browser and open http://localhost:8080/.");
   } else if (!served) {
     showStatus("off", "No answer");
-    say("now", "moss does not answer. Is it still running, and this device in its network? Start it again: this page notices.");
+    say("now", "moss does not answer. Check that it is running, and that this device is in the same network. This page keeps trying.");
   } else if (master) {
-    showStatus("open", "Master is here");
-    say("now", `A master is here, and ${clients === 1 ? "1 client" : `${clients} clients`}. Open the client's page.`);
+    showStatus("open", "Master connected");
+    say("now", `A master and ${clients === 1 ? "1 client" : `${clients} clients`} are connected. Open the client's page.`);
   } else {
     showStatus("wait", "No master yet");
-    say("now", "No master is here yet. Open the master's page, or the client's and wait.");
+    say("now", "No master is connected yet. Open the master's page. A client's page waits until there is one.");
   }
 }
 

@@ -1,19 +1,19 @@
-/** What a host's page tells people with phones: where their page is, in words and as a QR code. */
+/** The address of the phones' page, as a link and as a QR code. */
 
 import { $ } from "./page.js";
 
-/** Addresses that mean another machine on a phone. */
+/** On a phone, these addresses mean the phone itself. */
 const isOwnMachine = /^((.*\.)?localhost|127(\.\d+){3}|\[::1?\]|0\.0\.0\.0)$/.test(location.hostname);
 
-/** `page` is where the phones' page is, seen from this one. */
+/** Shows the address of `page`, which is relative to this page. */
 export function invite(page) {
   if (isOwnMachine) {
     const { protocol, hostname, port, pathname } = location;
     const there = `${protocol}//<address>${port && ":"}${port}${pathname}`;
-    const secure = protocol === "http:" ? `, or https://<address>:8443${pathname} if it has a certificate` : "";
+    const secure = protocol === "http:" ? `, or https://<address>:8443${pathname} if moss has a certificate` : "";
     $("qr").remove();
     $("invitation").textContent =
-      `Phones can't open ${hostname}. For them, open this page by the address of this machine that moss logged when it started: ${there}${secure}.`;
+      `Phones can't open ${hostname}. On this computer, open the address that moss logged when it started instead: ${there}${secure}.`;
     return;
   }
   const link = document.createElement("a");
@@ -22,7 +22,7 @@ export function invite(page) {
   drawQrCode($("qr"), link.href);
 }
 
-/** Dark squares on the white that style.css gives the picture, a unit each, within the four units of quiet that scanners need. */
+/** Draws dark squares of one unit. style.css makes the background white. Scanners need a margin of four units. */
 function drawQrCode(svg, text) {
   const code = qrcode(0, "M"); // The smallest size that holds the text.
   code.addData(text);

@@ -4,14 +4,14 @@ import { invite } from "./invite.js";
 import { Master } from "./moss-signaling.js";
 import { $, inMilliseconds, isOpen, PATHS, showLine, showNotice, showVideo } from "./page.js";
 
-// Enough in one network. Across networks: STUN or TURN servers, or a function that makes TURN's passwords (`turnServers`).
+// None are needed within one network. Across networks: STUN or TURN servers, or a function that makes TURN passwords (`turnServers`).
 const ICE_SERVERS = [];
 
 let host;
 let camera = null;
 const rows = new Map(); // key → { member, row, option }
 
-// Whoever knows a key can take the client's place, so people see no more of it than tells one from another.
+// Whoever knows a key can take the client's place, so the page shows only the start of it.
 const nameOf = (key) => key.slice(0, 8);
 const hueOf = (key) => [...key].reduce((sum, letter) => (sum * 31 + letter.codePointAt()) % 360, 7);
 
@@ -32,7 +32,7 @@ function welcome(member) {
   member.on("message", (data) => showLine(nameOf(key), data, hueOf(key)));
   member.on("media", ({ name, track }) => name === "picture" && showVideo(row.querySelector("video"), track));
   member.on("path", render);
-  member.on("left", () => removeRow(key)); // Before the next page of the same key comes.
+  member.on("left", () => removeRow(key)); // Comes before the `member` of a reloaded page with the same key.
   render();
 }
 
@@ -42,13 +42,13 @@ function addRow(member) {
   row.style.setProperty("--hue", hueOf(key));
   row.querySelector("b").textContent = nameOf(key);
   const [reply, kick] = row.querySelectorAll("button");
-  reply.ariaLabel = `Answer ${nameOf(key)}`;
-  kick.ariaLabel = `Send away ${nameOf(key)}`;
+  reply.ariaLabel = `Reply to ${nameOf(key)}`;
+  kick.ariaLabel = `Disconnect ${nameOf(key)}`;
   reply.onclick = () => {
     $("to").value = key;
     $("text").focus();
   };
-  kick.onclick = () => member.kick("the master closed the line");
+  kick.onclick = () => member.kick("the master closed the connection");
   const option = new Option(nameOf(key), key);
   $("clients").append(row);
   $("to").append(option);
@@ -58,7 +58,7 @@ function addRow(member) {
 
 function removeRow(key) {
   const { row, option } = rows.get(key);
-  if (row.contains(document.activeElement)) $("text").focus(); // Else the keyboard would be at the top of the page again.
+  if (row.contains(document.activeElement)) $("text").focus(); // Otherwise the focus would go to the top of the page.
   row.remove();
   option.remove();
   rows.delete(key);
@@ -85,7 +85,7 @@ $("compose").onsubmit = (event) => {
   const to = $("to").value;
   const addressed = to ? [rows.get(to).member] : [...rows.values()].map(({ member }) => member);
   if (!text) return;
-  if (!addressed.length) return showNotice("Nobody is here to read it.");
+  if (!addressed.length) return showNotice("No client is connected: the message was not sent.");
   for (const member of addressed) member.send(text);
   showLine(`you → ${to ? nameOf(to) : "everyone"}`, text, to ? hueOf(to) : undefined);
   $("text").value = "";

@@ -1,19 +1,19 @@
-/** What the pages share: asking how moss is, and showing things. */
+/** What all pages use: the state of moss, and what they show. */
 
 export const $ = (id) => document.getElementById(id);
 
-/** What people read for the paths that the library tells. */
+/** The library's paths, as people read them. */
 export const PATHS = { direct: "Direct", relayed: "Relayed", moss: "Through moss", lost: "Lost", "no-master": "No master" };
 
 export const isOpen = (path) => path === "direct" || path === "relayed" || path === "moss";
 
-/** What moss says of itself at /health, with `served: true`. Otherwise only `served`: false if something
- *  else than moss served this page, undefined if nothing that knows answers just now. */
+/** The answer of moss at /health, with `served: true`. Otherwise only `served`: false if another server served
+ *  this page, undefined if nothing answers, or moss is too busy to. */
 export async function askHealth() {
   let text;
   try {
     const response = await fetch(new URL("health", import.meta.url), { cache: "no-store", signal: AbortSignal.timeout(3000) });
-    if (response.status === 429 || response.status >= 500) return {}; // moss is full, or away behind its proxy.
+    if (response.status === 429 || response.status >= 500) return {}; // moss is full, or down behind its proxy.
     text = await response.text();
   } catch {
     return {};
@@ -26,7 +26,7 @@ export async function askHealth() {
   }
 }
 
-/** Screen readers read a live region out whenever its text is set, even to what it was. */
+/** Sets a text only if it changes: screen readers read a live region aloud each time its text is set. */
 export function say(id, text) {
   if ($(id).textContent !== text) $(id).textContent = text;
 }
@@ -37,13 +37,13 @@ export function showStatus(state, text) {
   say("status", text);
 }
 
-/** One sentence when something needs attention; none hides it. */
+/** Shows one sentence that needs attention. Without one, hides the notice. */
 export function showNotice(text = "") {
   $("notice").hidden = !text;
   say("notice", text);
 }
 
-/** Appends a line to the conversation. Text stays text: it came from a stranger. */
+/** Appends a line to the conversation, as text and never as HTML: it came from a stranger. */
 export function showLine(who, data, hue) {
   const line = document.createElement("p");
   const name = document.createElement("b");
@@ -56,7 +56,7 @@ export function showLine(who, data, hue) {
   $("log").scrollTop = $("log").scrollHeight;
 }
 
-/** A track that was switched off, or none yet, leaves no black rectangle behind. */
+/** Shows the track, or hides the element if there is none: it would be a black rectangle. */
 export function showVideo(video, track) {
   video.srcObject = track && new MediaStream([track]);
   video.hidden = !track;

@@ -55,7 +55,7 @@ test("the start page", async (t) => {
   await says(/^No master/);
   await isAccessible("without a master", start);
   await openMaster(browser, moss.page("master.html"));
-  await says(/^A master is here/);
+  await says(/^A master and/);
   await isAccessible("with a master", start);
   await moss.stop();
   await says(/does not answer/);
@@ -92,8 +92,8 @@ test("the client's and the master's page", async (t) => {
   await moss.again();
   await isMaster(master);
   for (const tab of [client, master]) await tab.locator("#notice").waitFor({ state: "hidden" });
-  await master.getByText("Send away").first().click();
-  await notice(client, /sent (this page|us) away/);
+  await master.getByText("Disconnect").first().click();
+  await notice(client, /(master disconnected this page|moss closed this connection)/);
   await isAccessible("a client that was sent away", client);
   await master.click("#button");
   await isAccessible("a master that stopped", master);
@@ -172,6 +172,6 @@ test("the camera's viewer", async (t) => {
   await isShown(viewer.locator("#video"));
   await isAccessible("a viewer with a picture", viewer);
   await viewer.click("#talk");
-  await viewer.getByText("hears you").waitFor();
+  await viewer.getByText("hear you").waitFor();
   await isAccessible("a viewer who talks", viewer);
 });

@@ -57,7 +57,7 @@ test("a viewer sees the box's camera, talks back, and is silent again, by one ca
   for (let round = 0; round < 2; round++) {
     assert.equal(await viewer.textContent("#talks"), "");
     await viewer.click("#talk");
-    await until("the viewer reads it", async () => /hears you/.test(await viewer.textContent("#talks")));
+    await until("the viewer reads it", async () => /hear you/.test(await viewer.textContent("#talks")));
     await until("a voice", async () => (await loudness(box)) > 0.01);
     await picture(viewer, "camera-talks");
     await viewer.click("#talk");
@@ -103,7 +103,7 @@ test("who has no microphone to give is told why, and still watches", async (t) =
   const viewer = await openTab(strict, moss.page("camera/"));
   await lineIsOpen(viewer);
   await viewer.click("#talk");
-  await notice(viewer, /^No microphone: /);
+  await notice(viewer, /^Can't use the microphone: /);
   assert.equal(await viewer.getAttribute("#talk", "aria-pressed"), "false");
   await isShown(viewer.locator("#video"));
 });

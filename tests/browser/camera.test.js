@@ -91,8 +91,8 @@ test("a client that is sent away is not filmed any longer", async (t) => {
   await client.click("#camera");
   await isShown(client.locator("#preview"));
   const track = await client.evaluateHandle(() => document.querySelector("#preview").srcObject.getVideoTracks()[0]);
-  await master.getByText("Send away").click();
-  await notice(client, /sent (this page|us) away/);
+  await master.getByText("Disconnect").click();
+  await notice(client, /(master disconnected this page|moss closed this connection)/);
   assert.equal(await track.evaluate(({ readyState }) => readyState), "ended");
   assert.equal(await client.locator("#preview").isVisible(), false);
   await client.reload();
@@ -106,7 +106,7 @@ test("who has no camera to give is told why", async (t) => {
   t.after(() => strict.close());
   const master = await openTab(strict, moss.page("master.html"));
   await master.click("#camera");
-  await notice(master, /^No camera: /);
+  await notice(master, /^Can't use the camera: /);
   assert.equal(await master.textContent("#camera"), "Share camera");
   if (!process.env.BOX) return; // Without an address of another kind there is no page that may not ask.
   const client = await openClient(browser, moss.page("client.html", process.env.BOX));

@@ -64,13 +64,13 @@ test("five clients: each talks to the master under its own name, through reloads
   });
 });
 
-test("the master sends a client away, and it stays away", async (t) => {
+test("a client that the master disconnects does not come back", async (t) => {
   const moss = await mossFor(t, browser);
   const master = await openMaster(browser, moss.page("master.html"));
   const [stays, goes] = await Promise.all([0, 1].map(() => openClient(browser, moss.page("client.html"))));
   const [, name] = await everyoneTalks(master, [stays, goes], "before");
-  await rowOf(master, name).getByText("Send away").click();
-  await notice(goes, /sent (this page|us) away.*the master closed the line/);
+  await rowOf(master, name).getByText("Disconnect").click();
+  await notice(goes, /(master disconnected this page|moss closed this connection): the master closed the connection/);
   assert.equal(await goes.locator("#status").textContent(), "Not connected");
   await clientsAreOpen(master, 1);
   await everyoneTalks(master, [stays], "after");
@@ -83,7 +83,7 @@ test("a master that another one replaces says so and stops; the clients go over"
   const client = await openClient(browser, moss.page("client.html"));
   await everyoneTalks(first, [client], "first");
   const second = await openMaster(browser, moss.page("master.html"));
-  await notice(first, /Another master took over/);
+  await notice(first, /Another master has taken over/);
   await clientsAreOpen(second, 1);
   await everyoneTalks(second, [client], "second");
   await first.reload();

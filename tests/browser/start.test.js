@@ -27,7 +27,7 @@ const says = (tab, pattern) =>
 test("moss's own address shows whether a master is there, and leads to every page", async (t) => {
   const moss = await mossFor(t, browser);
   const start = await openTab(browser, moss.page(""), PHONE);
-  await says(start, /^No master is here yet/);
+  await says(start, /^No master is connected yet/);
   await picture(start, "start-phone");
 
   const master = await openTab(browser, moss.page(""));
@@ -46,13 +46,13 @@ test("moss's own address shows whether a master is there, and leads to every pag
 
   await openMaster(browser, moss.page("master.html"));
   await lineIsOpen(client);
-  await says(start, /^A master is here, and 1 client\./);
-  assert.equal(await start.textContent("#status"), "Master is here");
+  await says(start, /^A master and 1 client are connected\./);
+  assert.equal(await start.textContent("#status"), "Master connected");
 
   await moss.stop();
-  await says(start, /^moss does not answer.*Start it again/);
+  await says(start, /^moss does not answer.*keeps trying/);
   await moss.again();
-  await says(start, /is here/);
+  await says(start, /connected/);
 });
 
 test("the start page asks again every few seconds, while somebody looks at it", async (t) => {
@@ -118,13 +118,13 @@ test("nothing that the pages do is against their policy, or an error in the cons
   assert.deepEqual(complaints.filter((text) => !/inline event handler/.test(text)), []);
 });
 
-test("a client that was sent away gets a button to come back, and nothing else to fill in", async (t) => {
+test("a client that the master disconnected gets a button to connect again, and no fields", async (t) => {
   const moss = await mossFor(t, browser);
   const master = await openMaster(browser, moss.page("master.html"));
   const client = await openClient(browser, moss.page("client.html"));
   await everyoneTalks(master, [client], "before");
-  await master.getByText("Send away").click();
-  await notice(client, /sent (this page|us) away/);
+  await master.getByText("Disconnect").click();
+  await notice(client, /(master disconnected this page|moss closed this connection)/);
   assert.deepEqual(await client.locator("#connect").locator("button, input").evaluateAll((fields) => fields.filter((field) => field.checkVisibility()).map(({ id }) => id)), ["button"]);
   await client.click("#button");
   await everyoneTalks(master, [client], "after");
@@ -176,21 +176,21 @@ test("an address where nothing answers is named", async (t) => {
   const fromMoss = await openClient(browser, moss.page("client.html"));
   await statusIs(fromMoss, "No master");
   await moss.stop();
-  await notice(fromMoss, new RegExp(`No connection to ${moss.address}: .*the same\\? Trying again`));
+  await notice(fromMoss, new RegExp(`No connection to ${moss.address}\\. .*the same network\\. Trying again`));
   for (const [open, name] of [[openClient, "client.html"], [openMaster, "master.html"]]) {
     const tab = await open(browser, `${elsewhere.origin}/${name}`, moss.address);
-    await notice(tab, new RegExp(`No connection to ${moss.address}: .* Is this page's origin, "${elsewhere.origin}", allowed\\?`));
+    await notice(tab, new RegExp(`No connection to ${moss.address}\\. .* Check that moss allows this page's origin, "${elsewhere.origin}"\\.`));
     await tab.context().close();
   }
   const tab = await openClient(browser, `${elsewhere.origin}/client.html`, "192.168.1.5:808080");
-  await notice(tab, /is no address/);
+  await notice(tab, /is not an address/);
 });
 
 test("where wss:// fails, the certificate is named as a reason", async (t) => {
   const moss = await mossFor(t, browser);
   await moss.stop();
   const tab = await openClient(browser, `${elsewhere.origin}/client.html`, `wss://127.0.0.1:${moss.port}`);
-  await notice(tab, new RegExp(`certificate trusted\\? Open https://127.0.0.1:${moss.port}/health in this browser`));
+  await notice(tab, new RegExp(`certificate is trusted: open https://127.0.0.1:${moss.port}/health in this browser`));
 });
 
 test("a page from an origin that is not allowed is refused and says so", async (t) => {
@@ -231,7 +231,7 @@ test("a master at localhost says what to open instead, for phones", async (t) =>
     await isMaster(master);
     const said = await master.textContent("#phones");
     assert.match(said, new RegExp(`Phones can't open ${host}\\..*http://<address>:${moss.port}/master.html`));
-    assert.equal(await master.locator("#qr").count(), 0, "a code that leads a phone to itself is of no use");
+    assert.equal(await master.locator("#qr").count(), 0, "a phone that scanned it would connect to itself");
     await picture(master, `master-${host}`);
     await master.context().close();
   }

@@ -86,7 +86,7 @@ export class Client extends Peer {
   constructor({ address, loginSecret, hello, fallback, receive = {}, storage = tabStorage(), types = {}, WebSocket, RTCPeerConnection } = {}) {
     super({ RTCPeerConnection });
     for (const kind of Object.values(receive))
-      if (kind !== "audio" && kind !== "video") throw new TypeError(`${kind} is no kind of media: "audio" and "video" are`);
+      if (kind !== "audio" && kind !== "video") throw new TypeError(`receive takes "audio" or "video", not "${kind}"`);
     this.#types = { ...TYPES, ...types };
     this.signaling = new Signaling({ address, loginSecret, errorType: this.#types.error, WebSocket });
     this.#hello = copy(hello);
@@ -241,7 +241,7 @@ export class Client extends Peer {
   /** @param {any} invitation */
   #onInvitation(invitation) {
     if (invitation?.calls !== 1 || !isName(invitation.session))
-      return this.emit("problem", { code: "invalid", message: "This master speaks another language than this page." });
+      return this.emit("problem", { code: "invalid", message: "The master does not use the protocol that this page uses." });
     const { session } = invitation;
     this.#isInvited = this.#mustRepeat = true;
     this.#isAlone = false;
@@ -306,7 +306,7 @@ export class Client extends Peer {
   #onRefused(refusal) {
     const { code, message, life = this.#life } = refusal ?? {};
     if (life !== this.#life) return; // It came twice: the first one was enough.
-    if (code === "moved") return this.#stop(() => this.signaling.stop("Another page has taken over from this one.", "moved"));
+    if (code === "moved") return this.#stop(() => this.signaling.stop("Another page has taken the place of this one.", "moved"));
     if (code === "unknown" || code === "gone") {
       if (code === "gone") {
         this.#begin();
@@ -329,7 +329,7 @@ export class Client extends Peer {
 
   /** @param {unknown} reason */
   #onKick(reason) {
-    this.#stop(() => this.signaling.stop(`The master sent this page away${typeof reason === "string" && reason ? `: ${reason}` : ""}.`, "kicked"));
+    this.#stop(() => this.signaling.stop(`The master disconnected this page${typeof reason === "string" && reason ? `: ${reason}` : ""}.`, "kicked"));
   }
 
   #call() {

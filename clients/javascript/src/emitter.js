@@ -17,7 +17,7 @@ export class Emitter {
    * @returns {() => void} Takes the handler off again.
    */
   on(name, handler) {
-    if (typeof handler !== "function") throw new TypeError(`the handler of "${String(name)}" is no function`);
+    if (typeof handler !== "function") throw new TypeError(`the handler of "${String(name)}" is not a function`);
     const listeners = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, listeners);
     const listener = { handler }; // The same function may be there twice; each goes by itself.

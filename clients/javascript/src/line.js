@@ -237,7 +237,7 @@ export class Line {
   /** @param {{ n: number, description: RTCSessionDescriptionInit, media?: unknown, version?: unknown }} offer */
   async #answer({ n, description, ...state }) {
     const { pc } = this;
-    if (!Number.isSafeInteger(n)) throw new TypeError("an offer has a number");
+    if (!Number.isSafeInteger(n)) throw new TypeError("an offer needs a number");
     if (String(description.sdp).split("\nm=").length > SECTIONS + 1) throw new RangeError(`an offer has at most ${SECTIONS} media`);
     if (n <= this.#heardOffer) {
       // Also while an offer of ours is open: the other side passes over that until it has its answer.

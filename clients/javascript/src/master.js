@@ -211,7 +211,7 @@ export class Master extends Emitter {
     if (type === "member") return this.#onMember(id, payload);
     const member = this.#byId.get(id);
     if (member) member.hear(type, payload);
-    else if (type === "offer" || type === "answer" || type === "message") this.#refuse(id, "unknown", "Say who you are first, by a packet of type member.");
+    else if (type === "offer" || type === "answer" || type === "message") this.#refuse(id, "unknown", "Send a packet of type member first.");
   }
 
   /** @param {string} id @param {any} payload */
@@ -239,7 +239,7 @@ export class Master extends Emitter {
   /** Whether this connection or this life can't be a member, whoever else is here. @param {string} id @param {any} payload */
   #turnsAway(id, { key, life, hello }) {
     if (!isName(key) || !isName(life) || !isHello(hello))
-      return this.#refuse(id, "invalid", "A member has a key, a life, and a hello of up to 4,000 bytes.");
+      return this.#refuse(id, "invalid", "A member needs a key, a life, and a hello of at most 4,000 bytes.");
     const reason = this.#kicked.get(life);
     if (reason !== undefined) {
       this.signaling.send(this.#types.kick, reason, id);
@@ -248,15 +248,15 @@ export class Master extends Emitter {
     if (this.#replaced.get(key)?.includes(life)) return this.#refuse(id, "moved", "Another page has this key now.", life);
     const bound = this.#byId.get(id);
     const isAnother = bound && (bound.key !== key || bound.life !== life);
-    if (isAnother || this.#spentIds.has(id)) return this.#refuse(id, "invalid", "This connection has another key or life already.");
+    if (isAnother || this.#spentIds.has(id)) return this.#refuse(id, "invalid", "This connection already has another key or life.");
     return false;
   }
 
   /** @param {string} id @param {any} payload */
   #admit(id, { key, life, hello, again }) {
-    if (this.members.size >= this.#most) return void this.#refuse(id, "full", "There is no room for another member.");
+    if (this.members.size >= this.#most) return void this.#refuse(id, "full", "The master is full: it takes no more members.");
     const messages = this.#departed.get(life);
-    if (again && !messages) return void this.#refuse(id, "gone", "This was gone for too long: begin a new life.", life);
+    if (again && !messages) return void this.#refuse(id, "gone", "This life was gone for too long: begin a new one.", life);
     this.#departed.delete(life);
     const member = new Member(this.#host, { key, life, hello }, { ...this.#options, messages });
     this.members.set(key, member);

@@ -119,7 +119,7 @@ export class Member extends Peer {
   sendByMoss(type, payload) {
     if (this.id === undefined) return false;
     if (bytesOf(payload) <= PACKET_BYTES) return this.#host.send(type, payload, this.id);
-    this.emit("problem", { code: "too-long", message: `Its ${type} has more than ${PACKET_BYTES} bytes, which moss would not take.` });
+    this.emit("problem", { code: "too-long", message: `A packet of type ${type} would have more than ${PACKET_BYTES} bytes, too many for moss.` });
     return false;
   }
 
@@ -279,7 +279,7 @@ export class Member extends Peer {
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let timer;
     const late = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new Error("iceServers gave no answer within ten seconds")), SERVERS_WITHIN);
+      timer = setTimeout(() => reject(new Error("iceServers gave no list within ten seconds")), SERVERS_WITHIN);
     });
     try {
       const iceServers = /** @type {RTCIceServer[]} */ (await Promise.race([this.#host.iceServers(this), late]));

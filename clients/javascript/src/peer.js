@@ -88,7 +88,7 @@ export class Peer extends Emitter {
    */
   send(data) {
     const isKept = this.messages.send(data);
-    if (!isKept && !this.#isFull) this.emit("problem", { code: "unsent", message: "The other side takes nothing: over 1 MiB of messages waits for it." });
+    if (!isKept && !this.#isFull) this.emit("problem", { code: "unsent", message: "The message was not sent: over 1 MiB already waits for the other side." });
     this.#isFull = !isKept;
     return isKept;
   }
@@ -164,7 +164,7 @@ export class Peer extends Emitter {
    */
   makeLine(call, { polite, iceServers }) {
     this.line?.close();
-    if (!this.#makePeerConnection) throw new Error("There is no RTCPeerConnection here: give one as an option.");
+    if (!this.#makePeerConnection) throw new Error("There is no RTCPeerConnection: give one as an option.");
     const { pc, refusal } = connect(this.#makePeerConnection, iceServers);
     /** @type {Line} */
     const line = new Line(call, pc, {
@@ -272,7 +272,7 @@ export class Peer extends Emitter {
 /** A stream, for example, would be refused only when there is a line, and then with each new one. @param {unknown} track */
 export function mustBeTrack(track) {
   const { kind } = /** @type {{ kind?: unknown }} */ (track ?? {});
-  if (track !== null && kind !== "audio" && kind !== "video") throw new TypeError("what is shared is a track, or null");
+  if (track !== null && kind !== "audio" && kind !== "video") throw new TypeError("share takes a MediaStreamTrack, or null");
 }
 
 /** Servers that the browser refuses (a wrong URL, TURN without a password) are worse than none.

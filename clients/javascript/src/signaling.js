@@ -13,8 +13,8 @@ const CHECKED_WITHIN = 5;
 const CLOSED = {
   1001: "moss is stopping.",
   1009: "A packet was too large for moss (MOSS_MAX_PACKET_BYTES).",
-  1011: "moss saw no sign of life from here.",
-  1013: "moss dropped this connection: it was read too slowly, or moss has no room.",
+  1011: "moss received nothing on this connection for too long.",
+  1013: "moss closed this connection: it was read too slowly, or moss is full or short of memory.",
 };
 
 /**
@@ -101,9 +101,9 @@ export class Signaling extends Emitter {
     WebSocket = globalThis.WebSocket,
   } = {}) {
     super();
-    if (!WebSocket) throw new TypeError("there is no WebSocket here: Node has one from 22 on; else give one as an option");
+    if (!WebSocket) throw new TypeError("there is no WebSocket: use Node 22 or newer, or give one as an option");
     for (const text of [secret, loginSecret])
-      if (text !== undefined && typeof text !== "string") throw new TypeError("a secret is a text");
+      if (text !== undefined && typeof text !== "string") throw new TypeError("a secret must be a string");
     this.address = Signaling.address(address);
     this.secret = secret;
     this.loginSecret = loginSecret;
@@ -116,7 +116,7 @@ export class Signaling extends Emitter {
    *  proxy that has moss below a path, give the address. Throws a TypeError where there is no page from a server. */
   static get here() {
     const page = globalThis.location?.href ?? "";
-    if (!/^https?:/.test(page)) throw new TypeError("no server gave this page: say at which address moss is");
+    if (!/^https?:/.test(page)) throw new TypeError("this page did not come from a server: give the address of moss");
     return new URL("/", page).href.replace(/^http/, "ws");
   }
 
@@ -238,7 +238,7 @@ export class Signaling extends Emitter {
     this.#endCheck();
     if (Date.now() - this.#opened >= GOOD_AFTER) this.#tries = 0;
     const packet = parse(text);
-    if (!packet) return this.emit("problem", { code: "not-moss", message: `No moss speaks at ${this.address}.` });
+    if (!packet) return this.emit("problem", { code: "not-moss", message: `The server at ${this.address} is not moss.` });
     const { type, payload, id } = packet;
     const moss = id === undefined; // With an id it is a client's packet, whatever type it claims.
     const problem = moss && type === this.errorType && typeof payload?.code === "string";
@@ -258,17 +258,17 @@ export class Signaling extends Emitter {
   /** The sentence for an error after which trying again would not help. @param {string} code */
   #whyStop(code) {
     const master = this.secret !== undefined;
-    if (master && code === "replaced") return "Another master took over.";
+    if (master && code === "replaced") return "Another master has taken over.";
     if (code !== "wrong-secret") return undefined;
     if (master) return "The secret is wrong.";
-    return this.loginSecret === undefined ? "This moss asks for a code." : "That code is wrong.";
+    return this.loginSecret === undefined ? "moss asks for a code." : "The code is wrong.";
   }
 
   /** By a close, or (without a code) since nothing came. @param {number} [code] @param {string} [reason] */
   #lost(code, reason) {
     const opened = this.#opened;
     this.#drop();
-    if (code === 1008) return this.#end(`moss sent us away: ${reason || "it gave no reason"}.`, "kicked");
+    if (code === 1008) return this.#end(`moss closed this connection: ${reason || "it gave no reason"}.`, "kicked");
     if (opened && code && Date.now() - opened >= GOOD_AFTER) this.#tries = 0;
     const pause = Math.min(RETRY_FIRST * 2 ** this.#tries++, RETRY_AT_MOST) * (0.5 + Math.random() / 2);
     this.#timer = setTimeout(() => this.#connect(), pause);
@@ -279,11 +279,10 @@ export class Signaling extends Emitter {
 
   #unopened() {
     const health = this.#health();
-    let text = `No connection to ${this.address}: is the address right, moss running, the network the same?`;
+    let text = `No connection to ${this.address}. Check that the address is right, that moss is running, and that this device is in the same network.`;
     const { origin } = globalThis;
-    if (origin && health.origin !== origin) text += ` Is this page's origin, "${origin}", allowed?`;
-    if (health.protocol === "https:") text += ` Is its certificate trusted?`;
-    if (origin && health.protocol === "https:") text += ` Open ${health} in this browser, and see.`;
+    if (origin && health.origin !== origin) text += ` Check that moss allows this page's origin, "${origin}".`;
+    if (health.protocol === "https:") text += ` Check that its certificate is trusted${origin ? `: open ${health} in this browser` : ""}.`;
     return text;
   }
 
@@ -296,7 +295,7 @@ export class Signaling extends Emitter {
     if (!answer || signal.aborted) return;
     const why = late
       ? `but no WebSocket opened within ${CONNECT_WITHIN / 1000} seconds.`
-      : `but opens no WebSocket: moss may be full, or not allow this page's origin, "${globalThis.origin}".`;
+      : `but does not open a WebSocket: moss may be full, or not allow this page's origin, "${globalThis.origin}".`;
     this.#tell("waiting", `Something answers at ${this.address}, ${why} Trying again.`);
   }
 

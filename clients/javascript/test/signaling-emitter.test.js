@@ -86,6 +86,6 @@ test("a problem that nobody hears goes to the console, another does not", (t) =>
   assert.deepEqual([all.length, warned.mock.callCount()], [1, 1]);
 });
 
-test("what is no function is refused where it is given", () => {
-  assert.throws(() => new Emitter().on("message", undefined), /"message" is no function/);
+test("a handler that is not a function is refused", () => {
+  assert.throws(() => new Emitter().on("message", undefined), /"message" is not a function/);
 });

@@ -78,8 +78,8 @@ describe("with a real moss", { skip, concurrency: true }, () => {
     const wrong = peer(t, address, { loginSecret: "0815" });
     const right = peer(t, address, { loginSecret: "4711-and-some-more" });
     await Promise.all([none.is("stopped"), wrong.is("stopped"), right.is("ready")]);
-    assert.equal(none.last().message, "This moss asks for a code.");
-    assert.equal(wrong.last().message, "That code is wrong.");
+    assert.equal(none.last().message, "moss asks for a code.");
+    assert.equal(wrong.last().message, "The code is wrong.");
     assert.deepEqual([none.states(), wrong.states()], Array(2).fill(["connecting", "stopped"]));
   });
 
@@ -102,7 +102,7 @@ describe("with a real moss", { skip, concurrency: true }, () => {
     const { payload } = await host.gets("client-joined");
     host.moss.send("kick", "too loud", payload.id);
     await client.is("stopped");
-    assert.deepEqual(client.last(), { state: "stopped", message: "moss sent us away: too loud.", code: "kicked" });
+    assert.deepEqual(client.last(), { state: "stopped", message: "moss closed this connection: too loud.", code: "kicked" });
   });
 
   test("what moss could not pass on is a problem", async (t) => {
@@ -125,7 +125,7 @@ describe("with a real moss", { skip, concurrency: true }, () => {
     const failed = (side) => until("a try that failed", () => side.states().filter((s) => s === "waiting")[1]);
     await Promise.all([host, client].map(failed));
     const said = [...host.told.status, ...client.told.status].filter(({ state }) => state === "waiting");
-    for (const { message } of said) assert.match(message, /^(The connection was lost|No connection to \S+: is the address right)/);
+    for (const { message } of said) assert.match(message, /^(The connection was lost|No connection to \S+\. Check that the address is right)/);
     await moss.again();
     await Promise.all([host.is("ready"), client.is("ready")]);
     await client.gets("master-offer", 2);
@@ -150,7 +150,7 @@ describe("with a real moss", { skip, concurrency: true }, () => {
     await until("an attempt that is given up", () => waits().length === 2);
     assert.deepEqual(waits(), [
       "moss no longer answers. Trying again.",
-      `No connection to ${moss.address}: is the address right, moss running, the network the same? Trying again.`,
+      `No connection to ${moss.address}. Check that the address is right, that moss is running, and that this device is in the same network. Trying again.`,
     ]);
     moss.thaw();
     await client.is("ready");

@@ -86,7 +86,7 @@ test("without an address it is the moss that served the page, whatever folder th
 
 test("a page from a file does not know where moss is", () => {
   page("file:///home/me/client.html");
-  assert.throws(() => new Signaling({ WebSocket: fakeWebSocket() }), /TypeError: no server gave this page/);
+  assert.throws(() => new Signaling({ WebSocket: fakeWebSocket() }), /TypeError: this page did not come from a server/);
 });
 
 test("to a page from https:// a bare name is wss:// at moss's port for it", () => {
@@ -150,9 +150,9 @@ test("one that was stopped, by itself or not, leaves nothing at the page", () =>
   assert.deepEqual(listeners(), [0, 0]);
 });
 
-const NO_CONNECTION = "No connection to ws://box:8080/: is the address right, moss running, the network the same?";
+const NO_CONNECTION = "No connection to ws://box:8080/. Check that the address is right, that moss is running, and that this device is in the same network.";
 
-test("nothing answers: that is all that is said", async () => {
+test("where nothing answers, the message says only that there is no connection", async () => {
   const { asked } = page("http://box:8080/client.html");
   const { WebSocket, messages } = started();
   WebSocket.last.end();
@@ -162,20 +162,20 @@ test("nothing answers: that is all that is said", async () => {
   assert.deepEqual(messages().slice(1), [`${NO_CONNECTION} Trying again.`]);
 });
 
-test("something answers but refuses: what may be is said, not claimed", async () => {
+test("where something answers but opens no WebSocket, the message names possible reasons", async () => {
   const { asked } = page("http://elsewhere/");
   const { WebSocket, messages } = started({ address: "box" });
   WebSocket.last.end();
   asked[0].answers();
   await settled();
   assert.deepEqual(messages().slice(1), [
-    `${NO_CONNECTION} Is this page's origin, "http://elsewhere", allowed? Trying again.`,
-    "Something answers at ws://box:8080/, but opens no WebSocket: moss may be full, or not allow this page's origin, " +
+    `${NO_CONNECTION} Check that moss allows this page's origin, "http://elsewhere". Trying again.`,
+    "Something answers at ws://box:8080/, but does not open a WebSocket: moss may be full, or not allow this page's origin, " +
       '"http://elsewhere". Trying again.',
   ]);
 });
 
-test("a moss that was frozen and answers again is not said to refuse anybody", async () => {
+test("a moss that was frozen and answers again is not said to refuse connections", async () => {
   const { asked } = page("http://box:8080/");
   const { messages } = started();
   for (let i = 0; i < 100; i++) mock.timers.tick(100);
@@ -211,9 +211,9 @@ test("a connection that was open and is lost asks nothing", () => {
   assert.equal(messages().at(-1), "The connection was lost. Trying again.");
 });
 
-test("by https the certificate may be what is wrong", () => {
+test("by https the message names the certificate as a possible reason", () => {
   page("https://elsewhere/");
   const { WebSocket, messages } = started({ address: "box" });
   WebSocket.last.end();
-  assert.match(messages().at(-1), /Is its certificate trusted\? Open https:\/\/box:8443\/health in this browser, and see\./);
+  assert.match(messages().at(-1), /Check that its certificate is trusted: open https:\/\/box:8443\/health in this browser\./);
 });

@@ -105,10 +105,10 @@ test("send: to one client from the master, no before ready, no while closing", (
 
 const refused = (code) => ["moss-error", { code, message: "no" }];
 for (const [what, options, code, message] of [
-  ["a client without the code that moss asks for", {}, "wrong-secret", "This moss asks for a code."],
-  ["a client with a wrong code", { loginSecret: "1" }, "wrong-secret", "That code is wrong."],
+  ["a client without the code that moss asks for", {}, "wrong-secret", "moss asks for a code."],
+  ["a client with a wrong code", { loginSecret: "1" }, "wrong-secret", "The code is wrong."],
   ["a master with a wrong secret", { secret: "1" }, "wrong-secret", "The secret is wrong."],
-  ["a master that another one replaced", { secret: "1" }, "replaced", "Another master took over."],
+  ["a master that another one replaced", { secret: "1" }, "replaced", "Another master has taken over."],
 ])
   test(`${what} stops, never was ready, and does not come back`, () => {
     const { WebSocket, told, last } = started(options);
@@ -130,7 +130,7 @@ test("a client's code is in its login", () => {
 test("who is sent away stays away, and says why", () => {
   const { WebSocket, last } = ready();
   WebSocket.last.end(1008, "be quiet");
-  assert.deepEqual(last(), { state: "stopped", message: "moss sent us away: be quiet.", code: "kicked" });
+  assert.deepEqual(last(), { state: "stopped", message: "moss closed this connection: be quiet.", code: "kicked" });
   pass(60_000);
   assert.equal(WebSocket.all.length, 1);
 });
@@ -139,8 +139,8 @@ test("why moss closed a connection is said", () => {
   for (const [code, words] of [
     [1001, /^moss is stopping\. Trying again\.$/],
     [1009, /too large/],
-    [1011, /no sign of life/],
-    [1013, /too slowly, or moss has no room/],
+    [1011, /received nothing/],
+    [1013, /too slowly, or moss is full/],
     [1006, /^The connection was lost\. Trying again\.$/],
   ]) {
     const { WebSocket, last, moss } = ready();
@@ -259,7 +259,7 @@ test("what is said of an attempt is not of the connection before", () => {
   WebSocket.last.end();
   pass(500);
   WebSocket.last.end();
-  assert.match(last().message, /^No connection to ws:\/\/box:8080\/: is the address right/);
+  assert.match(last().message, /^No connection to ws:\/\/box:8080\/\. Check that the address is right/);
 });
 
 test("an error of a connection that is given up is handled and means nothing", () => {
@@ -468,8 +468,8 @@ test("addresses as people type them", () => {
 
 test("what can't work is refused where it is given", () => {
   const WebSocket = fakeWebSocket();
-  assert.throws(() => new Signaling({ WebSocket }), /TypeError: no server gave this page: say at which address moss is/);
-  assert.throws(() => new Signaling({ address: "box", WebSocket: undefined, ...noWebSocket() }), /Node has one from 22 on/);
+  assert.throws(() => new Signaling({ WebSocket }), /TypeError: this page did not come from a server: give the address of moss/);
+  assert.throws(() => new Signaling({ address: "box", WebSocket: undefined, ...noWebSocket() }), /use Node 22 or newer/);
   assert.throws(() => new Signaling({ address: "box", WebSocket, secret: 5 }), TypeError);
   assert.throws(() => new Signaling({ address: "box", WebSocket, loginSecret: 5 }), TypeError);
 });

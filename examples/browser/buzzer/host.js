@@ -3,10 +3,10 @@ import { invite } from "../invite.js";
 import { Master } from "../moss-signaling.js";
 import { $, PATHS, say } from "../page.js";
 
-/** By path, as masters that share an address, each below a path of its own, share its storage too. */
+/** The path is part of the key: several masters at one address, each at its own path, share its storage. */
 const KEPT = `buzzer at ${location.pathname}`;
 const { round = 1, first = null, players = [] } = JSON.parse(localStorage.getItem(KEPT)) ?? {};
-const game = { round, first, players: new Map(players) }; // `players` is key → { name, score }, `first` a key.
+const game = { round, first, players: new Map(players) }; // `players`: key → { name, score }; `first`: a key.
 let host;
 
 enter((options) => {
@@ -31,7 +31,7 @@ enter((options) => {
 
 const nameOfFirst = () => game.players.get(game.first)?.name;
 
-/** Keeps the game for the next start of this page, tells each player, and shows it. */
+/** Stores the game for the next load of this page, sends it to all players, and shows it. */
 function change(what = {}) {
   Object.assign(game, what);
   for (const [key, { score }] of game.players) if (!score && key !== game.first && !host?.members.has(key)) game.players.delete(key);
@@ -44,7 +44,7 @@ function change(what = {}) {
 function render() {
   say("first", nameOfFirst() ? `${nameOfFirst()} was first` : `Round ${game.round}: who is first?`);
   const shown = [...game.players].sort(([, one], [, other]) => other.score - one.score);
-  const { id } = document.activeElement; // The rows are made anew.
+  const { id } = document.activeElement; // The rows are replaced, and with them the button that has the focus.
   $("players").replaceChildren(...shown.map(([key, player]) => rowOf(key, player)));
   $(id)?.focus();
 }
@@ -69,7 +69,7 @@ function rowOf(key, player) {
 
 $("next").onclick = () => change({ round: game.round + 1, first: null });
 $("anew").onclick = () => {
-  if (!confirm("Set the scores of all to 0?")) return;
+  if (!confirm("Set all scores to 0?")) return;
   for (const player of game.players.values()) player.score = 0;
   change();
 };

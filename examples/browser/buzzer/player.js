@@ -3,7 +3,7 @@ import { Client } from "../moss-signaling.js";
 import { $, isOpen, say } from "../page.js";
 
 let game;
-let now = {}; // What the host said last: { round, first, mine, score }.
+let now = {}; // The host's last message: { round, first, mine, score }.
 let pressed; // The round in which this player has pressed.
 let name = sessionStorage.getItem("name") ?? "";
 
@@ -30,18 +30,18 @@ function says() {
   if (!isOpen(game?.path) || now.round === undefined) return "Waiting for the host";
   if (now.mine) return "You were first!";
   if (now.first) return `${now.first} was first`;
-  return pressed === now.round ? "Pressed …" : "Press when you know it";
+  return pressed === now.round ? "Pressed …" : "Press when you know the answer";
 }
 
 function render() {
   $("buzz").hidden = !name;
-  $("buzz").ariaDisabled = !mayPress(); // Not `disabled`, which would take the keyboard's place away each round.
+  $("buzz").ariaDisabled = !mayPress(); // Not `disabled`, which would lose the keyboard's focus each round.
   $("buzz").dataset.first = now.mine ?? "";
   $("score").textContent = now.score === undefined ? "" : `Points: ${now.score}`;
   say("says", says());
 }
 
-$("buzz").onpointerdown = buzz; // A finger that goes down was faster than one that comes up.
+$("buzz").onpointerdown = buzz; // When the finger touches, not when it lifts (`onclick`).
 $("buzz").onclick = buzz; // For keyboards.
 $("naming").onsubmit = (event) => {
   event.preventDefault();

@@ -14,7 +14,7 @@ enter((options) => {
   });
   box.on("path", render);
   box.on("status", ({ state }) => {
-    if (state === "stopped") talk(false); // Who left is not listened to any longer.
+    if (state === "stopped") talk(false); // Nobody is listened to after they have left.
     render();
   });
   if (microphone) box.share("talk", microphone);
@@ -28,15 +28,15 @@ const talk = switchFor($("talk"), "microphone", (track) => {
 });
 
 function says() {
-  if (box?.path === "lost") return $("video").hidden ? "Calling the camera …" : "The picture stands still: the line is lost. Calling again …";
-  if (!isOpen(box?.path)) return "The camera is not here yet. Its picture comes by itself.";
-  return $("video").hidden ? "The camera is here, but sends no picture now." : "";
+  if (box?.path === "lost") return $("video").hidden ? "Connecting to the camera …" : "The connection was lost, and the picture is frozen. Connecting again …";
+  if (!isOpen(box?.path)) return "The camera is not connected yet. Its picture will appear here.";
+  return $("video").hidden ? "The camera is connected, but sends no picture now." : "";
 }
 
 function render() {
   $("talk").ariaPressed = microphone !== null;
   say("says", says());
-  say("talks", microphone && isOpen(box?.path) ? "The camera's side hears you." : "");
+  say("talks", microphone && isOpen(box?.path) ? "People at the camera hear you." : "");
   $("video").dataset.state = isOpen(box?.path) ? "open" : "wait";
 }
 
