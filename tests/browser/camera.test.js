@@ -112,5 +112,5 @@ test("who has no camera to give is told why", async (t) => {
   const client = await openClient(browser, moss.page("client.html", process.env.BOX));
   await until("the button", () => client.locator("#camera").isVisible());
   await client.click("#camera");
-  await notice(client, /only to pages from https:/);
+  await notice(client, /only on pages from https:/);
 });

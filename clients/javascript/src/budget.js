@@ -1,4 +1,4 @@
-/** So much at once, and so much more each second. */
+/** A rate limit: `most` at once, and `more` each second. */
 export class Budget {
   #most;
   #more;
@@ -14,7 +14,7 @@ export class Budget {
     return this.#left < 1;
   }
 
-  /** Whether there was enough left. */
+  /** Takes the amount; returns whether that much was left. */
   takes(amount = 1) {
     const rest = this.#left - amount;
     this.#left = Math.max(rest, 0);

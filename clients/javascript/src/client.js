@@ -1,9 +1,9 @@
 /**
- * A client: it finds the master by moss, calls it, and keeps the line. Only the client calls,
- * and it alone mends: a line that is down is restarted, and called anew if that does not help.
- * While moss is away nothing ends; only mending needs it.
+ * A client: it finds the master through moss, calls it, and keeps the line up. Only the client
+ * calls, and only it repairs the line: it restarts ICE, and calls again if that does not help.
+ * While moss is down the line stays up; only repairing it needs moss.
  *
- * docs/calls.md tells what goes to and fro.
+ * docs/calls.md specifies the packets.
  */
 
 import { Peer } from "./peer.js";
@@ -16,22 +16,22 @@ import { everySecond } from "./ticks.js";
 
 const KEY = "moss-key"; // In the storage.
 // All in milliseconds.
-const MEMBER_AGAIN = 10_000; // As long as there is no line.
+const MEMBER_AGAIN = 10_000; // While there is no line.
 const WAIT_AT_MOST = 120_000;
-const ALONE_AFTER = 2000; // A master that is there invites at once.
-const MEMBER_AGAIN_AT_LEAST = 5000; // However often the master asks.
+const ALONE_AFTER = 2000; // Without an invitation: a master that is connected sends it at once.
+const MEMBER_AGAIN_AT_LEAST = 5000; // Even if the master asks more often.
 
 /**
  * @typedef {object} ClientOptions
- * @property {string | URL} [address] of moss; that which served the page if it is not given
- * @property {string} [loginSecret] where moss asks clients for one (MOSS_LOGIN_SECRET)
- * @property {unknown} [hello] what the client says of itself: any JSON, up to 4,000 bytes
- * @property {"moss"} [fallback] messages go by moss once there was no line for 3 s
- * @property {Record<string, "audio" | "video">} [receive] media that the master will send, by name: needed by masters that can't offer
- * @property {Pick<Storage, "getItem" | "setItem"> | null} [storage] keeps the key: sessionStorage if it is not given, nothing if it is null
+ * @property {string | URL} [address] of moss; by default the moss that served the page
+ * @property {string} [loginSecret] the secret of clients, if moss has one (MOSS_LOGIN_SECRET)
+ * @property {unknown} [hello] what the client tells the master about itself: JSON of at most 4,000 bytes
+ * @property {"moss"} [fallback] messages go through moss when there has been no line for 3 s
+ * @property {Record<string, "audio" | "video">} [receive] media that the master will send, by name: for masters that never make an offer
+ * @property {Pick<Storage, "getItem" | "setItem"> | null} [storage] stores the key: by default sessionStorage; null stores nothing
  * @property {Partial<import("./names.js").Types>} [types] packet types that moss was started with
- * @property {import("./signaling.js").SignalingOptions["WebSocket"]} [WebSocket] where there is no global one
- * @property {import("./peer.js").PeerConnection} [RTCPeerConnection] where there is no global one
+ * @property {import("./signaling.js").SignalingOptions["WebSocket"]} [WebSocket] if there is no global one
+ * @property {import("./peer.js").PeerConnection} [RTCPeerConnection] if there is no global one
  */
 
 /**
@@ -43,29 +43,29 @@ const MEMBER_AGAIN_AT_LEAST = 5000; // However often the master asks.
 
 /** @extends {Peer<ClientEvents>} */
 export class Client extends Peer {
-  /** Who this is for the master: the same after a reload of the tab, another one in another tab. Shown to nobody else. */
+  /** Identifies the client to the master: the same after a reload of the tab, another one in another tab. Keep it secret. */
   key;
-  /** The bare way to moss, for packets of your own. */
+  /** The connection to moss, for packets of your own. */
   signaling;
 
   #types;
   #receive;
   /** @type {unknown} */
   #hello;
-  #helloIsNew = false; // No line has told it yet.
+  #helloIsNew = false; // It was not sent over a line yet.
   #life = "";
   #isToBegin = true;
   #isRunning = false;
   #stopTicking = () => {};
   #stopWatching = () => {};
 
-  /** @type {string | undefined} Of the master that invited last. */
+  /** @type {string | undefined} Of the last invitation. */
   #session;
-  #isInvited = false; // By the master that is there now.
-  #isAlone = false; // moss says that there is no master.
-  #isWelcome = false; // This login is known to the master.
-  #wasWelcome = false; // This life was.
-  #mustRepeat = false; // What the master was told last may be lost.
+  #isInvited = false; // By the present master.
+  #isAlone = false; // There is no master at moss.
+  #isWelcome = false; // The master has welcomed this login.
+  #wasWelcome = false; // The master has welcomed this life before.
+  #mustRepeat = false; // What was sent last to the master may be lost.
   #isRefused = false;
   /** @type {RTCIceServer[]} */
   #iceServers = [];
@@ -74,13 +74,13 @@ export class Client extends Peer {
 
   #mending = new Mending();
   #sinceMember = 0; // Milliseconds.
-  #wasUp = false; // The line, when it was looked at last.
-  #hasMissed = false; // Something of this call may be lost.
-  #lonely = 0; // Since the login, without an invitation.
+  #wasUp = false; // The line, at the last `look`.
+  #hasMissed = false; // Packets of this call may be lost.
+  #lonely = 0; // Milliseconds since the login, without an invitation.
 
   /**
-   * Begins by itself, once the code that made it has ended. Throws a TypeError for a wrong
-   * address, a hello that is no JSON or an unknown kind of media; a RangeError for a hello that is too long.
+   * Starts by itself, after the code that created it has ended. Throws a TypeError for an invalid
+   * address, a hello that is not JSON or an unknown kind of media; a RangeError for a hello that is too long.
    * @param {ClientOptions} [options]
    */
   constructor({ address, loginSecret, hello, fallback, receive = {}, storage = tabStorage(), types = {}, WebSocket, RTCPeerConnection } = {}) {
@@ -99,12 +99,12 @@ export class Client extends Peer {
     queueMicrotask(() => this.#isToBegin && this.start());
   }
 
-  /** The state of the way to moss: connecting, ready, waiting or stopped. */
+  /** The state of the connection to moss: connecting, ready, waiting or stopped. */
   get state() {
     return this.signaling.state;
   }
 
-  /** What it says of itself. A new one is told to the master; throws as the constructor does. */
+  /** What the client tells the master about itself. A new value is sent to the master; throws as the constructor does. */
   get hello() {
     return this.#hello;
   }
@@ -112,7 +112,7 @@ export class Client extends Peer {
   set hello(hello) {
     this.#hello = copy(hello);
     this.#helloIsNew = true;
-    this.#tellMember(); // By the line, too: either may be dead without telling.
+    this.#tellMember(); // `look` sends it over the line, too: either connection may be dead unnoticed.
     this.look();
   }
 
@@ -123,14 +123,14 @@ export class Client extends Peer {
     this.#begin();
     this.#session = undefined;
     this.#leaveMaster();
-    // Only now: handlers may have started it, too.
+    // Not earlier: a handler of the events above may have called `start`, too.
     this.#rest();
     this.#stopTicking = everySecond((elapsed) => this.tick(elapsed));
     this.#stopWatching = whenPageGoes(() => this.#goodbye(), () => this.start());
     this.signaling.start();
   }
 
-  /** Says goodbye, and ends the line. */
+  /** Tells the master that the client leaves, and ends the line. */
   stop() {
     this.#stop(() => this.signaling.stop());
   }
@@ -159,7 +159,7 @@ export class Client extends Peer {
     if (this.#isWelcome) this.sendByMoss("bye", bye);
   }
 
-  /** A new life: nobody knows it yet, and numbers begin anew. */
+  /** Begins a new life: messages are numbered from 1 again. */
   #begin() {
     this.#life = random();
     this.#wasWelcome = false;
@@ -190,7 +190,7 @@ export class Client extends Peer {
 
   /** @param {ClientEvents["status"]} status */
   #onStatus(status) {
-    // A new login has a new id, which the master does not know yet.
+    // After each login the client has a new id, which the master does not know yet.
     this.#leaveMaster();
     if (status.code === "kicked" && this.#isRunning) this.#stop(() => {});
     this.emit("status", status);
@@ -205,7 +205,7 @@ export class Client extends Peer {
     this.look();
   }
 
-  /** There is no master just now. */
+  /** There is no master now. */
   #miss() {
     this.#leaveMaster();
     this.#isAlone = true;
@@ -250,7 +250,7 @@ export class Client extends Peer {
       this.#isInvited = true;
       this.endLine();
       this.#session = session;
-      this.#begin(); // A session that comes back still has the numbers of the life before.
+      this.#begin(); // A master of an earlier session may still have the old life's message numbers.
       this.#mending.begin();
       this.emit("master", { session });
     }
@@ -278,7 +278,7 @@ export class Client extends Peer {
     this.#isWelcome = this.#wasWelcome = true;
     this.#isRefused = this.#mustRepeat = false;
     this.#takeServers(welcome);
-    if (!this.#isWelcome) return; // A handler of its problem stopped it.
+    if (!this.#isWelcome) return; // A handler of `problem` called `stop`.
     const { line } = this;
     if (!line) {
       const wait = welcome.wait > 0 ? Math.min(welcome.wait, WAIT_AT_MOST) : 0;
@@ -287,7 +287,7 @@ export class Client extends Peer {
     }
     if (mustRepeat) this.repeat();
     if (line.up) return welcome.down === true && welcome.call === line.call ? this.#mend(this.#mending.told()) : undefined;
-    // The master may ask whether this page is still there.
+    // The master asks whether this page is still there.
     if (!mustRepeat && this.#sinceMember >= MEMBER_AGAIN_AT_LEAST) this.#tellMember();
     if (welcome.known === false && welcome.call === line.call) {
       if (this.#mending.mayCall) this.#call();
@@ -305,7 +305,7 @@ export class Client extends Peer {
   /** @param {any} refusal */
   #onRefused(refusal) {
     const { code, message, life = this.#life } = refusal ?? {};
-    if (life !== this.#life) return; // It came twice: the first one was enough.
+    if (life !== this.#life) return; // For a former life.
     if (code === "moved") return this.#stop(() => this.signaling.stop("Another page has taken the place of this one.", "moved"));
     if (code === "unknown" || code === "gone") {
       if (code === "gone") {
@@ -339,7 +339,7 @@ export class Client extends Peer {
     this.#hasMissed = false;
     try {
       const line = this.makeLine(random(), { polite: true, iceServers: this.#iceServers });
-      if (line !== this.line) return; // A handler stopped it.
+      if (line !== this.line) return; // A handler of `connection` called `stop`.
       line.open();
       for (const [name, kind] of Object.entries(this.#receive)) line.want(name, kind);
       for (const [name, track] of this.shares) line.share(name, track);
@@ -367,7 +367,7 @@ export class Client extends Peer {
     if (this.#helloIsNew) this.#helloIsNew = !this.line.send("member", this.#member());
   }
 
-  /** What broke the line may have broken the way to moss, which mending needs. TCP alone notices late. @protected */
+  /** What broke the line may have broken the connection to moss too, and TCP notices that late. @protected */
   doubt() {
     if (this.#isRunning) this.signaling.check();
   }
@@ -376,7 +376,7 @@ export class Client extends Peer {
   tick(elapsed) {
     super.tick(elapsed);
     if (this.state === "ready" && !this.#isInvited && !this.#isAlone && (this.#lonely += elapsed) >= ALONE_AFTER) this.#miss();
-    if (!this.#isInvited) return; // Without a master nothing can be mended, and nothing is late.
+    if (!this.#isInvited) return; // Without a master the line can't be repaired, and no deadline runs.
     const { line } = this;
     this.#sinceMember += elapsed;
     this.#mending.tick(elapsed);
@@ -392,26 +392,26 @@ export class Client extends Peer {
   }
 }
 
-/** Later changes to the application's object are neither sent nor checked. @param {unknown} hello */
+/** A copy: later changes to the application's object would be sent unchecked. @param {unknown} hello */
 function copy(hello) {
-  const text = JSON.stringify(hello); // Throws a TypeError for what is none.
+  const text = JSON.stringify(hello); // Throws a TypeError for what can't be written as JSON.
   if (!isHello(hello)) throw new RangeError("hello has more than 4,000 bytes as JSON");
   return text === undefined ? undefined : JSON.parse(text);
 }
 
-/** The key that is kept there, or a new one. @param {ClientOptions["storage"]} storage */
+/** The stored key, or a new one. @param {ClientOptions["storage"]} storage */
 function keyIn(storage) {
   let key;
   try {
     key = storage?.getItem(KEY);
     if (!isName(key)) storage?.setItem(KEY, (key = random()));
   } catch {
-    // Full, or forbidden: then a reload is another member.
+    // Full, or forbidden: the page is a new member after a reload.
   }
   return isName(key) ? key : random();
 }
 
-/** A tab's own storage, where there is one and it may be used. */
+/** The tab's own storage, if there is one and it may be used. */
 function tabStorage() {
   try {
     return globalThis.sessionStorage;

@@ -1,6 +1,6 @@
 /**
- * The library for moss, the many-to-one signaling server: `Client` and `Master` keep a line
- * that outlives signaling; `Signaling` is the bare way to moss.
+ * The library for moss, the many-to-one signaling server: `Client` and `Master` keep a WebRTC
+ * connection up, also while moss is down; `Signaling` is only the connection to moss.
  */
 export { Client } from "./client.js";
 export { Master } from "./master.js";

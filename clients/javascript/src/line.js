@@ -1,32 +1,32 @@
 /**
- * A line: one RTCPeerConnection between a client and its master, and what both sides do alike
- * with it. It negotiates ("perfect negotiation": the client is polite) and carries packets in a
- * channel of its own. It closes only when it is told to: whether a line that is down is restarted
- * or given up is its owner's affair.
+ * A line: one RTCPeerConnection between a client and its master, and what both sides do with it
+ * in the same way. It negotiates ("perfect negotiation": the client is polite) and carries packets
+ * in its own data channel. It closes only when it is told to: its owner decides whether a line that
+ * is down is restarted or given up.
  *
- * Offers are numbered, so that one which was lost, doubled or late does no harm: an answer
- * counts only for the offer that is open, an offer that was answered is answered again by the
- * same words, and one that nobody answers is sent again.
+ * Offers are numbered, so that a lost, repeated or late one does no harm: an answer counts only
+ * for the open offer, an offer that was answered gets the same answer again, and an offer without
+ * an answer is sent again.
  */
 
 import { Media } from "./media.js";
 import { measure } from "./statistics.js";
 
-const OFFER_AGAIN_AFTER = 5000; // Milliseconds; twice as long each time: a network that was away brings all of them at once.
+const OFFER_AGAIN_AFTER = 5000; // Milliseconds, doubled each time: a network that comes back delivers all of them at once.
 const OFFER_AGAIN_AT_MOST = 40_000;
-const CANDIDATES = 100; // Of the other side, for one description; browsers have a dozen.
-const CHANNELS = 64; // Of the other side's application.
-const SECTIONS = 64; // In an offer of the other side: hundreds keep a browser busy for many seconds.
-const UNSENT_DATAGRAMS = 65_536; // Bytes; above that they are lost at once, not late.
+const CANDIDATES = 100; // From the other side, for one description. Browsers send a dozen.
+const CHANNELS = 64; // Opened by the other side's application.
+const SECTIONS = 64; // In an offer from the other side: hundreds keep a browser busy for many seconds.
+const UNSENT_DATAGRAMS = 65_536; // Bytes. Above that, datagrams are dropped: they would arrive too late.
 
 /**
- * What a line asks of who owns it:
- * `signal` brings a packet of negotiation to the other side, and says whether there was a way;
- * `heard` gets the packets of its channel;
- * `changed` is called whenever it came up, went down or was closed by the other side;
- * `offered` is called before an offer is answered: what it has the line send goes into that very answer;
- * `media` gets what the other side sends now, by name, all of it each time;
- * `channel` and `datagram` are for the application; `problem` tells of what the other side did wrong.
+ * What a line needs from its owner:
+ * `signal` sends a packet of negotiation to the other side, and returns false if it can't;
+ * `heard` gets the packets of the line's channel;
+ * `changed` is called when the line came up, went down or was closed by the other side;
+ * `offered` is called before an offer is answered: tracks that it shares become part of that answer;
+ * `media` gets all tracks that the other side sends now;
+ * `channel` and `datagram` are for the application; `problem` gets what the other side did wrong.
  * @typedef {object} Owner
  * @property {(type: string, payload: object) => boolean} signal
  * @property {(text: string) => void} heard
@@ -41,10 +41,10 @@ const UNSENT_DATAGRAMS = 65_536; // Bytes; above that they are lost at once, not
 export class Line {
   /** Whether it was up at any time. */
   wasUp = false;
-  /** Whether it goes through a TURN server; undefined as long as that is not known.
+  /** Whether it goes through a TURN server; undefined while that is unknown.
    *  @type {boolean | undefined} */
   relayed;
-  /** Milliseconds to the other side and back, as ICE's own checks measure them.
+  /** Milliseconds to the other side and back, as ICE measures them.
    *  @type {number | undefined} */
   roundTripTime;
   /** Whether the other side has closed it, so that no restart can help. */
@@ -63,19 +63,19 @@ export class Line {
   #offers = 0; // The number of our last offer.
   #unanswered = 0; // Milliseconds since it was sent; infinite if it never was.
   #patience = OFFER_AGAIN_AFTER;
-  #heardOffer = 0; // That of their last one which was answered.
+  #heardOffer = 0; // The number of their last offer that was answered.
   #candidates = 0; // Theirs, since their last description.
   /** @type {Promise<void>} */
-  #queue = Promise.resolve(); // Their packets are taken one after the other.
+  #queue = Promise.resolve(); // Their packets are handled one after the other.
   #isClosed = false;
-  /** What ends those who wait for a share when it is closed. @type {Set<() => void>} */
+  /** Resolve the promises of `share` when the line closes. @type {Set<() => void>} */
   #waiting = new Set();
   /** @type {Promise<void>} */
   #sharing = Promise.resolve();
 
   #media;
-  #said = 0; // The version of our media that the other side was told of.
-  #asked = false; // For statistics, at the moment.
+  #said = 0; // The version of our media that was sent last.
+  #asked = false; // Statistics are being fetched.
   #isUp = false;
 
   /**
@@ -96,7 +96,7 @@ export class Line {
     pc.ondatachannel = ({ channel }) => this.#take(channel);
   }
 
-  /** Makes the library's own channels: the side that calls does so, before anything is negotiated. */
+  /** Makes the library's own channels. The calling side does so, before the first offer. */
   open() {
     this.#take(this.pc.createDataChannel("moss"));
     this.#take(this.pc.createDataChannel("moss-datagrams", { ordered: false, maxRetransmits: 0 }));
@@ -105,11 +105,11 @@ export class Line {
   get up() {
     if (this.#isClosed || this.#channel?.readyState !== "open") return false;
     const { connectionState } = this.pc;
-    // Firefox connects anew for a moment when media are added: nothing is interrupted.
+    // Firefox is `connecting` for a moment when media are added, without an interruption.
     return connectionState === "connected" || (this.#isUp && (connectionState === "connecting" || connectionState === "new"));
   }
 
-  /** Whether the other side was called on it. */
+  /** Whether an offer was made. */
   get isOffered() {
     return this.#offers > 0;
   }
@@ -118,7 +118,7 @@ export class Line {
     return this.pc.connectionState === "failed" || this.pc.iceConnectionState === "failed";
   }
 
-  /** A packet in its channel; false if that is not open.
+  /** Sends a packet in the line's channel; returns false if that is not open.
    *  @param {string} type @param {unknown} payload */
   send(type, payload) {
     return this.#isClosed ? false : put(this.#channel, JSON.stringify({ type, payload }));
@@ -129,12 +129,12 @@ export class Line {
     return this.up && this.#datagrams !== undefined && this.#datagrams.bufferedAmount <= UNSENT_DATAGRAMS && put(this.#datagrams, data);
   }
 
-  /** Looks for another path between the two, without ending anything. */
+  /** Restarts ICE, which looks for another path while the present one stays in use. */
   restart() {
     if (!this.#isClosed) this.pc.restartIce();
   }
 
-  /** What may have been lost on the way is said again: moss is back. */
+  /** Sends an open offer again: it may be lost. */
   repeat() {
     if (this.#isClosed || this.pc.signalingState !== "have-local-offer") return;
     this.#sendDescription("offer", this.#offers);
@@ -149,14 +149,14 @@ export class Line {
     }
   }
 
-  /** Asks the other side for media of that name: it may send some at any time, without another negotiation.
+  /** Prepares to receive media of that name: the other side may then send it without another negotiation.
    *  @param {string} name @param {string} kind */
   want(name, kind) {
     this.#media.want(name, kind);
   }
 
   /**
-   * Sends the track by that name, or none.
+   * Sends the track under that name, or none.
    * @param {string} name
    * @param {MediaStreamTrack | null} track
    * @returns {Promise<void>}
@@ -165,7 +165,7 @@ export class Line {
     // One after the other, or the track of an earlier call might win.
     const done = this.#sharing.then(() => this.#share(name, track));
     this.#sharing = done.catch(() => {});
-    // A replaceTrack that is under way when the connection is closed never ends.
+    // A replaceTrack never ends if the connection is closed meanwhile.
     return new Promise((resolve, reject) => {
       this.#waiting.add(resolve);
       done.then(resolve, reject).finally(() => this.#waiting.delete(resolve));
@@ -180,7 +180,7 @@ export class Line {
   }
 
   /**
-   * A packet of negotiation, whichever way it came.
+   * Handles a packet of negotiation, which came through moss or over the line.
    * @param {string} type @param {any} payload
    */
   receive(type, payload) {
@@ -213,7 +213,7 @@ export class Line {
     this.#isClosed = true;
     for (const end of this.#waiting) end();
     const { pc } = this;
-    // What is at hand already must not be told any more.
+    // Events that are already queued must not reach the owner any more.
     for (const channel of [this.#channel, this.#datagrams]) if (channel) channel.onmessage = channel.onopen = channel.onclose = null;
     pc.onnegotiationneeded = pc.onicecandidate = pc.onconnectionstatechange = pc.oniceconnectionstatechange = pc.ondatachannel = null;
     pc.close();
@@ -240,12 +240,12 @@ export class Line {
     if (!Number.isSafeInteger(n)) throw new TypeError("an offer needs a number");
     if (String(description.sdp).split("\nm=").length > SECTIONS + 1) throw new RangeError(`an offer has at most ${SECTIONS} media`);
     if (n <= this.#heardOffer) {
-      // Also while an offer of ours is open: the other side passes over that until it has its answer.
+      // Also while an offer of ours is open: the other side ignores that until it has this answer.
       const answer = pc.currentLocalDescription;
       if (n === this.#heardOffer && pc.signalingState !== "have-remote-offer" && answer?.type === "answer") this.#sendDescription("answer", n, answer);
       return this.#takeRepeated(state);
     }
-    // The impolite side goes on with its own offer: the other one takes that, and offers again.
+    // The impolite side ignores an offer that collides with its own. The polite side answers, and offers again.
     if (!this.#polite && (this.#making || pc.signalingState !== "stable")) return;
     await pc.setRemoteDescription({ type: "offer", sdp: description.sdp });
     this.#heardOffer = n;
@@ -259,7 +259,7 @@ export class Line {
 
   /** @param {{ n: number, description: RTCSessionDescriptionInit, media?: unknown, version?: unknown }} answer */
   async #answered({ n, description, ...state }) {
-    if (n !== this.#offers || this.pc.signalingState !== "have-local-offer") return this.#takeRepeated(state); // Doubled, or late.
+    if (n !== this.#offers || this.pc.signalingState !== "have-local-offer") return this.#takeRepeated(state); // Repeated, or late.
     await this.pc.setRemoteDescription({ type: "answer", sdp: description.sdp });
     this.#candidates = 0;
     this.#takeMedia(state);
@@ -269,7 +269,7 @@ export class Line {
   /** @param {{ candidate: RTCIceCandidateInit }} payload */
   async #candidate({ candidate }) {
     if (++this.#candidates > CANDIDATES) return this.#candidates === CANDIDATES + 1 && this.#owner.problem("flood", "too many candidates");
-    // One that came before its description or belongs to an offer that was passed over: it is in a later description, too.
+    // Fails if it came before its description or belongs to an ignored offer. A later description has it, too.
     await this.pc.addIceCandidate(candidate).catch(() => {});
   }
 
@@ -307,7 +307,7 @@ export class Line {
   #look() {
     if (this.#isClosed) return;
     const { up } = this;
-    if (up && !this.#isUp) this.#said = 0; // Some of what was said may be lost.
+    if (up && !this.#isUp) this.#said = 0; // What was sent last may be lost.
     this.#isUp = up;
     if (up) {
       this.wasUp = true;
@@ -326,7 +326,7 @@ export class Line {
       const { relayed: isRelayed, roundTripTime } = await measure(this.pc);
       if (!this.up) return;
       const { relayed } = this;
-      this.relayed = isRelayed ?? relayed ?? false; // As long as no pair is told, most are direct.
+      this.relayed = isRelayed ?? relayed ?? false; // If the browser names no pair: most lines are direct.
       this.roundTripTime = roundTripTime ?? this.roundTripTime;
       if (relayed !== this.relayed) this.#owner.changed();
     } catch (error) {
@@ -336,7 +336,7 @@ export class Line {
     }
   }
 
-  /** Within an answer or an offer it goes along; by itself only where there is nothing to negotiate. */
+  /** Sends the state of our media, if it changed. During a negotiation it is part of the offer or answer. */
   #sayMedia() {
     if (this.#isClosed || this.pc.signalingState !== "stable") return;
     const state = this.#media.state();
@@ -345,7 +345,7 @@ export class Line {
     if (this.send("media", payload) || this.#owner.signal("media", payload)) this.#said = state.version;
   }
 
-  /** What a description that counts no more says of media may be new all the same. @param {import("./media.js").State} state */
+  /** An outdated description may still have a new state of media. @param {import("./media.js").State} state */
   #takeRepeated(state) {
     if (typeof state.version === "number") this.#takeMedia(state);
   }
@@ -357,7 +357,7 @@ export class Line {
   }
 }
 
-/** Sets the description that is due. Node's wrtc does not choose it by itself.
+/** Sets the local description. Node's wrtc, unlike browsers, has to be given an offer or an answer.
  *  @param {RTCPeerConnection} pc */
 async function describe(pc) {
   try {
@@ -378,6 +378,6 @@ function put(channel, data) {
     channel.send(data);
     return true;
   } catch {
-    return false; // Its buffer is full, or it closed in this moment.
+    return false; // Its buffer is full, or it has just closed.
   }
 }

@@ -1,6 +1,6 @@
 /**
- * A master: clients find it by moss, and call it; it knows them as members, by their keys.
- * docs/calls.md tells what goes to and fro.
+ * A master: clients find it through moss, and call it. Each is a member, identified by its key.
+ * docs/calls.md specifies the packets.
  */
 
 import { Emitter } from "./emitter.js";
@@ -12,18 +12,18 @@ import { Signaling } from "./signaling.js";
 import { everySecond } from "./ticks.js";
 
 const SLOT = 100; // Milliseconds between two new calls.
-const DEPARTED_BYTES = 16_777_216; // Kept for all who are gone.
-const REPLACED_LIVES = 8; // Of one key, remembered, so that a page that was taken over does not come back.
+const DEPARTED_BYTES = 16_777_216; // Messages kept for all members that are gone.
+const REPLACED_LIVES = 8; // Remembered for one key, so that a replaced page does not come back.
 
 /**
  * @typedef {object} MasterOptions
  * @property {string} secret MOSS_CONNECTION_SECRET
- * @property {string | URL} [address] of moss; that which served the page if it is not given
- * @property {RTCIceServer[] | ((member: Member) => RTCIceServer[] | Promise<RTCIceServer[]>)} [iceServers] for both ends of a member's line; see `turnServers`
- * @property {number} [most] members at a time: 1,000 if it is not given
+ * @property {string | URL} [address] of moss; by default the moss that served the page
+ * @property {RTCIceServer[] | ((member: Member) => RTCIceServer[] | Promise<RTCIceServer[]>)} [iceServers] for both sides of a line; see `turnServers`
+ * @property {number} [most] how many members there may be at a time: by default 1,000
  * @property {Partial<import("./names.js").Types>} [types] packet types that moss was started with
- * @property {import("./signaling.js").SignalingOptions["WebSocket"]} [WebSocket] where there is no global one
- * @property {import("./peer.js").PeerConnection} [RTCPeerConnection] where there is no global one
+ * @property {import("./signaling.js").SignalingOptions["WebSocket"]} [WebSocket] if there is no global one
+ * @property {import("./peer.js").PeerConnection} [RTCPeerConnection] if there is no global one
  */
 
 /**
@@ -35,11 +35,11 @@ const REPLACED_LIVES = 8; // Of one key, remembered, so that a page that was tak
 
 /** @extends {Emitter<MasterEvents>} */
 export class Master extends Emitter {
-  /** Those who are here, by their keys. @type {Map<string, Member>} */
+  /** The present members, by key. @type {Map<string, Member>} */
   members = new Map();
-  /** Says which start of this master it is. */
+  /** Identifies this start of the master. */
   session = random();
-  /** The bare way to moss, for packets of your own. */
+  /** The connection to moss, for packets of your own. */
   signaling;
 
   #types;
@@ -50,17 +50,17 @@ export class Master extends Emitter {
   #host;
   /** @type {Map<string, Member>} */
   #byId = new Map();
-  /** Connections whose member has left for good: none of them has another life. @type {Map<string, true>} */
+  /** Ids whose member has left, other than as `gone`: they can't become another member. @type {Map<string, true>} */
   #spentIds = new Map();
   /** @type {Map<string, MediaStreamTrack | null>} */
   #shares = new Map();
-  /** Lives that were replaced, by key. @type {Map<string, string[]>} */
+  /** Replaced lives, by key. @type {Map<string, string[]>} */
   #replaced = new Map();
-  /** Why they were sent away, by life. @type {Map<string, string>} */
+  /** The reasons of `kick`, by life. @type {Map<string, string>} */
   #kicked = new Map();
-  /** The messages of who is gone, by life: a page that comes back gets what it missed. @type {Map<string, import("./messages.js").Messages>} */
+  /** Messages of members that are gone, by life: a page that comes back gets what it missed. @type {Map<string, import("./messages.js").Messages>} */
   #departed = new Map();
-  /** Who was refused something in this second. @type {Set<string>} */
+  /** Ids that got a `refused` in this second. @type {Set<string>} */
   #refused = new Set();
   #nextSlot = 0;
   #isToBegin = true;
@@ -69,8 +69,8 @@ export class Master extends Emitter {
   #stopWatching = () => {};
 
   /**
-   * Begins by itself, once the code that made it has ended. Throws a TypeError without a secret, and for
-   * an address that can't be one.
+   * Starts by itself, after the code that created it has ended. Throws a TypeError without a secret, and
+   * for an invalid address.
    * @param {MasterOptions} options
    */
   constructor({ address, secret, iceServers = [], most = 1000, types = {}, WebSocket, RTCPeerConnection }) {
@@ -102,19 +102,19 @@ export class Master extends Emitter {
     queueMicrotask(() => this.#isToBegin && this.start());
   }
 
-  /** The state of the way to moss: connecting, ready, waiting or stopped. */
+  /** The state of the connection to moss: connecting, ready, waiting or stopped. */
   get state() {
     return this.signaling.state;
   }
 
-  /** A new session: every client calls anew. */
+  /** Starts a new session: all clients call again. */
   start() {
     this.#end();
     this.#isToBegin = false;
     this.#isRunning = true;
     this.session = random();
     this.signaling.renew({ calls: 1, session: this.session });
-    // Only now: handlers may have started it, too.
+    // Not earlier: a handler of `left` may have called `start`, too.
     this.#rest();
     this.#stopWatching = whenPageGoes(() => this.#goodbye(), () => this.start());
     this.#stopTicking = everySecond((elapsed) => {
@@ -124,7 +124,7 @@ export class Master extends Emitter {
     this.signaling.start();
   }
 
-  /** Says goodbye to all, and ends their lines. */
+  /** Tells all members that the master leaves, and ends their lines. */
   stop() {
     this.#isToBegin = false;
     if (!this.#isRunning) return;
@@ -132,12 +132,12 @@ export class Master extends Emitter {
     this.signaling.stop();
   }
 
-  /** Sends any JSON to all who are here (`Member.send`). @param {unknown} data */
+  /** Sends a JSON value to all present members (`Member.send`). @param {unknown} data */
   send(data) {
     for (const member of [...this.members.values()]) member.send(data);
   }
 
-  /** Sends a track under a name of yours to all, those who come later too; null switches it off.
+  /** Sends a track under a name that you choose to all members, later ones too; null switches it off.
    *  @param {string} name @param {MediaStreamTrack | null} track */
   async share(name, track) {
     mustBeTrack(track);
@@ -170,7 +170,7 @@ export class Master extends Emitter {
 
   #takeSlot() {
     const now = Date.now();
-    this.#nextSlot = Math.min(Math.max(this.#nextSlot, now), now + SLOT * this.members.size); // The clock may be set back, or a stranger take many.
+    this.#nextSlot = Math.min(Math.max(this.#nextSlot, now), now + SLOT * this.members.size); // Limits the wait if the clock is set back, or a stranger takes many slots.
     const wait = this.#nextSlot - now;
     this.#nextSlot += SLOT;
     return wait;
@@ -178,11 +178,11 @@ export class Master extends Emitter {
 
   /** @param {MasterEvents["status"]} status */
   #onStatus(status) {
-    // Ids may be others from now on. Clients say who they are after each invitation.
+    // Ids may have changed. Clients send `member` after each invitation.
     this.#byId.clear();
     this.#spentIds.clear();
     for (const member of this.members.values()) member.unbind();
-    // Another master has all clients now, or moss takes this one no more: nothing will be mended.
+    // Another master has all clients now, or moss refuses this one: no line can be repaired any more.
     if (status.state === "stopped" && this.#isRunning) this.#finish();
     this.emit("status", status);
   }
@@ -216,14 +216,14 @@ export class Master extends Emitter {
 
   /** @param {string} id @param {any} payload */
   #onMember(id, payload) {
-    if (payload?.session !== this.session) return; // The invitation to this one is on its way.
+    if (payload?.session !== this.session) return; // The invitation to this session is on its way.
     if (this.#turnsAway(id, payload)) return;
     const { key, life } = payload;
     const present = this.members.get(key);
     if (present?.isStale(payload)) return;
     if (present && present.life !== life) {
       this.#replace(present);
-      if (!this.#isRunning || payload.session !== this.session) return; // By a handler.
+      if (!this.#isRunning || payload.session !== this.session) return; // A handler of `left` stopped or restarted this master.
     }
     const member = this.members.get(key) ?? this.#admit(id, payload);
     if (!member) return;
@@ -236,7 +236,7 @@ export class Master extends Emitter {
     member.greet(payload, isElsewhere);
   }
 
-  /** Whether this connection or this life can't be a member, whoever else is here. @param {string} id @param {any} payload */
+  /** Whether this connection or this life can't be a member; then it is told why. @param {string} id @param {any} payload */
   #turnsAway(id, { key, life, hello }) {
     if (!isName(key) || !isName(life) || !isHello(hello))
       return this.#refuse(id, "invalid", "A member needs a key, a life, and a hello of at most 4,000 bytes.");
@@ -270,7 +270,7 @@ export class Master extends Emitter {
     this.#byId.set(id, member);
   }
 
-  /** Its page was reloaded, or another page knows its key: the last one counts. @param {Member} member */
+  /** The page was reloaded, or another page has the key: the newer one replaces the member. @param {Member} member */
   #replace(member) {
     const { key, life } = member;
     member.tell("refused", { code: "moved", message: "Another page has this key now.", life });
@@ -288,7 +288,7 @@ export class Master extends Emitter {
     if (why === "gone") this.#remember(member.life, messages);
   }
 
-  /** Its page may come back. Where too much is kept in all, those who left first are forgotten first.
+  /** Keeps the messages, as the page may come back. Above the limit, the oldest are dropped.
    *  @param {string} life @param {import("./messages.js").Messages} messages */
   #remember(life, messages) {
     keep(this.#departed, life, messages, this.#most);
@@ -299,14 +299,14 @@ export class Master extends Emitter {
     }
   }
 
-  /** It may be out of reach just now: it is sent away when it comes back, too. @param {Member} member @param {string} reason */
+  /** Remembers the reason, too: a member that is out of reach is kicked when it comes back. @param {Member} member @param {string} reason */
   #kick({ id, life }, reason) {
     keep(this.#kicked, life, reason, this.#most);
     if (id !== undefined) this.signaling.send(this.#types.kick, reason, id);
   }
 
-  /** Once a second: each could be answered by two packets more.
-   *  @param {string} id @param {string} code @param {string} message @param {string} [life] which alone must take it */
+  /** At most once a second for each id: a client may answer each refusal by more packets.
+   *  @param {string} id @param {string} code @param {string} message @param {string} [life] the only life that it is for */
   #refuse(id, code, message, life) {
     if (!this.#refused.has(id)) this.signaling.send("refused", { code, message, life }, id);
     this.#refused.add(id);
@@ -314,7 +314,7 @@ export class Master extends Emitter {
   }
 }
 
-/** Puts it into the map, and lets go of the oldest if they are too many.
+/** Puts the value into the map, and removes the oldest one if there are too many.
  *  @template Value @param {Map<string, Value>} map @param {string} key @param {Value} value @param {number} most */
 function keep(map, key, value, most) {
   map.set(key, value);

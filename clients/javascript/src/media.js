@@ -1,12 +1,12 @@
 /**
- * The media of one line, by name: which transceiver carries what, and what the other side says
- * of its own. It never sends: whoever owns it tells the other side what `state` gives, and hands
- * over what that says.
+ * The media of one line, by name: which transceiver carries what, and which media the other side
+ * sends. It sends no packets: its owner sends the result of `state` to the other side, and passes
+ * the other side's state to `take`.
  */
 
 /** @typedef {{ mid: string, name: string, on: boolean }} Medium */
-/** What one side says of its media: all of them each time. `version` tells what is newer, as what goes by moss may
- *  come later than what the line says after it.
+/** The state of one side's media: all of them each time. The higher `version` is the newer one: a state that was sent
+ *  through moss may arrive after one that was sent later over the line.
  *  @typedef {{ media?: unknown, version?: unknown }} State */
 
 export class Media {
@@ -24,13 +24,13 @@ export class Media {
     this.#pc = pc;
   }
 
-  /** Asks the other side for media of that name: it may send some at any time, without another negotiation.
+  /** Prepares to receive media of that name: the other side may then send it without another negotiation.
    *  @param {string} name @param {string} kind */
   want(name, kind) {
     this.#names.set(this.#pc.addTransceiver(kind, { direction: "recvonly" }), name);
   }
 
-  /** Sends the track by that name, or none. @param {string} name @param {MediaStreamTrack | null} track */
+  /** Sends the track under that name, or none. @param {string} name @param {MediaStreamTrack | null} track */
   async share(name, track) {
     const mine = this.#pc.getTransceivers().filter((transceiver) => this.#names.get(transceiver) === name && !isStopped(transceiver));
     const place = track && mine.find(({ receiver }) => receiver.track.kind === track.kind);
@@ -39,12 +39,12 @@ export class Media {
       await place.sender.replaceTrack(track);
       place.direction = "sendrecv";
     } else if (track) {
-      // Both ways: the other side may have something of that name, too.
+      // In both directions: the other side may share under the same name, too.
       this.#names.set(this.#pc.addTransceiver(track, { direction: "sendrecv" }), name);
     }
   }
 
-  /** Ours, and the number of this state. @returns {{ media: Medium[], version: number }} */
+  /** The state of our media. @returns {{ media: Medium[], version: number }} */
   state() {
     const media = [];
     for (const transceiver of this.#pc.getTransceivers()) {
@@ -58,7 +58,7 @@ export class Media {
     return { media, version: this.#version };
   }
 
-  /** Takes what the other side says of its own, unless it said something newer. @param {State} state */
+  /** Takes the state of the other side's media, unless it is older than the last one. @param {State} state */
   take({ media, version }) {
     if (!Array.isArray(media) || (typeof version === "number" && version < this.#theirVersion)) return;
     if (typeof version === "number") this.#theirVersion = version;
@@ -69,7 +69,7 @@ export class Media {
     }
   }
 
-  /** What the other side sends now. */
+  /** The media that the other side sends now. */
   get received() {
     const received = [];
     for (const { mid, name, on } of this.#theirs) {

@@ -1,9 +1,9 @@
 /**
- * One life of a client's page, as its master sees it: who it is, where it is known to moss, the
- * line that it called, and what it may cost. The client calls and mends; a member answers.
+ * One life of a client's page, as its master sees it: its key, its id at moss, its line, and its
+ * limits. The client calls and repairs; a member only answers.
  *
- * All that a client sends is a stranger's: what is wrong or too much is dropped, told as a
- * `problem`, and harms this member alone.
+ * A client may be anybody's program: what is invalid or above a limit is dropped, reported as a
+ * `problem`, and affects only this member.
  */
 
 import { Budget } from "./budget.js";
@@ -14,42 +14,42 @@ import { expiryOf } from "./turn.js";
 
 // All in milliseconds.
 const GONE_AFTER = 30_000;
-const ASK_AFTER = 8000; // Whoever knows that its line is down is heard before.
+const ASK_AFTER = 8000; // A client that knows that its line is down sends something earlier.
 const ASK_EVERY = 10_000;
-const SILENT_AT_MOST = 300_000; // For who is there as far as moss knows, but says nothing.
+const SILENT_AT_MOST = 300_000; // For a client that is connected to moss, but sends nothing.
 const SERVERS_WITHIN = 10_000;
 const RENEW_AT_LEAST = 5000; // However soon credentials end.
-const STALE_AT_MOST = 300_000; // TCP gives up by then. Above that it is a clock that was set back.
-const FLOOD_AGAIN = 10_000; // Told once in so long.
+const STALE_AT_MOST = 300_000; // By then TCP gives up. A larger difference means that the clock was set back.
+const FLOOD_AGAIN = 10_000; // Between two problems `flood`.
 
-/** With its envelope that is what moss takes by default; a longer packet would end the master's connection. */
+/** With the envelope that is the default of MOSS_MAX_PACKET_BYTES: a longer packet would end the master's connection. */
 const PACKET_BYTES = 262_000;
 
 const PACKETS = { most: 2000, more: 500 };
 const OFFERS = { most: 10, more: 1 };
 const DATAGRAMS = { most: 2000, more: 1000 };
-const ENDED_CALLS = 16; // Remembered, so that a late offer of one is not a new call.
+const ENDED_CALLS = 16; // Remembered, so that a late offer of an ended call does not start a new one.
 
 /** @typedef {"goodbye" | "gone" | "replaced" | "kicked" | "stopped"} Why */
 /** @typedef {import("./peer.js").PeerEvents & { hello: any, left: Why }} MemberEvents */
 
 /**
- * What a member asks of its master.
+ * What a member needs from its master.
  * @typedef {object} Host
  * @property {string} session
- * @property {boolean} isReady whether moss knows it as the master
+ * @property {boolean} isReady whether it is confirmed as master
  * @property {(type: string, payload: unknown, id: string) => boolean} send
  * @property {() => number} nextSlot milliseconds before the next new call should come
  * @property {(member: Member) => Promise<RTCIceServer[]>} iceServers
  * @property {(member: Member, why: Why, messages: import("./messages.js").Messages) => void} left
- * @property {(member: Member, reason: string) => void} kick sends it away by moss, now or when it comes back
+ * @property {(member: Member, reason: string) => void} kick has moss disconnect it, now or when it comes back
  */
 
 /** @extends {Peer<MemberEvents>} */
 export class Member extends Peer {
-  /** The id that moss gave its connection; undefined while it has none. @type {string | undefined} */
+  /** The id of its connection to moss; undefined while there is none. @type {string | undefined} */
   id;
-  /** Whether it is still one of the master's. */
+  /** False once it has left. */
   isHere = true;
 
   #host;
@@ -57,15 +57,15 @@ export class Member extends Peer {
   #hello;
   /** @type {Promise<RTCIceServer[]> | undefined} */
   #iceServers;
-  /** Those that came last. @type {RTCIceServer[]} */
+  /** The last valid list. @type {RTCIceServer[]} */
   #lastServers = [];
-  #renewAt = Infinity; // By the clock: credentials end while a machine sleeps.
+  #renewAt = Infinity; // A time of day: credentials expire also while a machine sleeps.
   /** @type {string[]} */
   #endedCalls = [];
 
-  #saidAt = -Infinity; // By its own clock.
-  #silent = 0; // Since it was heard, or its line was up.
-  #absent = 0; // Of that, without an id.
+  #saidAt = -Infinity; // When its last `member` was sent, by the client's clock.
+  #silent = 0; // Milliseconds since a packet came from it, or its line was up.
+  #absent = 0; // Of these, the last ones without an id.
   #asked = 0;
   #packets = new Budget(PACKETS);
   #offers = new Budget(OFFERS);
@@ -80,25 +80,25 @@ export class Member extends Peer {
   constructor(host, { key, life, hello }, options) {
     super(options);
     this.#host = host;
-    /** Who it is: outlives ids, reloads of its page, and restarts of moss and of the master. Whoever knows it can take its place: show it to nobody. */
+    /** Identifies the client: the same after a reload of its page, and a restart of moss or of the master. Keep it secret: anyone who knows it can take the client's place. */
     this.key = key;
-    /** One load of its page. */
+    /** Identifies this load of its page. */
     this.life = life;
     this.#hello = hello;
   }
 
-  /** What it says of itself: any JSON. It is a stranger's. */
+  /** What the client tells about itself: any JSON, which a stranger may have written. */
   get hello() {
     return this.#hello;
   }
 
-  /** As a client's; false also when it has left. @param {unknown} data */
+  /** Sends a JSON value, as `Client.send` does. Returns false also if the member has left. @param {unknown} data */
   send(data) {
     return this.isHere && super.send(data);
   }
 
-  /** Sends it away for good: its page stops. It may come back by a reload.
-   *  @param {string} [reason] for the person in front of it */
+  /** Disconnects it: its page stops. It can come back by a reload.
+   *  @param {string} [reason] shown to the person */
   kick(reason = "") {
     this.line?.send("kick", reason);
     this.#host.kick(this, reason);
@@ -123,26 +123,26 @@ export class Member extends Peer {
     return false;
   }
 
-  /** Tells both ways, since one of them may be dead. @internal @param {string} type @param {object} payload */
+  /** Sends it over the line and through moss, since one of them may be dead. @internal @param {string} type @param {object} payload */
   tell(type, payload) {
     this.line?.send(type, payload);
     this.sendByMoss(type, payload);
   }
 
-  /** Whether it was said before what was heard last: a connection that its page gave up may still deliver, of a
-   *  page before a reload too. All pages with a key have one clock. @internal @param {{ at?: unknown }} member */
+  /** Whether a packet `member` is older than the last one: a connection that the page gave up, perhaps before a
+   *  reload, may still deliver. All pages with one key have the same clock. @internal @param {{ at?: unknown }} member */
   isStale({ at }) {
     return typeof at === "number" && at < this.#saidAt && this.#saidAt - at < STALE_AT_MOST;
   }
 
-  /** It said who it is, perhaps under another id. @internal
+  /** Answers its packet `member`, which may have come under another id. @internal
    *  @param {{ hello?: unknown, call?: unknown, fallback?: unknown, at?: unknown }} member @param {boolean} isElsewhere */
   async greet({ hello, call, fallback, at }, isElsewhere) {
     this.#silent = 0;
     if (!this.#affords(undefined)) return;
     this.fallback = fallback === true;
     this.#change(hello, at);
-    const named = isName(call) ? call : undefined; // What is sent back must not be longer than it came.
+    const named = isName(call) ? call : undefined; // Else a client could have any text sent back, of any length.
     const isKnown = this.line !== undefined && named === this.line.call && !this.line.ended;
     const wait = this.line ? 0 : this.#host.nextSlot();
     const iceServers = await this.#servers();
@@ -153,7 +153,7 @@ export class Member extends Peer {
     else this.look();
   }
 
-  /** A packet of it by moss. @internal @param {string} type @param {any} payload */
+  /** Handles a packet that came through moss. @internal @param {string} type @param {any} payload */
   hear(type, payload) {
     this.#silent = 0;
     if (!this.#affords(payload)) return;
@@ -170,7 +170,7 @@ export class Member extends Peer {
     this.#take(type, payload);
   }
 
-  /** What is the same by both ways. @param {string} type @param {any} payload */
+  /** Handles a packet that came through moss or over the line. @param {string} type @param {any} payload */
   #take(type, payload) {
     if (type === "bye") return payload?.life === this.life && this.leave("goodbye");
     if (type === "answer" && (payload?.call !== this.line?.call || !this.#affordsOffer())) return;
@@ -194,7 +194,7 @@ export class Member extends Peer {
     this.isHere = false;
     this.messages.stop();
     this.#host.left(this, why, this.messages);
-    this.id = undefined; // Nothing is sent to it any more.
+    this.id = undefined; // So that nothing more is sent.
     this.endLine();
     this.emit("left", why);
   }
@@ -220,7 +220,7 @@ export class Member extends Peer {
     this.sendByMoss("welcome", { ...this.lives, wait: 0, call: this.line?.call, down: this.#isBroken || undefined });
   }
 
-  /** The client's own end may well be up: one that has another address may send on the old line, and hear nothing. */
+  /** The client may see its side as up: after a change of its address it may still send, but receive nothing. */
   get #isBroken() {
     return this.line !== undefined && this.line.wasUp && !this.line.up;
   }
@@ -231,7 +231,7 @@ export class Member extends Peer {
     if (!isName(call) || this.#endedCalls.includes(call) || !this.#affordsOffer()) return false;
     if (call === this.line?.call) return true;
     if (offer.n !== 1) {
-      // More of a call that was given up here: the client must call anew.
+      // It belongs to a call that was given up here: the client has to call again.
       this.sendByMoss("welcome", { ...this.lives, call, known: false });
       return false;
     }
@@ -245,7 +245,7 @@ export class Member extends Peer {
     return true;
   }
 
-  /** Each of its media is told by itself, and counts as a packet. @param {any} payload */
+  /** Each medium causes an event of its own, so it counts as a packet. @param {any} payload */
   #affords(payload) {
     return this.#packets.takes(Array.isArray(payload?.media) ? 1 + payload.media.length : 1) || this.#isFlood("packets");
   }
@@ -288,7 +288,7 @@ export class Member extends Peer {
       this.#lastServers = iceServers;
       if (expiry !== undefined) this.#renewAt = Date.now() + Math.max((expiry - Date.now()) * 0.8, RENEW_AT_LEAST);
     } catch (error) {
-      this.#renewAt = Date.now() + SERVERS_WITHIN; // Those of before are better than none.
+      this.#renewAt = Date.now() + SERVERS_WITHIN; // The previous list is better than none.
       this.emit("problem", { code: "ice-servers", message: messageOf(error) });
     } finally {
       clearTimeout(timer);
@@ -296,7 +296,7 @@ export class Member extends Peer {
     return this.#lastServers;
   }
 
-  /** New servers before the old ones end, for both sides' next look for a path. Nothing is restarted. */
+  /** Gives both sides new credentials before the old ones expire. ICE is not restarted: the next restart uses them. */
   async #renew() {
     this.#iceServers = this.#ask();
     const iceServers = await this.#iceServers;

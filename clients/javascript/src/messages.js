@@ -1,27 +1,27 @@
 /**
- * Numbered messages: each arrives once and in order, over whatever way there is just now.
+ * Numbered messages: each arrives once and in order, whichever path they take.
  *
- * The sender keeps each until it is acknowledged, and sends them again from the first when the
- * way changed, or when nothing was acknowledged for a while. The receiver takes only the next
- * number. It knows nothing of lines and of moss: whoever owns it gives it a way.
+ * The sender keeps each message until it is acknowledged. When the path changed, or nothing was
+ * acknowledged for a while, it sends all of them again. The receiver takes only the next number.
+ * This module knows neither lines nor moss: its owner passes it a function that sends.
  */
 
 import { Budget } from "./budget.js";
 
-/** Bytes of JSON: all that is kept for the other side, and one message (every SCTP takes that). */
+/** Bytes of JSON: of all messages kept for the other side, and of one message (each SCTP accepts that). */
 export const KEPT_BYTES = 1_048_576;
 export const MESSAGE_BYTES = 60_000;
 
-/** Messages on the way at once: what was lost on a way that broke is not all sent again in one go. */
+/** Messages in flight: limits how many are sent again at once when a path broke. */
 const ON_THE_WAY = 256;
-/** A master takes 2,000 packets of a client at once, and 500 more each second: who was away for long must not be a flood. */
+/** Stays below a master's limit for one client (2,000 packets at once, 500 more each second), also after a long outage. */
 const RATE = { most: 1000, more: 400 };
 const ACK_WITHIN = 200; // Milliseconds.
 const ACK_EVERY = 16; // Messages.
-const AGAIN_AFTER = 3000; // Milliseconds; twice as long each time, since repeating slows a slow way down.
+const AGAIN_AFTER = 3000; // Milliseconds, doubled each time: repeating makes a slow path slower.
 const AGAIN_AT_MOST = 24_000;
 
-/** False: there is no way now.
+/** Sends a packet. Returns false if there is no path now.
  *  @typedef {(type: "message" | "ack", payload: { n: number, data?: unknown }) => boolean} Transmit */
 
 const utf8 = new TextEncoder();
@@ -30,11 +30,11 @@ export class Messages {
   /** @type {{ n: number, data: unknown, size: number, sent: boolean }[]} Not acknowledged, the oldest first. */
   #kept = [];
   #bytes = 0;
-  #onTheWay = 0; // How many of them are, from the first.
+  #onTheWay = 0; // How many of them are in flight, from the first.
   #budget = new Budget(RATE);
-  #last = 0; // The number of the last message of ours.
-  #heard = 0; // That of the last one of theirs.
-  #owed = 0; // How many of theirs are not acknowledged.
+  #last = 0; // The number of our last message.
+  #heard = 0; // The number of their last message.
+  #owed = 0; // How many of theirs we have not acknowledged.
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #ack;
   #waited = 0; // Milliseconds without a new acknowledgement.
@@ -45,7 +45,7 @@ export class Messages {
   #deliver = () => {};
 
   /**
-   * Gives it to its owner.
+   * Sets the owner's functions.
    * @param {Transmit} transmit
    * @param {(data: unknown) => void} deliver
    */
@@ -55,8 +55,8 @@ export class Messages {
   }
 
   /**
-   * Sends it, now or as soon as there is a way; false if too much is kept already.
-   * Throws a TypeError for what is no JSON, and a RangeError for what is too long.
+   * Sends a message now, or as soon as there is a path. Returns false if too much is kept already.
+   * Throws a TypeError for what is not JSON, and a RangeError for what is too long.
    * @param {unknown} data
    */
   send(data) {
@@ -78,7 +78,7 @@ export class Messages {
     return this.#bytes;
   }
 
-  /** There is a way, perhaps a new one: all that may be lost goes again. */
+  /** Sends again all that may be lost: there is a path, perhaps a new one. */
   flush() {
     this.#waited = this.#onTheWay = 0;
     this.#go();
@@ -88,7 +88,7 @@ export class Messages {
   /** @param {unknown} payload what a `message` carries */
   receive(payload) {
     const { n, data } = /** @type {{ n?: unknown, data?: unknown }} */ (payload ?? {});
-    if (typeof n !== "number" || !Number.isSafeInteger(n) || n > this.#heard + 1) return; // After a gap: they all come again.
+    if (typeof n !== "number" || !Number.isSafeInteger(n) || n > this.#heard + 1) return; // After a gap: the sender repeats them all.
     const isNew = n === this.#heard + 1;
     if (isNew) this.#heard = n;
     this.#owed++;
@@ -101,7 +101,7 @@ export class Messages {
   acknowledged(payload) {
     const { n } = /** @type {{ n?: unknown }} */ (payload ?? {});
     if (typeof n !== "number" || !Number.isSafeInteger(n) || n > this.#last) return;
-    // All at once: one by one takes seconds where a game has sent for minutes to who did not answer.
+    // In one call: removing them one by one takes seconds after minutes without an acknowledgement.
     const gone = this.#kept.splice(0, Math.max(n - (this.#last - this.#kept.length), 0));
     if (gone.length) {
       for (const { size } of gone) this.#bytes -= size;
@@ -112,7 +112,7 @@ export class Messages {
     this.#go();
   }
 
-  /** Whether nothing was acknowledged for too long: then all goes again.
+  /** Sends all again, and returns true, if nothing was acknowledged for too long.
    *  @param {number} elapsed milliseconds since the last call */
   tick(elapsed) {
     this.#budget.tick(elapsed);
@@ -125,7 +125,7 @@ export class Messages {
     return true;
   }
 
-  /** Another page is at the other end: it starts anew, and gets only what no page before it may have got. */
+  /** Starts again with a new page on the other side, which gets only what was never sent before. */
   reset() {
     this.stop();
     this.#kept = this.#kept.filter(({ sent }) => !sent);

@@ -1,15 +1,15 @@
-/** 128 random bits as text. (`crypto.randomUUID` is only there in secure contexts.) */
+/** 128 random bits as text. (`crypto.randomUUID` exists only in secure contexts.) */
 export const random = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** @typedef {{ offer: string, clientLeft: string, kick: string, masterLeft: string, error: string }} Types */
 
-/** The names of packets that are chosen when moss is started: those of the README's first command.
+/** The packet types that moss gets when it is started: here those of the README's first command.
  *  @type {Types} */
 export const TYPES = { offer: "master-offer", clientLeft: "client-left", masterLeft: "master-left", kick: "kick", error: "moss-error" };
 
 const HELLO_BYTES = 4000;
 
-/** How long it is as JSON; infinite if it can't be written: it is none, or nested too deeply. @param {unknown} value */
+/** The length as JSON; infinite if it can't be written as JSON, or is nested too deeply. @param {unknown} value */
 export function bytesOf(value) {
   try {
     return new TextEncoder().encode(JSON.stringify(value) ?? "").length;
@@ -18,8 +18,8 @@ export function bytesOf(value) {
   }
 }
 
-/** Whether a member may say that of itself. @param {unknown} hello */
+/** Whether it is short enough for a hello. @param {unknown} hello */
 export const isHello = (hello) => bytesOf(hello) <= HELLO_BYTES;
 
-/** Whether it can be a key, a life, a call or a session. @param {unknown} text @returns {text is string} */
+/** Whether it is valid as a key, a life, a call or a session. @param {unknown} text @returns {text is string} */
 export const isName = (text) => typeof text === "string" && text.length > 0 && text.length <= 64;

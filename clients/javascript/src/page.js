@@ -1,6 +1,6 @@
 /**
- * Calls `left` as the page goes, and `back` when the browser shows it again out of its cache for
- * "back" and "forward". Returns a function that ends it. Without a page it does nothing.
+ * Calls `left` when the page is left, and `back` when the browser shows it again from its cache for
+ * "back" and "forward". Returns a function that ends this. Without a page it does nothing.
  * @param {() => void} left
  * @param {() => void} back
  */

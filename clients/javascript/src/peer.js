@@ -1,20 +1,19 @@
 /**
- * What a client and a member of a master have in common: the other side, reached by a line or,
- * where that is wanted and there is no line, by moss. It owns the line of the moment and the
- * messages, which outlive it, and knows by which path they go. Who calls, and when, is not
- * decided here.
+ * What a client and a member of a master have in common: the other side, reached over a line or,
+ * if the client chose that and there is no line, through moss. It owns the present line and the
+ * messages, which outlive it, and decides which path they take. It does not decide when to call.
  */
 
 import { Emitter } from "./emitter.js";
 import { Line, messageOf } from "./line.js";
 import { Messages } from "./messages.js";
 
-/** Milliseconds without a line after which messages go by moss. */
+/** Milliseconds without a line, after which messages go through moss. */
 const FALLBACK_AFTER = 3000;
 
 /** @typedef {"direct" | "relayed" | "moss" | "lost" | "no-master"} Path */
 
-/** The browser's, or that of a package for Node.
+/** The constructor of the browser, or of a package for Node.
  *  @typedef {new (configuration?: RTCConfiguration) => RTCPeerConnection} PeerConnection */
 
 /**
@@ -35,9 +34,9 @@ const FALLBACK_AFTER = 3000;
 export class Peer extends Emitter {
   /** @protected @type {Line | undefined} */
   line;
-  /** Whether messages may go by moss. @protected */
+  /** Whether messages may go through moss. @protected */
   fallback = false;
-  /** Milliseconds for which there was no line that is up. @protected */
+  /** Milliseconds since a line was up. @protected */
   downFor = 0;
   /** @protected */
   messages;
@@ -50,7 +49,7 @@ export class Peer extends Emitter {
   /** @type {Line | "moss" | undefined} */
   #way;
   #isFull = false;
-  /** What the application was told of: by name. @type {Map<string, { kind: string, track: MediaStreamTrack }>} */
+  /** The media that the application was told of, by name. @type {Map<string, { kind: string, track: MediaStreamTrack }>} */
   #told = new Map();
   #makePeerConnection;
 
@@ -65,25 +64,26 @@ export class Peer extends Emitter {
     );
   }
 
-  /** By which way messages go now. */
+  /** The path that messages take now. */
   get path() {
     return this.#path;
   }
 
-  /** The RTCPeerConnection of the line of the moment: another one after each call. */
+  /** The present RTCPeerConnection: another one after each call. */
   get pc() {
     return this.line?.pc;
   }
 
-  /** Milliseconds to the other side and back on the line; undefined without one. */
+  /** Milliseconds to the other side and back; undefined while there is no line. */
   get roundTripTime() {
     return this.line?.roundTripTime;
   }
 
   /**
-   * Sends any JSON. It arrives once and in order as long as both pages live, whatever becomes
-   * of lines and of moss meanwhile. False, and a `problem` "unsent", if more than 1 MiB waits for
-   * the other side already; throws a TypeError for what is no JSON, a RangeError above 60,000 bytes.
+   * Sends a JSON value. It arrives once and in order as long as both pages stay open, even if the
+   * line or moss fails in the meantime. Returns false, with a `problem` "unsent", if more than 1 MiB
+   * already waits for the other side. Throws a TypeError for what is not JSON, a RangeError above
+   * 60,000 bytes.
    * @param {unknown} data
    */
   send(data) {
@@ -94,17 +94,18 @@ export class Peer extends Emitter {
   }
 
   /**
-   * Sends text or bytes at once or never: for what the next one makes stale. Up to some 1,200 bytes travel best.
+   * Sends text or bytes without repeating them if they are lost: for data that the next datagram
+   * replaces. Best up to 1,200 bytes.
    * @param {string | ArrayBuffer | ArrayBufferView} data
-   * @returns {boolean} false: it is lost already
+   * @returns {boolean} false: it could not be sent
    */
   sendDatagram(data) {
     return this.line?.sendDatagram(data) ?? false;
   }
 
   /**
-   * Sends a track under a name of yours, from now on and in every later call; null switches it
-   * off. On, off and on again needs no new call.
+   * Sends a track under a name that you choose, now and in every later call; null switches it
+   * off. Switching it on again needs no new call.
    * @param {string} name
    * @param {MediaStreamTrack | null} track
    */
@@ -114,31 +115,31 @@ export class Peer extends Emitter {
     await this.line?.share(name, track);
   }
 
-  /** Whether moss can bring a packet to the other side now. @protected @returns {boolean} */
+  /** Whether a packet can be sent through moss now. @protected @returns {boolean} */
   get mossIsReady() {
     return false;
   }
 
-  /** Whether there is nobody on the other side, as far as is known. @protected @returns {boolean} */
+  /** Whether there is no master, as far as is known. @protected @returns {boolean} */
   get isAlone() {
     return false;
   }
 
-  /** Nothing comes back. @protected */
+  /** Called when the other side does not answer any more. @protected */
   doubt() {}
 
-  /** A packet by moss; false if there is no way. @protected
+  /** Sends a packet through moss; returns false if it can't. @protected
    *  @param {string} _type @param {object} _payload @returns {boolean} */
   sendByMoss(_type, _payload) {
     return false;
   }
 
-  /** What a packet by moss says of the two pages between which it goes. @protected @returns {object} */
+  /** The session and the life that packets through moss belong to. @protected @returns {object} */
   get lives() {
     return {};
   }
 
-  /** A packet of the other side, of those that both sides know. @protected
+  /** Handles a packet of a type that both sides may send. @protected
    *  @param {string} type @param {any} payload */
   receive(type, payload) {
     if (type === "message") this.messages.receive(payload);
@@ -146,7 +147,7 @@ export class Peer extends Emitter {
     if (this.line && payload?.call === this.line.call) this.line.receive(type, payload);
   }
 
-  /** A packet in the line's channel. @protected @param {string} type @param {any} payload */
+  /** Handles a packet that came over the line. @protected @param {string} type @param {any} payload */
   receiveByLine(type, payload) {
     this.receive(type, payload);
   }
@@ -157,7 +158,7 @@ export class Peer extends Emitter {
   }
 
   /**
-   * Another line takes the place of the one before.
+   * Replaces the present line by a new one.
    * @protected
    * @param {string} call
    * @param {{ polite: boolean, iceServers: RTCIceServer[] }} options
@@ -168,7 +169,7 @@ export class Peer extends Emitter {
     const { pc, refusal } = connect(this.#makePeerConnection, iceServers);
     /** @type {Line} */
     const line = new Line(call, pc, {
-      // A channel that is open but leads nowhere would keep each repeat of an offer.
+      // Through moss first. The line only if it is up: a dead channel would queue each repeated offer.
       signal: (type, payload) => this.sendByMoss(type, payload) || (line.up && line.send(type, payload)),
       heard: (text) => this.#heard(text),
       changed: () => this.look(),
@@ -184,7 +185,7 @@ export class Peer extends Emitter {
     return line;
   }
 
-  /** Nothing is expected of the line any more. @protected */
+  /** Closes the line. @protected */
   endLine() {
     this.line?.close();
     this.line = undefined;
@@ -192,7 +193,7 @@ export class Peer extends Emitter {
     this.look();
   }
 
-  /** Looks by which path messages go now, and tells if that is another one. @protected */
+  /** Finds the path that messages take now, and emits `path` if it changed. @protected */
   look() {
     const { line } = this;
     if (line?.up) {
@@ -210,14 +211,14 @@ export class Peer extends Emitter {
     this.emit("path", path);
   }
 
-  /** The other side is known to moss by a new id: what went to the old one may be lost. @protected */
+  /** Sends again what may be lost, as it went to an old id of the other side. @protected */
   repeat() {
     this.line?.repeat();
     this.look();
     if (this.#way === "moss") this.messages.flush();
   }
 
-  /** @protected @param {number} elapsed milliseconds since the last call, as a page that slept counts them */
+  /** @protected @param {number} elapsed milliseconds since the last call, as `everySecond` counts them */
   tick(elapsed) {
     this.line?.tick(elapsed);
     if (!this.line?.up) this.downFor += elapsed;
@@ -231,7 +232,7 @@ export class Peer extends Emitter {
     const way = this.#way;
     if (way === "moss") return "moss";
     if (!way) return this.isAlone ? "no-master" : "lost";
-    // Whether a line that has just come up is relayed is known a moment later.
+    // When a line has just come up, it is not known yet whether it is relayed.
     return way.relayed === undefined ? this.#path : way.relayed ? "relayed" : "direct";
   }
 
@@ -247,7 +248,7 @@ export class Peer extends Emitter {
     try {
       packet = JSON.parse(text);
     } catch {
-      return; // No packet: the channel is the library's own.
+      return; // Not JSON: no packet of this library.
     }
     if (typeof packet?.type === "string") this.receiveByLine(packet.type, packet.payload);
   }
@@ -261,7 +262,7 @@ export class Peer extends Emitter {
       }
     const { line } = this;
     for (const { name, kind, track } of media) {
-      if (line !== this.line) return; // A handler ended it, and all is off.
+      if (line !== this.line) return; // A handler ended the line, and with it all media.
       if (this.#told.get(name)?.track === track) continue;
       this.#told.set(name, { kind, track });
       this.emit("media", { name, kind, track });
@@ -269,13 +270,13 @@ export class Peer extends Emitter {
   }
 }
 
-/** A stream, for example, would be refused only when there is a line, and then with each new one. @param {unknown} track */
+/** Checked at once: otherwise the error would come only with a line, and with each new one. @param {unknown} track */
 export function mustBeTrack(track) {
   const { kind } = /** @type {{ kind?: unknown }} */ (track ?? {});
   if (track !== null && kind !== "audio" && kind !== "video") throw new TypeError("share takes a MediaStreamTrack, or null");
 }
 
-/** Servers that the browser refuses (a wrong URL, TURN without a password) are worse than none.
+/** Without any servers, if the browser refuses them (a wrong URL, TURN without a password): a call may still succeed.
  *  @param {PeerConnection} PeerConnection @param {RTCIceServer[]} iceServers
  *  @returns {{ pc: RTCPeerConnection, refusal?: string }} */
 function connect(PeerConnection, iceServers) {

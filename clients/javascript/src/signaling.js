@@ -1,6 +1,6 @@
 import { Emitter } from "./emitter.js";
 
-// Milliseconds.
+// All in milliseconds.
 const CONNECT_WITHIN = 10_000;
 const PING_EVERY = 15_000;
 const GOOD_AFTER = 10_000;
@@ -24,25 +24,25 @@ const CLOSED = {
  * @typedef {{ code: string, message: string, id?: string }} Problem
  * @typedef {{ status: Status, packet: Packet, problem: Problem }} SignalingEvents
  *
- * What is used of a WebSocket: the browser's, Node's, or that of the package `ws`.
+ * What this class uses of a WebSocket: the browser's, Node's, or that of the package `ws`.
  * @typedef {{
  *   readonly readyState: number, send(text: string): void, close(): void,
  *   onopen: any, onmessage: any, onclose: any, onerror: any,
  * }} Socket
  *
  * @typedef {object} SignalingOptions
- * @property {string | URL} [address] As people type it ("box", "192.168.1.5:8080", "https://box/game/"). Without
- *   one: the moss that served this page.
- * @property {string} [secret] Makes this the master.
- * @property {string} [loginSecret] What clients need to log in, if moss asks for it.
- * @property {unknown} [offer] The master's `sdp`: any JSON, sent to each client as it logs in.
+ * @property {string | URL} [address] As people type it ("box", "192.168.1.5:8080", "https://box/game/"). By
+ *   default the moss that served this page.
+ * @property {string} [secret] With it this is a master, without it a client.
+ * @property {string} [loginSecret] The secret of clients, if moss has one (MOSS_LOGIN_SECRET).
+ * @property {unknown} [offer] The master's `sdp`: any JSON, sent to each client that logs in.
  * @property {string} [errorType] MOSS_ERROR_TYPE.
  * @property {new (address: string) => Socket} [WebSocket]
  */
 
 /**
- * The bare way to moss: packets to the other side and back, over one WebSocket that comes back by
- * itself. A master if `secret` is given, else a client.
+ * The connection to moss: packets to the other side and back, over a WebSocket that reconnects by
+ * itself. A master if `secret` is given, otherwise a client.
  *
  *     const moss = new Signaling({ address: "192.168.1.5" });
  *     moss.on("packet", ({ type, payload, id }) => …);
@@ -56,14 +56,14 @@ const CLOSED = {
  * - `ready`: logged in, or confirmed as master. It comes again after every reconnect, and a client
  *   then has another id.
  * - `waiting`: the connection failed or was lost; `message` says why, as far as is known. It may come
- *   twice, the second time with more. The next try comes by itself, later each time and at a
- *   random moment; at once when the network is back or the page is looked at again.
+ *   twice, the second time with more details. It tries again after a random pause, which grows with
+ *   each failure; at once when the network is back or the page becomes visible.
  * - `stopped`: by `stop()`, or because trying again would not help. `code` tells why: `wrong-secret`
- *   (a client needs a secret, or another one), `replaced` (another master took over), `kicked`.
+ *   (a client needs a secret, or another one), `replaced` (by another master), `kicked`.
  *
- * `packet` is what the other side sent. On the master's side `id` is the client that sent it; without
- * one it is moss itself that speaks (of a client that joined or left).
- * `problem` is moss's answer to a packet that it could not pass on; all else goes on.
+ * `packet` is a packet from the other side. At a master `id` is the client that sent it; without an
+ * id it comes from moss (a client joined or left).
+ * `problem` is moss's answer to a packet that it could not pass on; the connection stays.
  *
  * @extends {Emitter<SignalingEvents>}
  */
@@ -73,15 +73,15 @@ export class Signaling extends Emitter {
   #state = "stopped";
   /** @type {Socket | undefined} */
   #socket;
-  /** By the state: gives up connecting, pings, or tries again. @type {ReturnType<typeof setTimeout> | undefined} */
+  /** Depending on the state: gives up connecting, pings, or tries again. @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #checking;
   /** @type {AbortController | undefined} */
   #asking;
   #tries = 0;
-  #opened = 0; // When; 0 while it is not open.
-  #heard = false; // Anything, since the last ping.
+  #opened = 0; // When the socket opened; 0 while it is not open.
+  #heard = false; // Whether anything was received since the last ping.
   #check = () => this.check();
   #checkIfVisible = () => {
     if (document.visibilityState === "visible") this.check();
@@ -112,8 +112,8 @@ export class Signaling extends Emitter {
     this.#WebSocket = WebSocket;
   }
 
-  /** Where moss is if it served this page: ws://box:8080/ for http://box:8080/game/client.html. Behind a
-   *  proxy that has moss below a path, give the address. Throws a TypeError where there is no page from a server. */
+  /** The address of moss, if it served this page: ws://box:8080/ for http://box:8080/game/client.html. Behind a
+   *  proxy that has moss below a path, give the address. Throws a TypeError if no server served this page. */
   static get here() {
     const page = globalThis.location?.href ?? "";
     if (!/^https?:/.test(page)) throw new TypeError("this page did not come from a server: give the address of moss");
@@ -121,8 +121,8 @@ export class Signaling extends Emitter {
   }
 
   /**
-   * What people type as a WebSocket address: "box" is ws://box:8080/, but wss://box:8443/ to a page
-   * from https://, which may not open ws://. A full URL stays.
+   * The WebSocket address for what people type: ws://box:8080/ for "box", but wss://box:8443/ on a page
+   * from https://, which may not open ws://. A full URL stays as it is.
    *
    * @param {string | URL} text
    */
@@ -141,7 +141,7 @@ export class Signaling extends Emitter {
     return this.#state;
   }
 
-  /** Connects; if it was started before, anew. */
+  /** Connects; if it was started before, connects again. */
   start() {
     this.#tries = 0;
     globalThis.addEventListener?.("online", this.#check);
@@ -149,13 +149,13 @@ export class Signaling extends Emitter {
     this.#connect();
   }
 
-  /** Both arguments are what `status` will tell. */
+  /** The event `status` gets both arguments. */
   stop(message = "Not connected.", /** @type {string | undefined} */ code = undefined) {
     if (this.#state !== "stopped") this.#end(message, code);
   }
 
   /**
-   * False if there is no connection now; packets are not kept for later.
+   * Sends a packet. Returns false if there is no connection now: the packet is not kept.
    *
    * @param {string} type
    * @param {unknown} [payload]
@@ -168,7 +168,7 @@ export class Signaling extends Emitter {
   }
 
   /**
-   * Another offer of the master: sent to all clients now, and after each reconnect.
+   * Sets another offer of the master: it is sent to all clients now, and after each reconnect.
    *
    * @param {unknown} offer
    */
@@ -178,8 +178,8 @@ export class Signaling extends Emitter {
     if (this.#opened) this.#claim();
   }
 
-  /** Makes sure of the connection now: one that does not answer within 5 seconds is lost; while
-   *  waiting it tries at once. */
+  /** Tests the connection: if there is no answer within 5 seconds, it is lost. In the state `waiting`,
+   *  tries to connect at once. */
   check() {
     if (this.#state === "waiting") return this.#connect();
     if (this.#state !== "ready" || this.#checking !== undefined) return;
@@ -199,12 +199,12 @@ export class Signaling extends Emitter {
     socket.onopen = () => this.#enter();
     socket.onmessage = (/** @type {MessageEvent} */ { data }) => this.#receive(data);
     socket.onclose = (/** @type {CloseEvent} */ { code, reason }) => this.#lost(code, reason);
-    // Node 22 tells an attempt that failed by this alone. It stays: the package `ws` ends a program in
-    // which an error finds no handler.
+    // In Node 22 the only event of a failed attempt. Never removed: the package `ws` ends a program in
+    // which an error has no handler.
     socket.onerror = () => {
       if (socket === this.#socket && !this.#opened) this.#lost(1006);
     };
-    this.#timer = setTimeout(() => this.#lost(), CONNECT_WITHIN); // Some networks swallow the attempt silently.
+    this.#timer = setTimeout(() => this.#lost(), CONNECT_WITHIN); // Some networks drop the attempt without an answer.
     this.#tell("connecting", `Connecting to ${this.address} …`);
   }
 
@@ -212,7 +212,7 @@ export class Signaling extends Emitter {
     clearTimeout(this.#timer);
     this.#opened = Date.now();
     this.#heard = false;
-    // TCP takes minutes to notice that the other side is gone; a ping does not.
+    // TCP takes minutes to notice that the other side is gone, pings take seconds.
     this.#timer = setInterval(() => {
       if (!this.#heard) return this.#lost();
       this.#heard = false;
@@ -220,7 +220,7 @@ export class Signaling extends Emitter {
     }, PING_EVERY);
     if (this.secret !== undefined) return this.#claim();
     this.#put("login", this.loginSecret === undefined ? "" : { secret: this.loginSecret });
-    this.#put("ping"); // moss answers a login only if it refuses: so what comes next says "ready".
+    this.#put("ping"); // moss answers a login only by an error. If `pong` comes, the login succeeded.
   }
 
   #claim() {
@@ -248,7 +248,7 @@ export class Signaling extends Emitter {
     if (this.#state === "connecting" && (confirmed || this.secret === undefined)) {
       const socket = this.#socket;
       this.#tell("ready", this.secret === undefined ? "Logged in." : "Master.");
-      if (socket !== this.#socket) return; // A handler stopped it, or started it anew.
+      if (socket !== this.#socket) return; // A handler of `status` called `stop` or `start`.
     }
     if (moss && (type === "pong" || type === "master-confirmation")) return;
     if (problem) this.emit("problem", payload);
@@ -264,7 +264,7 @@ export class Signaling extends Emitter {
     return this.loginSecret === undefined ? "moss asks for a code." : "The code is wrong.";
   }
 
-  /** By a close, or (without a code) since nothing came. @param {number} [code] @param {string} [reason] */
+  /** The connection was closed; or, without a code, timed out. @param {number} [code] @param {string} [reason] */
   #lost(code, reason) {
     const opened = this.#opened;
     this.#drop();
@@ -286,8 +286,8 @@ export class Signaling extends Emitter {
     return text;
   }
 
-  /** A browser hides why no WebSocket opened. Whether anything answers there tells a little; not what,
-   *  since other origins' answers are hidden too. @param {boolean} late It was not refused, but timed out. */
+  /** Browsers hide why no WebSocket opened, but show whether anything answers at that address. (Its answer is
+   *  hidden, too, if it is another origin's.) @param {boolean} late It was not refused, but timed out. */
   async #ask(late) {
     if (!globalThis.location) return;
     const { signal } = (this.#asking = new AbortController());
@@ -311,7 +311,7 @@ export class Signaling extends Emitter {
     this.#tell("stopped", message, code);
   }
 
-  /** After this the old socket is never heard of again, and no timer runs. */
+  /** Closes the socket. After this it calls no handler, and no timer runs. */
   #drop() {
     clearTimeout(this.#timer); // Ends an interval as well.
     this.#endCheck();
@@ -336,7 +336,7 @@ export class Signaling extends Emitter {
   }
 }
 
-/** Counts seconds in which this program ran: one that was frozen or slept finds a single tick late.
+/** Counts seconds in which this program ran: a frozen or sleeping program gets a single late tick.
  *  @param {number} seconds @param {() => void} then */
 function countdown(seconds, then) {
   const timer = setInterval(() => {

@@ -1,7 +1,6 @@
 /**
- * What ICE's own checks tell of the pair of candidates in use: whether it goes through a TURN
- * server, and milliseconds to the other side and back. Both are undefined as long as the browser
- * names no pair.
+ * What ICE tells about the pair of candidates in use: whether it goes through a TURN server, and
+ * milliseconds to the other side and back. Both are undefined while the browser names no pair.
  * @param {RTCPeerConnection} pc
  * @returns {Promise<{ relayed?: boolean, roundTripTime?: number }>}
  */
@@ -17,7 +16,7 @@ export async function measure(pc) {
   };
 }
 
-/** Firefox knows no transport report. @param {RTCStatsReport} report */
+/** Firefox has no transport report. @param {RTCStatsReport} report */
 function chosen(report) {
   for (const { type, selectedCandidatePairId } of report.values())
     if (type === "transport" && selectedCandidatePairId) return report.get(selectedCandidatePairId);

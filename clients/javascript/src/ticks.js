@@ -1,8 +1,8 @@
 /**
  * Calls `tick` about once a second with the milliseconds since the last time, two seconds at
- * most: a page that was frozen or a machine that slept could hear nobody meanwhile, so that
- * time counts for nothing. Little of it counts in a hidden page, too, where browsers may tick once
- * a minute. Returns a function that ends it.
+ * most: a frozen page or a sleeping machine could receive nothing in the meantime, so that time does
+ * not count. In a hidden page, where browsers may tick once a minute, little of the time counts, too.
+ * Returns a function that ends this.
  * @param {(elapsed: number) => void} tick
  */
 export function everySecond(tick) {

@@ -18,8 +18,8 @@ export async function turnServers({ urls, secret, key, lifetime = 3600 }) {
 }
 
 /**
- * When the first of these servers' credentials ends, in milliseconds since 1970. Undefined if no
- * username names a time: in ten digits or more, as `42:bob` may be anybody's name.
+ * When the first of these servers' credentials expires, in milliseconds since 1970. Undefined if no
+ * username begins with a time, of ten digits or more: `42:bob` may be an ordinary name.
  *
  * @param {{ username?: string }[]} [iceServers]
  * @returns {number | undefined}
@@ -41,7 +41,7 @@ function check({ urls, secret, key, lifetime }) {
 }
 
 /**
- * HMAC-SHA1 as base64. SHA-1 is what TURN servers agree on; for an HMAC it is still good.
+ * HMAC-SHA1 as base64. All TURN servers use SHA-1; in an HMAC it is still safe.
  *
  * @param {string} secret
  * @param {string} text

@@ -5,7 +5,7 @@ import { stage } from "./simulation/stage.js";
 
 const LONGEST = 262_144; // MOSS_MAX_PACKET_BYTES: moss closes a connection that sends more.
 
-/** Code of applications and packets of strangers, on the simulation's stage. `play` gets it. */
+/** Applications, and clients that send raw packets, on the simulation's stage. */
 export const staged = (play) => (t) => play(new Stage(stage(t)));
 
 class Stage {
@@ -22,7 +22,7 @@ class Stage {
     };
   }
 
-  /** Runs the code as a page's, and lets what comes of it happen. */
+  /** Runs the code as code of the page, and then everything that it causes. */
   async on(page, code) {
     let result;
     await this.world.do(page, () => (result = code()));
@@ -42,7 +42,7 @@ class Stage {
     return new Track(this.world, page, kind);
   }
 
-  /** `problems` has the codes of those of its members; `last()` is the member that came last. */
+  /** `problems` has the codes of its members' problems; `last()` is the newest member. */
   async master(options = {}) {
     const page = this.page("master");
     const master = await this.on(page, () => this.make("master", options));
@@ -61,13 +61,13 @@ class Stage {
     return { page, client };
   }
 
-  /** Only as code of a page. */
+  /** To be called as code of a page. */
   make(kind, options = {}) {
     if (kind === "client") return new Client({ ...this.#options, ...options });
     return new Master({ secret: "secret", ...this.#options, ...options });
   }
 
-  /** Speaks raw packets; keeps what it hears. */
+  /** Sends raw packets, and keeps those that it receives. */
   async stranger() {
     const page = this.page(`stranger-${this.world.number()}`);
     const { WebSocket, RTCPeerConnection } = this.#options;
@@ -81,12 +81,12 @@ class Stage {
     stranger.sendText = (text) => this.on(page, () => socket.send(text));
     stranger.send = (type, payload) => stranger.sendText(JSON.stringify({ type, payload }));
     stranger.of = (type) => heard.filter((packet) => packet.type === type).map(({ payload }) => payload);
-    /** Says who it is. */
+    /** Sends `member`. */
     stranger.enter = async (more = {}) => {
       await stranger.send("member", { session: stranger.session, key: "key", life: "life", ...more });
       await this.run(1);
     };
-    /** A connection of its own, with the channel and a video, and its offer. */
+    /** Makes an RTCPeerConnection with the channel and a video, and its offer. */
     stranger.call = async (media = []) => {
       const pc = await this.on(page, () => new RTCPeerConnection({ iceServers: [] }));
       stranger.pc = pc;

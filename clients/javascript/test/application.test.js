@@ -1,11 +1,11 @@
-// What applications do, rightly or wrongly, and what a Client and a Master make of it.
+// How Client and Master react to what applications do, right or wrong.
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { staged } from "./actors.js";
 
 describe("an application", () => {
-  test("can't share what is no track", staged(async (stage) => {
+  test("can only share tracks", staged(async (stage) => {
     const { page, master, problems } = await stage.master();
     const { page: other, client } = await stage.client();
     const shares = (it, what) => stage.on(it === master ? page : other, () => it.share("camera", what).then(() => "shared", ({ name }) => name));
@@ -16,7 +16,7 @@ describe("an application", () => {
     assert.deepEqual(problems, []);
   }));
 
-  test("can't say of itself what no master would take", staged(async (stage) => {
+  test("can't set a hello that masters would refuse", staged(async (stage) => {
     const { last } = await stage.master();
     const { page, client } = await stage.client({ hello: "before" });
     await stage.run(5);
@@ -30,7 +30,7 @@ describe("an application", () => {
     assert.deepEqual([client.hello, last().hello], ["before", "before"]);
   }));
 
-  test("is another member each time where its storage fails", staged(async (stage) => {
+  test("is a new member each time if its storage fails", staged(async (stage) => {
     const fail = () => {
       throw new Error("forbidden");
     };
@@ -40,11 +40,11 @@ describe("an application", () => {
     }
   }));
 
-  test("can't ask for media of a kind that there is not", staged(async (stage) => {
+  test("can't ask for an unknown kind of media", staged(async (stage) => {
     await stage.on(stage.page("client"), () => assert.throws(() => stage.make("client", { receive: { picture: "film" } }), TypeError));
   }));
 
-  test("may stop as soon as it hears of a call", staged(async (stage) => {
+  test("may stop in its handler of `connection`", staged(async (stage) => {
     const { last } = await stage.master();
     const { page, client } = await stage.client();
     const told = [];
@@ -56,7 +56,7 @@ describe("an application", () => {
   }));
 
   for (const kind of ["client", "master"])
-    test(`may stop a ${kind} before it has begun, and start it`, staged(async (stage) => {
+    test(`may stop a ${kind} before it has started by itself, and start it`, staged(async (stage) => {
       const page = stage.page(kind);
       await stage.on(page, () => stage.make(kind).stop());
       await stage.run(1);
@@ -89,7 +89,7 @@ describe("an application", () => {
     }
   }));
 
-  test("may start anew while it starts", staged(async (stage) => {
+  test("may call start() while it starts", staged(async (stage) => {
     const { page, master, last } = await stage.master();
     const { page: other, client } = await stage.client();
     await stage.run(5);
@@ -108,7 +108,7 @@ describe("an application", () => {
   }));
 
   for (const kind of ["client", "master"])
-    test(`a ${kind}'s page may go, and come back out of the browser's cache`, staged(async (stage) => {
+    test(`a ${kind}'s page may be left, and come back from the browser's cache`, staged(async (stage) => {
       const { page, master } = await stage.master();
       const { page: other, client } = await stage.client();
       const left = [];
@@ -128,7 +128,7 @@ describe("an application", () => {
       }
     }));
 
-  test("hears of no media after it has stopped", staged(async (stage) => {
+  test("gets no media event after it has stopped", staged(async (stage) => {
     const { page, master } = await stage.master();
     const { client } = await stage.client();
     const told = [];
@@ -141,7 +141,7 @@ describe("an application", () => {
     assert.deepEqual(told, ["a on", "a off"]);
   }));
 
-  test("may stop its master when somebody comes, leaves or has another page", staged(async (stage) => {
+  test("may stop its master when a member joins, leaves or is replaced", staged(async (stage) => {
     for (const event of ["member", "left"]) {
       const { page, master } = await stage.master();
       const stop = () => master.stop();
@@ -166,7 +166,7 @@ describe("an application", () => {
     assert.equal(await stage.on(page, () => last().send("too late")), false);
   }));
 
-  test("may give ICE servers that can't be used: those of before are", staged(async (stage) => {
+  test("may give invalid ICE servers: the previous ones are used", staged(async (stage) => {
     let servers = [{ urls: "stun:box", username: `${Math.floor(Date.now() / 1000) + 20}:key` }];
     const { problems } = await stage.master({ iceServers: () => servers });
     const stranger = await stage.stranger();
@@ -181,7 +181,7 @@ describe("an application", () => {
     assert.deepEqual(new Set(problems), new Set(["ice-servers"]));
   }));
 
-  test("hears nothing of a line that was closed", staged(async (stage) => {
+  test("gets no event of a line that was closed", staged(async (stage) => {
     const { page, master } = await stage.master();
     const { page: other, client } = await stage.client();
     const channels = [];
@@ -195,7 +195,7 @@ describe("an application", () => {
     const [line, datagrams] = channels;
     await stage.on(page, () => master.start());
     await stage.run(5);
-    // What a browser had at hand when the connection was closed.
+    // Events that a browser had queued when the connection was closed.
     await stage.on(other, () => {
       line.dispatch("message", { data: '{"type":"message","payload":{"n":1,"data":"old"}}' });
       datagrams.dispatch("message", { data: "old" });
@@ -205,17 +205,17 @@ describe("an application", () => {
     assert.deepEqual(heard, ["new"]);
   }));
 
-  test("calls nobody when a handler of a problem has stopped it", staged(async (stage) => {
+  test("does not call after a handler of a problem has stopped it", staged(async (stage) => {
     await stage.master();
     const { page, client } = await stage.client();
     await stage.run(5);
     client.on("problem", () => client.stop());
-    await stage.on(page, () => client.pc.close()); // The next servers can't be given to it.
+    await stage.on(page, () => client.pc.close()); // It refuses the next servers.
     await stage.run(30);
     assert.deepEqual([client.state, page.connections.size, page.timers.size], ["stopped", 0, 0]);
   }));
 
-  test("does not wait for ever to share on a line that is closed meanwhile", staged(async (stage) => {
+  test("does not wait for ever in share() if the line is closed meanwhile", staged(async (stage) => {
     await stage.master();
     const { page, client } = await stage.client();
     await stage.run(5);

@@ -14,7 +14,7 @@ async function connected(t, options, given) {
   return { ...on, m: master, c: client, member: master.members[0] };
 }
 
-test("a client tells of its master, calls, and is reached directly", async (t) => {
+test("a client emits `master`, calls, and gets a direct path", async (t) => {
   const { m, c, member } = await connected(t, {}, { hello: { name: "Ann" } });
   assert.deepEqual(c.seen.master, [{ session: m.it.session }]);
   assert.deepEqual([c.seen.path, member.seen.path], [["direct"], ["direct"]]);
@@ -36,7 +36,7 @@ test("without a master the path is no-master, until one comes", async (t) => {
   assert.deepEqual(c.seen.path, ["no-master", "lost", "direct"]);
 });
 
-test("what is sent before there is a master reaches the first one", async (t) => {
+test("messages sent before there is a master reach the first one", async (t) => {
   const on = stage(t);
   const c = await on.client("c");
   await c.do((game) => game.send("early"));
@@ -60,7 +60,7 @@ test("messages, datagrams and own channels go both ways", async (t) => {
   assert.deepEqual(member.seen.channel.map(({ label }) => label), ["own"]);
 });
 
-test("a line outlives moss", async (t) => {
+test("a line stays up while moss is down", async (t) => {
   const { run, moss, m, c, member } = await connected(t);
   const { pc } = c.it;
   moss.kill();
@@ -100,7 +100,7 @@ test("a restart that does not help within 10 s is followed by a new call", async
   assert.deepEqual([member.isHere, m.members.length], [true, 1]);
 });
 
-test("a line that the other side closes is called anew", async (t) => {
+test("after the other side closes a line, the client calls again", async (t) => {
   const { run, m, c, member } = await connected(t);
   const { pc } = c.it;
   await m.do(() => member.pc.close());
@@ -108,7 +108,7 @@ test("a line that the other side closes is called anew", async (t) => {
   assert.deepEqual([c.it.path, member.path, c.it.pc === pc], ["direct", "direct", false]);
 });
 
-test("a line of which only the master's end is down is restarted, and called anew if that was no help", async (t) => {
+test("if only the master's side of a line is down, it is restarted, and then called again if that did not help", async (t) => {
   const { run, c } = await connected(t);
   const [socket] = c.page.sockets;
   const say = () => c.do((game) => socket.received(JSON.stringify({ type: "welcome", payload: { ...game.lives, call: game.line.call, known: true, down: true } })));
@@ -122,7 +122,7 @@ test("a line of which only the master's end is down is restarted, and called ane
   assert.deepEqual([c.it.path, c.seen.connection.length], ["direct", 2]);
 });
 
-test("calls that do not get through ring for 15, 20, 30 and 30 s", async (t) => {
+test("calls that do not come up are repeated after 15, 20, 30 and 30 s", async (t) => {
   const on = stage(t);
   const when = [];
   const m = await on.master("m");
@@ -133,7 +133,7 @@ test("calls that do not get through ring for 15, 20, 30 and 30 s", async (t) => 
   assert.deepEqual(pauses, [15, 20, 30, 30]);
 });
 
-test("with the fallback messages go by moss where there is no line, and by the line when it is back", async (t) => {
+test("with the fallback, messages go through moss while there is no line", async (t) => {
   const { run, network, m, c, member } = await connected(t, {}, { fallback: "moss" });
   network.block("direct", c.page, m.page);
   await c.do((game) => game.send("on its way"));
@@ -147,7 +147,7 @@ test("with the fallback messages go by moss where there is no line, and by the l
   assert.deepEqual([c.it.path, member.path], ["direct", "direct"]);
 });
 
-test("without the fallback they wait", async (t) => {
+test("without the fallback, messages wait for a line", async (t) => {
   const { run, network, m, c, member } = await connected(t);
   network.block("direct", c.page, m.page);
   await c.do((game) => game.send("kept"));
@@ -158,7 +158,7 @@ test("without the fallback they wait", async (t) => {
   assert.deepEqual(member.seen.message, ["kept"]);
 });
 
-test("a frozen page goes on as if no time had passed", async (t) => {
+test("time in which a page is frozen does not count", async (t) => {
   const { run, c, m, member } = await connected(t);
   const { pc } = c.it;
   c.page.freeze();
@@ -170,7 +170,7 @@ test("a frozen page goes on as if no time had passed", async (t) => {
   assert.deepEqual([c.it.pc === pc, c.it.path, member.isHere], [true, "direct", true]);
 });
 
-test("media go on, off and on again by name, without another negotiation", async (t) => {
+test("media are switched on, off and on again without another negotiation", async (t) => {
   const on = await connected(t);
   const { run, c, member } = on;
   const names = () => member.seen.media.splice(0).map(({ name, kind, track }) => `${name} ${kind} ${track ? "on" : "off"}`);
@@ -185,7 +185,7 @@ test("media go on, off and on again by name, without another negotiation", async
   assert.equal(c.it.pc.currentLocalDescription, description);
 });
 
-test("of calls of share() that follow at once the last one counts", async (t) => {
+test("of several calls of share() at once, the last one counts", async (t) => {
   const on = await connected(t);
   const { c } = on;
   await c.do((game) => game.share("camera", on.track(c, "video")));
@@ -196,7 +196,7 @@ test("of calls of share() that follow at once the last one counts", async (t) =>
   assert.deepEqual(c.it.pc.getSenders().map(({ track }) => track), [null]);
 });
 
-test("share() ends when the line does", async (t) => {
+test("share() resolves when the line is closed", async (t) => {
   const on = await connected(t);
   const { c } = on;
   await c.do((game) => game.share("camera", on.track(c, "video")));
@@ -210,7 +210,7 @@ test("share() ends when the line does", async (t) => {
   assert.equal(isDone, true);
 });
 
-test("a new hello is told by moss, and by the line where moss is away", async (t) => {
+test("a new hello is sent through moss, and over the line while moss is down", async (t) => {
   const { run, moss, c, member } = await connected(t, {}, { hello: 1 });
   await c.do((game) => (game.hello = 2));
   await run(1);
@@ -232,7 +232,7 @@ for (const optional of [{}, { kick: "kick" }])
     assert.deepEqual(member.seen.left, ["kicked"]);
   });
 
-test("who is kicked while out of reach is sent away when it comes back", async (t) => {
+test("a member that is kicked while out of reach is kicked when it comes back", async (t) => {
   const { run, world, m, c, member } = await connected(t);
   c.page.offline = true;
   world.networkChanged();
@@ -245,7 +245,7 @@ test("who is kicked while out of reach is sent away when it comes back", async (
   assert.deepEqual([c.it.state, m.it.members.size], ["stopped", 0]);
 });
 
-test("a reload is the same key and another life", async (t) => {
+test("after a reload a page has the same key and another life", async (t) => {
   const { run, client, m, c, member } = await connected(t);
   c.page.close();
   const again = await client("c2", { storage: c.page.storage });
@@ -256,7 +256,7 @@ test("a reload is the same key and another life", async (t) => {
   assert.equal(again.it.key, c.it.key);
 });
 
-test("of two tabs with one key the later one counts, and the other stops", async (t) => {
+test("of two tabs with one key the newer one replaces the older", async (t) => {
   const { run, client, m, c, member } = await connected(t);
   const twin = await client("c2", { storage: c.page.storage.copy() });
   await run(3);
@@ -265,7 +265,7 @@ test("of two tabs with one key the later one counts, and the other stops", async
   assert.deepEqual([twin.it.path, m.it.members.size], ["direct", 1]);
 });
 
-test("a tab that was taken over while it was away stops when it comes back", async (t) => {
+test("a tab that was replaced while it was out of reach stops when it comes back", async (t) => {
   const { run, world, client, m, c } = await connected(t);
   const away = async (is) => {
     c.page.offline = is;
@@ -280,9 +280,9 @@ test("a tab that was taken over while it was away stops when it comes back", asy
   assert.deepEqual([twin.it.path, twin.it.state, m.it.members.size], ["direct", "ready", 1]);
 });
 
-test("an old connection that delivers late does not bring the page of before back", async (t) => {
+test("late packets of an old connection do not bring the former page back", async (t) => {
   const { run, world, client, m, c } = await connected(t);
-  // Out of reach, it says who it is again and again; all of that arrives when the network is back.
+  // Out of reach, it repeats its `member`; all of them arrive when the network is back.
   c.page.offline = true;
   world.networkChanged();
   await run(32);
@@ -295,7 +295,7 @@ test("an old connection that delivers late does not bring the page of before bac
   assert.deepEqual([...m.it.members.values()].map(({ life }) => life), [m.members.at(-1).life]);
 });
 
-test("a new session of the master is told, gets nothing of before, and is called", async (t) => {
+test("a new session of the master is reported, gets no old messages, and is called", async (t) => {
   const { run, master, m, c } = await connected(t);
   await c.do((game) => game.send("to the first"));
   await run(1);
@@ -309,13 +309,13 @@ test("a new session of the master is told, gets nothing of before, and is called
   assert.deepEqual(next.members[0].seen.message, ["to the next"]);
 });
 
-test("a session that comes back after another one is understood", async (t) => {
+test("a session may come back after another one", async (t) => {
   const { run, master, m, c } = await connected(t);
   await c.do((game) => game.send(1));
   await run(1);
   m.page.sockets.forEach((socket) => socket.wire.silence());
   const other = await master("m2");
-  await run(60); // The first one has noticed, and claims again.
+  await run(60); // Enough for the first one to notice, and to claim again.
   assert.equal(other.it.state, "stopped");
   await c.do((game) => game.send(2));
   await m.do((host) => host.send("again"));
@@ -324,7 +324,7 @@ test("a session that comes back after another one is understood", async (t) => {
   assert.deepEqual(c.seen.message, ["again"]);
 });
 
-test("stop() says goodbye at once and leaves nothing running", async (t) => {
+test("stop() sends `bye` at once and leaves nothing running", async (t) => {
   const { run, c, member } = await connected(t);
   await c.do((game) => game.stop());
   await run(1);
@@ -336,7 +336,7 @@ test("stop() says goodbye at once and leaves nothing running", async (t) => {
   assert.equal(c.it.path, "direct");
 });
 
-test("a send over the limit is told once, and what is no JSON is thrown", async (t) => {
+test("a send over the limit is reported once, and a value that is not JSON throws", async (t) => {
   const on = stage(t);
   const c = await on.client("c");
   const big = "x".repeat(50_000);
@@ -349,7 +349,7 @@ test("a send over the limit is told once, and what is no JSON is thrown", async 
   assert.deepEqual(c.seen.problem.map(({ code }) => code), ["unsent"]);
 });
 
-test("a storage that fails only makes a reload another member", async (t) => {
+test("with a storage that fails, a reloaded page is a new member", async (t) => {
   const fails = new Storage();
   fails.setItem = () => {
     throw new DOMException("no room", "QuotaExceededError");
@@ -357,7 +357,7 @@ test("a storage that fails only makes a reload another member", async (t) => {
   await connected(t, {}, { storage: fails });
 });
 
-test("a handler that throws ends nothing", async (t) => {
+test("a client goes on after a handler that throws", async (t) => {
   const { run, c, m, member } = await connected(t);
   let heard = 0;
   c.it.on("message", () => {
@@ -369,7 +369,7 @@ test("a handler that throws ends nothing", async (t) => {
   assert.deepEqual([heard, c.page.errors.splice(0).map(({ message }) => message)], [2, ["the application's own", "the application's own"]]);
 });
 
-test("a wrong code stops the client, and says so", async (t) => {
+test("a wrong code stops the client with `wrong-secret`", async (t) => {
   const on = stage(t, { loginSecret: "1234" });
   const c = await on.client("c", { loginSecret: "4321" });
   await on.run(1);
@@ -379,14 +379,14 @@ test("a wrong code stops the client, and says so", async (t) => {
   assert.equal(c.page.timers.size, 0);
 });
 
-test("an address that can't be one is thrown at once", (t) => {
+test("an invalid address throws at once", (t) => {
   const { classes } = stage(t);
   assert.throws(() => new Client({ ...classes, address: "ftp://box" }), TypeError);
 });
 
 const NONSENSE = [null, 1, "x", [], {}, { session: 1 }];
 
-test("a hostile master's packets throw nothing", async (t) => {
+test("a hostile master's packets cause no exception", async (t) => {
   const { run, moss, c } = await connected(t);
   const socket = [...c.page.sockets][0];
   for (const type of ["master-offer", "welcome", "refused", "offer", "answer", "candidate", "media", "message", "ack", "bye", "x"])

@@ -1,4 +1,4 @@
-/** What Signaling may use of a WebSocket, and what moss does to one. A class of its own for each test. */
+/** A fake WebSocket with all that Signaling uses, and what moss does to one. Each test makes its own class. */
 export function fakeWebSocket() {
   return class FakeWebSocket {
     static all = [];
@@ -42,7 +42,7 @@ export function fakeWebSocket() {
       this.onclose?.({ code, reason });
     }
 
-    /** As Node 22 tells that nothing could be connected. */
+    /** How Node 22 reports that an attempt failed. */
     fail() {
       this.readyState = 3;
       this.onerror?.({ message: "refused" });

@@ -4,8 +4,8 @@ import { Line } from "../src/line.js";
 import { stage } from "./simulation/stage.js";
 
 /**
- * Two lines of one call, a polite and an impolite one. Their packets are carried at once, unless
- * `pass` says otherwise: it gets each and how to deliver it.
+ * Two lines of one call, a polite and an impolite one. Their packets are delivered at once, or by
+ * `pass`, which gets each packet and a function that delivers it.
  */
 async function lines(t, { open = true } = {}) {
   const on = stage(t);
@@ -50,14 +50,14 @@ async function lines(t, { open = true } = {}) {
   return Object.assign(both, { a, b, share: (side, name, kind) => side.do((line) => line.share(name, kind ? on.track(side, kind) : null)) });
 }
 
-test("both sides come up, and a closed one is told as ended", async (t) => {
+test("both sides come up, and see when the other one closes", async (t) => {
   const { a, b, run } = await lines(t);
   await a.do((line) => line.close());
   await run(1);
   assert.deepEqual([a.line.up, b.line.up, b.line.ended], [false, false, true]);
 });
 
-test("when both offer at once, the impolite one's comes first and both get through", async (t) => {
+test("when both offer at once, the impolite one's offer comes first, then the other's", async (t) => {
   const { a, b, run, share, sent } = await lines(t);
   sent.length = 0;
   await share(a, "camera", "video");
@@ -81,7 +81,7 @@ test("an offer that was lost is sent again after 5 s, then after 10 and 20", asy
   assert.deepEqual(when.map((at) => at - when[0]), [0, 5, 15, 35]);
 });
 
-test("without an open offer nothing is said again", async (t) => {
+test("without an open offer nothing is sent again", async (t) => {
   const { a, b, run, sent } = await lines(t);
   sent.length = 0;
   for (const side of [a, b]) await side.do((line) => line.repeat());
@@ -89,7 +89,7 @@ test("without an open offer nothing is said again", async (t) => {
   assert.deepEqual(sent, []);
 });
 
-test("an answer that was lost is said again, in the same words", async (t) => {
+test("a lost answer is sent again unchanged", async (t) => {
   const on = await lines(t);
   const { a, b, run, share, sent } = on;
   sent.length = 0;
@@ -106,7 +106,7 @@ test("an answer that was lost is said again, in the same words", async (t) => {
   assert.equal(a.line.pc.signalingState, "stable");
 });
 
-test("an answer is said again also while an own offer is open", async (t) => {
+test("an answer is sent again also while an own offer is open", async (t) => {
   const on = await lines(t);
   const { a, b, run, share } = on;
   on.pass = ({ from, type }, deliver) => (from === "a" && type === "answer" ? undefined : deliver());
@@ -135,7 +135,7 @@ test("packets that come twice change nothing", async (t) => {
   assert.deepEqual([a.line.up, a.media, b.media], [true, ["picture video"], ["camera video"]]);
 });
 
-test("an answer for an offer before this one is passed over", async (t) => {
+test("an answer to an earlier offer is ignored", async (t) => {
   const on = await lines(t);
   const { a, run, share, sent } = on;
   const old = sent.find(({ type }) => type === "answer");
@@ -147,7 +147,7 @@ test("an answer for an offer before this one is passed over", async (t) => {
   assert.equal(a.line.pc.signalingState, "have-local-offer");
 });
 
-test("what came late does not undo what was said of media after it", async (t) => {
+test("a late state of media does not replace a newer one", async (t) => {
   const on = await lines(t);
   const { a, b, run, share, sent } = on;
   await share(a, "camera", "video");
@@ -162,10 +162,10 @@ test("what came late does not undo what was said of media after it", async (t) =
   assert.deepEqual(b.media, []);
   await b.do((line) => line.receive("media", { call: "call", media: late.payload.media }));
   await run(1);
-  assert.deepEqual(b.media, ["camera video"], "who gives no version is believed");
+  assert.deepEqual(b.media, ["camera video"], "a state without a version counts");
 });
 
-test("a repeated offer tells of media what is new", async (t) => {
+test("a repeated offer brings the new state of media", async (t) => {
   const on = await lines(t);
   const { a, b, run, share } = on;
   on.pass = ({ type }, deliver) => (type === "answer" ? undefined : deliver());
@@ -179,7 +179,7 @@ test("a repeated offer tells of media what is new", async (t) => {
   assert.deepEqual(b.media, []);
 });
 
-test("what moss lost of media is said again once the line is up", async (t) => {
+test("a state of media that moss lost is sent again once the line is up", async (t) => {
   const on = await lines(t, { open: false });
   const { a, b, run, share, network } = on;
   network.block("direct", a.page, b.page);
@@ -195,7 +195,7 @@ test("what moss lost of media is said again once the line is up", async (t) => {
   assert.deepEqual([b.line.up, b.media], [true, []]);
 });
 
-test("both sides may send by one name", async (t) => {
+test("both sides may send under the same name", async (t) => {
   const { a, b, run, share } = await lines(t);
   await share(a, "talk", "audio");
   await run(1);
@@ -205,7 +205,7 @@ test("both sides may send by one name", async (t) => {
   assert.equal(a.line.pc.getTransceivers().length, 1);
 });
 
-test("another kind by the same name takes the place of the one before", async (t) => {
+test("a track of another kind replaces the one of the same name", async (t) => {
   const { a, b, run, share } = await lines(t);
   await share(a, "thing", "audio");
   await run(1);
@@ -214,7 +214,7 @@ test("another kind by the same name takes the place of the one before", async (t
   assert.deepEqual(b.media, ["thing video"]);
 });
 
-test("a restart finds another path, and the line goes on", async (t) => {
+test("a restart finds another path, and the line stays up", async (t) => {
   const { a, b, run, network } = await lines(t);
   const { pc } = a.line;
   network.block("direct", a.page, b.page);
@@ -226,7 +226,7 @@ test("a restart finds another path, and the line goes on", async (t) => {
   assert.deepEqual([a.line.up, b.line.up, a.line.pc === pc], [true, true, true]);
 });
 
-test("after a hundred candidates for one description no more are taken, and that is told once", async (t) => {
+test("after a hundred candidates for one description, more are dropped, with one problem", async (t) => {
   const on = await lines(t);
   const { a, run } = on;
   on.problems = [["flood"], []];

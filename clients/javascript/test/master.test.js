@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { Master } from "../src/index.js";
 import { stage } from "./simulation/stage.js";
 
-/** A client that speaks raw packets. */
+/** A client that sends raw packets. */
 async function raw(on, name) {
   const page = on.world.page(name);
   const peer = { page, seen: [], types: () => peer.seen.splice(0).map(({ type }) => type) };
@@ -50,7 +50,7 @@ test("thirty clients of a new session call within three seconds", async (t) => {
   assert.ok(pauses.filter((pause) => pause < 20).length < 10, "they call one after the other");
 });
 
-test("welcome repeats who is meant, and whether the call is known", async (t) => {
+test("welcome repeats session and life, and says whether the call is known", async (t) => {
   const { on, m } = await started(t, {}, { iceServers: [{ urls: "stun:box" }] });
   const c = await raw(on, "c");
   await c.say("member", who(m));
@@ -61,7 +61,7 @@ test("welcome repeats who is meant, and whether the call is known", async (t) =>
   assert.deepEqual([call, known], ["x", false]);
 });
 
-test("what does not say who it is is refused, once a second", async (t) => {
+test("packets without a valid `member` are refused, once a second", async (t) => {
   const { on, run, m } = await started(t);
   const c = await raw(on, "c");
   c.seen.length = 0;
@@ -78,7 +78,7 @@ test("what does not say who it is is refused, once a second", async (t) => {
   assert.equal(m.it.members.size, 0);
 });
 
-test("a member of another session is passed over: the invitation is on its way", async (t) => {
+test("a `member` for another session is ignored: the invitation is on its way", async (t) => {
   const { on, m } = await started(t);
   const c = await raw(on, "c");
   c.seen.length = 0;
@@ -99,7 +99,7 @@ test("one connection has one key and one life", async (t) => {
   assert.equal(m.members.length, 1);
 });
 
-test("over `most` members are refused, and let in when there is room", async (t) => {
+test("members above `most` are refused, and accepted when one leaves", async (t) => {
   const { on, run, m } = await started(t, {}, { most: 1 });
   const first = await on.client("c1");
   await run(2);
@@ -111,7 +111,7 @@ test("over `most` members are refused, and let in when there is room", async (t)
   assert.deepEqual([second.it.path, m.it.members.size], ["direct", 1]);
 });
 
-test("who says goodbye has left at once", async (t) => {
+test("a member that sends `bye` has left at once", async (t) => {
   const { on, run, m } = await started(t, { optional: {} });
   const c = await on.client("c");
   await run(2);
@@ -121,7 +121,7 @@ test("who says goodbye has left at once", async (t) => {
 });
 
 for (const [name, optional] of [["client-left", { left: "client-left" }], ["unknown-client", {}]])
-  test(`who goes without a word is gone by ${name}, after 30 s without line and id`, async (t) => {
+  test(`a member that vanishes by ${name} is gone after 30 s without line and id`, async (t) => {
     const { on, run, world, m } = await started(t, { optional });
     const c = await on.client("c");
     await run(2);
@@ -135,7 +135,7 @@ for (const [name, optional] of [["client-left", { left: "client-left" }], ["unkn
     assert.deepEqual(member.seen.left, ["gone"]);
   });
 
-test("nobody is gone while the master itself has no moss", async (t) => {
+test("no member is gone while the master itself has no connection to moss", async (t) => {
   const { on, run, moss, network, m } = await started(t);
   const c = await on.client("c");
   await run(2);
@@ -145,7 +145,7 @@ test("nobody is gone while the master itself has no moss", async (t) => {
   assert.equal(m.members[0].isHere, true);
 });
 
-test("who comes back after its master has forgotten it begins a new life, and is heard", async (t) => {
+test("a client that the master has forgotten begins a new life when it comes back", async (t) => {
   const { on, run, world, m } = await started(t, {}, { most: 1 });
   const away = async (page, is) => {
     page.offline = is;
@@ -157,7 +157,7 @@ test("who comes back after its master has forgotten it begins a new life, and is
   await c.do((game) => game.send("before"));
   await run(1);
   await away(c.page, true);
-  const d = await on.client("d"); // What is kept of those who are gone has room for one.
+  const d = await on.client("d"); // The messages of only one gone member are kept.
   await run(2);
   await away(d.page, true);
   await c.do((game) => game.send("after"));
@@ -165,11 +165,11 @@ test("who comes back after its master has forgotten it begins a new life, and is
   const lives = m.members.map(({ life }) => life);
   assert.equal(new Set(lives).size, 3);
   assert.deepEqual(m.members.map((member) => member.seen.message), [["before"], [], ["after"]]);
-  assert.equal(c.seen.master.length, 2, "it is told that nothing of before is known");
+  assert.equal(c.seen.master.length, 2, "`master` tells that the old life is forgotten");
   assert.equal(c.it.path, "direct");
 });
 
-test("who comes back after it was gone is a new member, and misses nothing", async (t) => {
+test("a client that comes back after it was gone is a new member, and misses no message", async (t) => {
   const { on, run, world, m } = await started(t);
   const c = await on.client("c");
   await run(2);
@@ -199,7 +199,7 @@ test("a master that was replaced stops, and its members leave", async (t) => {
   assert.equal(m.page.timers.size, 0);
 });
 
-test("stop() says goodbye, and start() is another session", async (t) => {
+test("stop() sends `bye`, and start() begins another session", async (t) => {
   const { on, run, m } = await started(t);
   const c = await on.client("c");
   await run(2);
@@ -215,7 +215,7 @@ test("stop() says goodbye, and start() is another session", async (t) => {
   assert.equal(c.it.path, "direct");
 });
 
-test("what is shared and sent to all reaches those who come later, too", async (t) => {
+test("a track shared with all reaches later members, a message sent to all does not", async (t) => {
   const { on, run, m } = await started(t);
   const c1 = await on.client("c1");
   await run(2);
@@ -228,7 +228,7 @@ test("what is shared and sent to all reaches those who come later, too", async (
   assert.deepEqual([c1.seen.message, c2.seen.message], [["to all"], []]);
 });
 
-test("a clock that is set back holds up no call", async (t) => {
+test("a clock that is set back delays no call", async (t) => {
   const { on, run, m } = await started(t, {}, { most: 20 });
   await on.client("c1");
   await run(2);
@@ -240,7 +240,7 @@ test("a clock that is set back holds up no call", async (t) => {
   assert.deepEqual([c2.it.path, m.it.members.size], ["direct", 2]);
 });
 
-test("a secret is needed", (t) => {
+test("a master without a secret throws", (t) => {
   const { classes } = stage(t);
   assert.throws(() => new Master({ ...classes }), TypeError);
 });

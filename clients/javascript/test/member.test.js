@@ -12,13 +12,13 @@ async function connected(t, options, given) {
   return { ...on, on, m, c, member: m.members[0] };
 }
 
-/** Says packets as the client would, by its connection to moss. */
+/** Sends packets as the client would, through its connection to moss. */
 const say = ({ c, run }, type, payload, times = 1) =>
   c.do((game) => {
     for (let i = 0; i < times; i++) game.signaling.send(type, typeof payload === "function" ? payload(i) : payload);
   }).then(() => run(0.5));
 
-test("a flood of packets is dropped, and told once", async (t) => {
+test("a flood of packets is dropped, and reported once", async (t) => {
   const scene = await connected(t);
   await say(scene, "x", {}, 5000);
   await say(scene, "x", {}, 5000);
@@ -35,7 +35,7 @@ test("a thousand calls make ten connections at most, and one more each second", 
   assert.deepEqual([scene.c.it.path, scene.member.isHere], ["direct", true]);
 });
 
-test("an offer of a call that has ended, or one that goes on elsewhere, makes no connection", async (t) => {
+test("an offer of an ended call, or with `n` above 1 of an unknown one, makes no connection", async (t) => {
   const scene = await connected(t);
   const { member } = scene;
   const { call } = member.line;
@@ -47,7 +47,7 @@ test("an offer of a call that has ended, or one that goes on elsewhere, makes no
   assert.equal(member.seen.connection.length, 2);
 });
 
-test("rubbish harms the line of who sends it alone", async (t) => {
+test("invalid packets affect only the sender's line", async (t) => {
   const scene = await connected(t);
   const other = await scene.client("c2");
   await scene.run(3);
@@ -61,7 +61,7 @@ test("rubbish harms the line of who sends it alone", async (t) => {
   assert.deepEqual(scene.m.seen.problem, []);
 });
 
-test("ICE servers are asked for once, used by both ends, and renewed before they end", async (t) => {
+test("ICE servers are asked for once, used by both sides, and renewed before they expire", async (t) => {
   const on = stage(t);
   let asked = 0;
   const iceServers = async (member) => {
@@ -82,7 +82,7 @@ test("ICE servers are asked for once, used by both ends, and renewed before they
   assert.deepEqual([asked, both()], [3, ["c3", "c3"]]);
 });
 
-test("ICE servers that a browser refuses are told at both ends, and the call goes on without", async (t) => {
+test("ICE servers that a browser refuses are reported on both sides, and the call goes on without", async (t) => {
   const on = stage(t);
   const refuses = ({ iceServers }) => {
     if (iceServers.some(({ urls }) => !/^(stun|turns?):/.test(urls))) throw new SyntaxError("no URL of a server");
@@ -100,7 +100,7 @@ test("ICE servers that a browser refuses are told at both ends, and the call goe
   for (const { problem } of [c.seen, m.members[0].seen]) assert.deepEqual(problem.map(({ code }) => code), ["ice-servers"]);
 });
 
-test("a function for ICE servers that fails or never answers is told, and the call goes on without", async (t) => {
+test("a function for ICE servers that fails or never answers is reported, and the call goes on without", async (t) => {
   for (const iceServers of [() => Promise.reject(new Error("no secret")), () => new Promise(() => {})]) {
     const on = stage(t);
     const m = await on.master("m", { iceServers });
@@ -112,7 +112,7 @@ test("a function for ICE servers that fails or never answers is told, and the ca
   }
 });
 
-test("servers that have ended already are not asked for again and again", async (t) => {
+test("ICE servers that have already expired are asked for again only after a pause", async (t) => {
   let asked = 0;
   const iceServers = () => {
     asked += 1;
@@ -125,7 +125,7 @@ test("servers that have ended already are not asked for again and again", async 
   assert.ok(asked > 1 && asked < 30, `${asked} times`);
 });
 
-test("a hello that is older than the last one is passed over", async (t) => {
+test("a hello that is older than the last one is ignored", async (t) => {
   const scene = await connected(t);
   const { c, m, member } = scene;
   await c.do((game) => (game.hello = "new"));
@@ -137,7 +137,7 @@ test("a hello that is older than the last one is passed over", async (t) => {
   assert.equal(member.hello, "of a clock that was set back");
 });
 
-test("a member that has left hears nothing more", async (t) => {
+test("a member that has left emits no more events", async (t) => {
   const scene = await connected(t);
   const { m, c, member } = scene;
   await m.do(() => member.kick());

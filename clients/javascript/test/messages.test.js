@@ -5,7 +5,7 @@ import { KEPT_BYTES, MESSAGE_BYTES, Messages } from "../src/messages.js";
 test.beforeEach(() => mock.timers.enable({ apis: ["setTimeout"] }));
 test.afterEach(() => mock.timers.reset());
 
-/** One end, whose packets are kept in `out` for as long as there is a way. */
+/** One side. While there is a path, its packets go into `out`. */
 function end() {
   const one = { messages: new Messages(), out: [], got: [], isOpen: true };
   one.messages.belongTo(
@@ -35,14 +35,14 @@ test("each sixteenth message is acknowledged at once", () => {
   assert.deepEqual(b.sent(), []);
 });
 
-test("a message that comes again is acknowledged and not told again", () => {
+test("a repeated message is acknowledged and not delivered again", () => {
   const b = end();
   b.messages.receive({ n: 1, data: "x" });
   b.messages.receive({ n: 1, data: "x" });
   assert.deepEqual([b.got, b.sent()], [["x"], ["ack 1"]]);
 });
 
-test("after a gap nothing is told or acknowledged", () => {
+test("after a gap nothing is delivered or acknowledged", () => {
   const b = end();
   b.messages.receive({ n: 1, data: "x" });
   b.messages.receive({ n: 3, data: "z" });
@@ -66,7 +66,7 @@ test("what is not acknowledged is sent again after 3 s, then 6, 12 and 24", () =
   assert.deepEqual(a.sent(), ["message 2"]);
 });
 
-test("a new way gets all that is not acknowledged, and what was heard", () => {
+test("on a new path all unacknowledged messages are sent again, and an acknowledgement", () => {
   const a = end();
   a.isOpen = false;
   a.messages.send("x");
@@ -77,7 +77,7 @@ test("a new way gets all that is not acknowledged, and what was heard", () => {
   assert.deepEqual(a.sent(), ["message 1", "message 2", "ack 1"]);
 });
 
-test("at most 256 messages are on the way at once", () => {
+test("at most 256 messages are in flight", () => {
   const a = end();
   for (let n = 1; n <= 300; n++) a.messages.send(n);
   assert.equal(a.sent().at(-1), "message 256");
@@ -87,7 +87,7 @@ test("at most 256 messages are on the way at once", () => {
   assert.deepEqual(a.sent().filter((_, i, all) => i === 0 || i === all.length - 1), ["message 17", "message 272"]);
 });
 
-test("what was kept for long goes at a rate that a master takes", () => {
+test("kept messages are sent at a rate below a master's limit", () => {
   const a = end();
   a.isOpen = false;
   for (let n = 1; n <= 3000; n++) a.messages.send(n);
@@ -132,7 +132,7 @@ test("only JSON of up to 60,000 bytes is sent", () => {
   assert.throws(() => a.messages.send("ä".repeat(MESSAGE_BYTES / 2)), RangeError);
 });
 
-test("over 1 MiB is not kept, and there is room again after an acknowledgement", () => {
+test("at most 1 MiB is kept, and an acknowledgement makes room", () => {
   const a = end();
   const data = "x".repeat(49_998);
   const most = Math.floor(KEPT_BYTES / 50_000);
@@ -143,7 +143,7 @@ test("over 1 MiB is not kept, and there is room again after an acknowledgement",
   assert.equal(a.out.at(-1).payload.n, most + 1);
 });
 
-test("another page at the other end gets what was never sent, from 1", () => {
+test("a new page on the other side gets only what was never sent, numbered from 1", () => {
   const a = end();
   a.messages.send("sent");
   a.isOpen = false;
@@ -157,7 +157,7 @@ test("another page at the other end gets what was never sent, from 1", () => {
   assert.deepEqual(a.got, ["theirs", "of the next page"]);
 });
 
-test("what a stranger sends instead of numbers changes nothing", () => {
+test("invalid numbers change nothing", () => {
   const a = end();
   a.messages.send("x");
   a.sent();

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 
 export const SECRET = "only-the-tests-know-it";
 
-/** How long anything may take on a busy machine. Nobody waits so long when all is well. */
+/** Time limit of each wait, for a busy machine. Normally the waits are much shorter. */
 const PATIENCE = 45_000;
 
 const SETTINGS = {
@@ -17,8 +17,8 @@ const SETTINGS = {
   MOSS_HOSTNAME: "127.0.0.1",
 };
 
-/** The moss that MOSS_BIN names, on a free port, until the test ends. Nothing of the machine's own
- *  environment, nor a .env, reaches it. */
+/** Starts the moss that MOSS_BIN names on a free port, and stops it when the test ends. It sees neither
+ *  the machine's environment nor a .env. */
 export async function startMoss(t, settings = {}) {
   let child;
   let printed = "";

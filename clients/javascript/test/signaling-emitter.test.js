@@ -8,7 +8,7 @@ function heard(emitter, name) {
   return all;
 }
 
-test("each handler hears each event, until it is taken off", () => {
+test("each handler gets each event, until it is removed", () => {
   const emitter = new Emitter();
   const all = heard(emitter, "message");
   const some = [];
@@ -21,7 +21,7 @@ test("each handler hears each event, until it is taken off", () => {
   assert.deepEqual([all, some], [[1, 2], [1]]);
 });
 
-test("a function that listens twice is called twice, and taken off once", () => {
+test("a function that is added twice is called twice, and removed once", () => {
   const emitter = new Emitter();
   const all = [];
   const handler = (detail) => all.push(detail);
@@ -33,7 +33,7 @@ test("a function that listens twice is called twice, and taken off once", () => 
   assert.deepEqual(all, [1, 1, 2]);
 });
 
-test("handlers come and go while an event is told", () => {
+test("handlers may be added and removed during an event", () => {
   const emitter = new Emitter();
   const all = [];
   emitter.on("message", () => {
@@ -45,7 +45,7 @@ test("handlers come and go while an event is told", () => {
   assert.deepEqual(all, []);
 });
 
-test("a handler that throws, or rejects, is reported and ends nothing", async (t) => {
+test("an error of a handler is reported, and the other handlers are called", async (t) => {
   const reported = t.mock.method(console, "error", () => {});
   const emitter = new Emitter();
   emitter.on("message", () => {
@@ -64,7 +64,7 @@ test("a handler that throws, or rejects, is reported and ends nothing", async (t
   );
 });
 
-test("a page's own way to report is taken where there is one", (t) => {
+test("reportError is used if there is one", (t) => {
   const reported = [];
   globalThis.reportError = (error) => reported.push(error.message);
   t.after(() => delete globalThis.reportError);
@@ -76,7 +76,7 @@ test("a page's own way to report is taken where there is one", (t) => {
   assert.deepEqual(reported, ["thrown"]);
 });
 
-test("a problem that nobody hears goes to the console, another does not", (t) => {
+test("a problem without a handler goes to the console", (t) => {
   const warned = t.mock.method(console, "warn", () => {});
   const emitter = new Emitter();
   emitter.emit("problem", { code: "full", message: "Too much is kept." });

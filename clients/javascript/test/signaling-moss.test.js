@@ -9,7 +9,7 @@ import { SECRET, startMoss, until } from "./moss.js";
 const skip = !process.env.MOSS_BIN && "MOSS_BIN names no moss";
 const WebSocket = globalThis.WebSocket ?? (await import("ws")).WebSocket;
 
-/** A peer that keeps all that it is told. */
+/** A peer that keeps all its events. */
 function peer(t, address, options = {}) {
   const moss = new Signaling({ address, WebSocket, ...options });
   const told = { status: [], packet: [], problem: [] };
@@ -47,7 +47,7 @@ describe("with a real moss", { skip, concurrency: true }, () => {
     assert.deepEqual(await client.gets("hello"), { type: "hello", payload: null });
   });
 
-  test("ready is told before the offer", async (t) => {
+  test("`ready` comes before the offer", async (t) => {
     const { address } = await startMoss(t);
     await master(t, address).is("ready");
     const order = [];
@@ -72,7 +72,7 @@ describe("with a real moss", { skip, concurrency: true }, () => {
     assert.equal(first.last().code, "replaced");
   });
 
-  test("a moss that asks for a code lets in who knows it", async (t) => {
+  test("a moss with a login secret accepts clients that know it", async (t) => {
     const { address } = await startMoss(t, { MOSS_LOGIN_SECRET: "4711-and-some-more" });
     const none = peer(t, address);
     const wrong = peer(t, address, { loginSecret: "0815" });
@@ -83,7 +83,7 @@ describe("with a real moss", { skip, concurrency: true }, () => {
     assert.deepEqual([none.states(), wrong.states()], Array(2).fill(["connecting", "stopped"]));
   });
 
-  test("a master's renewed offer reaches those who are there and those who come", async (t) => {
+  test("a master's renewed offer reaches present and later clients", async (t) => {
     const { address } = await startMoss(t);
     const client = peer(t, address);
     const host = master(t, address, 1);
@@ -94,7 +94,7 @@ describe("with a real moss", { skip, concurrency: true }, () => {
     assert.deepEqual(host.states(), ["connecting", "ready"]);
   });
 
-  test("a client that is kicked stays away", async (t) => {
+  test("a client that is kicked does not come back", async (t) => {
     const { address } = await startMoss(t);
     const host = master(t, address);
     await host.is("ready");
@@ -115,7 +115,7 @@ describe("with a real moss", { skip, concurrency: true }, () => {
     assert.equal(client.last().state, "ready");
   });
 
-  test("both sides come back to a moss that was killed, and the client has its offer again", async (t) => {
+  test("both sides reconnect to a moss that was killed, and the client gets the offer again", async (t) => {
     const moss = await startMoss(t);
     const host = master(t, moss.address);
     await host.is("ready");
@@ -140,7 +140,7 @@ describe("with a real moss", { skip, concurrency: true }, () => {
     assert.equal(client.last().message, "moss is stopping. Trying again.");
   });
 
-  test("a frozen moss is noticed by a check, and what is said of it is true", async (t) => {
+  test("check() notices a frozen moss, and the message is right", async (t) => {
     const moss = await startMoss(t);
     const client = peer(t, moss.address);
     await client.is("ready");
@@ -156,7 +156,7 @@ describe("with a real moss", { skip, concurrency: true }, () => {
     await client.is("ready");
   });
 
-  test("nothing keeps a program alive once it is stopped", async (t) => {
+  test("after stop() nothing keeps the program running", async (t) => {
     const { address } = await startMoss(t);
     const script = `
       import { Signaling } from "./src/signaling.js";

@@ -1,4 +1,4 @@
-// What Signaling does with a page around it; the page is a fake. The clock is the test's.
+// Signaling in a page. The page is a fake, and the clock is the test's.
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
@@ -33,7 +33,7 @@ class Listened extends EventTarget {
   }
 }
 
-/** A page at `href`, and what it asks by `fetch`. */
+/** A page at `href`, and its calls of `fetch`. */
 function page(href) {
   const { origin, protocol } = new URL(href);
   const window = new Listened();
@@ -70,10 +70,10 @@ function started(options = {}) {
   return { moss, WebSocket, status, messages: () => status.map(({ message }) => message) };
 }
 
-/** What was promised has been heard of. */
+/** Waits until all promises have settled. */
 const settled = () => new Promise(setImmediate);
 
-test("without an address it is the moss that served the page, whatever folder that is in", () => {
+test("without an address it is the moss that served the page, also from a subfolder", () => {
   for (const [href, address] of [
     ["http://box:8080/client.html?a#b", "ws://box:8080/"],
     ["https://example.org/game/client.html", "wss://example.org/"],
@@ -84,18 +84,18 @@ test("without an address it is the moss that served the page, whatever folder th
   }
 });
 
-test("a page from a file does not know where moss is", () => {
+test("a page from a file needs an address", () => {
   page("file:///home/me/client.html");
   assert.throws(() => new Signaling({ WebSocket: fakeWebSocket() }), /TypeError: this page did not come from a server/);
 });
 
-test("to a page from https:// a bare name is wss:// at moss's port for it", () => {
+test("on a page from https:// a bare name means wss:// and port 8443", () => {
   page("https://box:8443/");
   assert.equal(Signaling.address("box"), "wss://box:8443/");
   assert.equal(Signaling.address("box:1"), "wss://box:1/");
 });
 
-test("a WebSocket that the browser forbids a page from https:// is named as such", () => {
+test("a ws:// address on a page from https:// stops with a message that says why", () => {
   page("https://box:8443/");
   const { status } = started({
     address: "ws://box",
@@ -108,7 +108,7 @@ test("a WebSocket that the browser forbids a page from https:// is named as such
   assert.deepEqual(status, [{ state: "stopped", message: "A page from https:// may not open ws://, only wss://." }]);
 });
 
-test("when the network is back it tries at once, and makes sure of what it has", () => {
+test("when the network is back it tries at once, or tests its connection", () => {
   const { online } = page("http://box:8080/");
   const { WebSocket, moss } = started();
   WebSocket.last.end();
@@ -124,7 +124,7 @@ test("when the network is back it tries at once, and makes sure of what it has",
   assert.equal(WebSocket.all.length, 2);
 });
 
-test("a page that is looked at again tries at once, one that is hidden does not", () => {
+test("a page that becomes visible tries at once, one that is hidden does not", () => {
   const { look } = page("http://box:8080/");
   const { WebSocket, moss } = started();
   WebSocket.last.end();
@@ -138,7 +138,7 @@ test("a page that is looked at again tries at once, one that is hidden does not"
   assert.equal(WebSocket.all.length, 2);
 });
 
-test("one that was stopped, by itself or not, leaves nothing at the page", () => {
+test("a stopped Signaling leaves no listener at the page", () => {
   const { listeners } = page("http://box:8080/");
   const { moss, WebSocket } = started();
   moss.start();
@@ -187,7 +187,7 @@ test("a moss that was frozen and answers again is not said to refuse connections
   );
 });
 
-test("an answer that comes after the next try says nothing", async () => {
+test("an answer of /health that comes after the next try is ignored", async () => {
   const { asked } = page("http://box:8080/");
   const { WebSocket, status } = started();
   WebSocket.last.end();
@@ -201,7 +201,7 @@ test("an answer that comes after the next try says nothing", async () => {
   );
 });
 
-test("a connection that was open and is lost asks nothing", () => {
+test("/health is not asked when an open connection is lost", () => {
   const { asked } = page("http://box:8080/");
   const { WebSocket, messages } = started();
   WebSocket.last.open();

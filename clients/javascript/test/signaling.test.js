@@ -17,7 +17,7 @@ afterEach(() => {
   mock.restoreAll();
 });
 
-/** A Signaling that was started, its fake, and all that it told. */
+/** A started Signaling, its fake WebSocket, and all its events. */
 function started(options = {}) {
   const WebSocket = fakeWebSocket();
   const moss = new Signaling({ address: "box", WebSocket, ...options });
@@ -42,7 +42,7 @@ function logIn({ WebSocket, moss }) {
   WebSocket.last.receive(moss.secret === undefined ? "pong" : "master-confirmation");
 }
 
-/** Time passes in steps, as it does; each timer sees its own instant. */
+/** Lets time pass in small steps, so that each timer sees its own time. */
 function pass(milliseconds) {
   for (let gone = 0; gone < milliseconds; gone += 100) mock.timers.tick(100);
 }
@@ -59,7 +59,7 @@ function passAnswered({ WebSocket }, milliseconds) {
   }
 }
 
-test("a client logs in, and is ready once moss has said anything, before what moss said", () => {
+test("a client logs in, and is ready at the first packet from moss, before the event of that packet", () => {
   const { moss, WebSocket, told } = started();
   assert.equal(WebSocket.last.address, "ws://box:8080/");
   WebSocket.last.open();
@@ -74,7 +74,7 @@ test("a client logs in, and is ready once moss has said anything, before what mo
   assert.deepEqual(told.packet[0].payload, OFFER);
 });
 
-test("a master claims its place, and is ready once confirmed", () => {
+test("a master sends set-master, and is ready once confirmed", () => {
   const { WebSocket, told } = started({ secret: "s3cret", offer: OFFER });
   WebSocket.last.open();
   assert.deepEqual(WebSocket.last.sent, [{ type: "set-master", payload: { sdp: OFFER, secret: "s3cret" } }]);
@@ -127,7 +127,7 @@ test("a client's code is in its login", () => {
   assert.deepEqual(WebSocket.last.sent[0], { type: "login", payload: { secret: "4711" } });
 });
 
-test("who is sent away stays away, and says why", () => {
+test("a kicked client stops, and tells the reason", () => {
   const { WebSocket, last } = ready();
   WebSocket.last.end(1008, "be quiet");
   assert.deepEqual(last(), { state: "stopped", message: "moss closed this connection: be quiet.", code: "kicked" });
@@ -135,7 +135,7 @@ test("who is sent away stays away, and says why", () => {
   assert.equal(WebSocket.all.length, 1);
 });
 
-test("why moss closed a connection is said", () => {
+test("the message tells why moss closed a connection", () => {
   for (const [code, words] of [
     [1001, /^moss is stopping\. Trying again\.$/],
     [1009, /too large/],
@@ -150,7 +150,7 @@ test("why moss closed a connection is said", () => {
   }
 });
 
-test("tries come later each time, up to ten seconds", () => {
+test("pauses between tries grow up to ten seconds", () => {
   const { WebSocket } = started();
   for (const pause of [500, 1000, 2000, 4000, 8000, 10_000, 10_000]) {
     const before = WebSocket.all.length;
@@ -162,7 +162,7 @@ test("tries come later each time, up to ten seconds", () => {
   }
 });
 
-test("up to half of a pause is left away by chance", () => {
+test("pauses are random, between half and all of their length", () => {
   Math.random.mock.mockImplementation(() => 0);
   const { WebSocket } = started();
   WebSocket.last.end();
@@ -172,7 +172,7 @@ test("up to half of a pause is left away by chance", () => {
   assert.equal(WebSocket.all.length, 2);
 });
 
-/** How long the pause is after the next loss. */
+/** The length of the pause after the next loss. */
 function pauseAfterLoss({ WebSocket }) {
   const before = WebSocket.all.length;
   WebSocket.last.end();
@@ -182,7 +182,7 @@ function pauseAfterLoss({ WebSocket }) {
   }
 }
 
-test("a connection that was good for ten seconds forgets earlier failures, one of a second does not", () => {
+test("a connection of ten seconds resets the pause, one of a second does not", () => {
   const all = started();
   for (let i = 0; i < 4; i++) pauseAfterLoss(all);
   logIn(all);
@@ -193,7 +193,7 @@ test("a connection that was good for ten seconds forgets earlier failures, one o
   assert.equal(pauseAfterLoss(all), 500);
 });
 
-test("so does one that was good and then no longer answered, and a new start", () => {
+test("a connection that answered for long and then stopped resets the pause, and so does start()", () => {
   const all = started();
   for (let i = 0; i < 4; i++) pauseAfterLoss(all);
   logIn(all);
@@ -208,7 +208,7 @@ test("so does one that was good and then no longer answered, and a new start", (
   assert.equal(pauseAfterLoss(all), 500);
 });
 
-test("a connection that opened and was never answered was not good", () => {
+test("a connection that opened and got no answer does not reset the pause", () => {
   const all = started();
   for (let i = 0; i < 4; i++) pauseAfterLoss(all);
   all.WebSocket.last.open();
@@ -222,7 +222,7 @@ test("a connection that opened and was never answered was not good", () => {
   assert.equal(all.WebSocket.all.length, 6);
 });
 
-test("an attempt that the network swallows ends after ten seconds", () => {
+test("an attempt without an answer ends after ten seconds", () => {
   const { WebSocket, last } = started();
   const [first] = WebSocket.all;
   pass(9900);
@@ -254,7 +254,7 @@ test("an error of an open connection waits for its close, which says more", () =
   assert.match(last().message, /too large/);
 });
 
-test("what is said of an attempt is not of the connection before", () => {
+test("the message of a failed attempt is about that attempt", () => {
   const { WebSocket, last } = ready();
   WebSocket.last.end();
   pass(500);
@@ -262,7 +262,7 @@ test("what is said of an attempt is not of the connection before", () => {
   assert.match(last().message, /^No connection to ws:\/\/box:8080\/\. Check that the address is right/);
 });
 
-test("an error of a connection that is given up is handled and means nothing", () => {
+test("an error of a connection that was given up is ignored", () => {
   const { moss, WebSocket, told } = started();
   moss.stop();
   WebSocket.last.fail();
@@ -270,7 +270,7 @@ test("an error of a connection that is given up is handled and means nothing", (
   assert.equal(typeof WebSocket.last.onerror, "function");
 });
 
-test("a moss that no longer answers pings is left", () => {
+test("a connection whose pings are not answered is given up", () => {
   const all = ready();
   passAnswered(all, 60_000);
   assert.equal(all.last().state, "ready");
@@ -279,7 +279,7 @@ test("a moss that no longer answers pings is left", () => {
   assert.ok(all.WebSocket.all[0].closed);
 });
 
-test("check: what is not answered within five seconds is lost", () => {
+test("check: without an answer within five seconds the connection is lost", () => {
   const { moss, WebSocket, last } = ready();
   WebSocket.last.sent.length = 0;
   moss.check();
@@ -293,7 +293,7 @@ test("check: what is not answered within five seconds is lost", () => {
   assert.equal(last().message, "moss no longer answers. Trying again.");
 });
 
-test("check: any word from moss is an answer, and the next check counts anew", () => {
+test("check: any packet from moss is an answer, and the next check counts again", () => {
   const { moss, WebSocket, last } = ready();
   moss.check();
   pass(4000);
@@ -309,7 +309,7 @@ test("check: any word from moss is an answer, and the next check counts anew", (
 
 test("check: the time in which a page was frozen does not count", () => {
   const { moss, WebSocket, last } = ready();
-  // Of a repeated timer a frozen page gets one late tick, whatever it missed.
+  // A frozen page gets only one late tick of a repeated timer.
   let tick;
   mock.method(globalThis, "setInterval", (run) => ((tick = run), 1));
   moss.check();
@@ -335,7 +335,7 @@ test("check: while waiting it tries at once; while connecting or stopped it does
   assert.equal(WebSocket.all.length, 2);
 });
 
-test("renew: now, after a reconnect, and before the place was confirmed; ready is told once", () => {
+test("renew: now, after a reconnect, and before the confirmation; `ready` comes once", () => {
   const { moss, WebSocket, told } = started({ secret: "s", offer: 1 });
   moss.renew(2);
   WebSocket.last.open();
@@ -354,7 +354,7 @@ test("renew: now, after a reconnect, and before the place was confirmed; ready i
   assert.throws(() => ready().moss.renew({}), TypeError);
 });
 
-test("after stop nothing is heard and no timer runs", () => {
+test("after stop there is no event, and no timer runs", () => {
   for (const reach of [started, ready, () => (started().WebSocket.last.end(), started())]) {
     const { moss, WebSocket, told } = reach();
     moss.check();
@@ -393,7 +393,7 @@ test("a handler may stop it in any state", () => {
   }
 });
 
-test("start while it is started begins anew and leaves the old connection", () => {
+test("a second start() makes a new connection and closes the old one", () => {
   const { moss, WebSocket, told } = ready();
   moss.start();
   assert.ok(WebSocket.all[0].closed);
@@ -401,7 +401,7 @@ test("start while it is started begins anew and leaves the old connection", () =
   assert.deepEqual(told.order, ["connecting", "ready", "connecting"]);
 });
 
-test("moss's other answers are problems, and end nothing", () => {
+test("other errors from moss are problems, and the connection stays", () => {
   const { WebSocket, told, last } = ready({ secret: "s" });
   const problem = { code: "unknown-client", message: "no client with this id is here", id: "7" };
   WebSocket.last.receive("moss-error", problem);
@@ -416,7 +416,7 @@ test("errorType names the type of moss's errors", () => {
   assert.deepEqual(told.order.slice(2), ["no-master", "moss-error"]);
 });
 
-test("a client's packet is no word of moss's, whatever type it claims", () => {
+test("a client's packet is not taken for moss's, whatever its type", () => {
   const { WebSocket, told, last } = ready({ secret: "s" });
   for (const type of ["moss-error", "pong", "master-confirmation"]) WebSocket.last.receive(type, { code: "replaced" }, "7");
   assert.deepEqual(told.order.slice(2), ["moss-error", "pong", "master-confirmation"]);
@@ -430,7 +430,7 @@ test("a client's packet does not confirm a master", () => {
   assert.equal(moss.state, "connecting");
 });
 
-test("rubbish from the other side ends nothing", () => {
+test("invalid payloads from the other side end nothing", () => {
   const { WebSocket, told, last } = ready();
   for (const payload of [null, 5, [], { code: 5 }, {}]) WebSocket.last.receive("moss-error", payload);
   for (const code of ["constructor", "toString", "__proto__", "replaced"])
@@ -440,7 +440,7 @@ test("rubbish from the other side ends nothing", () => {
   assert.equal(last().state, "ready");
 });
 
-test("what speaks no packets is told as something else than moss", () => {
+test("a server that sends no packets is reported as `not-moss`", () => {
   const { WebSocket, told } = ready();
   for (const text of ["hello", "null", "5", "{}", '{"type":5}']) WebSocket.last.text(text);
   assert.deepEqual(told.order.slice(2), Array(5).fill("not-moss"));
@@ -466,7 +466,7 @@ test("addresses as people type them", () => {
   for (const typed of ["", "ftp://box", "a b", "fe80::1"]) assert.throws(() => Signaling.address(typed), TypeError);
 });
 
-test("what can't work is refused where it is given", () => {
+test("invalid options throw", () => {
   const WebSocket = fakeWebSocket();
   assert.throws(() => new Signaling({ WebSocket }), /TypeError: this page did not come from a server: give the address of moss/);
   assert.throws(() => new Signaling({ address: "box", WebSocket: undefined, ...noWebSocket() }), /use Node 22 or newer/);

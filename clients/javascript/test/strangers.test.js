@@ -1,4 +1,4 @@
-// What a stranger can do to a master: nothing that anybody else notices.
+// A hostile client affects nobody but itself.
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -9,7 +9,7 @@ const DEEP = "[".repeat(20_000) + "]".repeat(20_000); // JSON.parse takes it, JS
 const GROWS = `[${"1e20,".repeat(40_000)}1]`; // Each is 21 digits when it is written again.
 
 describe("a stranger", () => {
-  test("gets no call back that is longer than it was", staged(async (stage) => {
+  test("gets no over-long call back", staged(async (stage) => {
     await stage.master();
     const stranger = await stage.stranger();
     await stranger.sendText(`{"type":"member","payload":{"session":"${stranger.session}","key":"k","life":"l","call":${GROWS}}}`);
@@ -19,7 +19,7 @@ describe("a stranger", () => {
   }));
 
   for (const field of ["call", "hello", "life"])
-    test(`may have a ${field} that can't be written again`, staged(async (stage) => {
+    test(`may have a ${field} that JSON.stringify refuses`, staged(async (stage) => {
       const { master } = await stage.master();
       await stage.run(1);
       const { session } = master;
@@ -28,7 +28,7 @@ describe("a stranger", () => {
       await stage.run(1);
     }));
 
-  test("gets no number back that is none", staged(async (stage) => {
+  test("gets no invalid number back", staged(async (stage) => {
     await stage.master();
     const stranger = await stage.stranger();
     await stranger.enter();
@@ -40,7 +40,7 @@ describe("a stranger", () => {
     assert.equal(stranger.of("answer").length, 1);
   }));
 
-  test("can't say who it is without end", staged(async (stage) => {
+  test("can't send `member` without limit", staged(async (stage) => {
     const { problems, last } = await stage.master();
     const stranger = await stage.stranger();
     await stranger.enter();
@@ -52,7 +52,7 @@ describe("a stranger", () => {
     assert.deepEqual(problems, ["flood"]);
   }));
 
-  test("calls with 64 media at most", staged(async (stage) => {
+  test("can offer at most 64 media", staged(async (stage) => {
     const { problems } = await stage.master();
     const stranger = await stage.stranger();
     await stranger.enter();
@@ -63,7 +63,7 @@ describe("a stranger", () => {
     assert.deepEqual(stranger.of("answer").map(({ call }) => call), ["64"]);
   }));
 
-  test("tells of as many media as it may send packets", staged(async (stage) => {
+  test("pays for each medium as for a packet", staged(async (stage) => {
     const { problems, last } = await stage.master();
     const stranger = await stage.stranger();
     await stranger.enter();
@@ -77,7 +77,7 @@ describe("a stranger", () => {
     assert.deepEqual(problems, ["flood"]);
   }));
 
-  test("is heard a thousand times a second by datagrams", staged(async (stage) => {
+  test("gets at most a thousand datagrams a second through", staged(async (stage) => {
     const { problems, last } = await stage.master();
     const stranger = await stage.stranger();
     await stranger.enter();
@@ -92,13 +92,13 @@ describe("a stranger", () => {
     await stage.run(0.5);
     assert(heard >= 2000 && heard <= 3000, `${heard}`);
     assert.deepEqual(problems, ["flood"]);
-    // The packets of its line are others.
+    // Packets are counted separately.
     await stage.on(stranger.page, () => stranger.channel.send('{"type":"member","payload":{"life":"life","hello":"still here"}}'));
     await stage.run(0.5);
     assert.equal(last().hello, "still here");
   }));
 
-  test("has messages kept for it as long as there are not too many others", staged(async (stage) => {
+  test("has its messages kept until there are too many others", staged(async (stage) => {
     const { page, master } = await stage.master();
     const come = async (i, more) => {
       const stranger = await stage.stranger();
@@ -118,7 +118,7 @@ describe("a stranger", () => {
     assert.equal((await come(19, { again: true })).of("welcome").length, 1);
   }));
 
-  test("may answer as often as it may call", staged(async (stage) => {
+  test("may send as many answers as offers", staged(async (stage) => {
     const { page, master, problems } = await stage.master();
     const stranger = await stage.stranger();
     await stranger.enter();
@@ -131,7 +131,7 @@ describe("a stranger", () => {
     assert(problems.length < 15, `${problems.length} problems`);
   }));
 
-  test("has nobody wait for longer than if all who are here called", staged(async (stage) => {
+  test("can't delay a call longer than all present members could", staged(async (stage) => {
     await stage.master();
     const stranger = await stage.stranger();
     for (let i = 0; i < 500; i++) await stranger.send("member", { session: stranger.session, key: "key", life: "life" });
@@ -140,7 +140,7 @@ describe("a stranger", () => {
     assert(other.of("welcome")[0].wait <= 200, `${other.of("welcome")[0].wait} ms`);
   }));
 
-  test("is sent nothing for which moss would end the master", staged(async (stage) => {
+  test("is sent no packet that is too long for moss", staged(async (stage) => {
     const iceServers = [{ urls: "stun:box", comment: "x".repeat(263_000) }];
     const { problems } = await stage.master({ iceServers });
     const stranger = await stage.stranger();

@@ -11,7 +11,7 @@ test.afterEach(() => {
   mock.timers.reset();
 });
 
-// What is expected comes from: printf %s "$username" | openssl dgst -sha1 -hmac "$secret" -binary | base64
+// Expected values by: printf %s "$username" | openssl dgst -sha1 -hmac "$secret" -binary | base64
 test("credentials are those that openssl makes", async () => {
   assert.deepEqual(await turnServers(good), [
     { urls, username: "1800003600:0123456789abcdef0123456789abcdef", credential: "rsHb3FFLVJMl3n0j9qq0ieVadew=" },
@@ -30,7 +30,7 @@ test("several URLs stay one server", async () => {
   assert.deepEqual(servers.map((server) => server.urls), [both]);
 });
 
-test("a lifetime of fractions still makes a whole second", async () => {
+test("a fractional lifetime gives whole seconds", async () => {
   assert.equal((await turnServers({ ...good, lifetime: 1.7 }))[0].username, `1800000002:${good.key}`);
 });
 
@@ -51,7 +51,7 @@ for (const [what, options] of Object.entries({
   test(`${what}: TypeError`, () => assert.rejects(turnServers({ ...good, ...options }), TypeError));
 
 for (const [where, crypto] of Object.entries({ "a page from http:// on the LAN": {}, "an engine without WebCrypto": undefined }))
-  test(`${where} is told why not`, async () => {
+  test(`${where} gets an error that says why`, async () => {
     mock.getter(globalThis, "crypto", () => crypto);
     await assert.rejects(turnServers(good), /can't make TURN credentials: .* https:\/\/ or localhost/);
   });

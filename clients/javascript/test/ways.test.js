@@ -1,4 +1,4 @@
-// What gets through by the line alone, or by moss alone, while the other way is dead.
+// What gets through over the line alone, or through moss alone, while the other connection is dead.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { stage } from "./simulation/stage.js";
 import { staged } from "./actors.js";
 
 async function connected(t, given) {
-  const on = stage(t, { optional: {} }); // moss's own packets would tell the same.
+  const on = stage(t, { optional: {} }); // Without moss's own packets, which would tell the same.
   const m = await on.master("m", given);
   const c = await on.client("c");
   await on.run(3);
@@ -14,7 +14,7 @@ async function connected(t, given) {
   return { ...on, m, c, member: m.members[0] };
 }
 
-/** From now on no packet of this type reaches the page by moss. */
+/** From now on no packet of this type reaches the page through moss. */
 function loses({ page }, type) {
   for (const socket of page.sockets) {
     const received = socket.received.bind(socket);
@@ -27,11 +27,11 @@ const lastCode = ({ seen }) => seen.status.at(-1).code;
 for (const way of ["line", "moss"]) {
   const only = ({ world, network, m, c }, type) => {
     if (way === "moss") return network.block("direct", c.page, m.page);
-    world.chance.chance = () => true; // What is sent right before a connection is closed gets out.
+    world.chance.chance = () => true; // Packets sent right before a connection is closed are delivered.
     loses(c, type);
   };
 
-  test(`a page that was taken over hears so by the ${way} alone`, async (t) => {
+  test(`a page that was replaced is told by the ${way} alone`, async (t) => {
     const on = await connected(t);
     only(on, "refused");
     await on.client("twin", { storage: on.c.page.storage.copy() });
@@ -39,7 +39,7 @@ for (const way of ["line", "moss"]) {
     assert.equal(lastCode(on.c), "moved");
   });
 
-  test(`a master's goodbye is heard by the ${way} alone`, async (t) => {
+  test(`a master's \`bye\` arrives by the ${way} alone`, async (t) => {
     const on = await connected(t);
     only(on, "bye");
     loses(on.c, "moss-error");
@@ -48,7 +48,7 @@ for (const way of ["line", "moss"]) {
     assert.equal(on.c.it.path, "no-master");
   });
 
-  test(`a kick is heard by the ${way} alone`, async (t) => {
+  test(`a kick arrives by the ${way} alone`, async (t) => {
     const on = await connected(t);
     only(on, "kick");
     await on.m.do(() => on.member.kick("enough"));
@@ -57,7 +57,7 @@ for (const way of ["line", "moss"]) {
   });
 }
 
-test("a page that goes says goodbye by the line, too", async (t) => {
+test("a page that is closed sends `bye` over the line, too", async (t) => {
   const { run, moss, c, member } = await connected(t);
   moss.kill();
   await run(1);
@@ -66,7 +66,7 @@ test("a page that goes says goodbye by the line, too", async (t) => {
   assert.deepEqual(member.seen.left, ["goodbye"]);
 });
 
-test("new media are negotiated by the line while moss is away, by either side", async (t) => {
+test("new media are negotiated over the line while moss is down, by either side", async (t) => {
   const on = await connected(t);
   const { run, moss, m, c, member } = on;
   moss.kill();
@@ -80,7 +80,7 @@ test("new media are negotiated by the line while moss is away, by either side", 
   assert.equal(c.seen.connection.length, 1);
 });
 
-test("a line that goes down has the way to moss looked after", async (t) => {
+test("when a line goes down, the connection to moss is tested", async (t) => {
   const { run, world, c } = await connected(t);
   const before = c.seen.status.length;
   c.page.offline = true;
@@ -89,7 +89,7 @@ test("a line that goes down has the way to moss looked after", async (t) => {
   assert.ok(c.seen.status.length > before, "its next ping would have been lost 30 s after the login");
 });
 
-test("a master that hangs up each call is called once in two seconds at most", async (t) => {
+test("a master that closes each call is called at most once in two seconds", async (t) => {
   const { run, m, c } = await connected(t);
   const calls = c.seen.connection.length;
   m.members[0].on("path", (path) => path === "direct" && m.members[0].line.close());
@@ -99,7 +99,7 @@ test("a master that hangs up each call is called once in two seconds at most", a
   assert.ok(more >= 3 && more <= 10, `${more} calls`);
 });
 
-test("servers that could not be had are asked for again", async (t) => {
+test("ICE servers are asked for again after a failure", async (t) => {
   let asked = 0;
   const iceServers = async () => {
     if (++asked === 1) throw new Error("not now");
@@ -111,7 +111,7 @@ test("servers that could not be had are asked for again", async (t) => {
   assert.deepEqual(c.it.pc.getConfiguration().iceServers, [{ urls: "stun:box" }]);
 });
 
-test("who is there for moss but silent for five minutes is gone", staged(async (stage) => {
+test("a client that is connected to moss but silent for five minutes is gone", staged(async (stage) => {
   const { master, last } = await stage.master();
   const stranger = await stage.stranger();
   await stranger.enter();
