@@ -2,26 +2,26 @@
 #
 #     docker build -t moss .
 #
-# Nothing here names an architecture; what the builder runs on is what comes out.
-# rust:1-slim and not rust:1-alpine, because Debian's is there for more
-# architectures, and glibc's malloc and memcpy are the ones moss was measured
-# with. Both have the C compiler that TLS needs (rust:1-alpine has musl-dev too):
+# The image is for the architecture of the builder.
+# rust:1-slim and not rust:1-alpine, because Debian's image exists for more
+# architectures, and moss was measured with glibc's malloc and memcpy. Both have
+# the C compiler that TLS needs (rust:1-alpine has musl-dev, too), so
 # `--build-arg BUILDER=rust:1-alpine` should work as well.
 ARG BUILDER=rust:1-slim
 
 FROM ${BUILDER} AS builder
 WORKDIR /moss
 
-# The dependencies, with an empty program in moss's place: built anew only when
-# one of these files changes. The benchmarks because cargo wants to see every
-# file that the manifest names.
+# Only the dependencies, with an empty program in place of moss: this layer is
+# built again only when one of these files changes. The benchmarks are needed
+# because cargo checks every file that the manifest names.
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 COPY benches benches
 RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs && cargo static
 
-# COPY keeps the files' own times. Without the touch cargo would find them older
-# than the empty program, and ship that.
+# COPY keeps the files' modification times. Without the touch cargo would take them
+# for older than the empty program, and not build moss.
 COPY build.rs ./
 COPY src src
 # For `moss --version`: --build-arg MOSS_COMMIT=$(git rev-parse --short=12 HEAD)
@@ -34,14 +34,14 @@ LABEL org.opencontainers.image.title="moss" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 COPY --from=builder /moss/moss /moss
 
-# Buffers go back to the kernel one by one, or moss may take twice as much for the holes.
+# Large buffers are returned to the kernel at once. Otherwise fragmentation may double moss's memory.
 ENV GLIBC_TUNABLES=glibc.malloc.mmap_threshold=131072
-# By number: the image has no /etc/passwd to look a name up in.
+# A number, because the image has no /etc/passwd.
 USER 65532:65532
-# ws:// and http://; wss:// and https://, for which certificate and key are mounted.
+# 8080: ws:// and http://. 8443: wss:// and https://, with a mounted certificate and key.
 EXPOSE 8080 8443
 STOPSIGNAL SIGTERM
-# Of the settings it reads MOSS_HOSTNAME and MOSS_PORT alone. A moss without a master, or with a
-# full house, is well: whoever has to know of a master asks `/moss health --master`.
+# It reads only the settings MOSS_HOSTNAME and MOSS_PORT. A moss without a master, or one that is
+# full, counts as healthy. To check for a master, use `/moss health --master`.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s --retries=3 CMD ["/moss", "health"]
 ENTRYPOINT ["/moss"]

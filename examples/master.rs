@@ -1,13 +1,13 @@
-//! A headless master: shows what clients send and sends it back.
+//! A master without a screen: prints what clients send, and sends it back.
 //!
 //! ```sh
 //! MOSS_CONNECTION_SECRET=… cargo run --example master -- ws://127.0.0.1:8080/
 //! ```
 //!
-//! The secret comes from the environment, because a command line is for every
-//! user of a machine to read. Blocking on purpose: a master that has nothing else
-//! to do needs no event loop. One with a WebRTC stack of its own would answer the
-//! `offer` packets here instead of returning them.
+//! The secret comes from the environment, because every user of a machine can read
+//! the command lines. The program blocks: a master that has nothing else to do needs
+//! no event loop. A master with a WebRTC stack would answer the `offer` packets here
+//! instead of returning them.
 
 use std::{env, process::ExitCode, thread, time::Duration};
 
@@ -20,7 +20,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     let address = env::args().nth(1).unwrap_or_else(|| "ws://127.0.0.1:8080/".to_owned());
     let Ok(secret) = env::var("MOSS_CONNECTION_SECRET") else {
-        eprintln!("MOSS_CONNECTION_SECRET is not set: it is the one that moss was started with");
+        eprintln!(
+            "MOSS_CONNECTION_SECRET is not set: set it to the secret that moss was started with"
+        );
         return ExitCode::from(2);
     };
     let mut pause = SHORTEST_PAUSE;
@@ -40,8 +42,8 @@ fn main() -> ExitCode {
 /// Why trying again would not help.
 struct Stop(&'static str);
 
-/// Is the master until the connection ends, which is an error, or moss says to stop.
-/// Being confirmed makes `pause` short again: the next try is a first one.
+/// Serves as the master until the connection ends, which is an error, or until trying
+/// again would not help. A confirmation as master resets `pause`.
 fn serve(address: &str, secret: &str, pause: &mut Duration) -> Result<Stop, Error> {
     let (mut socket, _) = tungstenite::connect(address)?;
     let hello = json!({
@@ -56,8 +58,8 @@ fn serve(address: &str, secret: &str, pause: &mut Duration) -> Result<Stop, Erro
         };
         let packet: Value = serde_json::from_str(text).unwrap_or_default();
         let (kind, payload) = (packet["type"].as_str().unwrap_or_default(), &packet["payload"]);
-        // An id always and only means that a client sent this, so look for it first:
-        // a client may choose any type, moss's own ones too.
+        // Look for the id first: a packet with an id comes from a client, which may
+        // choose any type, even moss's own.
         if let Some(id) = packet["id"].as_str() {
             println!("{id} {kind} {payload}");
             let echo = json!({ "type": kind, "payload": payload, "id": id });

@@ -22,14 +22,14 @@ PAYLOADERS = {
     "H264": "rtph264pay config-interval=-1 aggregate-mode=zero-latency",
 }
 OPUS = "queue ! rtpopusdepay ! opusdec plc=true ! audioconvert ! audioresample ! "
-SILENT = 8  # seconds without a sign of a viewer, who reports what it has received of the picture
-SILENT_WITHOUT_PICTURE = 75  # SCTP alone says something each 30 s
-GATHERING = 30  # seconds at most for candidates, before a line is let go
+SILENT = 8  # seconds without a packet from a viewer, which sends RTCP reports while it gets a picture
+SILENT_WITHOUT_PICTURE = 75  # without one, only SCTP sends something, each 30 s
+GATHERING = 30  # seconds to wait for the end of gathering before a line is freed
 MOST_UNSENT = 1 << 20  # bytes in a channel that its viewer doesn't read
 
 
 def settle(future):
-    if not future.done():  # it took too long, or the line was closed
+    if not future.done():  # it may have timed out, or the line was closed
         future.set_result(None)
 
 
@@ -43,7 +43,7 @@ def put(channel, text):
 
 
 class Line:
-    ending = set()  # tasks of lines that hang up
+    ending = set()  # tasks of lines that are closing
 
     def __init__(self, call, studio, speaker, ice_servers):
         self.call, self.studio, self.speaker = call, studio, speaker
@@ -67,7 +67,7 @@ class Line:
         self.pipeline.start()
         self.ticking = asyncio.ensure_future(self.tick())
 
-    # webrtcbin's signals come from its own threads.
+    # webrtcbin emits its signals in its own threads.
 
     def listen(self):
         self.webrtc.connect("on-ice-candidate", self.later(self.found))
@@ -77,11 +77,11 @@ class Line:
         self.webrtc.connect("deep-element-added", self.got_element)
 
     def later(self, handler):
-        """For a signal: `handler` gets its arguments in the asyncio thread."""
+        """A handler for a signal, which calls `handler` in the asyncio thread."""
         return lambda sender, *arguments: self.loop.call_soon_threadsafe(handler, *arguments)
 
     def got_element(self, webrtc, bin, element):
-        """webrtcbin of GStreamer 1.22 stays "connected" for ever; what comes in says more."""
+        """webrtcbin of GStreamer 1.22 stays "connected" for ever, so incoming packets are watched."""
         if type(element).__name__ == "GstNiceSrc":
             kinds = Gst.PadProbeType.BUFFER | Gst.PadProbeType.BUFFER_LIST
             element.get_static_pad("src").add_probe(kinds, self.got_packet)
@@ -106,7 +106,7 @@ class Line:
         self.call.closed()
 
     def got_pad(self, webrtc, pad):
-        """What the viewer sends: talk is played, the rest goes nowhere."""
+        """Plays the viewer's audio `talk`, and drops all other media."""
         if pad.direction != Gst.PadDirection.SRC:
             return
         transceiver = pad.get_property("transceiver")
@@ -135,7 +135,7 @@ class Line:
             if section.mid not in known and section.kind == "video" and self.names.get(section.mid) == "picture":
                 self.add_picture(index, section)
         created = await self.ask("create-answer", None)
-        answer = created.get_value("answer")  # it lives as long as `created`
+        answer = created.get_value("answer")  # valid only as long as `created`
         await self.ask("set-local-description", answer)
         self.answering = False
         self.loop.call_soon(self.tell_early)
@@ -156,15 +156,15 @@ class Line:
 
     def add_picture(self, index, section):
         if self.pictures or not section.port:
-            return  # once is enough
+            return  # one picture for each line
         offered = section.codecs()
         codec = self.studio.prefer(offered)
         if codec is None:
-            self.call.member.problem("the viewer can do neither VP8 nor H.264 that this machine encodes")
+            self.call.member.problem("the viewer can decode neither VP8 nor H.264 as this machine encodes them")
             return
         ssrc = secrets.randbits(32)
-        # The answer is to say the same before the first frame and after it: at another answer the
-        # viewer would begin with a new track.
+        # The answer must be the same before and after the first frame: otherwise the viewer would
+        # start with a new track.
         payload, caps = offered[codec]
         caps += f",ssrc=(uint){ssrc}"
         source = self.pipeline.add(f"proxysrc name=in ! {PAYLOADERS[codec]} pt={payload} ssrc={ssrc}")
@@ -253,12 +253,12 @@ class Line:
         task.add_done_callback(self.ending.discard)
 
     async def hang_up(self):
-        """webrtcbin only falls silent; a channel that closes tells the viewer at once."""
+        """Closes the channel first: webrtcbin doesn't tell the viewer that it ends, the channel does."""
         if self.channel:
             self.channel.emit("close")
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.channel_closed.wait(), 1)
-        # libnice 0.1.21 tells what it finds without looking whether anybody is left to hear it.
+        # libnice 0.1.21 reports candidates even to a webrtcbin that is already freed.
         for _ in range(GATHERING):
             if self.webrtc.get_property("ice-gathering-state").value_nick != "gathering":
                 break

@@ -1,20 +1,20 @@
-"""A camera box: shows its camera to all who look, and plays what they say back.
+"""A camera box: sends its camera's picture to all viewers, and plays their audio.
 
-It is a master without a screen, made of what Debian has:
+It is a master without a screen, made with packages of Debian:
 
     apt-get install python3-gi python3-websockets gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice \\
         gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
     MOSS_CONNECTION_SECRET=… /usr/bin/python3 master.py --camera /dev/video0 ws://127.0.0.1:8080/
 
-Without --camera there is a test picture. ../python/program.py tells what else it takes from the
-environment. A viewer is a page with moss's client library:
+Without --camera it sends a test picture. ../python/program.py lists the other environment
+variables. A viewer is a page with moss's client library:
 
     const viewer = new Client({ receive: { picture: "video" } });
     viewer.on("media", ({ track }) => (video.srcObject = track && new MediaStream([track])));
-    await viewer.share("talk", microphoneTrack); // and null, when enough has been said
+    await viewer.share("talk", microphoneTrack); // null switches it off
 
-It gets H.264 or VP8, by what it can and what is being encoded already. studio.py is the camera and
-its encoders, line.py a viewer's line, and ../python has the protocol.
+It gets H.264 or VP8: a codec that it can decode, if possible one that is already being encoded.
+studio.py is the camera and its encoders, line.py a viewer's line, and ../python has the protocol.
 """
 
 import argparse
@@ -31,16 +31,16 @@ from studio import Studio
 
 
 class Viewer(Member):
-    studio = speaker = None  # the same for all; main sets them
+    studio = speaker = None  # shared by all viewers; set by main
 
     def make_line(self, call):
         return Line(call, self.studio, self.speaker, self.master.ice_servers)
 
     def joined(self):
-        self.log(f"is here: {self.hello!r}")
+        self.log(f"joined: {self.hello!r}")
 
     def message(self, data):
-        self.send(data)  # an application does better
+        self.send(data)  # replace it by your application
 
     def datagram(self, data):
         self.call.line.send_datagram(data)
@@ -54,24 +54,24 @@ class Viewer(Member):
 
 def read_arguments():
     parser = argparse.ArgumentParser(description="A camera box for moss.")
-    parser.add_argument("address", nargs="?", default="ws://127.0.0.1:8080/", help="of moss: %(default)s")
-    parser.add_argument("--camera", metavar="DEVICE", help="for instance /dev/video0; else a test picture")
-    parser.add_argument("--source", metavar="ELEMENTS", help="instead of both, for instance libcamerasrc")
-    parser.add_argument("--size", default="640x480", help="of the picture: %(default)s")
-    parser.add_argument("--rate", type=int, default=30, help="frames each second: %(default)s")
-    parser.add_argument("--kbits", type=int, default=1000, help="each second, for each viewer: %(default)s")
-    parser.add_argument("--sink", metavar="ELEMENTS", default="autoaudiosink", help="what plays: %(default)s")
-    parser.add_argument("--most", type=int, default=30, help="viewers at once: %(default)s")
+    parser.add_argument("address", nargs="?", default="ws://127.0.0.1:8080/", help="address of moss: %(default)s")
+    parser.add_argument("--camera", metavar="DEVICE", help="for instance /dev/video0; by default a test picture")
+    parser.add_argument("--source", metavar="ELEMENTS", help="another GStreamer source, for instance libcamerasrc")
+    parser.add_argument("--size", default="640x480", help="size of the picture: %(default)s")
+    parser.add_argument("--rate", type=int, default=30, help="frames per second: %(default)s")
+    parser.add_argument("--kbits", type=int, default=1000, help="kilobits per second for each viewer: %(default)s")
+    parser.add_argument("--sink", metavar="ELEMENTS", default="autoaudiosink", help="GStreamer sink for the viewers' audio: %(default)s")
+    parser.add_argument("--most", type=int, default=30, help="how many viewers at a time: %(default)s")
     return parser.parse_args()
 
 
 def picture(arguments):
-    """What makes it, as a line for gst-launch."""
+    """The GStreamer elements that make the picture, as gst-launch takes them."""
     width, height = map(int, arguments.size.split("x"))
     shape = f"width={width},height={height},framerate={arguments.rate}/1"
     if arguments.source:
         return f"{arguments.source} ! videoconvert ! videoscale ! videorate ! video/x-raw,{shape}"
-    if arguments.camera:  # many give their large pictures as JPEG only
+    if arguments.camera:  # many cameras have their large sizes only as JPEG
         kinds = f"video/x-raw,{shape};image/jpeg,{shape}"
         return f'v4l2src device="{arguments.camera}" ! capsfilter caps="{kinds}" ! decodebin ! videoconvert'
     return f"videotestsrc is-live=true pattern=ball ! video/x-raw,{shape}"
@@ -81,7 +81,7 @@ async def main():
     arguments = read_arguments()
     Viewer.studio = studio = Studio(picture(arguments), arguments.kbits)
     Viewer.speaker = arguments.sink
-    print(f"can encode {', '.join(studio.codecs)}", flush=True)
+    print(f"encoders: {', '.join(studio.codecs)}", flush=True)
     try:
         return await run(Viewer, arguments.address, most=arguments.most)
     finally:

@@ -1,4 +1,4 @@
-"""What an SDP offer has to say to a camera box."""
+"""Reads from an SDP offer what the camera box needs."""
 
 import re
 
@@ -33,11 +33,11 @@ class Section:
         return found
 
     def codecs(self):
-        """VP8 and H264 in the order that the viewer likes: codec -> (payload type, caps of its RTP)."""
+        """VP8 and H264 in the viewer's order of preference: codec -> (payload type, caps of its RTP)."""
         names, parameters = self.by_format("rtpmap"), self.by_format("fmtp")
         found = {}
         for format in self.formats:
-            # It becomes part of a description of elements, so it must be what it seems to be.
+            # Checked, because it becomes part of a description of GStreamer elements.
             if not re.fullmatch("[0-9]{1,3}", format):
                 continue
             codec = names.get(format, "").upper().removesuffix("/90000")
@@ -53,7 +53,7 @@ class Section:
 
 
 def baseline(parameters):
-    """The profile, if it is a baseline one in packets that may be cut up: what all encoders make."""
+    """The profile, if it is baseline with packetization-mode 1, which all the encoders make."""
     known = dict(part.strip().partition("=")[::2] for part in parameters.split(";"))
     profile = known.get("profile-level-id", "").lower()
     if known.get("packetization-mode") == "1" and re.fullmatch("42[0-9a-f]{4}", profile):
@@ -62,10 +62,10 @@ def baseline(parameters):
 
 
 def parse(text):
-    """The message, and its sections. Raises ValueError for what webrtcbin wouldn't survive or understand."""
+    """The message, and its sections. Raises ValueError for SDP that would crash webrtcbin or that it doesn't support."""
     result, message = GstSdp.SDPMessage.new_from_text(text)
     if result != GstSdp.SDPResult.OK:
-        raise ValueError("this is no SDP")
+        raise ValueError("not an SDP")
     sections = [Section(message.get_media(i)) for i in range(message.medias_len())]
     if not 1 <= len(sections) <= 16:
         raise ValueError("the offer has no sections, or too many")

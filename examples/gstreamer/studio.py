@@ -1,11 +1,11 @@
-"""The camera, and one encoder for each codec that somebody watches.
+"""The camera, and one encoder for each codec that is in use.
 
     camera ─ tee ┬─ queue ─ VP8 encoder ─── tee ┬─ proxy ─▶ queue, a viewer's line
                  └─ queue ─ H.264 encoder ─ tee ┼─ proxy ─▶ queue, a viewer's line
                                                 └─ proxy ─▶ queue, a viewer's line
 
-Each line is a pipeline of its own, so an error there ends nothing here. The queues drop the
-oldest frames when they are full, so a viewer that stalls holds up nobody. With no viewers the
+Each line is a separate pipeline, so an error there does not stop the camera. The queues drop the
+oldest frames when they are full, so a viewer that stalls delays no other. Without viewers the
 camera is off.
 """
 
@@ -19,15 +19,15 @@ from gi.repository import Gst, GstVideo
 
 Gst.init(None)
 
-# One clock for all pipelines, or the frames of one would be late in another.
+# All pipelines share one clock: otherwise frames of one would be late in another.
 CLOCK = Gst.SystemClock.obtain()
 BEGAN = CLOCK.get_time()
 
-# A key frame costs much, so there is at most one in this time, however many ask for it.
+# A key frame is large, so there is at most one in this time, even if many viewers ask for one.
 KEYS = f"min-force-key-unit-interval={Gst.SECOND}"
 VP8 = f"vp8enc {KEYS} deadline=1 cpu-used=8 threads=2 end-usage=cbr target-bitrate={{bits}} keyframe-max-dist=100000"
 BASELINE = "video/x-h264,profile=constrained-baseline,stream-format=byte-stream,alignment=au"
-# The first one that the machine has: a Raspberry Pi's hardware, plugins-ugly, plugins-bad.
+# The first one that the machine has is used: a Raspberry Pi's hardware, plugins-ugly, plugins-bad.
 H264 = {
     "v4l2h264enc": f'v4l2h264enc {KEYS} extra-controls="c,video_bitrate={{bits}},h264_i_frame_period=100000"'
     f" ! {BASELINE},level=(string)4",
@@ -39,7 +39,7 @@ H264 = {
 
 
 class Pipeline:
-    """On the common clock; `failed(error)` gets its errors, in the asyncio thread."""
+    """A pipeline on the common clock. `failed(error)` gets its errors, in the asyncio thread."""
 
     def __init__(self, failed):
         self.elements = Gst.Pipeline()
@@ -59,7 +59,7 @@ class Pipeline:
                 self.failed(error.message)
 
     def add(self, description):
-        """Elements as for gst-launch, whose loose ends become pads."""
+        """Adds elements, described as for gst-launch. Unlinked pads become pads of the result."""
         elements = Gst.parse_bin_from_description(description, True)
         self.elements.add(elements)
         return elements
@@ -71,17 +71,17 @@ class Pipeline:
         self.elements.set_state(Gst.State.NULL)
 
     async def stop_aside(self):
-        """It takes a moment, in which others want to be served."""
+        """Stops in another thread, as it takes a moment."""
         await self.loop.run_in_executor(None, self.stop)
 
     def end(self):
-        """Lets go of it: handlers refer to their owners, circles through GStreamer that Python can't see."""
+        """Drops the references: they are cycles through GStreamer, which Python's collector can't see."""
         self.loop.remove_reader(self.file)
         self.elements = self.bus = self.failed = None
 
 
 def encoders(kbits):
-    """By codec, what this machine can encode."""
+    """The encoders of this machine, by codec."""
     found = {"VP8": VP8}
     for name, description in H264.items():
         if Gst.ElementFactory.find(name):
@@ -91,7 +91,7 @@ def encoders(kbits):
 
 
 class Branch:
-    """Elements behind a tee, which come and go while it runs."""
+    """Elements behind a tee, which can be added and removed while it runs."""
 
     def __init__(self, tee, description):
         self.tee = tee
@@ -131,9 +131,9 @@ class Encoder(Branch):
 
 
 class Feed:
-    """What a viewer's pipeline gets of the studio, by a proxysrc there."""
+    """Brings the studio's frames into a viewer's pipeline, through a proxysrc there."""
 
-    FRAMES = 15  # that may wait for a viewer
+    FRAMES = 15  # at most in a viewer's queue
 
     def __init__(self, studio, codec, proxysrc):
         self.studio, self.codec, self.proxysrc = studio, codec, proxysrc
@@ -158,8 +158,8 @@ class Feed:
             self.branch = None
 
     def let_pass(self, pad, info):
-        """Where frames are missing, at the beginning or since the queue was full, those up to
-        the next key frame are of no use."""
+        """Drops frames up to the next key frame if frames are missing: at the beginning, and after
+        the queue was full."""
         frame = info.get_buffer()
         if not frame.has_flags(Gst.BufferFlags.DELTA_UNIT):
             self.is_broken = False
@@ -173,7 +173,7 @@ class Feed:
 
 
 class Studio:
-    RETRY = 3  # seconds after which a camera that failed is tried again
+    RETRY = 3  # seconds before a camera that failed is started again
 
     def __init__(self, source, kbits):
         self.codecs = encoders(kbits)
@@ -183,7 +183,7 @@ class Studio:
         self.raw = self.pipeline.add(f"{source} ! tee name=raw allow-not-linked=true").get_by_name("raw")
 
     def prefer(self, codecs):
-        """Of a viewer's codecs, best first, the one to send: one that is in use costs nothing."""
+        """The codec for a viewer, from its list, best first: one that is already in use costs nothing."""
         known = [codec for codec in codecs if codec in self.codecs]
         return next((codec for codec in known if codec in self.running), known[0] if known else None)
 

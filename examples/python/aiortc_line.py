@@ -1,4 +1,4 @@
-"""A line of aiortc: one peer connection that a client called."""
+"""A line made with aiortc: the peer connection of one call."""
 
 import asyncio
 import re
@@ -13,7 +13,7 @@ MOST_UNSENT = 1 << 20  # bytes in a channel that its client doesn't read
 
 
 class Line:
-    """What a `Member` needs of WebRTC. `sources` has what makes a track, by the name of it."""
+    """The WebRTC part of a `Member`. `sources` maps the name of a medium to a function that makes its track."""
 
     closing = set()
 
@@ -21,8 +21,8 @@ class Line:
         self.call, self.sources = call, sources
         self.channel = self.datagrams = None
         self.credentials = None
-        self.sent = {}  # transceivers by the names that they send
-        # Of each kind, aiortc uses the first URL alone.
+        self.sent = {}  # name -> transceiver that sends it
+        # aiortc uses only the first STUN and the first TURN URL.
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[RTCIceServer(**each) for each in ice_servers]))
         self.pc.on("datachannel", self.take_channel)
         self.pc.on("connectionstatechange", self.see_state)
@@ -31,7 +31,7 @@ class Line:
         sdp = description["sdp"]
         if sdp.count("\nm=") > MOST_MEDIA:
             raise ValueError("too many media")
-        # aiortc doesn't restart ICE: it would keep to the credentials that it has.
+        # aiortc can't restart ICE: it would keep its old credentials.
         credentials = re.findall(r"^a=ice-(?:ufrag|pwd):(\S+)", sdp, re.MULTILINE)[:2]
         if self.credentials not in (None, credentials):
             raise CannotRestart
@@ -40,24 +40,24 @@ class Line:
         await self.pc.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
         for transceiver in self.pc.getTransceivers():
             self.fill(transceiver, names.get(transceiver.mid))
-        # aiortc doesn't trickle: the answer comes with all its candidates.
+        # aiortc has no trickle ICE: the answer contains all candidates.
         await self.pc.setLocalDescription(await self.pc.createAnswer())
         answer = {"type": "answer", "sdp": self.pc.localDescription.sdp}
         return answer, [{"mid": each.mid, "name": name, "on": True} for name, each in self.sent.items()]
 
     def fill(self, transceiver, name):
-        """Sends what is asked for by a name that this box has: once, since it costs an encoder."""
+        """Sends the medium of that name, if this master has one: only once, since it costs an encoder."""
         if name in self.sources and name not in self.sent:
             track = self.sources[name]()
             if track.kind == transceiver.kind:
                 transceiver.sender.replaceTrack(track)
                 self.sent[name] = transceiver
-        # What nobody reads must not be received: it would pile up.
+        # Nothing is received: without a reader it would fill the memory.
         transceiver.direction = "sendonly" if transceiver in self.sent.values() else "inactive"
 
     async def add_candidate(self, candidate):
         if not candidate or not candidate["candidate"]:
-            return  # the last one; told so, aiortc would take none that comes late
+            return  # the end mark: after it, aiortc would refuse candidates that come late
         found = candidate_from_sdp(candidate["candidate"].removeprefix("candidate:"))
         found.sdpMid, found.sdpMLineIndex = candidate.get("sdpMid"), candidate.get("sdpMLineIndex")
         await self.pc.addIceCandidate(found)
@@ -83,7 +83,7 @@ class Line:
             self.datagrams = channel
             channel.on("message", self.call.datagram)
         else:
-            channel.close()  # nobody has a use for it
+            channel.close()  # this master uses no other channels
 
     def see_state(self):
         if self.pc.connectionState in ("failed", "closed"):

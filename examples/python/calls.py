@@ -1,4 +1,4 @@
-"""The members of a master in the protocol "calls 1", as docs/calls.md tells it: who is there, and by which id."""
+"""The members of a master in the protocol "calls 1" (docs/calls.md), and their ids at moss."""
 
 import secrets
 import time
@@ -6,9 +6,9 @@ from collections import deque
 
 from strangers import Limits, Refused, hello_in, name_in
 
-TICK = 2  # seconds that count at most from one tick to the next: a sleep is no absence
-SPREAD = 0.1  # seconds between the calls of members who come all at once
-REPLACED = 8  # lives of a key that are remembered as replaced
+TICK = 2  # seconds that count at most between two ticks: time asleep does not count
+SPREAD = 0.1  # seconds between the calls of members that come at once
+REPLACED = 8  # replaced lives that are remembered for one key
 
 
 def moved(life):
@@ -22,8 +22,8 @@ class Calls:
         self.session = secrets.token_hex(16)
         self.member_class, self.ice_servers, self.most = member_class, ice_servers, most
         self.members = {}  # by key
-        self.ids = {}  # by moss's id
-        self.limits = {}  # by id, since a client may come and go by one connection
+        self.ids = {}  # members by their id at moss
+        self.limits = {}  # by id: a client may join and leave repeatedly on one connection
         self.send_packet = None
         self.replaced = {}  # lives, by key
         self.slot = 0
@@ -31,11 +31,11 @@ class Calls:
 
     @property
     def invitation(self):
-        """The `sdp` of set-master: each client gets it first."""
+        """The `sdp` of set-master, which each client gets first."""
         return {"calls": 1, "session": self.session}
 
     def connected(self, send_packet):
-        """This program is master now; `send_packet(packet)` doesn't wait, and is true if it can."""
+        """This program is master now. `send_packet(packet)` doesn't block; it returns false if it can't send."""
         self.send_packet = send_packet
         self.limits.clear()
         for member in self.members.values():
@@ -44,7 +44,7 @@ class Calls:
             member.look()
 
     def disconnected(self):
-        """Nobody hangs up: lines live on, and their clients come back with a new id."""
+        """Lines stay up, and their clients come back with a new id."""
         self.send_packet = None
         for member in self.members.values():
             member.look()
@@ -64,10 +64,10 @@ class Calls:
         try:
             self.hear_client(type, payload, id, limits)
         except Refused as refused:
-            if limits.refusals.take():  # a client may answer each one by two more
+            if limits.refusals.take():  # a client may answer each refusal by more packets
                 self.send("refused", refused.payload, id)
         except Exception as error:
-            print(f"a client sent nonsense: {error!r}", flush=True)
+            print(f"invalid packet from a client: {error!r}", flush=True)
 
     def hear_moss(self, type, payload):
         left = type == "client-left" or (type == "moss-error" and payload.get("code") == "unknown-client")
@@ -83,17 +83,17 @@ class Calls:
         elif member := self.ids.get(id):
             member.hear_moss(type, payload)
         elif type in ("offer", "answer", "message"):
-            raise Refused("unknown", "say who you are first: member")
+            raise Refused("unknown", "send a packet of type member first")
 
     def hear_member(self, payload, id, limits):
         key, life = name_in(payload, "key"), name_in(payload, "life")
         call = None if payload.get("call") is None else name_in(payload, "call")
         if payload.get("session") != self.session:
-            return  # it will have this master's invitation in a moment
+            return  # the invitation of this session is on its way
         if life in self.replaced.get(key, ()):
             raise Refused(**moved(life))
         if id in self.ids and self.ids[id].key != key:
-            raise Refused("invalid", "this connection has said another key")
+            raise Refused("invalid", "this connection already has another key")
         member = self.members.get(key)
         if member and member.is_stale(payload):
             return
@@ -122,9 +122,9 @@ class Calls:
 
     def make_member(self, key, life, payload, limits):
         if payload.get("again") is True:
-            raise Refused("gone", "the numbers of this life are forgotten: begin a new one", life=life)
+            raise Refused("gone", "the messages of this life are forgotten: begin a new life", life=life)
         if len(self.members) >= self.most:
-            raise Refused("full", f"{self.most} are here, which is all there is room for")
+            raise Refused("full", f"the master is full: it takes {self.most} members")
         if not limits.offers.take():
             return None
         hello = hello_in(payload)
@@ -133,7 +133,7 @@ class Calls:
         return member
 
     def replace(self, member, id):
-        """Its page was reloaded, or another page knows its key: the last one counts."""
+        """The page was reloaded, or another page has the key: the newer one replaces the member."""
         if len(self.replaced) > 10 * self.most:
             self.replaced.clear()
         self.replaced.setdefault(member.key, deque(maxlen=REPLACED)).append(member.life)
@@ -146,9 +146,9 @@ class Calls:
         return self.send_packet is not None and self.send_packet({"type": type, "payload": payload, "id": id})
 
     def next_slot(self):
-        """Milliseconds to wait: many who come at once call one after the other."""
+        """Milliseconds to wait: members that come at once call one after the other."""
         now = time.monotonic()
-        last = now + SPREAD * self.most  # whoever asks and asks delays nobody for longer
+        last = now + SPREAD * self.most  # one client that asks repeatedly can't delay others further
         self.slot = min(max(now, self.slot + SPREAD), last)
         return round((self.slot - now) * 1000)
 
@@ -162,7 +162,7 @@ class Calls:
         member.perform(member.left, why)
 
     def tick(self):
-        """To be called about once a second."""
+        """Call it about once a second."""
         now = time.monotonic()
         seconds, self.ticked = min(now - self.ticked, TICK), now
         for member in list(self.members.values()):

@@ -1,14 +1,14 @@
-"""A headless WebRTC master: a box without a screen, and here without a camera.
+"""A WebRTC master without a screen.
 
-It sends back what clients say, and shows a generated moving picture to whoever wants to
-receive `picture`. Here is what this box is for; the rest can be taken as it is: moss.py is
-the way to moss, aiortc_line.py is WebRTC, program.py is the process, and the others are
+It sends back what clients send, and sends a generated video to clients that receive
+`picture`. This file is the application; the others can be used unchanged: moss.py is the
+connection to moss, aiortc_line.py is WebRTC, program.py is the process, and the rest is
 the protocol.
 
     pip install -r requirements.txt
     MOSS_CONNECTION_SECRET=… python master.py ws://127.0.0.1:8080/
 
-program.py tells what else it takes from the environment.
+program.py lists the other environment variables.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ from program import run
 
 
 class Visitor(Member):
-    """What this box does for a client's page."""
+    """What this master does for one client."""
 
     def make_line(self, call):
         return Line(call, {"picture": Picture}, self.master.ice_servers)
 
     def joined(self):
-        self.log(f"is here: {self.hello!r}")
+        self.log(f"joined: {self.hello!r}")
 
     def message(self, data):
         self.send(data)
@@ -39,7 +39,7 @@ class Visitor(Member):
         self.call.line.send_datagram(data)
 
     def said_hello(self):
-        self.log(f"says now: {self.hello!r}")
+        self.log(f"hello: {self.hello!r}")
 
     def path_changed(self):
         self.log(f"path: {self.path}")
@@ -49,7 +49,7 @@ class Visitor(Member):
 
 
 def wave(low, high, length=512):
-    """Up and down once, three times over, so that a row can be cut out at any offset."""
+    """One period of a wave, three times, so that a row can start at any offset of the first."""
     middle, swing = (high + low) / 2, (high - low) / 2
     turn = (math.cos(2 * math.pi * x / length) for x in range(length))
     return bytes(round(middle + swing * height) for height in turn) * 3
@@ -59,7 +59,7 @@ class Picture(VideoStreamTrack):
     """A slowly moving field of colour, drawn straight into the planes of a frame."""
 
     WIDTH, HEIGHT = 320, 240
-    # Brightness, then how blue and how red: greens and blues, nothing shrill.
+    # Luma, then the two chroma planes (half the size): greens and blues.
     PLANES = (wave(70, 190), 2), (wave(105, 165), 3), (wave(75, 125), 1)
 
     async def recv(self):

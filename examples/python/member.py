@@ -1,7 +1,7 @@
-"""A member of the protocol "calls 1", and its call, as docs/calls.md tells it.
+"""A member of the protocol "calls 1" (docs/calls.md), and its call.
 
-It knows neither WebRTC nor sockets, so any WebRTC library can stand behind it: a program fills
-in a `Member` and gives it lines, as master.py does with aiortc.
+It uses neither WebRTC nor sockets, so it works with any WebRTC library: a program subclasses
+`Member` and makes its lines, as master.py does with aiortc.
 """
 
 import asyncio
@@ -12,22 +12,22 @@ from collections import deque
 from messages import Messages
 from strangers import Refused, hello_in, name_in, number_in
 
-GONE = 30  # seconds out of touch, after which a member has left
-SILENT, ASK, GIVE_UP = 20, 10, 300  # seconds: ask a silent member, how often, until when
-FALLBACK = 3  # seconds without a line, after which messages go by moss
+GONE = 30  # seconds without line and id, after which a member has left
+SILENT, ASK, GIVE_UP = 20, 10, 300  # seconds: ask a silent member, ask again, give up
+FALLBACK = 3  # seconds without a line, after which messages go through moss
 CANDIDATES = 100  # of a client, in one call
-ENDED = 16  # calls that are remembered as ended
-OFFER = 60_000  # characters of SDP: some is repeated in the answer, which has to pass moss
-STALE = 300_000  # milliseconds: TCP gives up by then; more is a clock that was set
-PAUSE = 60  # seconds before whoever flooded its line may call again
+ENDED = 16  # ended calls that are remembered
+OFFER = 60_000  # characters of SDP: the answer repeats some, and has to fit into moss's limit
+STALE = 300_000  # milliseconds: by then TCP gives up; a larger difference means that the clock was set
+PAUSE = 60  # seconds before a client that flooded its line may call again
 
 
 class CannotRestart(Exception):
-    """A line raises it at an offer that it can't follow; the client then calls anew."""
+    """Raised by a line that can't follow an ICE restart; the client then calls again."""
 
 
 class Call:
-    """One peer connection of a member, which its line is; the line reports to it."""
+    """One call of a member. Its `line` is the peer connection, which reports to it."""
 
     def __init__(self, member, name):
         self.member, self.name = member, name
@@ -35,8 +35,8 @@ class Call:
         self.ended = False
         self.number, self.answer = 0, None  # of the last offer that was answered
         self.heard_candidates = 0
-        # Offers and candidates take time, a lookup for instance. Each call has its own
-        # queue, so nobody waits for another's.
+        # Offers and candidates take time, for instance a name lookup. Each call has its own
+        # queue, so that no call waits for another.
         self.jobs = asyncio.Queue(2 * CANDIDATES)
         self.line = member.make_line(self)
         self.worker = asyncio.ensure_future(self.work())
@@ -74,30 +74,30 @@ class Call:
     async def hear_candidate(self, candidate):
         await self.line.add_candidate(candidate)
 
-    # What the line reports.
+    # Called by the line.
 
     def opened(self):
-        """Messages get through now."""
+        """The channel is open."""
         self.set_up(True)
-        if self.answer:  # the one with this list may be lost
+        if self.answer:  # sent again, as the answer with this list may be lost
             self.member.tell_by_line("media", {"call": self.name, "media": self.answer["media"]})
 
     def down(self):
-        """They don't; the line may come back."""
+        """Nothing gets through now, but the line may recover."""
         self.set_up(False)
 
     def closed(self):
-        """It won't."""
+        """The line is closed for good."""
         if not self.ended:
             self.member.end_call()
 
     def text(self, text):
-        """The channel `moss` brought this."""
+        """A message came in the channel `moss`."""
         if self.takes():
             self.member.hear_line(self, text)
 
     def datagram(self, data):
-        """The channel `moss-datagrams` brought this."""
+        """A message came in the channel `moss-datagrams`."""
         if self.takes():
             self.member.perform(self.member.datagram, data)
 
@@ -111,7 +111,7 @@ class Call:
         return not self.ended
 
     def candidate(self, candidate):
-        """The line found one, if it doesn't put them all into its answer."""
+        """A local candidate was found, if the line doesn't put all of them into its answer."""
         if not self.ended:
             self.member.tell("candidate", {"call": self.name, "candidate": candidate})
 
@@ -128,30 +128,30 @@ class Call:
 
 
 class Member:
-    """One life of a client's page. Its key outlives reloads and restarts of moss."""
+    """One life of a client's page. Its key stays the same after a reload and a restart of moss."""
 
     def __init__(self, master, key, life):
         self.master, self.key, self.life = master, key, life
         self.hello = None
-        self.id = None  # moss's name for the client's connection, while it is known
-        self.here = False  # heard since the master's last login
-        self.limits = None  # that of the client's connection
+        self.id = None  # of the client's connection to moss, while there is one
+        self.here = False  # whether it has sent something since the master's last login
+        self.limits = None  # those of the client's connection
         self.fallback = False
         self.call = None
         self.ended = deque(maxlen=ENDED)
         self.path = "lost"  # or "direct", or "moss"
         self.without_line = self.away = self.silent = 0  # seconds
         self.asked = 0
-        self.said_at = None  # the time of its last `member`, by its own clock
+        self.said_at = None  # the time of its last `member`, by the client's clock
         self.flood_told = False
         self.messages = Messages(self.transmit, self.deliver)
 
-    # What a program fills in.
+    # For a program to override.
 
     def make_line(self, call):
-        """A peer connection: `async answer(description, media)`, which returns both for
-        the answer; `async add_candidate(candidate)`; `send(text)`, by the channel
-        `moss`, false if it can't; `close()`."""
+        """Returns a peer connection with `async answer(description, media)`, which returns
+        those of the answer; `async add_candidate(candidate)`; `send(text)` in the channel
+        `moss`, which returns false if it can't; `close()`."""
         raise NotImplementedError
 
     def joined(self):
@@ -175,17 +175,17 @@ class Member:
     def problem(self, text):
         self.log(f"problem: {text}")
 
-    # What a program uses.
+    # For a program to call.
 
     def send(self, data):
-        """Any JSON, once and in order. False: too much of it is not acknowledged."""
+        """Sends a JSON value, which arrives once and in order. False if too much is not acknowledged."""
         return self.messages.send(data)
 
     def log(self, text):
-        # Not the key: whoever knows it has the line. A life may be text that no terminal takes.
+        # Not the key, which must stay secret. `!r`, as a life may contain control characters.
         print(f"{self.life[:6]!r} {text}", flush=True)
 
-    # Ways to the client.
+    # Sending to the client.
 
     def transmit(self, type, payload):
         if self.path == "direct":
@@ -193,7 +193,7 @@ class Member:
         return self.path == "moss" and self.tell(type, payload | self.address())
 
     def is_stale(self, payload):
-        """Said before what was heard last: a connection that was given up may still deliver."""
+        """Whether it is older than the last `member`: a connection that was given up may still deliver."""
         at, last = payload.get("at"), self.said_at
         return isinstance(at, (int, float)) and isinstance(last, (int, float)) and 0 < last - at < STALE
 
@@ -201,7 +201,7 @@ class Member:
         return {"session": self.master.session, "life": self.life}
 
     def tell(self, type, payload):
-        """By moss."""
+        """Sends through moss."""
         return self.id is not None and self.master.send(type, payload, self.id)
 
     def tell_by_line(self, type, payload):
@@ -216,7 +216,7 @@ class Member:
             payload |= {"call": call, "known": self.call is not None and self.call.name == call}
         self.tell("welcome", payload)
 
-    # What the client says.
+    # Packets from the client.
 
     def hear_line(self, call, text):
         self.silent = 0
@@ -234,15 +234,15 @@ class Member:
         except Refused as refused:
             self.problem(f"refused: {refused}")
         except Exception as error:
-            self.problem(f"nonsense: {error!r}")
+            self.problem(f"invalid packet: {error!r}")
 
     def hear_moss(self, type, payload):
-        # A late packet may be meant for another master, or an earlier life.
+        # A late packet may belong to another session, or an earlier life.
         if type in ("message", "ack") and not self.address().items() <= payload.items():
             return
         if type == "bye" and payload.get("life") != self.life:
             return
-        if type == "message" and self.fallback:  # its client has waited long enough
+        if type == "message" and self.fallback:  # the client has already waited for a line
             self.without_line = max(self.without_line, FALLBACK)
             self.look()
         self.hear(type, payload, self.tell)
@@ -270,7 +270,7 @@ class Member:
         if name in self.ended:
             return
         if len(description["sdp"]) > OFFER:
-            raise Refused("invalid", f"an offer is to have at most {OFFER} characters")
+            raise Refused("invalid", f"an offer must have at most {OFFER} characters")
         if not self.limits.offers.take():
             return self.flooded()
         if self.call is None or self.call.name != name:
@@ -287,13 +287,13 @@ class Member:
             return self.flooded()
         call.later(call.hear_candidate, payload["candidate"])
 
-    # What becomes of it.
+    # State.
 
     def deliver(self, data):
         self.perform(self.message, data)
 
     def perform(self, handler, *arguments):
-        """What goes wrong in a program's own part ends nothing here."""
+        """Calls a program's handler, whose errors must not stop the protocol."""
         try:
             handler(*arguments)
         except Exception:
@@ -309,10 +309,10 @@ class Member:
     def flooded(self):
         if not self.flood_told:
             self.flood_told = True
-            self.problem("sends too much; the rest is dropped")
+            self.problem("sends too much: some packets are dropped")
 
     def look(self):
-        """Which way do messages take now?"""
+        """Finds the path that messages take now."""
         if self.call and self.call.up:
             path = "direct"
             self.without_line = self.away = self.silent = self.asked = 0
@@ -340,4 +340,4 @@ class Member:
             self.master.remove(self, "gone")
         elif self.silent >= max(SILENT, self.asked + ASK):
             self.asked = self.silent
-            self.welcome()  # moss says if nobody is there
+            self.welcome()  # moss answers `unknown-client` if it has left

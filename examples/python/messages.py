@@ -1,4 +1,4 @@
-"""Messages that arrive once and in order, over whatever way there is just now."""
+"""Messages that arrive once and in order, whichever path they take."""
 
 import asyncio
 import json
@@ -6,24 +6,24 @@ from collections import deque
 from itertools import islice
 
 LARGEST = 60_000  # bytes of JSON
-MOST = 1 << 20  # bytes kept for somebody who doesn't acknowledge
-WINDOW = 64  # messages under way
-PATIENCE, LONGEST = 3, 24  # seconds without a new acknowledgement, until all goes again
+MOST = 1 << 20  # bytes kept for a side that doesn't acknowledge
+WINDOW = 64  # messages in flight
+PATIENCE, LONGEST = 3, 24  # seconds without a new acknowledgement, until all is sent again
 
 
 class Messages:
-    """Both directions, each numbered from 1. `transmit(type, payload)` is false where there
-    is no way; `deliver(data)` gets what arrives."""
+    """Both directions, each numbered from 1. `transmit(type, payload)` returns false if there
+    is no path; `deliver(data)` gets what arrives."""
 
     def __init__(self, transmit, deliver):
         self.transmit, self.deliver = transmit, deliver
         self.received = 0  # the last number that arrived
-        self.owed = 0  # how many have arrived since the last acknowledgement
+        self.owed = 0  # messages since the last acknowledgement
         self.timer = None
         self.kept = deque()  # (data, bytes): sent, and not acknowledged
         self.bytes = 0
         self.acknowledged = 0
-        self.sent = 0  # the last number that went out by the present way
+        self.sent = 0  # the last number that was sent on the present path
         self.waited = 0
         self.patience = PATIENCE
 
@@ -48,7 +48,7 @@ class Messages:
             self.sent += 1
 
     def again(self):
-        """There is a way, perhaps a new one: all that may be lost goes again."""
+        """Sends again all that may be lost: there is a path, perhaps a new one."""
         self.waited = 0
         self.sent = self.acknowledged
         self.pump()
@@ -58,7 +58,7 @@ class Messages:
     def tick(self, seconds):
         self.waited += seconds
         if self.kept and self.waited >= self.patience:
-            self.patience = min(2 * self.patience, LONGEST)  # a slow way is only slowed down by it
+            self.patience = min(2 * self.patience, LONGEST)  # repeating makes a slow path slower
             self.again()
 
     def hear_ack(self, n):
@@ -75,7 +75,7 @@ class Messages:
 
     def hear(self, n, data):
         if n > self.received + 1:
-            return  # one is missing: the sender goes back to it
+            return  # one is missing: the sender repeats them
         new = n == self.received + 1
         if new:
             self.received = n

@@ -1,4 +1,4 @@
-"""A master's connection to moss: logs in, comes back, and passes packets on."""
+"""A master's connection to moss: logs in, reconnects, and passes packets on."""
 
 import asyncio
 import json
@@ -8,22 +8,22 @@ import time
 from websockets import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-LONGEST_PAUSE = 10  # seconds, before moss is tried again
-GOOD = 10  # seconds, after which a connection makes earlier failures forgotten
+LONGEST_PAUSE = 10  # seconds, before the next try
+GOOD = 10  # seconds, after which a connection resets the pause
 BACKLOG = 1000  # packets that wait for moss; more are dropped
-LARGEST = 262_144  # MOSS_MAX_PACKET_BYTES: whoever sends more is closed by moss
+LARGEST = 262_144  # MOSS_MAX_PACKET_BYTES: moss closes a connection that sends a longer packet
 
-# Ends that are no use coming back from.
+# Errors after which a reconnect would not help.
 FINAL = {"replaced": "another master took over", "wrong-secret": "the secret is wrong"}
 
 
 class Stop(Exception):
-    """There is no sense in going on, for this reason."""
+    """Trying again would not help, for this reason."""
 
 
 async def serve(calls, address, secret):
-    """Keeps `calls` in touch with moss. Returns why there is no sense in going on;
-    cancelled, it says goodbye to all."""
+    """Keeps `calls` connected to moss. Returns why trying again would not help. When
+    cancelled, it tells all members that the master leaves."""
     ticking = asyncio.ensure_future(tick(calls))
     failures = 0
     try:
@@ -32,13 +32,13 @@ async def serve(calls, address, secret):
             try:
                 async with connect(address, ping_interval=10, ping_timeout=10, close_timeout=1) as websocket:
                     await talk(calls, websocket, secret)
-                print("moss is away: connection lost", flush=True)
+                print("moss is unreachable: connection lost", flush=True)
             except Stop as stop:
                 return str(stop)
             except (OSError, WebSocketException) as error:
-                print(f"moss is away: {error}", flush=True)
+                print(f"moss is unreachable: {error}", flush=True)
             failures = 0 if time.monotonic() - began > GOOD else failures + 1
-            # Half of it by chance: not everybody comes back in the same moment.
+            # Random, so that not all come back at the same moment.
             await asyncio.sleep(min(LONGEST_PAUSE, 0.5 * 2**failures) * random.uniform(0.5, 1))
     finally:
         ticking.cancel()
@@ -61,8 +61,8 @@ async def talk(calls, websocket, secret):
             try:
                 packet = json.loads(message)
             except (ValueError, RecursionError):
-                continue  # a client's payload that Python can't read: nested too deeply, for instance
-            if "id" not in packet:  # moss itself speaks
+                continue  # a client's payload that Python can't read, for instance one nested too deeply
+            if "id" not in packet:  # from moss itself
                 if packet["type"] == "master-confirmation":
                     print("master", flush=True)
                     calls.connected(send)
@@ -72,7 +72,7 @@ async def talk(calls, websocket, secret):
     except asyncio.CancelledError:
         calls.stop()
         send(None)
-        await asyncio.wait([writing], timeout=1)  # the goodbyes are on their way
+        await asyncio.wait([writing], timeout=1)  # to send the last packets
         raise
     finally:
         calls.disconnected()
@@ -80,14 +80,14 @@ async def talk(calls, websocket, secret):
 
 
 async def write(websocket, outgoing):
-    """Until the connection or, by None, the queue ends."""
+    """Writes until the connection ends, or until None comes from the queue."""
     try:
         while (packet := await outgoing.get()) is not None:
             text = json.dumps(packet)
             if len(text) <= LARGEST:
                 await websocket.send(text)
     except ConnectionClosed:
-        pass  # whoever reads hears of it, too
+        pass  # the reading side notices it, too
 
 
 async def tick(calls):

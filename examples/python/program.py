@@ -1,8 +1,8 @@
-"""A master as a program: its environment tells it the secrets, and a signal ends it.
+"""A master as a program: it takes secrets from the environment, and ends by a signal.
 
-MOSS_CONNECTION_SECRET is the one that moss was started with. ICE_SERVERS, if it is set, is for both
-ends of every line: a list as RTCConfiguration has it, as JSON. They are not arguments, because a
-command line is for every user of a machine to read.
+MOSS_CONNECTION_SECRET is the one that moss was started with. ICE_SERVERS is optional: a list as in
+RTCConfiguration, as JSON, for both sides of every line. They are not arguments, because every user
+of a machine can read the command lines.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from moss import serve
 
 
 async def run(member_class, address, **options):
-    """Until somebody stops it. Returns why there is no sense in going on, for sys.exit."""
+    """Runs until it is stopped. Returns why trying again would not help, for sys.exit."""
     secret = os.environ.get("MOSS_CONNECTION_SECRET")
     if not secret:
-        return "MOSS_CONNECTION_SECRET is not set: it is the one that moss was started with"
+        return "MOSS_CONNECTION_SECRET is not set: set it to the secret that moss was started with"
     servers = json.loads(os.environ.get("ICE_SERVERS", "[]"))
     calls = Calls(member_class, servers, **options)
     serving = asyncio.ensure_future(serve(calls, address, secret))
@@ -27,4 +27,4 @@ async def run(member_class, address, **options):
     try:
         return await serving
     except asyncio.CancelledError:
-        return None  # somebody stopped it
+        return None  # stopped by a signal

@@ -1,4 +1,4 @@
-"""What a client may say, and how much of it: it may be anybody's program."""
+"""Checks of what a client sends, and rate limits: a client may be anybody's program."""
 
 import json
 import time
@@ -7,7 +7,7 @@ HELLO = 4000  # bytes of JSON
 
 
 class Refused(Exception):
-    """What a client asks for is not to be had; it is told `code` and `message`."""
+    """A client's request is refused; the client gets `code` and `message`."""
 
     def __init__(self, code, message, **more):
         super().__init__(message)
@@ -15,28 +15,28 @@ class Refused(Exception):
 
 
 def name_in(payload, key):
-    """A key, a life or a call: what a client may choose."""
+    """A key, a life or a call from a payload; raises Refused if it is invalid."""
     value = payload.get(key) if isinstance(payload, dict) else None
     if isinstance(value, str) and 1 <= len(value) <= 64:
         return value
-    raise Refused("invalid", f"{key} is to be a text of 1 to 64 characters")
+    raise Refused("invalid", f"{key} must be a text of 1 to 64 characters")
 
 
 def hello_in(payload):
     hello = payload.get("hello")
     if len(json.dumps(hello, ensure_ascii=False).encode(errors="surrogatepass")) > HELLO:
-        raise Refused("invalid", f"hello is to have at most {HELLO} bytes as JSON")
+        raise Refused("invalid", f"hello must have at most {HELLO} bytes as JSON")
     return hello
 
 
 def number_in(payload):
     if type(payload.get("n")) is int and 0 < payload["n"] < 2**53:
         return payload["n"]
-    raise Refused("invalid", "n is to be a number from 1 on")
+    raise Refused("invalid", "n must be a whole number of at least 1")
 
 
 class Allowance:
-    """So many at once, and so many more each second."""
+    """A rate limit: `most` at once, and `each_second` more each second."""
 
     def __init__(self, most, each_second):
         self.most = self.left = most
@@ -54,10 +54,10 @@ class Allowance:
 
 
 class Limits:
-    """What one client may do: whoever does more harms only itself."""
+    """The limits of one client. What is above them is dropped, or ends this client's line."""
 
     def __init__(self):
         self.packets = Allowance(2000, 500)  # more are dropped
-        self.line = Allowance(20_000, 1000)  # what is dropped has cost time: more ends the line
+        self.line = Allowance(20_000, 1000)  # dropped packets cost time, too: above this the line is closed
         self.offers = Allowance(10, 1)
         self.refusals = Allowance(10, 1)

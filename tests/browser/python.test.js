@@ -74,7 +74,7 @@ test("a page talks to the box and sees its picture", async (t) => {
   await moves(tab);
   await until("a datagram comes back", () => tab.evaluate(() => game.sendDatagram("now") && datagrams.includes("now")));
   await tab.evaluate(() => (game.hello = { name: "Bo" }));
-  await box.master.until(/is here: \{'name': 'Ada'\}[^]*says now: \{'name': 'Bo'\}/);
+  await box.master.until(/joined: \{'name': 'Ada'\}[^]*hello: \{'name': 'Bo'\}/);
 });
 
 test("three pages see the picture, and the one that closes is missed by nobody", async (t) => {
@@ -95,7 +95,7 @@ for (const [name, browser] of Object.entries(BROWSERS))
     await isOpen(tab);
     await echo(tab, "before");
     await box.moss.kill();
-    await box.master.until(/moss is away/);
+    await box.master.until(/moss is unreachable/);
     await echo(tab, "while it is away");
     await moves(tab);
     await box.moss.again();
@@ -105,7 +105,7 @@ for (const [name, browser] of Object.entries(BROWSERS))
     await moves(tab);
     await heardInOrder(tab, ["before", "while it is away", "after it"]);
     assert.deepEqual(await tab.evaluate(() => [pcs.length, sessions.length, paths]), [1, 1, ["direct"]]);
-    assert.equal(box.master.printed.match(/is here/g).length, 1);
+    assert.equal(box.master.printed.match(/joined/g).length, 1);
   });
 
 test("media that a page adds, and switches off again, leave the call alone", async (t) => {
@@ -135,7 +135,7 @@ test("a reloaded page is another life of the same member", async (t) => {
   await echo(tab, "after");
   await moves(tab);
   assert.equal(await tab.evaluate(() => game.key), key);
-  await box.master.until(/left: (goodbye|replaced)[^]*is here/);
+  await box.master.until(/left: (goodbye|replaced)[^]*joined/);
 });
 
 test("aiortc can't restart a line, so the page calls anew and misses nothing", async (t) => {

@@ -401,8 +401,8 @@ async def test_the_media_are_told_again_once_the_line_is_open(house):
 
 
 async def test_a_life_can_not_write_lines_of_the_log(house, capsys):
-    house.member(life="\x1bc\n\ud800ada").log("is here")
-    assert capsys.readouterr().out == r"'\x1bc\n\ud800ad' is here" + "\n"
+    house.member(life="\x1bc\n\ud800ada").log("joined")
+    assert capsys.readouterr().out == r"'\x1bc\n\ud800ad' joined" + "\n"
 
 
 async def test_an_error_of_the_program_ends_nothing(house, capsys):
