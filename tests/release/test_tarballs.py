@@ -1,0 +1,20 @@
+"""The tarballs: what is in them."""
+
+from conftest import run
+
+
+def test_has_all_that_goes_with_the_program(unpacked):
+    files = {str(file.relative_to(unpacked)) for file in unpacked.rglob("*") if file.is_file()}
+    assert files >= {
+        *("moss", "INSTALL.txt", "README.md", "template.env", "moss.service", "moss@.service"),
+        *("LICENSE-MIT", "LICENSE-APACHE", "LICENCES-OF-PARTS.txt"),
+        *("docs/deployment.md", "docs/https-in-the-lan.md", "examples/browser/index.html"),
+    }
+    hidden = [file for file in files if "/." in f"/{file}"]
+    assert not hidden
+
+
+def test_is_static(unpacked):
+    described = run("file", "--brief", unpacked / "moss")
+    assert "statically linked" in described or "static-pie linked" in described
+    assert "interpreter" not in described
