@@ -39,7 +39,7 @@ pub(crate) const VERSION: &str = env!("MOSS_VERSION");
 
 /// How much memory moss may take.
 pub(crate) fn room() -> Room {
-    Room { machine: Some(cgroup::machine_memory()), cgroup: cgroup::memory_limit() }
+    Room { machine: cgroup::machine_memory(), cgroup: cgroup::memory_limit() }
 }
 
 /// Raises the soft limit on open files to the hard one, and returns what is in force:

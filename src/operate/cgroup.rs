@@ -9,8 +9,6 @@
 
 use std::fs::read_to_string;
 
-use rustix::system::sysinfo;
-
 /// The files of a group of version 2 that limit its memory, in bytes. Above the first
 /// processes are killed; above the second they are slowed down until nothing moves.
 const LIMITS: [&str; 2] = ["/memory.max", "/memory.high"];
@@ -22,13 +20,20 @@ const LIMIT: &str = "hierarchical_memory_limit ";
 /// the machine's memory.
 #[cold]
 pub fn memory_limit() -> Option<u64> {
-    limit_below("").filter(|&limit| limit < machine_memory())
+    limit_below("").filter(|&limit| machine_memory().is_none_or(|memory| limit < memory))
 }
 
 /// The machine's memory, in bytes. Asked of the kernel itself: `/proc/meminfo` may be hidden.
-pub fn machine_memory() -> u64 {
-    let system = sysinfo();
-    (system.totalram as u64).saturating_mul(u64::from(system.mem_unit))
+#[cfg(target_os = "linux")]
+pub fn machine_memory() -> Option<u64> {
+    let system = rustix::system::sysinfo();
+    Some((system.totalram as u64).saturating_mul(u64::from(system.mem_unit)))
+}
+
+/// Other systems are not asked.
+#[cfg(not(target_os = "linux"))]
+pub fn machine_memory() -> Option<u64> {
+    None
 }
 
 /// The same with all paths below this one, as a test has them.
@@ -251,9 +256,10 @@ mod tests {
         );
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn limit_is_below_the_memory_of_the_machine() {
-        let machine = machine_memory();
+        let machine = machine_memory().expect("Linux tells");
         assert!((1 << 20..1 << 50).contains(&machine), "{machine} bytes");
         assert!(memory_limit().is_none_or(|limit| limit < machine));
     }
