@@ -274,7 +274,7 @@ def test_every_option_event_and_problem_of_the_library_is_explained():
 
 def test_library_is_as_small_as_promised():
     built = (REPOSITORY / "examples/browser/moss-signaling.js").read_bytes()
-    promised = re.search(r"(\d+) kB minified, (\d+) kB compressed by gzip", LIBRARY)
+    promised = re.search(r"(\d+) kB minified, (\d+) kB with gzip", LIBRARY)
     for size, most in zip((len(built), len(gzip.compress(built, 9))), promised.groups()):
         assert 0.9 < size / (int(most) * 1000) <= 1
     assert f"({promised[2]} kB compressed" in text("README.md")
