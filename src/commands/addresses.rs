@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use moss::server::Server;
 use moss::server::system::System;
-use moss::server::world::Door;
+use moss::server::world::Endpoint;
 use moss::settings::config::Config;
 
 const ANY_4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -38,9 +38,11 @@ fn has_ipv4() -> bool {
 
 /// Says it in the log.
 pub(crate) fn tell(server: &Server<System>, has_pages: bool) {
-    for (door, listening, letter) in [(Door::Plain, "on", ""), (Door::Tls, "for TLS on", "s")] {
-        // The kernel tells, and where it does not there is no such door.
-        let Ok(address) = server.address(door) else { continue };
+    for (endpoint, listening, letter) in
+        [(Endpoint::Plain, "on", ""), (Endpoint::Tls, "for TLS on", "s")]
+    {
+        // The kernel tells, and where it does not there is no such endpoint.
+        let Ok(address) = server.address(endpoint) else { continue };
         log::info!("listening {listening} {address}");
         let address = SocketAddr::new(lan_address(address.ip()), address.port());
         log::info!("clients and the master connect to ws{letter}://{address}/");

@@ -18,7 +18,7 @@ use crate::settings::networks::Networks;
 
 /// Whose a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asker {
+pub enum Requester {
     /// The proxy's own, or nobody knows whose.
     Proxy,
     /// This address's, which is canonical. It may be trusted, too: another proxy's own.
@@ -27,27 +27,27 @@ pub enum Asker {
 
 /// Whose the next request is that comes by a trusted proxy; nothing as long as its head goes
 /// on. What is no head is the proxy's own.
-pub fn read_asker(bytes: &[u8], trusted: &Networks) -> Option<Asker> {
-    match head::read(bytes, |request, _| asker(request, trusted)) {
-        Ok(asker) => Some(asker),
+pub fn read_requester(bytes: &[u8], trusted: &Networks) -> Option<Requester> {
+    match head::read(bytes, |request, _| requester(request, trusted)) {
+        Ok(requester) => Some(requester),
         Err(None) => None,
-        Err(Some(_)) => Some(Asker::Proxy),
+        Err(Some(_)) => Some(Requester::Proxy),
     }
 }
 
-fn asker(request: &Request<'_, '_>, trusted: &Networks) -> Asker {
+fn requester(request: &Request<'_, '_>, trusted: &Networks) -> Requester {
     let lines = values(request, "x-forwarded-for").rev();
-    let mut asker = Asker::Proxy;
+    let mut requester = Requester::Proxy;
     for entry in lines.flat_map(|line| line.rsplit(|&byte| byte == b',')) {
         // An empty one is none either: whoever wrote it did not know, and what is left of it is
         // no better known.
         let Some(address) = address(entry.trim_ascii()) else { break };
-        asker = Asker::Address(address);
+        requester = Requester::Address(address);
         if !trusted.contains(address) {
             break;
         }
     }
-    asker
+    requester
 }
 
 /// An address, behind which a port may stand: `192.0.2.1:80`, `[2001:db8::1]:80`.
@@ -81,16 +81,16 @@ mod tests {
         format!("GET / HTTP/1.1\r\nHost: box\r\n{lines}\r\n")
     }
 
-    fn read(head: &str) -> Option<Asker> {
-        read_asker(head.as_bytes(), &Networks::parse(TRUSTED).unwrap())
+    fn read(head: &str) -> Option<Requester> {
+        read_requester(head.as_bytes(), &Networks::parse(TRUSTED).unwrap())
     }
 
     /// Whose a request with these lines is; `-` is the proxy's own.
     #[track_caller]
     fn assert_asker(lines: &[&str], expected: &str) {
         let expected = match expected {
-            "-" => Asker::Proxy,
-            address => Asker::Address(address.parse().unwrap()),
+            "-" => Requester::Proxy,
+            address => Requester::Address(address.parse().unwrap()),
         };
         assert_eq!(read(&head(lines)), Some(expected), "{lines:?}");
     }
@@ -110,7 +110,7 @@ mod tests {
         assert_asker(&["192.0.2.9, 192.0.2.1", "10.0.0.1", "10.0.0.2, fd00::1"], "192.0.2.1");
         let text = "GET / HTTP/1.1\r\nx-forwarded-FOR: 192.0.2.1\r\nHost: box\r\n\
             X-FORWARDED-For:10.0.0.1\r\nX-Forwarded-Fort: 192.0.2.2\r\nForwarded: for=192.0.2.3\r\n\r\n";
-        assert_eq!(read(text), Some(Asker::Address([192, 0, 2, 1].into())));
+        assert_eq!(read(text), Some(Requester::Address([192, 0, 2, 1].into())));
     }
 
     #[test]
@@ -237,7 +237,7 @@ mod tests {
         let more = format!("{text}GET / HTTP/1.1\r\nX-Forwarded-For: 192.0.2.2\r\n\r\n");
         assert_eq!(read(&more), read(&text));
         for bad in ["\u{16}\u{3}\u{1}", "rubbish\r\n\r\n", &"x".repeat(head::MAX_HEAD_BYTES)] {
-            assert_eq!(read(bad), Some(Asker::Proxy));
+            assert_eq!(read(bad), Some(Requester::Proxy));
         }
     }
 }

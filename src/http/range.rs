@@ -1,4 +1,4 @@
-//! Which part of a page is asked for, and whether the asker has it already (RFC 9110,
+//! Which part of a page is asked for, and whether the requester has it already (RFC 9110,
 //! sections 13 and 14).
 
 use std::ops::Range;
@@ -18,7 +18,7 @@ pub(super) enum Part {
     Unsatisfiable,
 }
 
-/// Whether the asker has the page with this tag already.
+/// Whether the requester has the page with this tag already.
 pub(super) fn is_known(request: &Request<'_, '_>, tag: &str) -> bool {
     // Compared weakly (section 13.1.2): a cache may have made the tag weak.
     tokens(request, "if-none-match")

@@ -4,10 +4,10 @@ use super::Server;
 use crate::connection::ending::Ending;
 use crate::connection::session::SHORT_BYTES;
 use crate::http::answer::{After, Answer, Refusal};
-use crate::server::world::{Door, World};
+use crate::server::world::{Endpoint, World};
 use crate::settings::config::{HEAD_RESERVE, MASTER_PLACES};
 
-/// Connections accepted in one turn at each door.
+/// Connections accepted in one turn at each endpoint.
 const TURN_ACCEPTS: usize = 128;
 
 /// Connections that are kept open for pages may be this part of all.
@@ -29,9 +29,9 @@ impl<W: World> Server<W> {
                     break;
                 }
                 let Some((stream, address)) = listener.accept(&mut self.world, now) else { break };
-                let Some(arrival) = self.peers.enter(address, listener.door) else { continue };
+                let Some(arrival) = self.peers.enter(address, listener.endpoint) else { continue };
                 let mut tls = None;
-                if listener.door == Door::Tls {
+                if listener.endpoint == Endpoint::Tls {
                     tls = self.certificate.as_mut().and_then(|certificate| {
                         certificate.look(now);
                         certificate.accept()

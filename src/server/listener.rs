@@ -9,7 +9,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::server::world::{Door, World};
+use crate::server::world::{Endpoint, World};
 
 /// How long a listener without room rests at most.
 const REST: Duration = Duration::from_millis(100);
@@ -17,7 +17,7 @@ const REST: Duration = Duration::from_millis(100);
 /// What is known of the listening socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    pub(crate) door: Door,
+    pub(crate) endpoint: Endpoint,
     /// Connections may wait.
     pending: bool,
     rests_until: Option<Instant>,
@@ -25,8 +25,8 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Of a socket at which nobody waits yet.
-    pub(crate) fn new(door: Door) -> Self {
-        Self { door, pending: false, rests_until: None }
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, pending: false, rests_until: None }
     }
 
     /// An event said that connections wait.
@@ -56,7 +56,7 @@ impl Listener {
         now: Instant,
     ) -> Option<(W::Stream, IpAddr)> {
         loop {
-            match world.accept(self.door) {
+            match world.accept(self.endpoint) {
                 Ok((stream, address)) => {
                     self.rests_until = None;
                     return Some((stream, address.to_canonical()));

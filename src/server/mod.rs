@@ -47,7 +47,7 @@ use crate::server::peers::Peers;
 use crate::server::pressure::Pressure;
 use crate::server::reports::Kernel;
 use crate::server::site::Site;
-use crate::server::world::{Door, Ready, World};
+use crate::server::world::{Endpoint, Ready, World};
 use crate::settings::config::{Config, Limits};
 
 /// The receive buffer that all connections share; one receive takes no more.
@@ -64,7 +64,7 @@ pub struct Server<W: World> {
     world: W,
     /// None once moss is stopping.
     listeners: Vec<Listener>,
-    /// For the connections that come through the TLS door.
+    /// For the connections that come through the TLS endpoint.
     certificate: Option<Certificate>,
     site: Option<Site>,
     peers: Peers<W>,
@@ -89,7 +89,7 @@ pub struct Server<W: World> {
 
 impl<W: World> Server<W> {
     /// A moss in a world that listens already; where, is the world's concern: the addresses
-    /// and files in `config` are not looked at. Who comes through the TLS door is dropped
+    /// and files in `config` are not looked at. Who comes through the TLS endpoint is dropped
     /// without a certificate.
     pub fn new(
         config: Config,
@@ -100,7 +100,7 @@ impl<W: World> Server<W> {
         let now = world.now();
         let tls = certificate.is_some();
         Self {
-            listeners: Door::ALL.map(Listener::new).into(),
+            listeners: Endpoint::ALL.map(Listener::new).into(),
             certificate,
             site,
             peers: Peers::new(&config, tls, world.random(), RECEIVE_BYTES, now),
@@ -149,15 +149,15 @@ impl<W: World> Server<W> {
         }
         let mut signal = false;
         self.world.ready(|ready| match ready {
-            Ready::Listener(door) => self.listeners.iter_mut().for_each(|listener| {
-                if listener.door == door {
+            Ready::Listener(endpoint) => self.listeners.iter_mut().for_each(|listener| {
+                if listener.endpoint == endpoint {
                     listener.note();
                 }
             }),
             Ready::Signal => signal = true,
             Ready::Stream { token, readiness } => self.peers.note(token, readiness),
         });
-        if signal && self.stop_again() {
+        if signal && self.handle_signals() {
             return Ok(false);
         }
         if self.listeners.iter().any(|listener| listener.is_ready(self.peers.now)) {
@@ -169,7 +169,7 @@ impl<W: World> Server<W> {
         self.buffers = buffers;
         self.tick();
         self.read_pages();
-        self.tell_world();
+        self.notify_manager();
         self.tell_departures();
         self.announce();
         self.peers.flush_all();

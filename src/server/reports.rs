@@ -28,7 +28,7 @@ pub(super) struct Kernel(Option<(Instant, Process)>);
 impl<W: World> Server<W> {
     /// Answers how moss is.
     #[cold]
-    pub(super) fn tell_health(&mut self, id: u64, is_head: bool, after: After) {
+    pub(super) fn answer_health(&mut self, id: u64, is_head: bool, after: After) {
         let health = Health {
             uptime_seconds: (self.peers.now - self.started).as_secs(),
             connections: self.peers.open(),
@@ -40,20 +40,20 @@ impl<W: World> Server<W> {
 
     /// Answers with all figures.
     #[cold]
-    pub(super) fn tell_metrics(&mut self, id: u64, is_head: bool, after: After) {
+    pub(super) fn answer_metrics(&mut self, id: u64, is_head: bool, after: After) {
         let mut text = Exposition::default();
-        self.tell_connections(&mut text);
-        self.tell_packets(&mut text);
-        self.tell_memory(&mut text);
-        self.tell_turns(&mut text);
+        self.write_connections(&mut text);
+        self.write_packets(&mut text);
+        self.write_memory(&mut text);
+        self.write_turns(&mut text);
         if let Some(certificate) = &self.certificate {
-            self.tell_tls(certificate, &mut text);
+            self.write_tls(certificate, &mut text);
         }
-        self.tell_process(&mut text);
+        self.write_process(&mut text);
         self.reply(id, answer::metrics(text.into_text(), is_head, after));
     }
 
-    fn tell_connections(&self, text: &mut Exposition) {
+    fn write_connections(&self, text: &mut Exposition) {
         let counters = self.peers.counters();
         let closed: u64 = counters.closed.iter().sum();
         let open = self.peers.open() as u64;
@@ -110,7 +110,7 @@ impl<W: World> Server<W> {
         );
     }
 
-    fn tell_packets(&self, text: &mut Exposition) {
+    fn write_packets(&self, text: &mut Exposition) {
         let tally = self.relay.tally();
         let directions = [("to_master", tally.to_master), ("to_client", tally.to_client)];
         text.by_label(
@@ -147,7 +147,7 @@ impl<W: World> Server<W> {
         }
     }
 
-    fn tell_memory(&self, text: &mut Exposition) {
+    fn write_memory(&self, text: &mut Exposition) {
         let limits = &self.config.limits;
         for (name, help, value) in [
             (
@@ -186,7 +186,7 @@ impl<W: World> Server<W> {
         );
     }
 
-    fn tell_turns(&self, text: &mut Exposition) {
+    fn write_turns(&self, text: &mut Exposition) {
         text.family(
             "moss_turn_seconds",
             Kind::Histogram,
@@ -208,7 +208,7 @@ impl<W: World> Server<W> {
         );
     }
 
-    fn tell_tls(&self, certificate: &Certificate, text: &mut Exposition) {
+    fn write_tls(&self, certificate: &Certificate, text: &mut Exposition) {
         let expiry = certificate.expiry().duration_since(UNIX_EPOCH).unwrap_or_default();
         text.number(
             "moss_tls_certificate_expiry_timestamp_seconds",
@@ -231,7 +231,7 @@ impl<W: World> Server<W> {
         }
     }
 
-    fn tell_process(&mut self, text: &mut Exposition) {
+    fn write_process(&mut self, text: &mut Exposition) {
         let now = self.peers.now;
         let process = match self.kernel.0 {
             Some((at, process)) if now.saturating_duration_since(at) < FRESH => process,

@@ -113,13 +113,13 @@ impl<W: World> Server<W> {
             Event::Text(text) => self.relay(id, &text),
             // What is no UTF-8 is no packet, and neither is an empty text.
             Event::Binary(payload) => self.relay(id, str::from_utf8(&payload).unwrap_or_default()),
-            Event::Asker(asker) => self.peers.come_from(id, asker),
+            Event::Requester(requester) => self.peers.come_from(id, requester),
             Event::Upgrade(response) => self.upgrade(id, &response),
             Event::Report { report: Report::Health, is_head, after } => {
-                self.tell_health(id, is_head, after);
+                self.answer_health(id, is_head, after);
             }
             Event::Report { report: Report::Metrics, is_head, after } => {
-                self.tell_metrics(id, is_head, after);
+                self.answer_metrics(id, is_head, after);
             }
             Event::Answered(answer) => self.reply(id, *answer),
             Event::Handled => {}

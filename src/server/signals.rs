@@ -15,7 +15,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl<W: World> Server<W> {
     /// A signal came. True if it is the second one that asks moss to stop.
-    pub(super) fn stop_again(&mut self) -> bool {
+    pub(super) fn handle_signals(&mut self) -> bool {
         let came = self.world.signals();
         if came.reload > 0 {
             // Whoever hears that moss stops hears nothing else any more.
@@ -65,7 +65,7 @@ impl<W: World> Server<W> {
     }
 
     /// Tells the world that files were read again, and that the loop goes on.
-    pub(super) fn tell_world(&mut self) {
+    pub(super) fn notify_manager(&mut self) {
         if self.is_reloading && !self.is_reading() {
             self.is_reloading = false;
             self.world.notify(Notice::Ready);

@@ -92,7 +92,7 @@ impl Site {
 
     #[cold]
     fn warn_of_size(&self) {
-        if let Some(complaint) = self.room.complaint_of_pages(self.bytes()) {
+        if let Some(complaint) = self.room.pages_warning(self.bytes()) {
             log::warn!("{complaint}");
         }
     }

@@ -22,7 +22,7 @@ pub struct Socket<W: World> {
     /// Nothing can be sent any more.
     broken: bool,
     shut_down: bool,
-    holds_little: bool,
+    has_limited_send_buffer: bool,
 }
 
 /// What [`Socket::receive`] found.
@@ -48,7 +48,7 @@ impl<W: World> Socket<W> {
             ending: false,
             broken: false,
             shut_down: false,
-            holds_little: false,
+            has_limited_send_buffer: false,
         }
     }
 
@@ -137,9 +137,9 @@ impl<W: World> Socket<W> {
     /// Has the kernel hold little of what its peer has not received, from now on. It would take
     /// megabytes of a page, and say for a minute that there is no room for more.
     #[cold]
-    pub fn hold_little(&mut self) {
-        if !self.holds_little {
-            self.holds_little = true;
+    pub fn limit_send_buffer(&mut self) {
+        if !self.has_limited_send_buffer {
+            self.has_limited_send_buffer = true;
             // Where it fails the kernel goes on as it likes.
             let _ = W::limit_send_buffer(&self.stream, SEND_BUFFER_BYTES);
         }

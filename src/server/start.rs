@@ -10,7 +10,7 @@ use crate::operate::notify::Notifier;
 use crate::server::certificate::Certificate;
 use crate::server::site::Site;
 use crate::server::system::System;
-use crate::server::world::Door;
+use crate::server::world::Endpoint;
 use crate::settings::config::Config;
 use crate::settings::variables::{PAGES_DIRECTORY, TLS_CERTIFICATE_FILE, TLS_KEY_FILE};
 use crate::tls::{File, Problem};
@@ -24,7 +24,7 @@ pub enum StartError {
     /// The folder of pages can't be served.
     Pages(folder::Problem),
     /// An address can't be listened on.
-    Listen(Door, SocketAddr, io::Error),
+    Listen(Endpoint, SocketAddr, io::Error),
     /// The system gives no poll or no signals.
     System(io::Error),
 }
@@ -39,18 +39,18 @@ impl Server<System> {
             System::new(notifier, config.room.socket_buffer()).map_err(StartError::System)?;
         let (certificate, site) = load(&mut config)?;
         if let Some(tls) = &config.tls {
-            listen(&mut system, Door::Tls, tls.listen)?;
+            listen(&mut system, Endpoint::Tls, tls.listen)?;
         }
-        listen(&mut system, Door::Plain, config.listen)?;
+        listen(&mut system, Endpoint::Plain, config.listen)?;
         Ok(Self::new(config, certificate, site, system))
     }
 
     /// Where moss listens.
     ///
     /// # Errors
-    /// The kernel does not tell, there is no such door, or moss is stopping.
-    pub fn address(&self, door: Door) -> io::Result<SocketAddr> {
-        self.world.address(door)
+    /// The kernel does not tell, there is no such endpoint, or moss is stopping.
+    pub fn address(&self, endpoint: Endpoint) -> io::Result<SocketAddr> {
+        self.world.address(endpoint)
     }
 }
 
@@ -73,8 +73,8 @@ pub fn load(config: &mut Config) -> Result<(Option<Certificate>, Option<Site>), 
     Ok((certificate, site))
 }
 
-fn listen(system: &mut System, door: Door, address: SocketAddr) -> Result<(), StartError> {
-    system.listen(door, address).map_err(|error| StartError::Listen(door, address, error))
+fn listen(system: &mut System, endpoint: Endpoint, address: SocketAddr) -> Result<(), StartError> {
+    system.listen(endpoint, address).map_err(|error| StartError::Listen(endpoint, address, error))
 }
 
 impl StartError {
@@ -90,10 +90,10 @@ impl fmt::Display for StartError {
         match self {
             Self::Certificate(Problem { file, why }) => write!(f, "{}: {why}", variable(*file)),
             Self::Pages(problem) => write!(f, "{PAGES_DIRECTORY}: {problem}"),
-            Self::Listen(door, address, error) => {
-                let variables = match door {
-                    Door::Plain => "MOSS_HOSTNAME, MOSS_PORT",
-                    Door::Tls => "MOSS_TLS_HOSTNAME, MOSS_TLS_PORT",
+            Self::Listen(endpoint, address, error) => {
+                let variables = match endpoint {
+                    Endpoint::Plain => "MOSS_HOSTNAME, MOSS_PORT",
+                    Endpoint::Tls => "MOSS_TLS_HOSTNAME, MOSS_TLS_PORT",
                 };
                 write!(
                     f,

@@ -20,7 +20,7 @@ use signal_hook_mio::v1_0 as signal_hook_mio;
 use crate::operate::notify::{Notice, Notifier};
 use crate::operate::process::Process;
 use crate::server::table::FIRST_FREE_TOKEN;
-use crate::server::world::{Door, Readiness, Ready, Signals, World};
+use crate::server::world::{Endpoint, Readiness, Ready, Signals, World};
 
 /// Connections that the kernel completes ahead of us: enough for a whole house that
 /// reconnects at once (the kernel caps it by `net.core.somaxconn`).
@@ -72,13 +72,13 @@ impl System {
         Ok(Self { poll, events, signals, plain: None, tls: None, notifier, start, buffer })
     }
 
-    /// Opens a door. Every accepted connection inherits the listener's options: no delay of
+    /// Opens a endpoint. Every accepted connection inherits the listener's options: no delay of
     /// small packets, and the kernel's buffers.
     ///
     /// # Errors
     /// The address can't be listened on.
     #[cold]
-    pub fn listen(&mut self, door: Door, address: SocketAddr) -> io::Result<()> {
+    pub fn listen(&mut self, endpoint: Endpoint, address: SocketAddr) -> io::Result<()> {
         let mut listener = TcpListener::bind(address)?;
         sockopt::set_tcp_nodelay(&listener, true)?;
         if let Some(buffer) = self.buffer {
@@ -87,9 +87,9 @@ impl System {
         }
         // A second call only deepens the queue.
         rustix::net::listen(&listener, QUEUE)?;
-        let (slot, token) = match door {
-            Door::Plain => (&mut self.plain, PLAIN),
-            Door::Tls => (&mut self.tls, TLS),
+        let (slot, token) = match endpoint {
+            Endpoint::Plain => (&mut self.plain, PLAIN),
+            Endpoint::Tls => (&mut self.tls, TLS),
         };
         self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
         *slot = Some(listener);
@@ -99,15 +99,15 @@ impl System {
     /// Where moss listens.
     ///
     /// # Errors
-    /// The kernel does not tell, or nobody is accepted at this door.
-    pub fn address(&self, door: Door) -> io::Result<SocketAddr> {
-        self.listener(door)?.local_addr()
+    /// The kernel does not tell, or nobody is accepted at this endpoint.
+    pub fn address(&self, endpoint: Endpoint) -> io::Result<SocketAddr> {
+        self.listener(endpoint)?.local_addr()
     }
 
-    fn listener(&self, door: Door) -> io::Result<&TcpListener> {
-        let listener = match door {
-            Door::Plain => &self.plain,
-            Door::Tls => &self.tls,
+    fn listener(&self, endpoint: Endpoint) -> io::Result<&TcpListener> {
+        let listener = match endpoint {
+            Endpoint::Plain => &self.plain,
+            Endpoint::Tls => &self.tls,
         };
         listener.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
@@ -128,16 +128,16 @@ impl World for System {
     fn ready(&self, mut note: impl FnMut(Ready)) {
         for event in &self.events {
             note(match event.token() {
-                PLAIN => Ready::Listener(Door::Plain),
-                TLS => Ready::Listener(Door::Tls),
+                PLAIN => Ready::Listener(Endpoint::Plain),
+                TLS => Ready::Listener(Endpoint::Tls),
                 SIGNALS => Ready::Signal,
                 Token(token) => Ready::Stream { token, readiness: event.into() },
             });
         }
     }
 
-    fn accept(&mut self, door: Door) -> io::Result<(Stream, IpAddr)> {
-        let (tcp, address) = self.listener(door)?.accept()?;
+    fn accept(&mut self, endpoint: Endpoint) -> io::Result<(Stream, IpAddr)> {
+        let (tcp, address) = self.listener(endpoint)?.accept()?;
         Ok((Stream { tcp, buffer: self.buffer }, address.ip()))
     }
 

@@ -39,13 +39,13 @@ pub trait World {
     /// Tells what the last wait found.
     fn ready(&self, note: impl FnMut(Ready));
 
-    /// Accepts one connection that comes through this door; its address is as the kernel
+    /// Accepts one connection that comes through this endpoint; its address is as the kernel
     /// gives it.
     ///
     /// # Errors
     /// `WouldBlock` if none waits: [`Ready::Listener`] tells of the next. All others are of
     /// this connection, or say that there is no room for now.
-    fn accept(&mut self, door: Door) -> io::Result<(Self::Stream, IpAddr)>;
+    fn accept(&mut self, endpoint: Endpoint) -> io::Result<(Self::Stream, IpAddr)>;
 
     /// Has the stream's readiness, to be read and to be written, reported by edges under
     /// this token: the caller's id, cut to a word.
@@ -89,14 +89,14 @@ pub trait World {
 
 /// Where connections come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Endpoint {
     /// `http://` and `ws://`.
     Plain,
     /// `https://` and `wss://`.
     Tls,
 }
 
-impl Door {
+impl Endpoint {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Plain, Self::Tls];
 }
@@ -113,8 +113,8 @@ pub struct Signals {
 /// What a wait found.
 #[derive(Clone, Copy, Debug)]
 pub enum Ready {
-    /// Connections wait to be accepted at this door.
-    Listener(Door),
+    /// Connections wait to be accepted at this endpoint.
+    Listener(Endpoint),
     /// A signal came.
     Signal,
     /// Something is new with a stream.

@@ -94,7 +94,7 @@ impl Variables {
         let types = self.types()?;
         let limits = self.limits(descriptors, room)?;
         let shares_room = self.get(MAX_MEMORY_BYTES).is_none();
-        warnings.extend(room.complaint_of_memory(limits.max_memory_bytes, shares_room));
+        warnings.extend(room.memory_warning(limits.max_memory_bytes, shares_room));
         // Each client's notice to a new master, at its longest.
         let notice = types.client_joined.as_ref().map_or(0, |name| name.len() + 64);
         let roster = limits.max_connections.saturating_mul(notice);

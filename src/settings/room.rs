@@ -67,23 +67,23 @@ impl Room {
 
     /// What is wrong with this memory limit, which somebody set or which is a share, if anything.
     /// What is set stays; it may be twice a share, as seldom everything is needed at once.
-    pub(super) fn complaint_of_memory(self, limit: usize, is_share: bool) -> Option<String> {
+    pub(super) fn memory_warning(self, limit: usize, is_share: bool) -> Option<String> {
         let share = self.share(0)?;
         let (most, what) = if is_share {
             (share, "MOSS_MAX_BACKLOG_BYTES is over a quarter")
         } else {
             (2 * share, "MOSS_MAX_MEMORY_BYTES is over half")
         };
-        (limit as u64 > most).then(|| self.complaint(what))
+        (limit as u64 > most).then(|| self.warning(what))
     }
 
     /// What is wrong with so many bytes of pages, if anything.
-    pub fn complaint_of_pages(self, pages: usize) -> Option<String> {
-        (pages as u64 > self.bytes()? / SHARES).then(|| self.complaint("pages are over a quarter"))
+    pub fn pages_warning(self, pages: usize) -> Option<String> {
+        (pages as u64 > self.bytes()? / SHARES).then(|| self.warning("pages are over a quarter"))
     }
 
     #[cold]
-    fn complaint(self, what: &str) -> String {
+    fn warning(self, what: &str) -> String {
         format!("{what} of {self}: moss may be killed for memory; give less, or allow moss more")
     }
 
@@ -135,29 +135,26 @@ mod tests {
 
     #[test]
     fn memory_that_is_set_may_be_half() {
-        assert_eq!(group(64).complaint_of_memory(32 << 20, false), None);
-        let complaint = group(64).complaint_of_memory((32 << 20) + 1, false).expect("a complaint");
-        assert!(complaint.starts_with("MOSS_MAX_MEMORY_BYTES is over half of"), "{complaint}");
-        assert_eq!(Room::default().complaint_of_memory(usize::MAX, false), None);
+        assert_eq!(group(64).memory_warning(32 << 20, false), None);
+        let warning = group(64).memory_warning((32 << 20) + 1, false).expect("a warning");
+        assert!(warning.starts_with("MOSS_MAX_MEMORY_BYTES is over half of"), "{warning}");
+        assert_eq!(Room::default().memory_warning(usize::MAX, false), None);
     }
 
     #[test]
     fn backlog_may_be_a_quarter() {
-        assert_eq!(group(4).complaint_of_memory(1 << 20, true), None);
-        let complaint = group(4).complaint_of_memory((1 << 20) + 1, true).expect("a complaint");
-        assert!(
-            complaint.starts_with("MOSS_MAX_BACKLOG_BYTES is over a quarter of"),
-            "{complaint}"
-        );
+        assert_eq!(group(4).memory_warning(1 << 20, true), None);
+        let warning = group(4).memory_warning((1 << 20) + 1, true).expect("a warning");
+        assert!(warning.starts_with("MOSS_MAX_BACKLOG_BYTES is over a quarter of"), "{warning}");
     }
 
     #[test]
     fn pages_may_be_a_quarter() {
-        assert_eq!(group(64).complaint_of_pages(16 << 20), None);
-        let complaint = group(64).complaint_of_pages((16 << 20) + 1).expect("a complaint");
-        assert!(complaint.starts_with("pages are over a quarter of"), "{complaint}");
-        assert!(complaint.contains("the 67108864 bytes that moss's control group"), "{complaint}");
-        assert_eq!(Room::default().complaint_of_pages(1 << 30), None);
+        assert_eq!(group(64).pages_warning(16 << 20), None);
+        let warning = group(64).pages_warning((16 << 20) + 1).expect("a warning");
+        assert!(warning.starts_with("pages are over a quarter of"), "{warning}");
+        assert!(warning.contains("the 67108864 bytes that moss's control group"), "{warning}");
+        assert_eq!(Room::default().pages_warning(1 << 30), None);
     }
 
     #[test]

@@ -155,7 +155,7 @@ fn receive(
                 Event::Binary(bytes) => {
                     session.queue(Opcode::Binary, bytes.len()).extend_from_slice(&bytes);
                 }
-                Event::Asker(_) | Event::Handled => {}
+                Event::Requester(_) | Event::Handled => {}
             }
         }
         session.put_back(input);

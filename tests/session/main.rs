@@ -132,7 +132,7 @@ impl Served {
 
 fn owned(event: Event<'_>) -> Event<'static> {
     match event {
-        Event::Asker(asker) => Event::Asker(asker),
+        Event::Requester(asker) => Event::Requester(asker),
         Event::Text(text) => Event::Text(text.into_owned().into()),
         Event::Binary(bytes) => Event::Binary(bytes.into_owned().into()),
         Event::Upgrade(response) => Event::Upgrade(response),

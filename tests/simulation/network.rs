@@ -16,7 +16,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 
-use moss::server::world::{Door, Readiness, Ready, Signals};
+use moss::server::world::{Endpoint, Readiness, Ready, Signals};
 
 use crate::random::Random;
 
@@ -87,7 +87,7 @@ struct Pipe {
 pub(crate) struct Link {
     line: Line,
     /// By which it comes.
-    pub(crate) door: Door,
+    pub(crate) endpoint: Endpoint,
     pub(crate) address: IpAddr,
     /// Whom a trusted proxy names, which it comes from.
     pub(crate) named: Option<IpAddr>,
@@ -283,10 +283,10 @@ impl Network {
 
     // What peers do.
 
-    pub(crate) fn connect(&mut self, line: Line, address: IpAddr, door: Door) -> usize {
+    pub(crate) fn connect(&mut self, line: Line, address: IpAddr, endpoint: Endpoint) -> usize {
         self.links.push(Link {
             line,
-            door,
+            endpoint,
             address,
             named: None,
             up: Pipe::default(),
@@ -402,9 +402,9 @@ impl Network {
     pub(crate) fn poll(&mut self) {
         self.turn_began = self.now;
         self.ready.clear();
-        for door in Door::ALL {
-            if std::mem::take(&mut self.listeners_woken[door as usize]) {
-                self.ready.push(Ready::Listener(door));
+        for endpoint in Endpoint::ALL {
+            if std::mem::take(&mut self.listeners_woken[endpoint as usize]) {
+                self.ready.push(Ready::Listener(endpoint));
             }
         }
         if self.is_signalled() {
@@ -473,7 +473,7 @@ impl Network {
     }
 
     /// moss accepts: the number of the link.
-    pub(crate) fn accept(&mut self, door: Door) -> io::Result<(usize, IpAddr)> {
+    pub(crate) fn accept(&mut self, endpoint: Endpoint) -> io::Result<(usize, IpAddr)> {
         self.turn.accepts += 1;
         self.now += 20 * MICROSECOND;
         if self.is_interrupted() {
@@ -482,7 +482,7 @@ impl Network {
         if self.sockets >= self.most_sockets || self.now < self.no_sockets_until {
             return Err(io::Error::from_raw_os_error(24));
         }
-        let Some(number) = self.queues[door as usize].pop_front() else {
+        let Some(number) = self.queues[endpoint as usize].pop_front() else {
             return Err(ErrorKind::WouldBlock.into());
         };
         if self.random.is_one_in(self.odds.aborted) {
@@ -661,12 +661,12 @@ impl Network {
     // What the kernel does.
 
     fn connected(&mut self, number: usize) {
-        let door = self.links[number].door as usize;
-        if !self.listening || self.queues[door].len() >= 4_096 {
+        let endpoint = self.links[number].endpoint as usize;
+        if !self.listening || self.queues[endpoint].len() >= 4_096 {
             return self.break_peer(number);
         }
-        self.queues[door].push_back(number);
-        self.listeners_woken[door] = true;
+        self.queues[endpoint].push_back(number);
+        self.listeners_woken[endpoint] = true;
         self.notice(number);
     }
 

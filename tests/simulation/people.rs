@@ -10,7 +10,7 @@ mod visitors;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use moss::server::world::Door;
+use moss::server::world::Endpoint;
 
 use crate::judge::{Facts, Judge, offer};
 use crate::network::{Event, Line, MILLISECOND, Network, SECOND};
@@ -43,7 +43,7 @@ pub(crate) struct Peer {
     kind: Kind,
     random: Random,
     settings: Settings,
-    door: Door,
+    endpoint: Endpoint,
     line: Line,
     address: IpAddr,
     padding: usize,
@@ -94,7 +94,7 @@ impl Peer {
         let mut peer = Self {
             number,
             kind: part.kind,
-            door: part.door,
+            endpoint: part.endpoint,
             line: line(part.kind, &mut random),
             address: address(number, settings),
             padding: padding.min(most),
@@ -239,7 +239,7 @@ impl Peer {
 
     fn connect(&mut self, world: &mut World<'_>) {
         let address = if self.is_proxied() { PROXY } else { self.address };
-        let link = world.network.connect(self.line, address, self.door);
+        let link = world.network.connect(self.line, address, self.endpoint);
         world.network.links[link].named = self.is_proxied().then_some(self.address);
         world.judge.connects(link, self.facts());
         self.link = Some(link);
@@ -273,7 +273,7 @@ impl Peer {
         } else if self.is_proxied() || self.out == wire::UPGRADE.as_bytes() {
             self.ends.push(self.out.len() as u64);
         }
-        if self.door == Door::Tls {
+        if self.endpoint == Endpoint::Tls {
             self.takes_up_tls(link, world);
         }
         // Who waits for the answer is the rule, and not who must.
@@ -317,9 +317,9 @@ impl Peer {
         }
     }
 
-    /// TLS to the plain door, or none to the other.
+    /// TLS to the plain endpoint, or none to the other.
     fn without_an_s(&mut self, clients: &Clients) -> Vec<u8> {
-        if self.door == Door::Plain {
+        if self.endpoint == Endpoint::Plain {
             let mut hello = sealed::hello(clients);
             hello.truncate(1 + self.random.below(hello.len()));
             return hello;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use moss::server::world::Door;
+use moss::server::world::Endpoint;
 use moss::settings::config::{Config, Secret};
 use moss::settings::networks::Networks;
 use moss::tls;
@@ -82,7 +82,7 @@ pub(crate) enum Kind {
     BadTls,
     /// Holds a long first message of TLS that is not whole.
     HelloHoarder,
-    /// Comes to the TLS door without TLS, or with it to the other one.
+    /// Comes to the TLS endpoint without TLS, or with it to the other one.
     Stranger,
     /// Never finishes its request head.
     Dripper,
@@ -128,7 +128,7 @@ const HOSTILE: [Kind; 16] = [
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
     pub(crate) kind: Kind,
-    pub(crate) door: Door,
+    pub(crate) endpoint: Endpoint,
     pub(crate) at: u64,
     /// How many messages it floods with, if that is what it does.
     pub(crate) much: u64,
@@ -380,7 +380,7 @@ impl Plan {
     }
 
     fn push(&mut self, kind: Kind, at: u64, much: u64, random: &mut Random) {
-        self.parts.push(Part { kind, door: Door::Plain, at, much, seed: random.next() });
+        self.parts.push(Part { kind, endpoint: Endpoint::Plain, at, much, seed: random.next() });
     }
 
     /// Some come through TLS, in some of the plans, and a few break it. A handshake takes
@@ -397,7 +397,7 @@ impl Plan {
         let few = self.parts.len() < 40;
         for part in &mut self.parts {
             if random.is_one_in(if few { odds } else { 8 * odds }) {
-                part.door = Door::Tls;
+                part.endpoint = Endpoint::Tls;
             }
         }
         let count = random.pick(&[0, 1, 4, 12]);
@@ -419,10 +419,10 @@ impl Plan {
         let hoarders = random.is_one_in(2);
         for part in &mut self.parts {
             match part.kind {
-                Kind::BadTls | Kind::HelloHoarder => part.door = Door::Tls,
-                Kind::Hoarder if hoarders => part.door = Door::Tls,
-                Kind::Stranger => part.door = random.pick(&Door::ALL),
-                Kind::Guest if part.at == SECOND => part.door = Door::Tls,
+                Kind::BadTls | Kind::HelloHoarder => part.endpoint = Endpoint::Tls,
+                Kind::Hoarder if hoarders => part.endpoint = Endpoint::Tls,
+                Kind::Stranger => part.endpoint = random.pick(&Endpoint::ALL),
+                Kind::Guest if part.at == SECOND => part.endpoint = Endpoint::Tls,
                 _ => {}
             }
         }
@@ -466,7 +466,7 @@ impl Plan {
         }
         if tls::AVAILABLE && browsers < 100 && random.is_one_in(4) {
             let new = &mut self.parts[first..];
-            new.iter_mut().for_each(|part| part.door = random.pick(&Door::ALL));
+            new.iter_mut().for_each(|part| part.endpoint = random.pick(&Endpoint::ALL));
         }
     }
 
@@ -478,7 +478,7 @@ impl Plan {
 
     /// Whether moss has a certificate, for those who come through TLS.
     pub(crate) fn has_tls(&self) -> bool {
-        self.parts.iter().any(|part| part.door == Door::Tls || part.kind == Kind::Stranger)
+        self.parts.iter().any(|part| part.endpoint == Endpoint::Tls || part.kind == Kind::Stranger)
     }
 
     fn add_faults(&mut self, random: &mut Random) {
@@ -530,7 +530,7 @@ impl Plan {
         push(&|plan| {
             let kinds = [Kind::BadTls, Kind::HelloHoarder, Kind::Stranger];
             plan.parts.retain(|part| !kinds.contains(&part.kind));
-            plan.parts.iter_mut().for_each(|part| part.door = Door::Plain);
+            plan.parts.iter_mut().for_each(|part| part.endpoint = Endpoint::Plain);
             plan.faults.retain(|(_, fault)| match fault {
                 Fault::Stall(peer, _) | Fault::Reset(peer) | Fault::Away(peer) => {
                     *peer < plan.parts.len()
@@ -539,11 +539,11 @@ impl Plan {
             });
         });
         let few = if count < 40 { count } else { 0 };
-        for part in (0..few).filter(|&part| self.parts[part].door == Door::Tls) {
+        for part in (0..few).filter(|&part| self.parts[part].endpoint == Endpoint::Tls) {
             if matches!(self.parts[part].kind, Kind::BadTls | Kind::HelloHoarder) {
                 continue;
             }
-            push(&|plan| plan.parts[part].door = Door::Plain);
+            push(&|plan| plan.parts[part].endpoint = Endpoint::Plain);
         }
         push(&|plan| plan.watchdog = None);
         if self.calm > 2 * SECOND {
@@ -560,7 +560,7 @@ impl Plan {
     fn size(&self) -> u64 {
         let mut odds = self.odds;
         let odds = odds.each().iter().filter(|odds| ***odds > 0).count();
-        let tls = self.parts.iter().filter(|part| part.door == Door::Tls).count();
+        let tls = self.parts.iter().filter(|part| part.endpoint == Endpoint::Tls).count();
         (self.parts.len() + self.faults.len() + odds) as u64 * 1_000
             + tls as u64 * 100
             + u64::from(self.watchdog.is_some()) * 10

@@ -479,7 +479,7 @@ impl Sealed {
     }
 }
 
-/// The start of a connection, for one that comes to the wrong door.
+/// The start of a connection, for one that comes to the wrong endpoint.
 pub(crate) fn hello(clients: &Clients) -> Vec<u8> {
     let mut client = Clients::connect(&clients.usual[0]);
     let mut bytes = Vec::new();

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use moss::operate::notify::Notice;
 use moss::server::Server;
 use moss::server::site::Site;
-use moss::server::world::{Door, Ready, Signals, World as Seam};
+use moss::server::world::{Endpoint, Ready, Signals, World as Seam};
 use moss::settings::room::Room;
 
 use crate::judge::{Judge, TURN_FRAMES};
@@ -329,8 +329,8 @@ impl Universe {
     /// Somebody asks for /health when all has settled.
     fn visit(&mut self, at: u64) {
         let number = self.people.len();
-        let (kind, door) = (Kind::Inspector, Door::Plain);
-        let part = Part { kind, door, at, much: 0, seed: self.random.next() };
+        let (kind, endpoint) = (Kind::Inspector, Endpoint::Plain);
+        let part = Part { kind, endpoint, at, much: 0, seed: self.random.next() };
         self.people.push(Peer::new(number, part, self.plan.settings));
         self.network.at(at, Event::Wake(number));
     }
@@ -527,8 +527,8 @@ impl Seam for Kernel {
         ready.into_iter().for_each(note);
     }
 
-    fn accept(&mut self, door: Door) -> io::Result<(Stream, IpAddr)> {
-        let (link, address) = self.0.borrow_mut().network.accept(door)?;
+    fn accept(&mut self, endpoint: Endpoint) -> io::Result<(Stream, IpAddr)> {
+        let (link, address) = self.0.borrow_mut().network.accept(endpoint)?;
         Ok((Stream { universe: Rc::clone(&self.0), link }, address))
     }
 

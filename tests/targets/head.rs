@@ -9,7 +9,7 @@ mod pages;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use httparse::{EMPTY_HEADER, Response, Status};
-use moss::http::forwarded::{Asker, read_asker};
+use moss::http::forwarded::{Requester, read_requester};
 use moss::http::head::{Head, MAX_HEAD_BYTES, read_head};
 use moss::http::redirect;
 use moss::settings::config::{AllowedOrigins, Config};
@@ -51,15 +51,15 @@ pub(crate) fn check(data: &[u8]) {
 /// Whose it is that comes by a trusted proxy.
 fn check_asker(data: &[u8]) {
     let trusted = Networks::parse("10.0.0.0/8,fd00::/8").expect("two networks");
-    let asker = read_asker(data, &trusted);
+    let asker = read_requester(data, &trusted);
     for len in (0..data.len()).step_by(1 + data.len() / EVERY_PREFIX) {
-        let early = read_asker(&data[..len], &trusted);
+        let early = read_requester(&data[..len], &trusted);
         assert!(early.is_none() || early == asker, "another asker after {len} bytes");
     }
     let verdict = read_head(data, &allowing(AllowedOrigins::Any), None);
     assert_eq!(asker.is_none(), verdict == Head::Incomplete);
     let entries: Vec<_> = tokens(data, "x-forwarded-for").map(known_address).collect();
-    let Some(Asker::Address(address)) = asker else {
+    let Some(Requester::Address(address)) = asker else {
         let is_head = matches!(verdict, Head::Upgrade { .. } | Head::Report { .. });
         return assert!(!is_head || entries.last().is_none_or(Option::is_none));
     };

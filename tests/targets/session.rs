@@ -184,7 +184,7 @@ fn run(stream: &[u8], manner: &Manner<'_>) -> Outcome {
             {
                 left -= 1;
                 let mut event = owned(event);
-                if matches!(event, Event::Asker(_)) {
+                if matches!(event, Event::Requester(_)) {
                     assert!(!asked && manner.by_proxy, "told twice, or unasked");
                     asked = true;
                     continue;
@@ -234,7 +234,7 @@ fn run(stream: &[u8], manner: &Manner<'_>) -> Outcome {
 
 fn owned(event: Event<'_>) -> Event<'static> {
     match event {
-        Event::Asker(asker) => Event::Asker(asker),
+        Event::Requester(asker) => Event::Requester(asker),
         Event::Text(text) => Event::Text(text.into_owned().into()),
         Event::Binary(bytes) => Event::Binary(bytes.into_owned().into()),
         Event::Upgrade(response) => Event::Upgrade(response),

@@ -179,7 +179,7 @@ impl Session {
     }
 
     /// Why it ends when its peer does.
-    pub(super) fn word_for_the_end(&self) -> Ending {
+    pub(super) fn reason_for_end(&self) -> Ending {
         let last = self.exchange.as_ref().and_then(|exchange| exchange.last);
         last.unwrap_or(if self.is_idle() { Ending::Answered } else { Ending::Left })
     }

@@ -29,7 +29,7 @@ use crate::connection::ending::Ending;
 use crate::connection::frames::{Fragments, Header};
 pub use crate::connection::input::Input;
 use crate::http::answer::{After, Answer, Refusal};
-use crate::http::forwarded::Asker;
+use crate::http::forwarded::Requester;
 use crate::http::head::Report;
 use crate::http::pages::Pages;
 use crate::settings::config::Config;
@@ -103,7 +103,7 @@ pub enum Phase {
 pub enum Event<'i> {
     /// A request has come by a trusted proxy, and this is whose it is. What it says comes next,
     /// unless it is refused.
-    Asker(Asker),
+    Requester(Requester),
     /// A proper upgrade with its response: call [`Session::open`] with it, or refuse it
     /// by [`Session::answer`].
     Upgrade(Vec<u8>),
@@ -399,7 +399,7 @@ impl Session {
     pub fn peer_ended(&mut self, now: Instant) {
         self.peer_ended = true;
         if !self.has_answer() || !self.end_after(Ending::Answered) {
-            self.end(self.word_for_the_end(), now);
+            self.end(self.reason_for_end(), now);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::connection::ending::Ending;
 use crate::connection::frames::{Fragments, Header, Progress, is_control, unmask};
 use crate::connection::input::Input;
 use crate::http::answer::Refusal;
-use crate::http::forwarded::read_asker;
+use crate::http::forwarded::read_requester;
 use crate::http::head::{self, Head};
 use crate::http::pages::Pages;
 use crate::http::redirect;
@@ -36,9 +36,9 @@ impl Session {
             return None;
         }
         if self.proxied == Proxied::Due {
-            let asker = read_asker(input.rest(), &config.trusted_proxies)?;
+            let requester = read_requester(input.rest(), &config.trusted_proxies)?;
             self.proxied = Proxied::Told;
-            return Some(Event::Asker(asker));
+            return Some(Event::Requester(requester));
         }
         let head = if tls::AVAILABLE && self.lacks_tls {
             redirect::read_head(input.rest())

@@ -137,7 +137,7 @@ impl<W: World> Peer<W> {
     #[cold]
     fn partial_held(&self) -> (usize, usize) {
         let fragments = self.session.fragments_held();
-        // A request that waits for the asker's own reading is in nobody's schedule.
+        // A request that waits for the requester's own reading is in nobody's schedule.
         let is_scheduled = self.interrupted && !self.session.is_busy();
         let half = match (self.role, is_scheduled) {
             (Role::Master, _) => 0,
@@ -169,7 +169,7 @@ impl<W: World> Peer<W> {
 
     /// Sends so many bytes of a page, or as many as the socket takes.
     pub(crate) fn send_body(&mut self, bytes: usize, spares: &mut Spares, now: Instant) {
-        self.socket.hold_little();
+        self.socket.limit_send_buffer();
         self.session.allow(bytes);
         self.flush(spares, now);
         self.session.allow(0);
@@ -252,12 +252,12 @@ impl<W: World> Peer<W> {
     /// has failed what came is read before the connection is closed, else the alert would be
     /// lost on its way.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
-        let said_all = |tls: &Tls| {
+        let sent_all = |tls: &Tls| {
             self.socket.is_broken()
                 || (self.socket.is_shut_down() && !(tls.has_failed() && self.socket.is_readable()))
         };
         self.session.is_over(now)
-            && (self.session.is_overdue(now) || self.tls.as_ref().is_none_or(|tls| said_all(tls)))
+            && (self.session.is_overdue(now) || self.tls.as_ref().is_none_or(|tls| sent_all(tls)))
     }
 
     /// Looks at its deadlines; see [`Session::tick`].

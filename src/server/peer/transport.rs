@@ -128,9 +128,9 @@ impl<W: World> Peer<W> {
 
     /// Sends as much as the socket takes, and shuts it down after the last words.
     pub(crate) fn flush(&mut self, spares: &mut Spares, now: Instant) {
-        let mut said_all = true;
+        let mut sent_all = true;
         if self.has_tls() {
-            said_all = self.flush_sealed(spares, now);
+            sent_all = self.flush_sealed(spares, now);
         } else {
             while !self.session.unsent().is_empty() && self.socket.is_writable() {
                 // An error shows as a broken socket.
@@ -143,11 +143,11 @@ impl<W: World> Peer<W> {
             // is readable until that meets the end.
             self.session.discard_unsent();
         }
-        if said_all && self.session.is_kept() && self.session.sent_all(now) {
+        if sent_all && self.session.is_kept() && self.session.sent_all(now) {
             // TLS has something to say to that.
-            said_all = self.flush_sealed(spares, now);
+            sent_all = self.flush_sealed(spares, now);
         }
-        if self.session.phase() == Phase::Ending && self.session.unsent().is_empty() && said_all {
+        if self.session.phase() == Phase::Ending && self.session.unsent().is_empty() && sent_all {
             self.socket.shut_down();
         }
     }

@@ -12,12 +12,12 @@ use super::Peers;
 use crate::connection::ending::Ending;
 use crate::connection::session::Session;
 use crate::http::answer::Refusal;
-use crate::http::forwarded::Asker;
+use crate::http::forwarded::Requester;
 use crate::server::addresses::{Entered, are_one};
 use crate::server::peer::Peer;
 use crate::server::schedule::Standing;
 use crate::server::socket::Socket;
-use crate::server::world::{Door, World};
+use crate::server::world::{Endpoint, World};
 use crate::tls::Tls;
 
 /// A connection that was accepted, and is to be added.
@@ -33,13 +33,13 @@ pub(crate) struct Arrival {
 impl<W: World> Peers<W> {
     /// Counts a connection that was just accepted. Nothing if it is to be dropped: one of an
     /// address that has far too many, or too many if its handshake would be for nothing.
-    pub(crate) fn enter(&mut self, address: IpAddr, door: Door) -> Option<Arrival> {
+    pub(crate) fn enter(&mut self, address: IpAddr, endpoint: Endpoint) -> Option<Arrival> {
         if self.addresses.is_trusted(address) {
             return Some(Arrival { address, by_proxy: true, is_excess: false });
         }
         let entered = self.addresses.enter(address);
         let is_excess = entered == Entered::Over;
-        if entered == Entered::FarOver || (is_excess && door == Door::Tls) {
+        if entered == Entered::FarOver || (is_excess && endpoint == Endpoint::Tls) {
             log::debug!("visitor at {address}: dropped, as its address has too many");
             self.turn_away(&Arrival { address, by_proxy: false, is_excess });
             return None;
@@ -93,11 +93,11 @@ impl<W: World> Peers<W> {
         }
     }
 
-    /// A request has come by a trusted proxy, and is refused where its asker has too many.
+    /// A request has come by a trusted proxy, and is refused where its requester has too many.
     #[cold]
-    pub(crate) fn come_from(&mut self, id: u64, asker: Asker) {
+    pub(crate) fn come_from(&mut self, id: u64, requester: Requester) {
         let now = self.now;
-        match self.count_for(id, asker) {
+        match self.count_for(id, requester) {
             Entered::Within => {}
             Entered::Over => {
                 self.with(id, |peer, _| peer.session.refuse(Refusal::PerAddress, now));
@@ -111,13 +111,13 @@ impl<W: World> Peers<W> {
         }
     }
 
-    /// The connection is the asker's from now on.
-    fn count_for(&mut self, id: u64, asker: Asker) -> Entered {
+    /// The connection is the requester's from now on.
+    fn count_for(&mut self, id: u64, requester: Requester) -> Entered {
         let Some(peer) = self.table.get_mut(id) else { return Entered::Within };
         let Some(&proxy) = self.proxied.get(&id) else { return Entered::Within };
-        let address = match asker {
-            Asker::Proxy => proxy,
-            Asker::Address(address) => address,
+        let address = match requester {
+            Requester::Proxy => proxy,
+            Requester::Address(address) => address,
         };
         let before = std::mem::replace(&mut peer.address, address);
         log::debug!("{id}, {peer}: asks by {proxy}");

@@ -1,6 +1,6 @@
 //! Every connection: its socket with its session, and the way of bytes between the two.
 //!
-//! [`Peers::with`] is the one door to a peer. Whatever is done to one there, its sums,
+//! [`Peers::with`] is the one endpoint to a peer. Whatever is done to one there, its sums,
 //! its lists and its limits are right after it: no caller has to remember what follows
 //! from what it did. Nobody here decides who gets what: who left is put on a list, for
 //! the server to tell the relay.
@@ -55,7 +55,7 @@ pub(crate) struct Peers<W: World> {
     /// Empty buffers for the next receivers.
     spares: Spares,
     /// When the log may say again what TLS on the plain port means.
-    hints_at_tls: Option<Instant>,
+    next_tls_hint: Option<Instant>,
 }
 
 /// Ids of peers that something is to be done with. One that is gone is passed over.
@@ -110,7 +110,7 @@ impl<W: World> Peers<W> {
             sums: Sums::default(),
             counters: Counters::default(),
             spares: Spares::new(limits.max_memory_bytes),
-            hints_at_tls: None,
+            next_tls_hint: None,
             max_backlog: limits.max_backlog_bytes,
             bounds: Bounds::new(limits, tls),
             memory: Memory::default(),
@@ -193,7 +193,7 @@ impl<W: World> Peers<W> {
         std::mem::take(&mut self.sums.ended)
     }
 
-    /// The one door to a peer: does something with it, and then all that follows from
+    /// The one endpoint to a peer: does something with it, and then all that follows from
     /// that. Its backlog is within the limit then, the sums count what it holds, it
     /// stands on the lists where it belongs, and it is removed if it is over. Nothing if
     /// the peer is gone.
@@ -209,7 +209,7 @@ impl<W: World> Peers<W> {
         Some(result)
     }
 
-    /// The door without the bound on all memory, which itself comes in here.
+    /// The endpoint without the bound on all memory, which itself comes in here.
     #[inline]
     fn touch<R>(&mut self, id: u64, act: impl FnOnce(&mut Peer<W>, &mut Spares) -> R) -> Option<R> {
         let peer = self.table.get_mut(id)?;
@@ -258,15 +258,15 @@ impl<W: World> Peers<W> {
         if before.phase != Phase::Ending && after.phase == Phase::Ending {
             if let Some(ending) = peer.session.ending() {
                 self.counters.close(ending);
-                tell_of_ending(id, peer, ending);
+                log_ending(id, peer, ending);
             }
             if peer.breaks_handshake() {
                 self.counters.failed_handshakes += 1;
             }
             if peer.session.ending() == Some(Ending::TlsOnPlain)
-                && self.hints_at_tls.is_none_or(|at| self.now >= at)
+                && self.next_tls_hint.is_none_or(|at| self.now >= at)
             {
-                self.hints_at_tls = Some(self.now + HINT);
+                self.next_tls_hint = Some(self.now + HINT);
                 log::info!(
                     "a peer spoke TLS to the plain port, which is for http:// and ws:// only"
                 );
@@ -369,7 +369,7 @@ fn cut<W: World>(peer: &mut Peer<W>, ending: Ending, now: Instant) {
 }
 
 /// One line for each connection that ends, with the word for the reason.
-fn tell_of_ending<W: World>(id: u64, peer: &Peer<W>, ending: Ending) {
+fn log_ending<W: World>(id: u64, peer: &Peer<W>, ending: Ending) {
     let mut code = itoa::Buffer::new();
     let more = match ending.code() {
         _ if ending == Ending::Tls => peer.tls_failure(),

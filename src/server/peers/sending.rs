@@ -156,11 +156,11 @@ impl<W: World> Peers<W> {
     fn give_up(&mut self, whom: &dyn Fn(&Peer<W>) -> bool) {
         self.give_back(whom, &|peer, now| cut(peer, Ending::Memory, now));
         // The frames that they had begun to send may be much still.
-        self.give_up_last_words();
+        self.drop_unsent_of_ending();
     }
 
     /// As long as too much is held, gives up what those who are ending have not sent.
-    fn give_up_last_words(&mut self) {
+    fn drop_unsent_of_ending(&mut self) {
         let is_ending = |peer: &Peer<W>| peer.session.phase() == Phase::Ending;
         self.give_back(&is_ending, &Peer::give_up);
     }

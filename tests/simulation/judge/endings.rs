@@ -1,6 +1,6 @@
 //! Why and when connections end, and that those who say something are heard.
 
-use moss::server::world::Door;
+use moss::server::world::Endpoint;
 
 use super::house::neighbours;
 use super::{Connection, Facts, Judge};
@@ -154,7 +154,7 @@ impl Judge {
         if self.connections[link].id.is_none() {
             let flood = self.settings.per_address.is_some_and(|limit| {
                 // Eight over the limit are answered, where that takes no handshake.
-                let answered = if network.door == Door::Tls { 0 } else { 8 };
+                let answered = if network.endpoint == Endpoint::Tls { 0 } else { 8 };
                 neighbours(link, links, &self.connections) >= limit + answered
             });
             return assert!(flood, "{kind:?} {link} is dropped without an id");
