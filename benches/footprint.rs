@@ -7,13 +7,12 @@
 mod load;
 
 use std::error::Error;
-use std::fs;
 use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use load::clients::{self, microseconds};
-use load::contest::Scenario;
+use load::contest::{Row, Scenario};
 use load::crowd::{Crowd, MASTER};
 use load::driver::{Driver, Flow, Load};
 use load::options::Options;
@@ -21,42 +20,53 @@ use load::server::{self, Program, Server};
 
 const KIBI: f64 = 1024.0;
 
+type Measure = fn(&Program, &Options) -> io::Result<Vec<f64>>;
+
 fn main() -> ExitCode {
-    load::main(run)
+    load::main("footprint", run)
 }
 
-fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+fn run(bench: &str, options: &Options) -> Result<(), Box<dyn Error>> {
+    let one = |name, metric, clients, measure: Measure| {
+        Scenario::list(name, [Row::new(metric, "µs").clients(options.crowd(clients))], measure)
+    };
+    let scale_rows = scale_crowds(options).into_iter();
     let mut scenarios = vec![
-        Scenario::new("start", start).rows(&["resident at start, KiB", "of which anonymous, KiB"]),
-        Scenario::new("idle-client", idle_client).rows(&[
-            "memory per idle client of 10,000, bytes",
-            "the same after 4,000 bytes each way",
-        ]),
-        Scenario::new("connect-login", connect_login).rows(&["CPU, connect + log in, µs"]),
-        Scenario::new("connect-login-packet-leave", connect_login_packet_leave)
-            .rows(&["CPU, connect + log in + packet + leave, µs"]),
-        Scenario::new("takeover", takeover).rows(&["CPU per client, offer to 10,000, µs"]),
-        Scenario::new("scale", scale).rows(&[
-            "CPU per packet, 100 clients, µs",
-            "100 of 1,000 clients busy",
-            "100 of 5,000 clients busy",
-            "100 of 15,000 clients busy",
-            "all of 1,000 clients busy",
-            "all of 5,000 clients busy",
-            "all of 15,000 clients busy",
-        ]),
+        Scenario::list(
+            "start",
+            [Row::new("resident at start", "KiB"), Row::new("anonymous at start", "KiB")],
+            start,
+        ),
+        clients::idle_client(options.crowd(10_000)),
+        one("connect-login", "CPU to connect and log in", 5_000, connect_login),
+        one(
+            "connect-login-packet-leave",
+            "CPU to connect and log in and send a packet and leave",
+            5_000,
+            connect_login_packet_leave,
+        ),
+        one("takeover", "CPU per client for a new master's offer", 10_000, takeover),
+        Scenario::list(
+            "scale",
+            scale_rows.map(|(all, busy)| Row::new("CPU per packet", "µs").clients(all).busy(busy)),
+            scale,
+        ),
     ];
     scenarios.extend(clients::charges(options.crowd(10_000)));
     if options.long {
-        scenarios.push(
-            Scenario::new("keepalive", keepalive)
-                .rows(&["15,000 idle clients, % of a core", "CPU per ping and pong, µs"]),
-        );
+        let clients = options.crowd(15_000);
+        scenarios.push(Scenario::list(
+            "keepalive",
+            [
+                Row::new("CPU for idle clients", "% of a core").clients(clients),
+                Row::new("CPU per ping and pong", "µs").clients(clients),
+            ],
+            keepalive,
+        ));
     }
     let moss = options.moss();
-    let bytes = fs::metadata(moss)?.len();
-    let title = format!("{} has {} KiB.", moss.display(), bytes / 1024);
-    clients::run("footprint", &title, &options.plain(), scenarios)
+    let title = format!("{} has {}.", moss.display(), options.size());
+    clients::run(bench, &title, &options.plain(), scenarios)
 }
 
 fn start(program: &Program, _: &Options) -> io::Result<Vec<f64>> {
@@ -64,10 +74,6 @@ fn start(program: &Program, _: &Options) -> io::Result<Vec<f64>> {
     server.cpu_time()?;
     let memory = server.memory()?;
     Ok(vec![memory.resident as f64 / KIBI, memory.anonymous as f64 / KIBI])
-}
-
-fn idle_client(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
-    clients::memory(program, options.crowd(10_000))
 }
 
 fn connect_login(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
@@ -100,14 +106,17 @@ fn takeover(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
     Ok(vec![microseconds(cpu) / offers as f64])
 }
 
-fn scale(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
+/// Clients that are logged in, and those of them that exchange packets.
+fn scale_crowds(options: &Options) -> Vec<(usize, usize)> {
     let crowds = [1_000, 5_000, 15_000].map(|clients| options.crowd(clients));
-    let few_busy = crowds.map(|clients| (clients, 100));
+    let few_busy = crowds.map(|clients| (clients, 100.min(clients)));
     let all_busy = crowds.map(|clients| (clients, clients));
-    [(100, 100)]
+    [(100, 100)].into_iter().chain(few_busy).chain(all_busy).collect()
+}
+
+fn scale(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
+    scale_crowds(options)
         .into_iter()
-        .chain(few_busy)
-        .chain(all_busy)
         .map(|(clients, active)| {
             let server = Server::start(program)?;
             let mut crowd = Crowd::new(&server)?;

@@ -16,12 +16,12 @@ use load::options::Options;
 use load::passing::{self, scenario};
 
 fn main() -> ExitCode {
-    load::main(run)
+    load::main("loopback", run)
 }
 
-fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+fn run(bench: &str, options: &Options) -> Result<(), Box<dyn Error>> {
     passing::run(
-        "loopback",
+        bench,
         "CPU is the server's own, for each packet passed on; latencies are medians of the rounds.",
         &options.plain(),
         scenarios(options),

@@ -1,27 +1,50 @@
 //! Parse, route and encode without sockets; and, beside it, what a server does
 //! that makes a tree of each packet and writes the tree out again.
 
+#[path = "load/figures.rs"]
+mod figures;
+#[path = "load/machine.rs"]
+mod machine;
 #[path = "load/packets.rs"]
 #[allow(dead_code, reason = "the benches with sockets use the rest")]
 mod packets;
+#[path = "load/report.rs"]
+#[allow(dead_code, reason = "criterion prints the figures")]
+mod report;
 
 use std::env;
+use std::error::Error;
+use std::fs;
 use std::hint::black_box;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use moss::protocol::packet::Packet;
 use moss::protocol::relay::{Delivery, Relay};
 use moss::settings::config::Config;
+use serde::Deserialize;
 use serde_json::Value;
+
+use figures::{Figures, Metric, Spread, Subject};
 
 const MASTER: u64 = 7 << 20;
 const CLIENT: u64 = 8 << 20 | 1;
 const SIZES: [usize; 3] = [200, 2_000, 20_000];
+const GROUP: &str = "packet";
+const PARSE: &str = "parse";
+const TO_MASTER: &str = "to the master";
+const TO_CLIENT: &str = "to a client";
+const BY_A_TREE: &str = "to the master by a tree";
 
-fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    if env::var_os("MOSS_BENCH").is_some_and(|mode| mode == "quick") {
+fn main() -> Result<(), Box<dyn Error>> {
+    let (figures, started) = (Figures::new(), SystemTime::now());
+    let folder = Figures::folder().with_file_name("criterion");
+    let mut criterion = Criterion::default().output_directory(&folder).configure_from_args();
+    // criterion knows the option too, and does with less of everything then.
+    let quick = env::var_os("MOSS_BENCH").is_some_and(|mode| mode == "quick")
+        || env::args().any(|argument| argument == "--quick");
+    if quick {
         criterion = criterion
             .sample_size(10)
             .warm_up_time(Duration::from_millis(50))
@@ -29,10 +52,43 @@ fn main() {
     }
     packet(&mut criterion);
     criterion.final_summary();
+    for name in [PARSE, TO_MASTER, TO_CLIENT, BY_A_TREE] {
+        for size in SIZES {
+            let sample = folder.join(GROUP).join(name).join(size.to_string());
+            if let Some(spread) = spread(&sample.join("new/sample.json"), started)? {
+                keep(&figures, &format!("{name} {size}"), spread);
+            }
+        }
+    }
+    let caveat = quick.then(|| ("caveat", "Quick: these figures show nothing.".to_owned()));
+    Ok(figures.leave(GROUP, caveat.as_slice())?)
+}
+
+/// What criterion has left in a file since `since`: nanoseconds for one of the times that
+/// something was done.
+fn spread(file: &Path, since: SystemTime) -> Result<Option<Spread>, Box<dyn Error>> {
+    #[derive(Deserialize)]
+    struct Sample {
+        iters: Vec<f64>,
+        times: Vec<f64>,
+    }
+    // Of an earlier run, or of none: this run was told to leave it out.
+    if !fs::metadata(file).and_then(|it| it.modified()).is_ok_and(|written| written >= since) {
+        return Ok(None);
+    }
+    let Sample { iters, times } = serde_json::from_slice(&fs::read(file)?)?;
+    let each = times.iter().zip(&iters).map(|(time, times)| time / times);
+    Ok(Spread::of(&each.collect::<Vec<_>>()))
+}
+
+fn keep(figures: &Figures, scenario: &str, spread: Spread) {
+    let metric = Metric { name: "time per packet", unit: "ns" };
+    let subject = Subject { scenario, clients: None, busy: None, metric };
+    figures.add(GROUP, &subject, "moss", spread);
 }
 
 fn packet(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("packet");
+    let mut group = criterion.benchmark_group(GROUP);
     for size in SIZES {
         let text = packets::candidate(0, size);
         let from_client = String::from_utf8(text.clone()).expect("ASCII");
@@ -42,20 +98,20 @@ fn packet(criterion: &mut Criterion) {
         let mut queue = Vec::with_capacity(2 * size);
         group.throughput(Throughput::Bytes(size as u64));
 
-        group.bench_function(BenchmarkId::new("parse", size), |bencher| {
+        group.bench_function(BenchmarkId::new(PARSE, size), |bencher| {
             bencher.iter(|| Packet::parse(black_box(&from_client)).expect("a packet").kind.len());
         });
         assert_eq!(passed_on(&mut relay, CLIENT, &from_client, &mut queue), 1);
         assert_eq!(queue, from_master.as_bytes());
-        group.bench_function(BenchmarkId::new("to the master", size), |bencher| {
+        group.bench_function(BenchmarkId::new(TO_MASTER, size), |bencher| {
             bencher.iter(|| passed_on(&mut relay, CLIENT, black_box(&from_client), &mut queue));
         });
         assert_eq!(passed_on(&mut relay, MASTER, &from_master, &mut queue), 1);
         assert_eq!(queue, from_client.as_bytes());
-        group.bench_function(BenchmarkId::new("to a client", size), |bencher| {
+        group.bench_function(BenchmarkId::new(TO_CLIENT, size), |bencher| {
             bencher.iter(|| passed_on(&mut relay, MASTER, black_box(&from_master), &mut queue));
         });
-        group.bench_function(BenchmarkId::new("to the master by a tree", size), |bencher| {
+        group.bench_function(BenchmarkId::new(BY_A_TREE, size), |bencher| {
             bencher.iter(|| passed_on_by_a_tree(black_box(&from_client), &id).len());
         });
     }

@@ -19,6 +19,7 @@ use load::contest::{Contest, Scenario};
 use load::crowd::Crowd;
 use load::downloads::Downloads;
 use load::driver::{Driver, Flow, Load};
+use load::figures::{Metric, Spread, Subject};
 use load::nginx::Nginx;
 use load::options::Options;
 use load::report::{Table, figure, median};
@@ -31,11 +32,21 @@ const CONNECTIONS: usize = 32;
 const MANY: usize = 200;
 const MEGA: f64 = 1e6;
 
+const SMALL: [Metric; 2] =
+    [Metric { name: "CPU per file", unit: "µs" }, Metric { name: "files per second", unit: "1/s" }];
+const LARGE: [Metric; 2] =
+    [Metric { name: "CPU per MB", unit: "µs" }, Metric { name: "speed", unit: "MB/s" }];
+const BESIDE: [Metric; 3] = [
+    Metric { name: "round trip: median", unit: "ms" },
+    Metric { name: "round trip: worst", unit: "ms" },
+    Metric { name: "speed", unit: "MB/s" },
+];
+
 fn main() -> ExitCode {
-    load::main(run)
+    load::main("pages", run)
 }
 
-fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+fn run(bench: &str, options: &Options) -> Result<(), Box<dyn Error>> {
     let nginx = Nginx::find();
     let yardstick = match &nginx {
         Some(nginx) => format!("nginx is {}.", nginx.version),
@@ -45,19 +56,20 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let site = Rc::new(Site::create()?);
     let names = ["10-kB", "10-kB-nginx-sendfile", "10-kB-tls"];
     let title = format!("A file of 10 kB, {CONNECTIONS} connections. {yardstick}");
-    let small = scenarios(names, &site, |site| &site.small, 1.0);
-    contest.run("pages", &title, &["CPU µs/file", "files/s"], small)?;
+    let small = scenarios(names, &SMALL, &site, |site| &site.small, 1.0);
+    contest.run(bench, &title, &["CPU µs/file", "files/s"], small)?;
     let names = ["8-MB", "8-MB-nginx-sendfile", "8-MB-tls"];
     let title = format!("A file of 8 MB, {CONNECTIONS} connections. {yardstick}");
     let megabytes = site.large.bytes.len() as f64 / MEGA;
-    let large = scenarios(names, &site, |site| &site.large, megabytes);
-    contest.run("pages", &title, &["CPU µs/MB", "MB/s"], large)?;
-    packets(&options.alone(), &site)
+    let large = scenarios(names, &LARGE, &site, |site| &site.large, megabytes);
+    contest.run(bench, &title, &["CPU µs/MB", "MB/s"], large)?;
+    packets(bench, &options.alone(), &site)
 }
 
 /// Fetches `file` in each way. CPU and speed are for one of the `units` that it has.
 fn scenarios(
     names: [&'static str; 3],
+    metrics: &[Metric],
     site: &Rc<Site>,
     file: fn(&Site) -> &File,
     units: f64,
@@ -65,7 +77,7 @@ fn scenarios(
     let servings = [Serving::Plain, Serving::Sendfile, Serving::Tls];
     let scenario = |(name, serving)| {
         let site = site.clone();
-        Scenario::new(name, move |program, options| {
+        Scenario::new(name, metrics, move |program, options| {
             let (cpu, per_second) = fetch(program, &site, serving, file(&site), options)?;
             Ok(vec![cpu / units, per_second * units])
         })
@@ -75,7 +87,7 @@ fn scenarios(
 
 /// How long one client's packets take to the master and back, while files are fetched as
 /// fast as moss and the load generator can.
-fn packets(moss: &Contest<'_>, site: &Site) -> Result<(), Box<dyn Error>> {
+fn packets(bench: &str, moss: &Contest<'_>, site: &Site) -> Result<(), Box<dyn Error>> {
     let options = moss.options;
     let many = options.crowd(MANY);
     let rows = vec![
@@ -98,6 +110,12 @@ fn packets(moss: &Contest<'_>, site: &Site) -> Result<(), Box<dyn Error>> {
             .in_turn(|program| round_trips(program, site, serving, connections, options))
             .map_err(|error| format!("{name}: {error}"))?;
         let column = |place: usize| rounds.iter().map(|round| round[place]).collect::<Vec<_>>();
+        for (place, metric) in BESIDE.into_iter().enumerate() {
+            let subject = Subject { scenario: name, clients: Some(1), busy: Some(1), metric };
+            if let Some(spread) = Spread::of(&column(place)) {
+                options.figures.add(bench, &subject, "moss", spread);
+            }
+        }
         let worst = column(1).into_iter().reduce(f64::max);
         table.row(&[
             name.to_owned(),

@@ -12,7 +12,7 @@ use std::io;
 use std::process::ExitCode;
 
 use load::clients;
-use load::contest::Scenario;
+use load::contest::{Row, Scenario};
 use load::crowd::Crowd;
 use load::driver::Flow::{ClientsToMaster, MasterToClients, RoundTrip};
 use load::nginx::Nginx;
@@ -21,10 +21,10 @@ use load::passing::{self, scenario};
 use load::server::Program;
 
 fn main() -> ExitCode {
-    load::main(run)
+    load::main("tls", run)
 }
 
-fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+fn run(bench: &str, options: &Options) -> Result<(), Box<dyn Error>> {
     let nginx = Nginx::find();
     let yardstick = match &nginx {
         Some(nginx) => &format!("nginx is {}, with a plain moss behind it.", nginx.version),
@@ -32,9 +32,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     };
     let contest = options.tls(nginx.as_ref());
     let title = format!("{yardstick} CPU is for each packet passed on.");
-    passing::run("tls", &title, &contest, loads())?;
-    let scenarios = scenarios().into_iter().chain(clients::charges(crowd(options))).collect();
-    clients::run("tls", "What clients cost over TLS.", &contest, scenarios)
+    passing::run(bench, &title, &contest, loads())?;
+    let scenarios =
+        scenarios(crowd(options)).into_iter().chain(clients::charges(crowd(options))).collect();
+    clients::run(bench, "What clients cost over TLS.", &contest, scenarios)
 }
 
 fn loads() -> Vec<Scenario> {
@@ -51,18 +52,24 @@ fn loads() -> Vec<Scenario> {
         scenario("round-trip-16-in-flight", RoundTrip, 100, 16, 200),
         scenario("round-trip-4000-bytes", RoundTrip, 100, 1, 4_000),
         scenario("round-trip-4000-bytes-16-in-flight", RoundTrip, 100, 16, 4_000),
+        scenario("round-trip-one-client", RoundTrip, 1, 1, 200),
     ]
 }
 
-fn scenarios() -> Vec<Scenario> {
+fn scenarios(clients: usize) -> Vec<Scenario> {
+    let cpu = |name| [Row::new(name, "µs").clients(clients)];
     vec![
-        Scenario::new("connect-full", connect_full).rows(&["CPU, connect in full + log in, µs"]),
-        Scenario::new("connect-resumed", connect_resumed)
-            .rows(&["CPU, connect by a ticket + log in, µs"]),
-        Scenario::new("idle-client", idle_client).rows(&[
-            "memory per idle client of 5,000, bytes",
-            "the same after 4,000 bytes each way",
-        ]),
+        Scenario::list(
+            "connect-full",
+            cpu("CPU to connect by a full handshake and log in"),
+            connect_full,
+        ),
+        Scenario::list(
+            "connect-resumed",
+            cpu("CPU to connect by a ticket and log in"),
+            connect_resumed,
+        ),
+        clients::idle_client(clients),
     ]
 }
 
@@ -72,10 +79,6 @@ fn connect_full(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
 
 fn connect_resumed(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
     clients::cpu(program, crowd(options), Crowd::resume_from, Crowd::join)
-}
-
-fn idle_client(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
-    clients::memory(program, crowd(options))
 }
 
 /// Each client takes nginx two descriptors.

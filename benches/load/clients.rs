@@ -8,7 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use super::charge::Charge;
-use super::contest::{Contest, Scenario};
+use super::contest::{Contest, Row, Scenario};
 use super::crowd::Crowd;
 use super::driver::{Driver, Flow, Load};
 use super::options::Options;
@@ -24,8 +24,15 @@ pub(crate) fn run(
     contest.run(bench, title, &[""], scenarios)
 }
 
+/// What clients take of the server's own memory while they are idle, and afterwards.
+pub(crate) fn idle_client(clients: usize) -> Scenario {
+    let idle = Row::new("memory per idle client", "bytes").clients(clients);
+    let after = Row::new("memory per client after 4000 bytes each way", "bytes").clients(clients);
+    Scenario::list("idle-client", [idle, after], move |program, _| memory(program, clients))
+}
+
 /// Bytes for each of `clients`: idle, and after 4,000 bytes each way.
-pub(crate) fn memory(program: &Program, clients: usize) -> io::Result<Vec<f64>> {
+fn memory(program: &Program, clients: usize) -> io::Result<Vec<f64>> {
     let server = Server::start(program)?;
     let before = server.memory()?.anonymous;
     let growth_per_client = || -> io::Result<f64> {
@@ -55,12 +62,21 @@ pub(crate) fn charges(clients: usize) -> Vec<Scenario> {
         charges.into_iter().collect()
     };
     vec![
-        Scenario::new("charge", idle).rows(&["memory and the kernel's, per idle client, bytes"]),
-        Scenario::new("charge-offers", offered).rows(&[
-            "the same for an offer of 2 kB that waits",
-            "the same, 20 kB",
-            "the same, 60 kB",
-        ]),
+        Scenario::list(
+            "charge",
+            [Row::new("memory with the kernel's per idle client", "bytes").clients(clients)],
+            idle,
+        ),
+        Scenario::list(
+            "charge-offers",
+            [
+                "more for an offer of 2 kB that waits",
+                "more for an offer of 20 kB that waits",
+                "more for an offer of 60 kB that waits",
+            ]
+            .map(|name| Row::new(name, "bytes").clients(clients / 10)),
+            offered,
+        ),
     ]
 }
 

@@ -1,9 +1,10 @@
 //! moss and what it is measured beside, in turn: a table with a row or more for each
-//! scenario.
+//! scenario, and the same as figures to keep.
 
 use std::error::Error;
 use std::io;
 
+use super::figures::{Metric, Spread, Subject};
 use super::options::Options;
 use super::report::{Series, Table, figure, median};
 use super::server::Program;
@@ -22,67 +23,130 @@ type Measure = Box<dyn Fn(&Program, &Options) -> io::Result<Vec<f64>>>;
 
 pub(crate) struct Scenario {
     name: &'static str,
-    rows: Vec<&'static str>,
+    rows: Vec<Row>,
     measure: Measure,
+}
+
+/// A row of the table: one thing that was measured, by one figure or more.
+pub(crate) struct Row {
+    label: String,
+    clients: Option<usize>,
+    busy: Option<usize>,
+    metrics: Vec<Metric>,
+}
+
+impl Row {
+    /// One figure, which gives the row its name.
+    pub(crate) fn new(name: &'static str, unit: &'static str) -> Self {
+        let metrics = vec![Metric { name, unit }];
+        Self { label: format!("{name}, {unit}"), clients: None, busy: None, metrics }
+    }
+
+    /// Of a scenario that has no other.
+    fn only(scenario: &str, metrics: &[Metric]) -> Self {
+        Self { label: scenario.to_owned(), clients: None, busy: None, metrics: metrics.to_vec() }
+    }
+
+    /// With so many clients logged in.
+    pub(crate) fn clients(self, clients: usize) -> Self {
+        let label = format!("{} ({clients} clients)", self.label);
+        Self { label, clients: Some(clients), ..self }
+    }
+
+    /// So many of which exchange packets.
+    pub(crate) fn busy(self, busy: usize) -> Self {
+        let label = format!("{}, {busy} busy)", self.label.trim_end_matches(')'));
+        Self { label, busy: Some(busy), ..self }
+    }
 }
 
 impl Scenario {
     /// One row, which is called as the scenario is.
     pub(crate) fn new(
         name: &'static str,
+        metrics: &[Metric],
         measure: impl Fn(&Program, &Options) -> io::Result<Vec<f64>> + 'static,
     ) -> Self {
-        Self { name, rows: vec![name], measure: Box::new(measure) }
+        Self { name, rows: vec![Row::only(name, metrics)], measure: Box::new(measure) }
     }
 
-    /// Calls its rows so, and has as many of them.
-    pub(crate) fn rows(self, rows: &[&'static str]) -> Self {
-        Self { rows: rows.to_vec(), ..self }
+    /// A row for each figure.
+    pub(crate) fn list(
+        name: &'static str,
+        rows: impl IntoIterator<Item = Row>,
+        measure: impl Fn(&Program, &Options) -> io::Result<Vec<f64>> + 'static,
+    ) -> Self {
+        Self { name, rows: rows.into_iter().collect(), measure: Box::new(measure) }
+    }
+
+    /// All of so many clients exchange packets, which the name tells.
+    pub(crate) fn all_busy(mut self, clients: usize) -> Self {
+        for row in &mut self.rows {
+            (row.clients, row.busy) = (Some(clients), Some(clients));
+        }
+        self
     }
 }
 
 impl Contest<'_> {
     /// Prints the table of `bench`: those of `scenarios` that are asked for. Each row has
-    /// `figures`; the ratio is that of the first.
+    /// as many figures as there are `headings`; the ratio is that of the first.
     pub(crate) fn run(
         &self,
         bench: &str,
         title: &str,
-        figures: &[&str],
+        headings: &[&str],
         scenarios: Vec<Scenario>,
     ) -> Result<(), Box<dyn Error>> {
         let scenarios = self.options.select(scenarios, |scenario| scenario.name);
         if scenarios.is_empty() || self.programs.is_empty() {
             return Ok(());
         }
-        let names = scenarios.iter().flat_map(|scenario| &scenario.rows);
-        let longest = names.map(|name| name.chars().count()).max();
-        let headings = self.headings(bench, figures);
-        let table = Table::new(title, longest.unwrap_or(0), &headings);
+        let rows = scenarios.iter().flat_map(|scenario| &scenario.rows);
+        let longest = rows.map(|row| row.label.chars().count()).max();
+        let table = Table::new(title, longest.unwrap_or(0), &self.headings(bench, headings));
         for Scenario { name, rows, measure } in scenarios {
-            let (moss, yardstick) = self
+            let samples = self
                 .in_turn(|program| measure(program, self.options))
                 .map_err(|error| format!("{name}: {error}"))?;
-            for (row, name) in rows.into_iter().enumerate() {
-                let column = |samples: &[Vec<f64>], place: usize| -> Vec<f64> {
-                    let place = row * figures.len() + place;
-                    samples.iter().map(|sample| sample[place]).collect()
-                };
-                let first = Series { moss: column(&moss, 0), yardstick: column(&yardstick, 0) };
-                let mut cells = vec![
-                    name.to_owned(),
-                    figure(median(&first.moss)),
-                    figure(median(&first.yardstick)),
-                    first.ratio_text(),
-                ];
-                for samples in [&moss, &yardstick] {
-                    let others = 1..figures.len();
-                    cells.extend(others.map(|place| figure(median(&column(samples, place)))));
-                }
-                table.row(&cells);
+            let mut first = 0;
+            for row in rows {
+                let series = row.metrics.iter().enumerate().map(|(place, _)| {
+                    let column = |samples: &[Vec<f64>]| {
+                        samples.iter().map(|sample| sample[first + place]).collect()
+                    };
+                    Series { moss: column(&samples.0), yardstick: column(&samples.1) }
+                });
+                let series = series.collect::<Vec<_>>();
+                self.keep(bench, name, &row, &series);
+                table.row(&cells(&row.label, &series));
+                first += row.metrics.len();
             }
         }
         Ok(())
+    }
+
+    /// Adds a row's figures, with the ratio of the first, to those that the run leaves.
+    fn keep(&self, bench: &str, scenario: &str, row: &Row, series: &[Series]) {
+        let figures = &self.options.figures;
+        let &Row { clients, busy, .. } = row;
+        for (metric, series) in row.metrics.iter().zip(series) {
+            let subject = Subject { scenario, clients, busy, metric: *metric };
+            for (program, samples) in [("moss", &series.moss), (self.yardstick, &series.yardstick)]
+            {
+                if let Some(spread) = Spread::of(samples) {
+                    figures.add(bench, &subject, program, spread);
+                }
+            }
+        }
+        if let ([metric, ..], [first, ..]) = (&row.metrics[..], series)
+            && let Some((value, least, most)) = first.ratio()
+        {
+            let metric = Metric { unit: "ratio", ..*metric };
+            let spread = Spread { value, least, most, rounds: first.moss.len() };
+            let programs = format!("moss / {}", self.yardstick);
+            figures.add(bench, &Subject { scenario, clients, busy, metric }, &programs, spread);
+        }
     }
 
     fn headings(&self, bench: &str, figures: &[&str]) -> Vec<String> {
@@ -119,4 +183,18 @@ impl Contest<'_> {
         }
         Ok((moss, yardstick))
     }
+}
+
+/// The first figure of both and its ratio, then moss's other figures and the yardstick's.
+fn cells(label: &str, series: &[Series]) -> Vec<String> {
+    let (first, others) = series.split_first().expect("a row has a figure");
+    let mut cells = vec![
+        label.to_owned(),
+        figure(median(&first.moss)),
+        figure(median(&first.yardstick)),
+        first.ratio_text(),
+    ];
+    cells.extend(others.iter().map(|series| figure(median(&series.moss))));
+    cells.extend(others.iter().map(|series| figure(median(&series.yardstick))));
+    cells
 }

@@ -1,11 +1,14 @@
 //! The command line of the benches against a running server.
 
 use std::env;
+use std::fs;
 use std::iter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::contest::Contest;
+use super::figures::Figures;
+use super::machine;
 use super::nginx::Nginx;
 use super::server::{self, Program};
 
@@ -42,6 +45,8 @@ pub(crate) struct Options {
     moss: PathBuf,
     only: Option<String>,
     names: Vec<String>,
+    /// What has been measured so far.
+    pub(crate) figures: Figures,
 }
 
 impl Options {
@@ -91,11 +96,18 @@ impl Options {
             moss,
             only,
             names,
+            figures: Figures::new(),
         }))
     }
 
     pub(crate) fn moss(&self) -> &Path {
         &self.moss
+    }
+
+    /// Of the moss binary.
+    pub(crate) fn size(&self) -> String {
+        let bytes = fs::metadata(&self.moss).map_or(0, |metadata| metadata.len());
+        format!("{} KiB", bytes / 1024)
     }
 
     /// Over plain sockets.
@@ -119,8 +131,9 @@ impl Options {
     }
 
     fn beside(&self, nginx: Option<&Nginx>, moss: Program) -> Contest<'_> {
+        let name = if matches!(moss, Program::Tls(_)) { "nginx + moss" } else { "nginx" };
         let nginx = nginx.map(|nginx| Program::Nginx(nginx.clone(), self.moss.clone()));
-        self.contest("nginx", iter::once(moss).chain(nginx))
+        self.contest(name, iter::once(moss).chain(nginx))
     }
 
     fn contest(
@@ -154,6 +167,17 @@ impl Options {
         } else {
             None
         }
+    }
+
+    /// How the figures came about, for whoever reads them later.
+    pub(crate) fn notes(&self) -> Vec<(&'static str, String)> {
+        let rounds = format!("{} of {} s", self.rounds, self.duration.as_secs_f64());
+        let moss = machine::first_line(&self.moss, &["--version"]);
+        let nginx = Nginx::find().map_or_else(|| "none".into(), |nginx| nginx.version);
+        let mut notes =
+            vec![("moss", moss), ("size", self.size()), ("nginx", nginx), ("rounds", rounds)];
+        notes.extend(self.caveat().map(|caveat| ("caveat", caveat)));
+        notes
     }
 
     /// Those of `scenarios` that the command line names; all, if it names none. None at

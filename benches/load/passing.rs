@@ -7,8 +7,17 @@ use super::clients::microseconds;
 use super::contest::{Contest, Scenario};
 use super::crowd::Crowd;
 use super::driver::{Driver, Flow, Load};
+use super::figures::Metric;
 use super::options::Options;
 use super::server::{Program, Server};
+
+/// What `measure` returns.
+const METRICS: [Metric; 4] = [
+    Metric { name: "CPU per packet", unit: "µs" },
+    Metric { name: "packets per second", unit: "1/s" },
+    Metric { name: "latency: median", unit: "µs" },
+    Metric { name: "latency: 99 %", unit: "µs" },
+];
 
 /// `clients`, each of which has `in_flight` packets of `bytes` on their way at any time.
 pub(crate) fn scenario(
@@ -19,7 +28,8 @@ pub(crate) fn scenario(
     bytes: usize,
 ) -> Scenario {
     let load = Load { flow, clients, active: clients, in_flight, bytes };
-    Scenario::new(name, move |program, options| measure(program, load, options))
+    Scenario::new(name, &METRICS, move |program, options| measure(program, load, options))
+        .all_busy(clients)
 }
 
 /// Prints the table of `bench`: those of `scenarios` that are asked for.

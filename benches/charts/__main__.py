@@ -1,0 +1,65 @@
+"""Draws charts of the figures that `cargo bench` has left.
+
+usage: python3 benches/charts [FOLDER]     draws them beside the CSV files of FOLDER
+       python3 benches/charts --publish    copies the files to docs/charts, draws the charts
+                                           there, and writes the pages' tables anew
+
+FOLDER is target/bench, or `bench` in the folder that CARGO_TARGET_DIR names."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import tables
+from charts import draw
+from figures import BENCHES, Figures
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PUBLISHED = REPOSITORY / "docs/charts"
+
+
+def main(arguments):
+    target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
+    match arguments:
+        case []:
+            leave(target / "bench")
+        case ["--publish"]:
+            publish(target / "bench")
+        case [folder] if not folder.startswith("-"):
+            leave(Path(folder))
+        case _:
+            sys.exit(__doc__)
+
+
+def leave(folder):
+    """Draws what the files suffice for: a bench alone is not enough for some."""
+    drawn, missing = draw(Figures(folder))
+    for name, svg in drawn.items():
+        (folder / f"{name}.svg").write_text(svg)
+    if drawn:
+        print(f"Charts in {folder}: {', '.join(drawn)}.")
+    for reason in missing:
+        print(f"Not drawn: {reason}.")
+
+
+def publish(folder):
+    """All charts and tables, or nothing: a mix of runs would show nothing."""
+    figures = Figures(folder)
+    drawn, missing = draw(figures)
+    caveats = [figures.caveat(name) for name in figures.benches if figures.caveat(name)]
+    if missing or caveats:
+        sys.exit("Not published: " + "; ".join([*missing, *caveats]))
+    pages = {page: tables.filled(page.read_text(), figures) for page in tables.pages(REPOSITORY)}
+    PUBLISHED.mkdir(parents=True, exist_ok=True)
+    for name in BENCHES:
+        if (folder / f"{name}.csv").exists():
+            shutil.copy(folder / f"{name}.csv", PUBLISHED)
+    for name, svg in drawn.items():
+        (PUBLISHED / f"{name}.svg").write_text(svg)
+    for page, text in pages.items():
+        page.write_text(text)
+        print(f"Written: {page.relative_to(REPOSITORY)}.")
+
+
+main(sys.argv[1:])

@@ -1,0 +1,245 @@
+"""The tables of the pages, and what else there is made of figures.
+
+A page says where, and for whom: what stands between two such comments is written anew.
+
+    <!-- figures: packets -->
+    <!-- end of figures -->
+"""
+
+import re
+
+from words import figure, kilobytes, ratio, rough
+
+PLACE = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- end of figures -->)", re.S)
+
+
+def pages(repository):
+    """Those that show figures."""
+    found = [repository / "README.md", *sorted((repository / "docs").glob("*.md"))]
+    return [page for page in found if page.exists() and PLACE.search(page.read_text())]
+
+
+def filled(page, figures):
+    """The page's text, with the figures of today."""
+    return PLACE.sub(lambda place: place[1] + CONTENTS[place[2]](figures) + place[3], page)
+
+
+def table(head, rows):
+    """In Markdown; numbers stand to the right."""
+    rules = ["---", *["---:"] * (len(head) - 1)]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in [head, rules, *rows])
+
+
+PACKETS = [
+    ("client → master, one packet in flight each", "clients-to-master"),
+    ("the same, 16 in flight each", "clients-to-master-16-in-flight"),
+    ("the same as the first, 4,000 bytes", "clients-to-master-4000-bytes"),
+    ("master → client", "master-to-clients"),
+    ("the same, 16 in flight each", "master-to-clients-16-in-flight"),
+    ("the same as the first, 4,000 bytes", "master-to-clients-4000-bytes"),
+    ("client → master → client", "round-trip"),
+    ("the same, 5,000 clients", "round-trip-5000-clients"),
+    ("the same, one client", "round-trip-one-client"),
+]
+
+
+def packets(figures):
+    bench = figures["loopback"]
+    head = ["CPU time for a packet", "moss", "bare", "moss / bare"]
+    return table(head, [
+        [label, *pair(bench, scenario, "bare", None, lambda it: f"{figure(it)} µs")]
+        for label, scenario in PACKETS
+    ])
+
+
+def latencies(figures):
+    bench = figures["loopback"]
+    metrics = ["packets per second", "latency: median", "latency: 99 %"]
+    return table(["moss", "packets a second", "median", "99 %"], [
+        [label, rough(first), f"{figure(second)} µs", f"{figure(third)} µs"]
+        for label, scenario in PACKETS
+        for first, second, third in [[bench.get(scenario, "moss", it).value for it in metrics]]
+    ])
+
+
+def pair(bench, scenario, yardstick, metric, words):
+    """moss's figure, the yardstick's and the ratio."""
+    programs = ["moss", yardstick]
+    values = [words(bench.get(scenario, program, metric).value) for program in programs]
+    return [*values, ratio(bench.get(scenario, f"moss / {yardstick}", metric))]
+
+
+def microseconds(value):
+    return f"{figure(value)} µs"
+
+
+def bytes_(value):
+    return f"{value:,.0f} bytes"
+
+
+def clients(figures):
+    bench = figures["footprint"]
+    idle = f"memory for each idle client, of {bench.clients('idle-client'):,}"
+    rows = [
+        ("CPU to connect and log in", "connect-login", None, microseconds),
+        ("CPU to connect, log in, send a packet and leave", "connect-login-packet-leave", None, microseconds),
+        ("CPU for each client, a new master's offer of 2 kB", "takeover", None, microseconds),
+        (idle, "idle-client", "memory per idle client", bytes_),
+        ("the same after 4,000 bytes each way", "idle-client", "memory per client after 4000 bytes each way", bytes_),
+        ("the kernel's included, idle", "charge", None, bytes_),
+        ("in memory at the start", "start", "resident at start", lambda value: f"{value:,.0f} KiB"),
+    ]
+    head = ["what clients take", "moss", "bare", "moss / bare"]
+    return table(head, [
+        [label, *pair(bench, scenario, "bare", metric, words)] for label, scenario, metric, words in rows
+    ])
+
+
+def growth(figures):
+    found = {program: figures["footprint"].find("scale", program) for program in ("moss", "bare")}
+    counts = sorted({row.clients for row in found["moss"]})
+    head = ["client → master → client, CPU for a packet", *(f"{count:,}" for count in counts)]
+    head[1] += " clients"
+    kinds = [("100 of them busy", lambda row: row.busy == 100), ("all of them busy", lambda row: row.busy == row.clients)]
+    return table(head, [
+        [f"{kind}: {program}", *(microseconds(row.spread.value) for row in rows if fits(row))]
+        for kind, fits in kinds
+        for program, rows in found.items()
+    ])
+
+
+def no_sockets(figures):
+    bench = figures["packet"]
+    rows = [
+        ("parse", "parse"),
+        ("parse, route and write, to the master", "to the master"),
+        ("parse, route and write, to a client", "to a client"),
+        ("as a server does that makes a tree of each packet", "to the master by a tree"),
+    ]
+    sizes = [200, 2000, 20000]
+
+    def time(nanoseconds):
+        return f"{figure(nanoseconds)} ns" if nanoseconds < 1000 else microseconds(nanoseconds / 1000)
+
+    head = ["without sockets", *(f"{size:,} bytes" for size in sizes)]
+    return table(head, [
+        [label, *(time(bench.get(f"{scenario} {size}", "moss").value) for size in sizes)]
+        for label, scenario in rows
+    ])
+
+
+def tls(figures):
+    bench = figures["tls"]
+    idle = f"memory for each idle client, of {bench.clients('idle-client'):,}"
+    rows = [
+        ("client → master, one packet in flight each", "clients-to-master", microseconds),
+        ("the same, 16 in flight each", "clients-to-master-16-in-flight", microseconds),
+        ("the same as the first, 4,000 bytes", "clients-to-master-4000-bytes", microseconds),
+        ("master → client", "master-to-clients", microseconds),
+        ("client → master → client", "round-trip", microseconds),
+        ("the same, 4,000 bytes, 16 in flight each", "round-trip-4000-bytes-16-in-flight", microseconds),
+        ("CPU to connect by a full handshake and log in", "connect-full", microseconds),
+        ("CPU to connect by a ticket and log in", "connect-resumed", microseconds),
+        (idle, "idle-client", bytes_),
+        ("the kernel's included", "charge", bytes_),
+    ]
+    head = ["over TLS, CPU time for a packet", "moss", "nginx + moss", "ratio"]
+    return table(head, [
+        [label, *pair(bench, scenario, "nginx + moss", None, words)] for label, scenario, words in rows
+    ])
+
+
+def files(figures):
+    bench = figures["pages"]
+    rows = [
+        ("a file of 10 kB", "10-kB"),
+        ("the same over TLS", "10-kB-tls"),
+        ("a file of 8 MB, nginx with `sendfile off`, for a MB", "8-MB"),
+        ("the same, nginx with `sendfile on`", "8-MB-nginx-sendfile"),
+        ("the same over TLS", "8-MB-tls"),
+    ]
+    return table(["CPU time", "moss", "nginx", "moss / nginx"], [
+        [label, *pair(bench, scenario, "nginx", None, microseconds)] for label, scenario in rows
+    ])
+
+
+# Of those who try moss with a party: each shakes, taps and steers.
+PHONES, EACH = 100, 20
+# No Raspberry Pi was at hand.
+SLOWER = 5
+
+
+def short(figures):
+    """What one core does, by the slowest of the plain loads."""
+    loads = ["clients-to-master", "master-to-clients", "round-trip"]
+    kinds = [
+        (figures["loopback"], figures["footprint"], "connect-login"),
+        (figures["tls"], figures["tls"], "connect-full"),
+    ]
+    packet = [max(bench.get(load, "moss").value for load in loads) for bench, _, _ in kinds]
+    come = [bench.get(scenario, "moss").value for _, bench, scenario in kinds]
+    whole = [bench.get("charge", "moss").value for _, bench, _ in kinds]
+    party = [PHONES * EACH * value / 1e4 for value in packet]
+    rows = [
+        ["packets a second, at most", *(rough(1e6 / value) for value in packet)],
+        ["clients that come and log in, a second, at most", *(rough(1e6 / value) for value in come)],
+        ["memory for each idle client, the kernel's included", *map(kilobytes, whole)],
+        [f"{PHONES} phones that send {EACH} packets a second each", *(f"{rough(value)} % of the core" for value in party)],
+        [f"the same, on a core {SLOWER} times slower", *(f"{rough(SLOWER * value)} %" for value in party)],
+    ]
+    return table(["one core of the machine below", "without TLS", "with TLS"], rows)
+
+
+def machine(figures):
+    """Which day, machine and program, and how it was measured."""
+    benches = list(figures.benches.values())
+    stolen = [float(bench.notes["stolen"].split()[0]) for bench in benches]
+    rounds = "; ".join(
+        f"`{bench.name}` {number} rounds of {seconds} s"
+        for bench in benches
+        if "rounds" in bench.notes
+        for number, seconds in [re.findall(r"[\d.]+", bench.notes["rounds"])]
+    )
+    nginx = next((it.notes["nginx"] for it in benches if it.notes.get("nginx", "none") != "none"), "none")
+    size = next(bench.notes["size"] for bench in benches if "size" in bench.notes)
+    told = [
+        *figures.origin(*figures.benches),
+        f"The program has {size}, with TLS, linked to glibc. The other is {nginx}.",
+        f"Measured: {rounds}.",
+        f"The hypervisor gave up to {max(stolen):.1f} % of the CPU time to others meanwhile.",
+    ]
+    return "".join(f"{line}\n" for line in told)
+
+
+def picture(name, width, says):
+    return f'<p align="center"><img src="{name}" width="{width}" alt="{says}"></p>\n'
+
+
+def readme(figures):
+    """The chart, in words for those who hear it."""
+    plain, tls = figures["loopback"], figures["tls"]
+    told = [
+        ("moss", plain, "moss"),
+        ("a bare relay", plain, "bare"),
+        ("moss with TLS", tls, "moss"),
+        ("nginx with TLS and moss together", tls, "nginx + moss"),
+    ]
+    values = ", ".join(
+        f"{name} {figure(bench.get('clients-to-master', program).value)} µs" for name, bench, program in told
+    )
+    says = f"The server's CPU time for a packet from a client to the master: {values}."
+    return picture("docs/charts/cpu-per-packet.svg", 560, says)
+
+
+CONTENTS = {
+    "packets": packets,
+    "latencies": latencies,
+    "clients": clients,
+    "growth": growth,
+    "without-sockets": no_sockets,
+    "tls": tls,
+    "files": files,
+    "short": short,
+    "machine": machine,
+    "readme": readme,
+}
