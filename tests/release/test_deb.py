@@ -1,0 +1,168 @@
+"""What is in the Debian packages, and what lintian says of them."""
+
+import gzip
+import hashlib
+import re
+import tarfile
+from io import BytesIO
+
+import pytest
+from conftest import RELEASE
+from debian import REPOSITORY, run, succeed
+
+TEMPLATE = (REPOSITORY / "template.env").read_text()
+SETTINGS = REPOSITORY / "release/deb/moss.env"
+LICENCES = "/usr/share/doc/moss-signaling/LICENCES-OF-PARTS.txt.gz"
+MAN_PAGE = REPOSITORY / "release/deb/moss.1"
+
+# Modes that are not those of any file, 0644, and any folder, 0755.
+MODES = {"./usr/bin/moss": 0o755, "./etc/moss/moss.env": 0o600}
+NAMES = """
+    ./usr/bin/moss ./etc/moss/moss.env ./usr/share/moss/template.env ./usr/share/moss/pages/index.html
+    ./usr/lib/systemd/system/moss.service ./usr/lib/systemd/system/moss@.service
+    ./usr/share/man/man1/moss.1.gz ./usr/lib/sysusers.d/moss-signaling.conf
+"""
+DOC_NAMES = """
+    README.Debian README.md copyright changelog.gz changelog.Debian.gz docs/https-in-the-lan.md
+    docs/protocol.md
+"""
+
+
+class Package:
+    """A .deb, with its control fields and its files."""
+
+    def __init__(self, file):
+        self.file = file
+        lines = succeed("dpkg-deb", "--field", file).splitlines()
+        self.fields = dict(line.split(": ", 1) for line in lines if not line.startswith(" "))
+        archive = run("dpkg-deb", "--fsys-tarfile", file, text=False).stdout
+        self._tar = tarfile.open(fileobj=BytesIO(archive))
+        self.members = self._tar.getmembers()
+
+    def read(self, name):
+        content = self._tar.extractfile(f".{name}").read()
+        return (gzip.decompress(content) if name.endswith(".gz") else content).decode()
+
+
+def package_for(architecture):
+    [file] = RELEASE.glob(f"moss-signaling_*_{architecture}.deb")
+    return Package(file)
+
+
+@pytest.fixture(params=["amd64", "arm64", "armhf"])
+def package(request):
+    return package_for(request.param)
+
+
+@pytest.fixture
+def program(tmp_path):
+    """The moss that runs here."""
+    succeed("dpkg-deb", "--extract", package_for("amd64").file, tmp_path)
+    return tmp_path / "usr/bin/moss"
+
+
+def names_of(settings):
+    """The variables that have a line, in force or not."""
+    return re.findall(r"^#?(MOSS_[A-Z_]+)=", settings, re.M)
+
+
+def test_package_has_these_files_with_these_modes(package):
+    doc = [f"./usr/share/doc/moss-signaling/{name}" for name in DOC_NAMES.split()]
+    assert {*NAMES.split(), *doc} <= {member.name for member in package.members}
+    for member in package.members:
+        usual = 0o755 if member.isdir() else 0o644
+        assert member.mode == MODES.get(member.name, usual), member.name
+        assert (member.uid, member.gid) == (0, 0)
+
+
+def test_package_is_of_the_version_and_the_architecture_that_its_name_tells(package):
+    cargo = re.search(r'^version = "(.*)"', (REPOSITORY / "Cargo.toml").read_text(), re.M)[1]
+    told = [package.fields[field] for field in ("Package", "Version", "Architecture")]
+    assert package.file.stem == "_".join(told)
+    assert told[1] == cargo.replace("-", "~") + "-1"
+
+
+def test_program_of_the_package_is_static(package):
+    kinds = {"amd64": "x86-64", "arm64": "ARM aarch64", "armhf": "ARM, EABI5"}
+    kind = run("file", "-", input=package._tar.extractfile("./usr/bin/moss").read(), text=False)
+    kind = kind.stdout.decode()
+    assert kinds[package.fields["Architecture"]] in kind
+    assert re.search(r"statically linked|static-pie linked", kind)
+
+
+def test_lintian_has_nothing_to_say_but_what_is_explained(package):
+    judged = run("lintian", "--allow-root", "--fail-on=error,warning,info", *UNASKED, package.file)
+    assert (judged.returncode, judged.stdout) == (0, "")
+
+
+# For Debian's own archive, or not meant so: pages are what moss serves and not documentation, their
+# licence stands beside them, and who has no systemd reads README.md.
+UNASKED = (
+    "--suppress-tags",
+    "binary-has-unneeded-section,extra-license-file,package-contains-documentation-outside-usr-share-doc,"
+    "package-supports-alternative-init-but-no-init.d-script",
+)
+
+
+@pytest.mark.parametrize("name", ["moss.service", "moss@.service"])
+def test_unit_of_the_package_is_that_of_the_project_in_other_places(package, name):
+    lines = lambda unit: [line for line in unit.splitlines() if line and not line.startswith("#")]
+    own = (REPOSITORY / name).read_text().replace("\n#SupplementaryGroups=", "\nSupplementaryGroups=")
+    own = own.replace("/usr/local/bin/moss", "/usr/bin/moss").replace("/etc/moss.env", "/etc/moss/moss.env")
+    packed = package.read(f"/usr/lib/systemd/system/{name}")
+    assert [line for line in lines(packed) if line != "Documentation=man:moss(1)"] == lines(own)
+    # Nor does a comment tell of places that are not the package's.
+    for word in ("/usr/local", "moss.env,", "docs/", "Copy to"):
+        assert word not in packed
+
+
+def test_changelog_and_licences_are_the_projects(package):
+    doc = "/usr/share/doc/moss-signaling"
+    assert package.read(f"{doc}/changelog.gz") == (REPOSITORY / "CHANGELOG.md").read_text()
+    copyright = package.read(f"{doc}/copyright")
+    assert LICENCES.rsplit("/")[-1] in copyright and package.read(LICENCES)
+    assert "WITHOUT WARRANTY OF ANY KIND" in copyright and "common-licenses/Apache-2.0" in copyright
+    assert "\nThe MIT" not in copyright, "each line of a licence is set in"
+
+
+def test_conffile_has_settings_of_the_template(package):
+    assert package.read("/etc/moss/moss.env") == SETTINGS.read_text()
+    assert package.read("/usr/share/moss/template.env") == TEMPLATE
+    assert set(names_of(SETTINGS.read_text())) <= set(names_of(TEMPLATE))
+    in_force = re.findall(r"^MOSS_.*$", SETTINGS.read_text(), re.M)
+    assert set(in_force) <= set(TEMPLATE.splitlines())
+
+
+def test_conffile_is_what_it_was_in_version_1_0_0():
+    """Everybody has changed theirs. With another one in the package, each upgrade would stop and ask
+    which of the two shall count; one that nobody watches would fail. Put what is new into
+    template.env, and a good default into moss."""
+    assert hashlib.sha256(SETTINGS.read_bytes()).hexdigest() == CONFFILE
+
+
+CONFFILE = "0c0625e154e978bfb9d06f801ea95aa2caf0c123ceda2dba26ae03123cacc840"
+
+
+def test_man_page_is_right_and_names_each_command_and_variable(program):
+    judged = run("mandoc", "-T", "lint", "-W", "warning", MAN_PAGE)
+    assert (judged.returncode, judged.stdout) == (0, "")
+    page = succeed("mandoc", "-T", "ascii", "-O", "width=200", MAN_PAGE)
+    # Bold and underlined by typing letters twice.
+    page = re.sub(".\b", "", page)
+    synopsis = re.search(r"^SYNOPSIS\n(.*?)^\w", page, re.S | re.M)[1]
+    told = {line.strip().replace("[--master]", "").strip() for line in synopsis.splitlines() if line}
+    usage = succeed(program, "--help", env={})
+    assert told == {command.strip() for command in re.findall(r"^(?:usage:|  ) +(moss(?: \S+)?) ", usage, re.M)}
+    assert ("--master" in usage, "[--master]" in synopsis) == (True, True)
+    assert set(re.findall(r"MOSS_[A-Z_]+", page)) == set(names_of(TEMPLATE))
+
+
+def test_package_has_the_same_bytes_in_another_folder(package, tmp_path):
+    succeed("dpkg-deb", "--extract", package.file, tmp_path / "tree")
+    tree = tmp_path / "tree"
+    licences = tmp_path / "licences"
+    licences.write_text(package.read(LICENCES))
+    out = tmp_path / "out"
+    build = REPOSITORY / "release/deb/build"
+    succeed(build, package.fields["Architecture"], tree / "usr/bin/moss", out, licences, cwd="/")
+    assert (out / package.file.name).read_bytes() == package.file.read_bytes()
