@@ -4,27 +4,27 @@
 //! straight into it: a server's frames carry no mask (RFC 6455, section 5.1), so a
 //! header of two, four or ten bytes and the payload are all there is.
 //!
-//! The queue knows where a frame starts at or after what was sent. So what has not
-//! begun to be sent can be given up for a Close that still reaches the peer as a
-//! well-formed frame, and the memory is free at once.
+//! The queue knows the start of a frame, and can find that of the first frame of which
+//! nothing was sent. So all such frames can be dropped for a Close, which still reaches the
+//! peer as a well-formed frame, and their memory is free at once.
 
 use std::io;
 use std::mem;
 
-/// Sent bytes that may stay in front of unsent ones before they are cleared away;
-/// clearing moves what is left, so it should free more than it moves.
+/// Sent bytes that may stay in front of unsent ones, in bytes. Removing them moves the rest,
+/// so it should free more than it moves.
 const MOST_SENT: usize = 64 << 10;
 
-/// What pushing a Close takes (RFC 6455, section 5.5), in bytes.
+/// Room for a Close frame (RFC 6455, section 5.5), in bytes.
 const CLOSE_BYTES: usize = 125 + 10;
 
-/// How many empty buffers wait for the next connection.
+/// How many empty buffers are kept for the next connections.
 const MOST_SPARES: usize = 128;
 
-/// The capacity of a buffer above which it is not for everybody, in bytes.
+/// Buffers with a larger capacity, in bytes, are not lent to every connection.
 const LARGEST_SPARE: usize = 16 << 10;
 
-/// The capacity above which it goes back to the allocator in any case, in bytes.
+/// Buffers with a larger capacity, in bytes, are always freed.
 const LARGEST_MUCH: usize = 1 << 20;
 
 /// Opcodes of the frames that moss writes (RFC 6455, section 5.2).
@@ -32,38 +32,38 @@ const LARGEST_MUCH: usize = 1 << 20;
 pub enum Opcode {
     /// A packet.
     Text = 0x1,
-    /// Never from moss itself; for those who echo.
+    /// moss sends none; for echo servers in tests.
     Binary = 0x2,
     /// The end, with its reason.
     Close = 0x8,
-    /// Is anybody there?
+    /// Asks for a Pong, as a sign of life.
     Ping = 0x9,
 }
 
 /// Unsent bytes. Also a [`Write`](io::Write) that takes everything at once, for whole
-/// frames that somebody else encoded.
+/// frames that tungstenite encoded.
 #[derive(Debug, Default)]
 pub struct Backlog {
     bytes: Vec<u8>,
     sent: usize,
-    /// Where a frame starts. Frames before it may be sent or not; none is cut by it.
+    /// The start of some frame; frames before it may be sent or not.
     frame: usize,
 }
 
-/// Empty buffers on their way from one connection to the next: 3 MiB at most. They spare
-/// an allocation for each receiver and turn, a twelfth of the time for one packet each.
+/// Empty buffers that connections take and give back: 3 MiB at most. They save one
+/// allocation per receiver and turn: a twelfth of the time where each gets one packet.
 #[derive(Debug, Default)]
 pub struct Spares {
     buffers: Vec<Vec<u8>>,
-    /// For the master, whom a turn's packets of all clients go to: to grow a small one
-    /// would copy them once more.
+    /// For the master, who gets a turn's packets of all clients: a small buffer would have to
+    /// grow, which copies them once more.
     large: Vec<u8>,
-    /// The most that its capacity may be, in bytes.
+    /// The largest capacity that it may have, in bytes.
     largest: usize,
 }
 
 impl Backlog {
-    /// What is to be sent next.
+    /// The bytes to send next.
     pub fn unsent(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
@@ -74,24 +74,24 @@ impl Backlog {
         self.bytes.len() - self.sent
     }
 
-    /// Heap bytes in use.
+    /// Heap bytes.
     pub fn held(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// Makes room for so many bytes, and for no more.
+    /// Makes room for exactly this many more bytes.
     pub fn reserve(&mut self, bytes: usize) {
         self.bytes.reserve_exact(bytes);
     }
 
-    /// Appends bytes that are no frames: an HTTP response, before any frame.
+    /// Appends bytes that are not frames: an HTTP response, before any frame.
     pub fn push_raw(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         self.frame = self.bytes.len();
     }
 
-    /// Appends the header of a final frame. The caller appends `len` bytes to what it
-    /// is given, and nothing else.
+    /// Appends the header of a final frame. The caller must append exactly `len` bytes to the
+    /// returned buffer.
     pub fn push_frame(&mut self, opcode: Opcode, len: usize) -> &mut Vec<u8> {
         self.bytes.reserve(len + 10);
         self.bytes.push(0x80 | opcode as u8);
@@ -109,16 +109,16 @@ impl Backlog {
         &mut self.bytes
     }
 
-    /// Takes an empty buffer to queue into, unless there is one: a large one if `much` is
-    /// to be expected.
+    /// Takes an empty buffer from `spares`, unless it has one; a large one if `much` data is
+    /// expected.
     pub fn lend(&mut self, spares: &mut Spares, much: bool) {
         if self.bytes.capacity() == 0 {
             self.bytes = spares.give(much);
         }
     }
 
-    /// `count` of the unsent bytes were sent. Once that is all of them, the buffer is
-    /// given back: at rest a connection owns none, since there may be thousands.
+    /// `count` of the unsent bytes were sent. When all are sent the buffer is given back: an
+    /// idle connection owns none, since there may be thousands.
     pub fn advance(&mut self, count: usize, spares: &mut Spares) {
         self.sent += count;
         if self.sent == self.bytes.len() {
@@ -128,17 +128,17 @@ impl Backlog {
         }
     }
 
-    /// Clears away the sent bytes in front of the unsent ones, those of a frame that is sent
-    /// in part too: it may be as large as a packet.
+    /// Removes the sent bytes in front of the unsent ones, also those of a frame that is only
+    /// sent in part: it may be as large as a packet.
     fn clear_sent(&mut self) {
         self.frame = self.frame_after_sent() - self.sent;
         self.bytes.drain(..self.sent);
         self.sent = 0;
     }
 
-    /// Gives up every frame that has not begun to be sent. What is left moves to a buffer that
-    /// has room for a Close: to grow by that would double it, and to shrink in its place would
-    /// leave a hole in the heap.
+    /// Drops every frame of which nothing was sent. The rest moves to a new buffer with room
+    /// for a Close: appending that to the old one would double its capacity, and shrinking
+    /// the old one in place would leave a hole in the heap.
     pub fn cut(&mut self) {
         let end = self.frame_after_sent();
         let rest = &self.bytes[self.sent..end];
@@ -147,8 +147,8 @@ impl Backlog {
         *self = Self { frame: bytes.len(), bytes, sent: 0 };
     }
 
-    /// Gives memory back that holds nothing unsent: `all` of it, or only as far as that is
-    /// much, since to move what is left leaves a hole in the heap.
+    /// Frees memory that holds nothing unsent: `all` of it, or only if it is more than half,
+    /// since moving the rest leaves a hole in the heap.
     pub fn shrink(&mut self, all: bool) {
         if all || self.sent > self.unsent_len() {
             self.clear_sent();
@@ -156,8 +156,8 @@ impl Backlog {
         self.bytes.shrink_to_fit();
     }
 
-    /// Walks from the known frame start to the first one that is not before `sent`. Behind an
-    /// HTTP response that is not all sent yet, that is its end.
+    /// Goes from the known start of a frame to the first one that is not before `sent`. While
+    /// an HTTP response is not sent completely, that is its end.
     fn frame_after_sent(&mut self) -> usize {
         while self.frame < self.sent {
             self.frame += frame_len(&self.bytes[self.frame..]);
@@ -167,8 +167,8 @@ impl Backlog {
 }
 
 impl Spares {
-    /// None yet. A large one is kept if it is a small part of the `memory` bytes that all
-    /// peers may hold: whoever queues into it holds all of its capacity.
+    /// No buffers yet. A large one is kept only if it is a small part of the `memory` bytes
+    /// that all peers may hold: the peer that uses it holds all of its capacity.
     pub fn new(memory: usize) -> Self {
         Self { largest: LARGEST_MUCH.min(memory / 64), ..Self::default() }
     }
@@ -203,7 +203,7 @@ impl io::Write for Backlog {
     }
 }
 
-/// The length of the frame of moss's own at the start of `bytes`.
+/// The length of the frame, written by moss, at the start of `bytes`.
 fn frame_len(bytes: &[u8]) -> usize {
     match bytes[1] {
         126 => 4 + usize::from(u16::from_be_bytes([bytes[2], bytes[3]])),
@@ -242,7 +242,7 @@ mod tests {
             backlog.cut();
             assert_eq!(backlog.unsent().len(), left, "after {sent}");
         }
-        // Each spelling of a length, with another frame behind it.
+        // Each encoding of a length, with another frame after it.
         for (len, header) in [(125, 2), (126, 4), (65_535, 4), (65_536, 10), (70_003, 10)] {
             let mut backlog = backlog_of(&[len, 9]);
             backlog.advance(1, &mut Spares::default());
@@ -311,7 +311,7 @@ mod tests {
         };
         assert!(held_of_the_next(64 << 20, true) >= 100_000);
         assert_eq!(held_of_the_next(64 << 20, false), 0);
-        // It would be a large part of all that may be held.
+        // It would be too large a part of the memory limit.
         assert_eq!(held_of_the_next(1 << 20, true), 0);
     }
 }

@@ -1,4 +1,5 @@
-//! Why connections end. Each reason has one word, the same in the log and in the docs.
+//! The reasons why connections end. Each has one word, which the log, the metrics and the
+//! docs use.
 
 use log::Level;
 
@@ -7,11 +8,11 @@ use crate::http::answer::Refusal;
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The peer ended it, by a Close or without one.
+    /// The peer closed it, with a Close or without.
     Left,
-    /// A request was answered as it wanted, or several were, and no more came.
+    /// One or more requests were answered, and the connection was closed after that.
     Answered,
-    /// A request in plain HTTP to the TLS port was sent on to `https://`.
+    /// A request in plain HTTP to the TLS port was redirected to `https://`.
     Redirected,
     /// A request was refused.
     Refused(Refusal),
@@ -19,7 +20,7 @@ pub enum Ending {
     Stopping,
     /// The peer broke a rule of RFC 6455.
     ProtocolError,
-    /// The peer sent text that is no UTF-8.
+    /// The peer sent a text message that is not UTF-8.
     NotUtf8,
     /// The peer sent a message over the packet limit.
     TooLong,
@@ -29,22 +30,24 @@ pub enum Ending {
     WrongSecrets,
     /// The peer gave no sign of life.
     Silent,
-    /// The peer read too slowly; or the page that it read was replaced a while ago.
+    /// The peer read too slowly; or it was still reading a page that had been replaced a while
+    /// ago.
     SlowReader,
     /// The master did not keep up with its clients.
     SlowMaster,
-    /// Too much was held for the peer, and the memory was wanted.
+    /// The memory limit was reached, and this peer held part of it.
     Memory,
-    /// The peer had a place that is for the next master only, and did not become it.
+    /// The peer had a place that is reserved for the next master, and did not become master.
     NotMaster,
     /// Its TLS handshake failed or took too long, or it broke the TLS protocol.
     Tls,
     /// It spoke TLS to the plain port.
     TlsOnPlain,
-    /// Its request was not read, or its answer not taken, when others wanted its place.
+    /// Its place was needed for another connection while its request was not read yet, or its
+    /// answer not taken.
     Displaced,
-    /// It was let go without a word, as soon as it came or a trusted proxy said whose it was: that
-    /// address had too many, or the system had no room for it.
+    /// It was closed without an answer when it was accepted, or when a trusted proxy named its
+    /// address: that address had too many connections, or the system had no room.
     Dropped,
 }
 
@@ -109,7 +112,7 @@ impl Ending {
     }
 
     /// The code of the Close frame (RFC 6455, section 7.4.1) or the status of the HTTP
-    /// answer by which moss ends the connection; 0 where it is not moss that ends it.
+    /// answer with which moss ends the connection; 0 if it sends neither.
     pub fn code(self) -> u16 {
         match self {
             Self::Left | Self::Tls | Self::TlsOnPlain | Self::Displaced | Self::Dropped => 0,
@@ -126,7 +129,7 @@ impl Ending {
         }
     }
 
-    /// What the Close frame says to people.
+    /// The reason in the Close frame, for people.
     pub fn text(self) -> &'static str {
         match self {
             Self::Left
@@ -150,14 +153,13 @@ impl Ending {
         }
     }
 
-    /// Whether moss turned the connection away: it refused the request that would have let it in,
-    /// or never read one.
+    /// Whether moss rejected the connection: it refused the request, or never read one.
     pub fn is_rejection(self) -> bool {
         matches!(self, Self::Refused(_) | Self::Tls | Self::TlsOnPlain | Self::Dropped)
     }
 
-    /// How loud the log tells of it: what an operator should look into is a warning, what
-    /// people do of their own accord is for those who look closely.
+    /// The level of its line in the log: a warning if an operator should look into it, debug if
+    /// it is what peers normally do.
     pub fn level(self) -> Level {
         match self {
             Self::Left

@@ -1,12 +1,12 @@
-//! Frames (RFC 6455, section 5): the short way for a frame that is one whole message,
-//! and tungstenite's for all others.
+//! Frames (RFC 6455, section 5): a fast path for a frame that is one whole message, and
+//! tungstenite for all others.
 //!
-//! A tungstenite context judges control frames, and the order, flags and masks of
-//! fragments, which it is shown without their payloads; their length and UTF-8 are judged
-//! here. It is given whole frames only, one by one, so nothing hides in its buffers; it
-//! lives while a fragmented message is in the making, or for one control frame, and what it
-//! answers goes straight into the backlog. Any error of it is final: it stays usable after
-//! one, and would even hand out the frame that it refused.
+//! A tungstenite context checks control frames, and the order, flags and masks of fragments;
+//! it gets fragments without their payloads, whose length and UTF-8 are checked here. It
+//! gets whole frames only, one by one, so its buffers are empty between them. It exists while
+//! a fragmented message is incomplete, or for one control frame, and writes its answers
+//! straight into the backlog. Any error is final: the context would go on after one, and
+//! would even return the frame that it refused.
 
 use std::io::{self, Cursor, Read, Write};
 use std::mem;
@@ -22,26 +22,26 @@ use crate::connection::backlog::Backlog;
 /// Read buffer of a tungstenite context; it lives in memory, so small steps cost little.
 const CONTEXT_BUFFER_BYTES: usize = 1 << 10;
 
-/// A tungstenite context, and a fragmented message in the making.
+/// A tungstenite context, and a fragmented message that is not complete.
 ///
-/// The context is shown fragments without their payloads: it knows the rules, but would hold
-/// each byte up to three times. The message is kept here.
+/// The context gets fragments without their payloads: it would hold each byte up to three
+/// times. The message is kept here.
 #[derive(Debug)]
 pub(crate) struct Fragments {
     context: WebSocketContext,
     message: Vec<u8>,
     is_text: bool,
-    /// How much of a text is UTF-8 so far.
+    /// Bytes of a text that were found to be UTF-8 so far.
     valid: usize,
     max_bytes: usize,
 }
 
-/// What came of a frame.
+/// The result of a frame.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// It ended this text.
+    /// It completed this text message.
     Text(String),
-    /// It ended this message, which is no text.
+    /// It completed this binary message.
     Binary(Vec<u8>),
     /// The message goes on.
     Fragment,
@@ -51,10 +51,10 @@ pub(crate) enum Progress {
     Closed,
 }
 
-/// What tungstenite says of a frame.
+/// What tungstenite says about a frame.
 #[derive(Debug)]
 enum Verdict {
-    /// It ends a message.
+    /// It completes a message.
     Ended,
     /// A message goes on.
     Fragment,
@@ -77,7 +77,7 @@ impl Fragments {
         size_of::<Self>() + CONTEXT_BUFFER_BYTES + self.message.capacity()
     }
 
-    /// How many bytes of the message there are.
+    /// Bytes of the message so far.
     pub(crate) fn len(&self) -> usize {
         self.message.len()
     }
@@ -85,7 +85,7 @@ impl Fragments {
     /// Reads one whole frame, whose header has this length.
     ///
     /// # Errors
-    /// The frame breaks a rule; nothing may be read any more.
+    /// The frame breaks a rule; nothing more may be read after it.
     pub(crate) fn read(
         &mut self,
         frame: &mut [u8],
@@ -127,13 +127,13 @@ impl Fragments {
             return Err(Error::Capacity(CapacityError::MessageTooLong { size, max_size }));
         }
         if self.message.capacity() < size {
-            // It does not double: together with the frame that is on its way it must fit
-            // the least memory that may be configured.
+            // Not doubled: together with the frame that is being received it must fit the
+            // smallest memory limit that can be configured.
             self.message.reserve_exact(payload.len() + size / 8);
         }
         self.message.extend_from_slice(payload);
         if self.is_text {
-            // An end within a character is none of the text's yet.
+            // A character that is cut at the end is continued by the next fragment.
             match str::from_utf8(&self.message[self.valid..]) {
                 Ok(_) => self.valid = size,
                 Err(error) if error.error_len().is_none() => self.valid += error.valid_up_to(),
@@ -143,7 +143,7 @@ impl Fragments {
         Ok(())
     }
 
-    /// Has tungstenite read a frame.
+    /// Passes a frame to tungstenite.
     fn consult(&mut self, frame: &[u8], backlog: &mut Backlog) -> Result<Verdict, Error> {
         let mut stream = FrameStream { input: frame, output: backlog };
         let read = self.context.read(&mut stream);
@@ -161,7 +161,7 @@ impl Fragments {
         }
     }
 
-    /// Gives memory back that is not in use.
+    /// Frees unused memory.
     pub(crate) fn shrink(&mut self) {
         self.message.shrink_to_fit();
     }
@@ -176,7 +176,7 @@ fn not_utf8() -> Error {
     Error::Utf8(String::new())
 }
 
-/// A tungstenite context's stream for the time of one frame.
+/// The stream of a tungstenite context while it reads one frame.
 struct FrameStream<'s> {
     input: &'s [u8],
     output: &'s mut Backlog,
@@ -201,18 +201,18 @@ impl Write for FrameStream<'_> {
     }
 }
 
-/// What a frame's header says.
+/// A frame's header.
 #[derive(Debug)]
 pub(crate) struct Header {
     /// Its own length.
     pub(crate) len: usize,
     pub(crate) payload_len: u64,
-    /// The kind and mask, if the frame is a whole message and breaks no rule so far.
+    /// The kind and mask, if the frame is a whole message and its header breaks no rule.
     pub(crate) whole: Option<(Data, [u8; 4])>,
 }
 
 impl Header {
-    /// Reads a header; nothing if it is not all there.
+    /// Reads a header; `None` if it is incomplete.
     ///
     /// # Errors
     /// It breaks a rule.
@@ -233,9 +233,9 @@ impl Header {
         }))
     }
 
-    /// The header of nearly every packet: of a final, masked frame below 64 KiB. Read here
-    /// it costs a quarter of what tungstenite's way through a cursor does, which saves a
-    /// thirtieth of moss's own instructions for a packet of 200 bytes.
+    /// Reads the header of nearly every packet: of a final, masked frame below 64 KiB. This
+    /// costs a quarter of what tungstenite's parser does, and saves a thirtieth of moss's own
+    /// instructions for a packet of 200 bytes.
     #[inline]
     fn parse_ordinary(bytes: &[u8]) -> Option<Self> {
         let data = match bytes.first()? {
@@ -263,7 +263,8 @@ fn whole_message(header: &FrameHeader) -> Option<(Data, [u8; 4])> {
     }
 }
 
-/// RFC 6455, section 5.3. Eight bytes a step, which the compiler widens further.
+/// Unmasks a payload (RFC 6455, section 5.3), eight bytes at a time, which the compiler
+/// vectorizes further.
 pub(crate) fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     let half = u32::from_ne_bytes(mask);
     let wide = u64::from(half) << 32 | u64::from(half);

@@ -1,15 +1,15 @@
 //! Received bytes while they are parsed.
 //!
-//! They stay where they were received, in the buffer that all connections share, unless
-//! the session holds earlier ones: then they follow those in the session's own memory.
-//! What is not taken goes back to the session.
+//! They stay in the buffer that all connections share, unless the session holds earlier
+//! bytes: then they are appended to those in the session's own memory. Bytes that are not
+//! consumed go back to the session.
 
 use std::mem;
 
-/// A partial frame's buffer may be this much larger than what it holds.
+/// The buffer of a partial frame may be this much larger than its contents, in bytes.
 const SLACK_BYTES: usize = 4 << 10;
 
-/// A walk over received bytes.
+/// Received bytes, and the position up to which they were consumed.
 #[derive(Debug)]
 pub struct Input<'b> {
     bytes: Received<'b>,
@@ -23,7 +23,7 @@ enum Received<'b> {
 }
 
 impl<'b> Input<'b> {
-    /// Bytes that were received just now, behind those in `earlier`, which it takes.
+    /// The bytes in `earlier`, which are moved out of it, followed by those received now.
     #[inline]
     pub(crate) fn new(received: &'b mut [u8], earlier: &mut Vec<u8>) -> Self {
         let bytes = if earlier.is_empty() {
@@ -35,7 +35,7 @@ impl<'b> Input<'b> {
         Self { bytes, at: 0 }
     }
 
-    /// What was not taken, in memory of its own.
+    /// The bytes that were not consumed, in memory of their own.
     pub(crate) fn into_rest(self) -> Vec<u8> {
         match self.bytes {
             Received::Shared(bytes) => bytes[self.at..].to_vec(),
@@ -50,12 +50,12 @@ impl<'b> Input<'b> {
         }
     }
 
-    /// How many bytes were taken.
+    /// How many bytes were consumed.
     pub(crate) fn taken(&self) -> usize {
         self.at
     }
 
-    /// Whether all was taken.
+    /// Whether all bytes were consumed.
     pub(crate) fn is_empty(&self) -> bool {
         let len = match &self.bytes {
             Received::Shared(bytes) => bytes.len(),
@@ -64,18 +64,18 @@ impl<'b> Input<'b> {
         self.at == len
     }
 
-    /// Forgets what was not taken.
+    /// Discards the bytes that were not consumed.
     pub(crate) fn clear(&mut self) {
         self.at = self.bytes().len();
     }
 
-    /// What was not taken yet.
+    /// The bytes that were not consumed yet.
     pub(crate) fn rest(&mut self) -> &mut [u8] {
         let at = self.at;
         &mut self.bytes()[at..]
     }
 
-    /// Takes the next `len` bytes, which must be there.
+    /// Consumes the next `len` bytes, which must be there.
     pub(crate) fn take(&mut self, len: usize) -> &mut [u8] {
         let at = self.at;
         self.at += len;

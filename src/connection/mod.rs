@@ -1,4 +1,4 @@
-//! One connection as bytes in and bytes out: RFC 6455 and deadlines, without a socket.
+//! One connection as bytes in and bytes out: HTTP, WebSocket and deadlines, without a socket.
 
 pub mod backlog;
 pub mod ending;

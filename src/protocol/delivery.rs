@@ -1,64 +1,66 @@
-//! What the relay decides: what has to reach whom, and who is what from now on.
+//! What the relay decides: packets to send, roles, and connections to close.
 
 use crate::protocol::packet::Outgoing;
 
 /// What a connection is to the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Neither of the two.
+    /// Neither client nor master.
     Guest,
     /// Logged in.
     Client,
-    /// The one that proved to be it last.
+    /// The connection that claimed it last with the right secret.
     Master,
 }
 
-/// Something that has to reach a connection, or to be known of it.
+/// One decision about one connection.
 #[derive(Clone, Copy, Debug)]
 pub enum Delivery<'a> {
-    /// The connection is this from now on. It was a guest at first.
+    /// The connection has this role from now on. Every connection starts as a guest.
     Role {
-        /// Whose role.
+        /// The connection.
         id: u64,
-        /// Its new one.
+        /// Its new role.
         role: Role,
     },
     /// A packet.
     Packet {
         /// The receiver.
         to: u64,
-        /// What it is sent.
+        /// The packet.
         packet: Outgoing<'a>,
     },
-    /// One of many copies of one packet. The caller should send each before it takes the
-    /// next: queued together they could be gigabytes.
+    /// One of many copies of one packet. The caller should send each copy before it takes
+    /// the next: queued together they could take gigabytes.
     Broadcast {
         /// The receiver.
         to: u64,
-        /// What it, like all clients, is sent.
+        /// The packet that all clients get.
         packet: Outgoing<'a>,
     },
-    /// The connection sent a wrong secret. It is told so by a packet of its own.
+    /// The connection sent a wrong secret, to be logged. The error packet to it is another
+    /// delivery.
     WrongSecret {
-        /// Whose connection.
+        /// The connection.
         id: u64,
     },
     /// The connection is to be closed. The relay has forgotten it already.
     Close {
-        /// Whose connection.
+        /// The connection.
         id: u64,
         /// Why.
         why: Expulsion<'a>,
     },
 }
 
-/// Why the relay has a connection closed.
+/// Why the relay closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Expulsion<'a> {
-    /// The master wants it, for this reason.
+    /// The master kicked it, for this reason.
     Kicked(&'a str),
     /// It sent [`WRONG_SECRETS`](crate::protocol::relay::WRONG_SECRETS) wrong secrets.
     WrongSecrets,
-    /// It logged in where only the next master may be, see [`Relay::restrict`](crate::protocol::relay::Relay::restrict).
+    /// It logged in on a place that is reserved for the next master, see
+    /// [`Relay::restrict`](crate::protocol::relay::Relay::restrict).
     NoPlace,
 }

@@ -1,4 +1,4 @@
-//! What packets are, and who gets them: moss's protocol, without a socket or a clock.
+//! moss's protocol: what packets are, and who gets them. No sockets, no clock.
 
 pub mod delivery;
 mod envelope;

@@ -1,11 +1,11 @@
 //! The JSON envelope of moss's packets: parse it, write it, and nothing more.
 //!
 //! A packet is one JSON object with `type`, `payload` and `id`, each at most once;
-//! other keys are ignored and not passed on. The payload is never looked at: it is
-//! carried as the very bytes that came, so spacing, key order, number spelling,
-//! escapes and duplicate keys inside it all survive.
+//! other keys are ignored and not passed on. The payload is never interpreted: it is
+//! passed on as the very bytes that came, so white space, the order of keys, the spelling of
+//! numbers, escapes and duplicate keys in it are kept.
 //!
-//! Nothing here knows who sends or who receives. What a packet *does* is decided in
+//! Nothing here knows the sender or the receiver. What a packet causes is decided in
 //! [`relay`](crate::protocol::relay).
 
 use std::borrow::Cow;
@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 
 use crate::protocol::envelope::{self, Envelope};
 
-/// A payload that is absent reads as the empty string, and moss's own packets that
-/// have nothing to say carry it.
+/// The empty string: stands for a payload that is absent, and is the payload of moss's own
+/// packets that have none.
 pub const EMPTY_PAYLOAD: &str = "\"\"";
 
 /// A packet as it was received. Everything borrows from the message.
@@ -43,47 +43,48 @@ pub struct Outgoing<'a> {
     pub sender: Option<&'a str>,
 }
 
-/// The master's claim: the payload of `set-master`.
+/// The payload of `set-master`.
 #[derive(Debug)]
 pub struct Claim<'a> {
     /// The offer for every client, verbatim JSON; `{}` if absent.
     pub sdp: &'a str,
-    /// What the sender takes for the secret, unescaped.
+    /// The secret that the sender gives, right or wrong, unescaped.
     pub secret: Cow<'a, str>,
 }
 
-/// What a client proves itself by, where it has to: the payload of `login`.
+/// The payload of `login`, where a login needs a secret.
 #[derive(Debug)]
 pub struct Login<'a> {
-    /// What the sender takes for the secret, unescaped.
+    /// The secret that the sender gives, right or wrong, unescaped.
     pub secret: Cow<'a, str>,
 }
 
-/// What moss can't do, as it tells the sender.
+/// The error codes that moss sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
-    /// Not a JSON object, no `type`, a key of the wrong kind or twice.
+    /// Not a JSON object, no `type`, or a key that has the wrong kind of value or occurs
+    /// twice.
     InvalidPacket,
-    /// The payload of `set-master` is no object with a `secret` string.
+    /// The payload of `set-master` is not an object with a `secret` string.
     InvalidSetMaster,
     /// The secret does not match, or a `login` that needs one has none.
     WrongSecret,
-    /// A guest sent a packet that would be passed on.
+    /// A guest sent a packet for the master.
     NotLoggedIn,
-    /// A client sent one while there is no master.
+    /// A client sent a packet for the master while there is none.
     NoMaster,
-    /// The master named nobody.
+    /// A packet of the master has no `id`.
     MissingId,
-    /// The master named nobody who is here.
+    /// The `id` in a packet of the master is not that of a client.
     UnknownClient,
     /// The master sent `login`.
     MasterCannotLogin,
-    /// A new master took over.
+    /// Another connection has become master.
     Replaced,
 }
 
-/// The text is no packet. Why is not kept: a message of serde_json's may quote what
-/// was sent, and a payload must never reach a log.
+/// The text is not a packet. The reason is not kept: an error message of serde_json may quote
+/// the text, and a payload must never reach the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invalid;
 
@@ -91,9 +92,9 @@ impl<'a> Packet<'a> {
     /// Reads a message.
     ///
     /// # Errors
-    /// [`Invalid`] if it is not a JSON object, lacks a `type`, or has one of the three
-    /// keys of the wrong kind or twice. The kind of `id` is left to the reader, since
-    /// only the master's is looked at.
+    /// [`Invalid`] if it is not a JSON object, has no `type`, or has one of the three keys
+    /// twice or with a value of the wrong kind. Whether `id` is a string is left to the
+    /// caller, since only the master's matters.
     pub fn parse(text: &'a str) -> Result<Self, Invalid> {
         if let Some(Envelope { kind: Some(kind), payload, id }) = envelope::find(text) {
             return Ok(Self {
@@ -106,7 +107,7 @@ impl<'a> Packet<'a> {
         Self::parse_thoroughly(text)
     }
 
-    /// Like [`parse`](Self::parse), by serde_json alone: what that one is held against.
+    /// Like [`parse`](Self::parse), but by serde_json alone; tests compare the two.
     ///
     /// # Errors
     /// Those of [`parse`](Self::parse).
@@ -195,7 +196,7 @@ impl ErrorCode {
         }
     }
 
-    /// A sentence for people. It needs no escaping in JSON.
+    /// A message for people, without characters that JSON has to escape.
     fn message(self) -> &'static str {
         match self {
             Self::InvalidPacket => {
@@ -214,15 +215,16 @@ impl ErrorCode {
         }
     }
 
-    /// The payload of the error packet; `about` is the addressee, as JSON.
+    /// The payload of the error packet; `about` is the id that the failed packet named, as
+    /// JSON.
     pub fn payload(self, about: Option<&str>) -> String {
         let id = about.map_or(String::new(), |id| format!(",\"id\":{id}"));
         format!("{{\"code\":\"{}\",\"message\":\"{}\"{id}}}", self.code(), self.message())
     }
 }
 
-/// The client that a verbatim `id` names. Only the very spelling that moss writes
-/// counts: no sign, no leading zero, no escape, no number.
+/// The client id in a verbatim `id`. Only the exact spelling that moss writes is accepted: a
+/// string without sign, leading zero or escape.
 pub fn parse_id(json: &str) -> Option<u64> {
     let digits = json.strip_prefix('"')?.strip_suffix('"')?;
     if digits.is_empty() || (digits.starts_with('0') && digits != "0") {
@@ -237,8 +239,8 @@ pub fn parse_id(json: &str) -> Option<u64> {
     })
 }
 
-/// The text of a JSON string, or nothing if `json` is another kind of value or holds
-/// an escape that is no character, such as a lone surrogate.
+/// The text of a JSON string. `None` if `json` is another kind of value, or has an escape that
+/// is not a character, such as a lone surrogate.
 pub fn unquote(json: &str) -> Option<Cow<'_, str>> {
     let inner = json.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
@@ -276,14 +278,14 @@ struct RawLogin<'a> {
     secret: Cow<'a, str>,
 }
 
-/// Keeps a `null` that is there apart from a key that is not: an `Option` of serde's
-/// own would make both `None`, and a payload of `null` would be lost.
+/// Tells a value of `null` from a missing key: serde's own `Option` would make `None` of both,
+/// and a payload of `null` would be lost.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// serde_json also takes an array for a struct, its elements as fields in order; the
-/// protocol wants an object.
+/// serde_json also accepts an array for a struct, with its elements as the fields in order;
+/// the protocol demands an object.
 fn parse_object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Invalid> {
     if !text.trim_ascii_start().starts_with('{') {
         return Err(Invalid);

@@ -1,19 +1,19 @@
 //! Who is master, who is logged in, what the offer is; *(sender, packet) → deliveries*.
 //!
-//! A plain value: no socket, no clock, no slab, no log. A unit test, a simulation and
-//! a fuzzer drive it as the server does. It knows connections by their id alone and
-//! calls everyone a guest who is neither client nor master, so it need not be told of
-//! a connection before its first packet.
+//! A plain value: no socket, no clock, no slab, no log. Unit tests, a simulation and a
+//! fuzzer drive it as the server does. It knows connections by their id alone. Any id that is
+//! neither a client's nor the master's is a guest's, so the relay need not be told of a
+//! connection before its first packet.
 //!
-//! Deliveries leave through a sink, one by one, rather than as a list. What all clients
-//! are told, of a master that came or left, is owed to them and leaves by
-//! [`Relay::announce`], as many at a time as the caller likes: a takeover among 10,000
-//! clients neither exists as 10,000 packets at once nor stops everybody else. A client
-//! gets what it is owed before anything else.
+//! Deliveries are passed to a sink one by one, not as a list. Announcements that all clients
+//! get (a new master's offer, or that the master left) are sent by [`Relay::announce`], as
+//! many at a time as the caller likes. So a takeover among 10,000 clients neither makes
+//! 10,000 packets at once nor stops everything else. A client gets a pending announcement
+//! before anything else.
 //!
-//! The caller keeps three promises: an id is never used for two connections; packets
-//! of one connection come in the order they were received; [`Relay::leave`] is called
-//! once a connection can no longer receive, before anything else is handled.
+//! The caller guarantees three things: an id is never used for two connections; packets of
+//! one connection come in the order in which they were received; [`Relay::leave`] is called
+//! as soon as a connection can no longer receive, before anything else is handled.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -26,31 +26,31 @@ use crate::protocol::packet::{
 use crate::protocol::tally::Tally;
 use crate::settings::config::{Config, Secret};
 
-/// Wrong secrets that one connection may send; the last of them closes it. This stops
-/// a loop, not an attacker, who just connects anew: the secret must be long.
+/// Wrong secrets that one connection may send; the last of them closes it. This stops a
+/// program in a loop, not an attacker, who simply reconnects: the secret must be long.
 pub const WRONG_SECRETS: u8 = 5;
 
-/// The protocol's state. See the module's page.
+/// The protocol's state; see the module's documentation.
 #[derive(Debug)]
 pub struct Relay {
     secret: Secret,
-    /// What a client has to know.
+    /// What a client needs to log in, if anything.
     login_secret: Option<Secret>,
     types: Types,
     master: Option<Master>,
     clients: HashSet<u64, BuildHasherDefault<IdHasher>>,
-    /// Clients that have not been told yet that the master left or, if there is one, have
-    /// not been sent its offer yet.
+    /// Clients with a pending announcement: the offer if there is a master, else that the
+    /// master left.
     uninformed: BTreeSet<u64>,
-    /// Guests that may not log in: nearly always none, and a few at most.
+    /// Guests that may not log in; nearly always none, at most a few.
     restricted: Vec<u64>,
-    /// Connections that sent wrong secrets, and how many: nearly always empty.
+    /// Connections that sent wrong secrets, and how many; nearly always empty.
     wrong_secrets: HashMap<u64, u8>,
     tally: Tally,
 }
 
 impl Relay {
-    /// A relay in which nobody is.
+    /// A relay without clients and without a master.
     pub fn new(config: &Config) -> Self {
         let types = &config.types;
         Self {
@@ -73,8 +73,8 @@ impl Relay {
         }
     }
 
-    /// Takes the secrets of this configuration from now on. Nobody's role changes: a secret is
-    /// looked at when somebody says it.
+    /// Uses the secrets of this configuration from now on. No role changes: a secret is checked
+    /// only when a connection sends one.
     pub fn replace_secrets(&mut self, config: &Config) {
         self.secret = config.secret.clone();
         self.login_secret = config.login_secret.clone();
@@ -95,13 +95,13 @@ impl Relay {
         self.clients.iter().copied()
     }
 
-    /// What was done since the start.
+    /// The counters since the start.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }
 
-    /// Handles one message from `sender`: whatever it has to cause goes to `sink`, in
-    /// the order in which it must be sent.
+    /// Handles one message from `sender`: passes all deliveries that follow from it to `sink`,
+    /// in the order in which they must be sent.
     pub fn handle(&mut self, sender: u64, text: &str, sink: &mut impl FnMut(Delivery<'_>)) {
         self.inform(sender, sink);
         let Ok(packet) = Packet::parse(text) else {
@@ -116,20 +116,20 @@ impl Relay {
         }
     }
 
-    /// Lets a new connection only ping and claim to be master, until it is. If it logs in,
-    /// it is closed: its place is for the next master.
+    /// Restricts a new connection, until it is master, to `ping` and `set-master`. If it logs
+    /// in it is closed: its place is reserved for the next master.
     pub fn restrict(&mut self, id: u64) {
         self.restricted.push(id);
     }
 
-    /// Whether clients are still owed what all of them are told.
+    /// Whether announcements are pending.
     pub fn has_announcements(&self) -> bool {
         !self.uninformed.is_empty()
     }
 
-    /// Tells at most `most` clients what they are owed, in the order in which they were
-    /// accepted. Their sessions and the kernel's sockets lie in memory in that order: a
-    /// takeover among 10,000 takes a quarter less time than in the set's own order.
+    /// Sends at most `most` pending announcements, in the order in which clients were
+    /// accepted. Sessions and the kernel's sockets lie in memory in that order: a takeover
+    /// among 10,000 clients takes a quarter less time than in the order of a hash set.
     pub fn announce(&mut self, most: usize, sink: &mut impl FnMut(Delivery<'_>)) {
         for _ in 0..most {
             let Some(&next) = self.uninformed.first() else { return };
@@ -137,7 +137,7 @@ impl Relay {
         }
     }
 
-    /// Tells a client what it is owed, before it is told anything else.
+    /// Sends a client its pending announcement, if it has one.
     fn inform(&mut self, client: u64, sink: &mut impl FnMut(Delivery<'_>)) {
         if self.uninformed.is_empty() || !self.uninformed.remove(&client) {
             return;
@@ -159,7 +159,7 @@ impl Relay {
             self.uninformed.remove(&id);
             self.tell_master_of(self.types.client_left.as_ref(), id, sink);
         } else if self.master() == Some(id) {
-            // Nobody misses the news before.
+            // What is pending comes first: no client misses an announcement.
             self.announce(usize::MAX, sink);
             self.master = None;
             if self.types.master_left.is_some() {
@@ -180,7 +180,7 @@ impl Relay {
         if !self.secret.is(&claim.secret) {
             return self.wrong_secret(sender, packet, sink);
         }
-        // Nobody misses the news before.
+        // What is pending comes first: no client misses an announcement.
         self.announce(usize::MAX, sink);
         let before = self.master.replace(Master { id: sender, offer: claim.sdp.to_owned() });
         self.clients.remove(&sender);
@@ -283,7 +283,7 @@ impl Relay {
             return self.refuse_about(master, ErrorCode::UnknownClient, kind, Some(id), sink);
         };
         if self.types.kick.as_ref().is_some_and(|kick| kick.name == packet.kind) {
-            // A reason of another kind than a string is none; the kick still counts.
+            // A reason that is not a string is ignored; the kick still counts.
             let reason = unquote(packet.payload).unwrap_or(Cow::Borrowed(""));
             sink(Delivery::Close { id: client, why: Expulsion::Kicked(&reason) });
             return self.leave(client, sink);
@@ -294,8 +294,8 @@ impl Relay {
         sink(Delivery::Packet { to: client, packet });
     }
 
-    /// Tells the master that a client came or went, if that packet exists. The id is in
-    /// the payload: a top-level `id` would claim that the client itself had sent it.
+    /// Tells the master that a client joined or left, if that packet type is configured. The
+    /// id is in the payload: a top-level `id` would mean that the client itself had sent it.
     fn tell_master_of(
         &self,
         kind: Option<&Type>,
@@ -313,7 +313,7 @@ impl Relay {
         clients
     }
 
-    /// Answers what can't be done. `kind` is the type of the packet that it answers.
+    /// Sends an error. `kind` is the type of the packet that it answers.
     fn refuse(
         &mut self,
         to: u64,
@@ -333,7 +333,7 @@ impl Relay {
         sink: &mut impl FnMut(Delivery<'_>),
     ) {
         let Some(error) = &self.types.error else { return };
-        // An error answered by an error could go round for ever.
+        // Errors that answer errors could go back and forth for ever.
         if kind != Some(&error.name) {
             self.tally.errors[code as usize] += 1;
             send(to, &error.json, &code.payload(about), sink);
@@ -341,7 +341,7 @@ impl Relay {
     }
 }
 
-/// A packet from moss itself.
+/// Sends a packet of moss's own.
 fn send(to: u64, kind: &str, payload: &str, sink: &mut impl FnMut(Delivery<'_>)) {
     sink(Delivery::Packet { to, packet: Outgoing { kind, payload, sender: None } });
 }
@@ -363,7 +363,7 @@ struct Types {
     kick: Option<Type>,
 }
 
-/// A configured type, as it is compared and as it is written.
+/// A configured packet type: `name` to compare, `json` to write.
 #[derive(Debug)]
 struct Type {
     name: String,
@@ -377,9 +377,9 @@ impl Type {
     }
 }
 
-/// Hashes ids, of which one is looked up for every packet. No peer chooses its id, so
-/// nobody can make them collide, and the standard hasher's armour would cost more than
-/// the look-up.
+/// Hashes ids; every packet looks one up. Peers can't choose their ids, so nobody can provoke
+/// collisions, and the standard hasher's protection against that would cost more than the
+/// look-up itself.
 #[derive(Default)]
 struct IdHasher(u64);
 
@@ -391,7 +391,7 @@ impl Hasher for IdHasher {
     }
 
     fn write_u64(&mut self, id: u64) {
-        // Fibonacci hashing: an odd factor keeps what differs in the low bits apart.
+        // Fibonacci hashing: an odd factor spreads ids that differ in their low bits.
         self.0 = (self.0 ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 

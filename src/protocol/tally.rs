@@ -1,4 +1,4 @@
-//! What the protocol has done since the start, in numbers that only grow.
+//! Counters of the protocol since the start.
 
 use crate::protocol::packet::ErrorCode;
 
@@ -11,7 +11,7 @@ pub struct Tally {
     pub to_client: Traffic,
     /// Errors that were sent, in the order of [`ErrorCode::ALL`].
     pub errors: [u64; ErrorCode::ALL.len()],
-    /// Wrong secrets, of whom ever.
+    /// Wrong secrets, of masters and of clients.
     pub wrong_secrets: u64,
     /// Guests that became clients.
     pub logins: u64,
@@ -19,7 +19,7 @@ pub struct Tally {
     pub masters: u64,
 }
 
-/// Packets of peers that were passed on, and none of moss's own.
+/// Packets of peers that were passed on; moss's own packets are not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// How many.

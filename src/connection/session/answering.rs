@@ -1,8 +1,9 @@
-//! Requests that are answered one after another, on a connection that stays open.
+//! Several requests on one connection that is kept alive.
 //!
-//! The next request is read when little of the last answer is left to send, so what is held
-//! for somebody who asks and does not read stays small. A page is not queued: its bytes are
-//! sent from the one copy that all share, as far as the caller allows at a time.
+//! The next request is read only when little of the last answer is left to send, so little is
+//! held for a peer that sends requests and reads no answers. The body of a page is not
+//! queued: it is sent from the one copy that all connections share, as much at a time as the
+//! caller allows.
 
 use std::time::{Duration, Instant};
 
@@ -15,25 +16,25 @@ use crate::http::page::Body;
 /// How long a connection may be idle between two requests.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many requests are answered on one connection.
+/// The most requests that are answered on one connection.
 const MOST_REQUESTS: u32 = 1000;
 
-/// Unsent bytes with which no further request is read. So much of a page is queued with its
-/// head, in a copy: a short one takes one write.
+/// With this many unsent bytes no further request is read. Up to this much of a page is copied
+/// and queued with its head, so that a short page takes one write.
 pub const SHORT_BYTES: usize = 16 << 10;
 
-/// The state of a connection that was answered and goes on.
+/// The state of a connection that is kept alive.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
     /// How many requests were answered.
     requests: u32,
-    /// What is left of a page.
+    /// The rest of a page.
     body: Option<Body>,
     /// How many bytes of it may be sent now.
     allowed: usize,
     /// TLS has bytes of an answer that the socket has not taken.
     underway: bool,
-    /// Why it ends once all is sent, if it does then.
+    /// If the connection ends once all is sent: the reason.
     last: Option<Ending>,
 }
 
@@ -41,7 +42,7 @@ impl Session {
     /// Answers a request. The connection stays open if the answer says so.
     pub fn reply(&mut self, mut answer: Answer, now: Instant) {
         if !matches!(self.phase, Phase::Head | Phase::Kept) {
-            // It had to go while its answer was made.
+            // It was closed while its answer was made.
             return;
         }
         if !self.has_answer() {
@@ -77,19 +78,19 @@ impl Session {
         exchange.last = closes.then_some(ending);
     }
 
-    /// Whether it was answered, and is kept open for the next request or is being sent a long
+    /// Whether it was answered, and is kept alive for the next request or still receives a long
     /// answer.
     #[inline]
     pub fn is_kept(&self) -> bool {
         self.phase == Phase::Kept
     }
 
-    /// Whether it is, and has nothing to be sent and asks for nothing.
+    /// Whether it is kept alive, with nothing to send and no request begun.
     pub fn is_idle(&self) -> bool {
         self.is_kept() && !self.has_answer() && self.partial.is_none()
     }
 
-    /// Whether it comes from a trusted proxy, and is nobody else's as long as no request comes.
+    /// Whether it is a trusted proxy's, between two requests: it counts for no other address.
     pub fn is_proxys_own(&self) -> bool {
         self.proxied == Proxied::Due && self.is_idle()
     }
@@ -97,7 +98,7 @@ impl Session {
     /// Whether its next request has to wait until more of the last answer is sent.
     #[inline]
     pub fn is_busy(&self) -> bool {
-        // Once it is ending what comes is thrown away, and its end is to be met.
+        // Not if it is ending: then received bytes are discarded up to their end.
         self.is_kept()
             && self.exchange.as_ref().is_some_and(|exchange| {
                 exchange.body.is_some()
@@ -106,7 +107,7 @@ impl Session {
             })
     }
 
-    /// Whether a page is being sent to it, and nothing that comes before that.
+    /// Whether the body of a page is what has to be sent next.
     pub fn wants_body(&self) -> bool {
         self.backlog.unsent_len() == 0 && self.body().is_some()
     }
@@ -116,7 +117,7 @@ impl Session {
         self.body().map(|body| body.generation)
     }
 
-    /// Lets it send so many bytes of a page, and no more until this is called again.
+    /// Allows it to send this many bytes of a page, until the next call.
     pub fn allow(&mut self, bytes: usize) {
         if let Some(exchange) = &mut self.exchange {
             exchange.allowed = bytes;
@@ -136,7 +137,7 @@ impl Session {
         self.exchange.as_ref()?.body.as_ref()
     }
 
-    /// What of a page may be sent now.
+    /// The part of a page that may be sent now.
     pub(super) fn allowed_body(&self) -> &[u8] {
         match self.exchange.as_deref() {
             Some(Exchange { body: Some(body), allowed, .. }) => {
@@ -169,7 +170,7 @@ impl Session {
         }
     }
 
-    /// Ends it with the last words that were said, if it was kept so far. False if it was not.
+    /// Ends the connection once its answer is sent, if it was kept alive. False if it was not.
     pub(super) fn end_after(&mut self, ending: Ending) -> bool {
         let is_kept = self.is_kept();
         if is_kept && let Some(exchange) = &mut self.exchange {
@@ -178,13 +179,14 @@ impl Session {
         is_kept
     }
 
-    /// Why it ends when its peer does.
+    /// Why the connection ends when its peer closes it.
     pub(super) fn reason_for_end(&self) -> Ending {
         let last = self.exchange.as_ref().and_then(|exchange| exchange.last);
         last.unwrap_or(if self.is_idle() { Ending::Answered } else { Ending::Left })
     }
 
-    /// What of it TLS has is on its way still, or not any more; some of it went if it `moved`.
+    /// Whether TLS still has bytes of an answer that the socket has not taken (`underway`), and
+    /// whether the socket has taken some just now (`moved`).
     pub fn note_underway(&mut self, underway: bool, moved: bool, now: Instant) {
         if let Some(exchange) = &mut self.exchange {
             exchange.underway = underway;
@@ -194,7 +196,7 @@ impl Session {
         }
     }
 
-    /// All that was to be sent is: true if it ends by that.
+    /// All bytes are sent. True if the connection ends now.
     #[cold]
     pub fn sent_all(&mut self, now: Instant) -> bool {
         let last = self.exchange.as_ref().and_then(|exchange| exchange.last);
@@ -207,7 +209,7 @@ impl Session {
         }
     }
 
-    /// What is left of an answer is not sent any more.
+    /// Drops the rest of an answer.
     pub(super) fn give_up_body(&mut self) {
         if let Some(exchange) = &mut self.exchange {
             exchange.body = None;
@@ -215,8 +217,8 @@ impl Session {
         }
     }
 
-    /// Looks at the clock of a connection that was answered; one that takes nothing for
-    /// `patience` is dropped.
+    /// Checks the deadlines of a connection that is kept alive; one that takes nothing of an
+    /// answer for `patience` is dropped.
     pub(super) fn tick_kept(&mut self, patience: Duration, now: Instant) {
         let since = now.saturating_duration_since(self.since);
         if self.has_answer() {

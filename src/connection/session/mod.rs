@@ -1,20 +1,20 @@
-//! One connection's life: request head → open WebSocket → ending. With pages, other requests
-//! may come before; see `answering`.
+//! The life of one connection: request head → open WebSocket → ending. Where pages are
+//! served, other requests may come first; see `answering`.
 //!
-//! Bytes in, packets out; packets in, unsent bytes out. No TCP, no poll, no clock (time
-//! is a parameter), no idea of what a packet means: a test or a fuzzer runs it without a
+//! Bytes in, events out; packets in, unsent bytes out. No TCP, no poll, no clock (time
+//! is a parameter), and packets are not interpreted: a test or a fuzzer runs it without a
 //! socket.
 //!
-//! Received bytes stay where they were received, in a buffer that all connections
-//! share: an [`Input`] walks over them and yields each packet in place. Only what is
-//! left of a frame that is not whole yet moves into the session. So a session at rest
-//! owns no heap.
+//! Received bytes stay in a buffer that all connections share: an [`Input`] goes over them and
+//! yields each packet in place. Only the beginning of an incomplete frame moves into the
+//! session. So an idle session owns no heap memory.
 //!
 //! A frame that is not simply one whole message (control frames, fragments, and whatever
-//! breaks a rule) goes to a tungstenite context that exists for just so long; see `frames`.
+//! breaks a rule) goes to a tungstenite context that exists only as long as it is needed; see
+//! `frames`.
 //!
-//! The caller keeps this order: [`Session::take_in`], [`Session::next`] until it has
-//! had enough, [`Session::put_back`].
+//! The caller keeps this order: [`Session::take_in`], [`Session::next`] any number of times,
+//! [`Session::put_back`].
 
 mod answering;
 mod reading;
@@ -34,10 +34,10 @@ use crate::http::head::Report;
 use crate::http::pages::Pages;
 use crate::settings::config::Config;
 
-/// From accept to a finished request head, whatever the peer drips.
+/// The time from accept to a complete request head, however slowly its bytes come.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// From the last thing that moss says to the peer's end of the connection.
+/// The time from the last thing that moss sends to the end of the connection by the peer.
 pub const ENDING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest reason that a Close frame holds (RFC 6455, section 5.5), in bytes.
@@ -49,74 +49,74 @@ pub struct Session {
     phase: Phase,
     /// Why it is ending, once it is.
     ending: Option<Ending>,
-    /// When what it does now began: its phase or, while open, the message that it receives.
+    /// When its phase began or, while it is open, the message that it is receiving.
     since: Instant,
-    /// The last sign of life.
+    /// The peer's last sign of life.
     heard: Instant,
     pinged: bool,
     peer_ended: bool,
-    /// It came to the TLS port without TLS, and its request is only told so.
+    /// It came to the TLS port without TLS: its request is redirected or refused.
     lacks_tls: bool,
-    /// Whether it says with each request whose that is.
+    /// Whether a trusted proxy names the client of each request.
     proxied: Proxied,
-    /// What it has received and not handled; nothing at rest.
+    /// Received and not handled; `None` when idle.
     partial: Option<Box<Partial>>,
-    /// Only of a connection that was answered and may ask again.
+    /// Only if the connection is kept alive after an answer.
     exchange: Option<Box<Exchange>>,
     backlog: Backlog,
 }
 
-/// What is received of a message that is not whole. In a box, as few sessions have it.
+/// The received part of an incomplete message. In a box, since few sessions have one.
 #[derive(Debug, Default)]
 struct Partial {
-    /// The start of a frame, or frames of a spent budget.
+    /// The start of a frame, or whole frames that were left when a budget was spent.
     bytes: Vec<u8>,
-    /// The frames before it, of a message in fragments.
+    /// The frames before it of a fragmented message.
     fragments: Option<Box<Fragments>>,
 }
 
-/// Whether a connection comes from a proxy that says whose each request is.
+/// Whether a connection comes from a trusted proxy, which names the client of each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Proxied {
     No,
-    /// Whose the next request is has not been told.
+    /// The client of the next request is still to be read.
     Due,
-    /// It has, and the request is not answered.
+    /// It was read, and the request is not answered.
     Told,
 }
 
-/// Where a session is in its life.
+/// The phases of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Its first request head is being read.
     Head,
-    /// It was answered, and may ask again.
+    /// A request was answered, and the connection is kept alive.
     Kept,
     /// It is a WebSocket.
     Open,
-    /// Its last words are queued; what it receives is thrown away.
+    /// Its last bytes are queued; what it receives is discarded.
     Ending,
 }
 
-/// What the received bytes say.
+/// What was read from the received bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'i> {
-    /// A request has come by a trusted proxy, and this is whose it is. What it says comes next,
-    /// unless it is refused.
+    /// A request has come through a trusted proxy, from this client. The request itself is the
+    /// next event, unless the connection is refused now.
     Requester(Requester),
-    /// A proper upgrade with its response: call [`Session::open`] with it, or refuse it
+    /// A valid upgrade with its response: call [`Session::open`] with it, or refuse it
     /// by [`Session::answer`].
     Upgrade(Vec<u8>),
-    /// moss is asked about itself: call [`Session::reply`].
+    /// A request for `/health` or `/metrics`: call [`Session::reply`].
     Report {
-        /// What is to be told.
+        /// Which of the two.
         report: Report,
-        /// Without the body.
+        /// Answer without a body.
         is_head: bool,
-        /// What the request wants to become of the connection.
+        /// Whether the connection is to stay open.
         after: After,
     },
-    /// Something else is asked for, and this is due: call [`Session::reply`], or refuse it.
+    /// Another request, and its answer: call [`Session::reply`] with it, or refuse it.
     Answered(Box<Answer>),
     /// A text message.
     Text(Cow<'i, str>),
@@ -144,17 +144,17 @@ impl Session {
         }
     }
 
-    /// It came to the TLS port without TLS: its request is answered by the way to `https://`.
+    /// It came to the TLS port without TLS: its request will be redirected to `https://`.
     pub fn came_without_tls(&mut self) {
         self.lacks_tls = true;
     }
 
-    /// It came from a trusted proxy: whose a request is, is told before what it says.
+    /// It came from a trusted proxy: each request is preceded by [`Event::Requester`].
     pub fn came_by_proxy(&mut self) {
         self.proxied = Proxied::Due;
     }
 
-    /// Where the session is in its life.
+    /// The phase of the session.
     pub fn phase(&self) -> Phase {
         self.phase
     }
@@ -182,7 +182,7 @@ impl Session {
         self.ending
     }
 
-    /// What is to be sent to the peer next, as far as it may be sent now.
+    /// The bytes to send to the peer next, as far as they may be sent now.
     pub fn unsent(&self) -> &[u8] {
         match self.backlog.unsent() {
             [] => self.allowed_body(),
@@ -191,7 +191,7 @@ impl Session {
     }
 
     /// Gives the session an empty buffer to queue into, unless it has one; a large one if
-    /// `much` is to be expected.
+    /// `much` data is expected.
     pub fn lend(&mut self, spares: &mut Spares, much: bool) {
         self.backlog.lend(spares, much);
     }
@@ -206,8 +206,8 @@ impl Session {
         }
     }
 
-    /// Heap bytes of the session at rest: backlog, partial frames, fragments. While it is
-    /// served, what it received is in memory of its own up to three times.
+    /// Heap bytes of the session between two calls: backlog, partial frames, fragments. While
+    /// it is served, it may hold received bytes up to three times.
     pub fn held(&self) -> usize {
         self.backlog_held() + self.partial_held()
     }
@@ -218,13 +218,13 @@ impl Session {
         self.backlog.unsent_len()
     }
 
-    /// Whether it has received what is not handled yet.
+    /// Whether it has received bytes that are not handled yet.
     #[inline]
     pub fn has_partial(&self) -> bool {
         self.partial.is_some()
     }
 
-    /// Heap bytes of what it has received and not handled.
+    /// Heap bytes of what was received and is not handled yet.
     pub fn partial_held(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {
             size_of::<Partial>() + partial.bytes.capacity() + partial.fragments_held()
@@ -236,12 +236,12 @@ impl Session {
         self.backlog.held()
     }
 
-    /// Bytes of received frames, and of the one that is not whole.
+    /// Received bytes that are not parsed yet: whole frames, and an incomplete one.
     pub fn unparsed(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.bytes.len())
     }
 
-    /// Heap bytes of a message in fragments that has not ended.
+    /// Heap bytes of a fragmented message that is not complete.
     pub fn fragments_held(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.fragments_held())
     }
@@ -252,13 +252,12 @@ impl Session {
         fragments.map_or(0, |fragments| fragments.len())
     }
 
-    /// Since when it does what it does now: since when it is in its phase or, while it is
-    /// open, receives the message that is not whole.
+    /// When its phase began or, while it is open, when the incomplete message began.
     pub fn since(&self) -> Instant {
         self.since
     }
 
-    /// Gives memory back that is not in use: `all` of it, or as far as that is much.
+    /// Frees unused memory: `all` of it, or only where it is much.
     pub fn shrink(&mut self, all: bool) {
         self.backlog.shrink(all);
         if let Some(partial) = &mut self.partial {
@@ -269,7 +268,7 @@ impl Session {
         }
     }
 
-    /// Takes bytes that were received just now; with none, goes on with earlier ones.
+    /// Takes received bytes. If there are none, goes on with earlier ones.
     #[inline]
     pub fn take_in<'b>(&mut self, received: &'b mut [u8], now: Instant) -> Input<'b> {
         if !received.is_empty() {
@@ -291,9 +290,9 @@ impl Session {
         }
     }
 
-    /// The first bytes of a message have come, unless they go on with one. A request head
-    /// is one where others came before; as long as their answers are not sent, who has to
-    /// wait is moss.
+    /// Bytes have come; unless they continue a message, a new one begins now. A further request
+    /// head counts as a message, too, but not while earlier answers are unsent: its time would
+    /// run while moss lets it wait.
     pub fn begins(&mut self, now: Instant) {
         let begins = match self.phase {
             Phase::Open => true,
@@ -305,7 +304,7 @@ impl Session {
         }
     }
 
-    /// The next thing that the bytes say; nothing when they say no more.
+    /// The next event in the bytes; `None` if there is none.
     pub fn next<'i>(
         &mut self,
         input: &'i mut Input<'_>,
@@ -323,7 +322,7 @@ impl Session {
         }
     }
 
-    /// Keeps what was not parsed for later.
+    /// Keeps the bytes that were not parsed.
     pub fn put_back(&mut self, input: Input<'_>) {
         if self.phase == Phase::Ending {
             return;
@@ -339,7 +338,7 @@ impl Session {
     /// Becomes a WebSocket by sending the response to its upgrade.
     pub fn open(&mut self, response: &[u8]) {
         if !matches!(self.phase, Phase::Head | Phase::Kept) {
-            // It had to go meanwhile.
+            // It was closed meanwhile.
             return;
         }
         self.backlog.push_raw(response);
@@ -361,7 +360,7 @@ impl Session {
         self.answer(&refusal.answer(), Ending::Refused(refusal), now);
     }
 
-    /// Queues a frame; the caller appends its `len` bytes of payload to what it is given.
+    /// Queues a frame; the caller must append its `len` bytes of payload to the returned buffer.
     pub fn queue(&mut self, opcode: Opcode, len: usize) -> &mut Vec<u8> {
         self.backlog.push_frame(opcode, len)
     }
@@ -371,14 +370,13 @@ impl Session {
         self.close_saying(ending.text(), ending, now);
     }
 
-    /// Closes it as the master wants it. A reason is cut to what fits, on a character
-    /// boundary.
+    /// Closes it for the master. A reason that is too long is cut at a character boundary.
     pub fn kick(&mut self, reason: &str, now: Instant) {
         self.close_saying(reason, Ending::Kicked, now);
     }
 
-    /// Like [`close`](Self::close), but gives up all that has not begun to be sent: the
-    /// peer takes it too slowly, and its memory is wanted now.
+    /// Like [`close`](Self::close), but drops all frames of which nothing was sent: the peer
+    /// reads too slowly, and its memory is needed now.
     pub fn cut(&mut self, ending: Ending, now: Instant) {
         self.backlog.cut();
         self.give_up_body();
@@ -395,7 +393,7 @@ impl Session {
         self.end(ending, now);
     }
 
-    /// The peer has sent its last byte. What is queued is still sent.
+    /// The peer has closed its side. What is queued is still sent.
     pub fn peer_ended(&mut self, now: Instant) {
         self.peer_ended = true;
         if !self.has_answer() || !self.end_after(Ending::Answered) {
@@ -403,7 +401,7 @@ impl Session {
         }
     }
 
-    /// Nothing can be sent any more; what the peer sent before is still to be read.
+    /// Nothing can be sent any more; what the peer sent before is still read.
     pub fn discard_unsent(&mut self) {
         if self.has_answer() {
             self.end_after(Ending::Left);
@@ -412,7 +410,7 @@ impl Session {
         self.give_up_body();
     }
 
-    /// Ends the connection without another word.
+    /// Ends the connection without sending anything more.
     pub fn drop_now(&mut self, ending: Ending, now: Instant) {
         self.end(ending, now);
         self.broken(now);
@@ -429,7 +427,7 @@ impl Session {
         self.peer_ended(now);
     }
 
-    /// Whether the peer has sent its last byte.
+    /// Whether the peer has closed its side.
     pub fn has_peer_ended(&self) -> bool {
         self.peer_ended
     }
@@ -440,13 +438,13 @@ impl Session {
             || (self.phase == Phase::Ending && self.peer_ended && self.unsent().is_empty())
     }
 
-    /// Whether the peer had all its time to end.
+    /// Whether the peer's time to close its side is over.
     pub fn is_overdue(&self, now: Instant) -> bool {
         self.phase == Phase::Ending && now >= self.since + ENDING_TIMEOUT
     }
 
-    /// Looks at the clock; at least once a second. Queues a ping, or ends the session,
-    /// when it is time.
+    /// Checks the deadlines: queues a ping, or ends the session, when it is time. To be called
+    /// at least once a second.
     pub fn tick(&mut self, keepalive: Duration, now: Instant) {
         match self.phase {
             Phase::Kept => self.tick_kept(2 * keepalive, now),
@@ -456,7 +454,7 @@ impl Session {
                 if silence >= keepalive && !self.pinged {
                     self.pinged = true;
                     if silence >= 2 * keepalive {
-                        // Nobody looked in time: moss was late. It must ask first.
+                        // moss was late with its ping: the peer gets its time to answer.
                         self.heard += silence - keepalive;
                     }
                     self.queue(Opcode::Ping, 0);
@@ -468,7 +466,7 @@ impl Session {
         }
     }
 
-    /// The peer gives a sign of life; bytes of it that nobody has received yet are one.
+    /// The peer gave a sign of life; bytes that wait to be received count, too.
     pub fn heard(&mut self, now: Instant) {
         self.heard = now;
         self.pinged = false;
@@ -486,9 +484,9 @@ impl Session {
 }
 
 impl Partial {
-    /// Makes room for so many bytes. The buffer doubles, but not beyond the end of its
-    /// frame: a packet would count for up to twice its length, and not fit the least
-    /// memory that may be configured.
+    /// Makes room for this many more bytes. The buffer doubles, but not beyond the end of its
+    /// frame: else a packet could take twice its length, and not fit the smallest memory limit
+    /// that can be configured.
     fn make_room(&mut self, more: usize) {
         let needed = self.bytes.len() + more;
         let Ok(Some(header)) = Header::parse(&self.bytes) else { return };

@@ -1,4 +1,4 @@
-//! What received bytes say: a request head, then frames.
+//! Reads events from received bytes: request heads, then frames.
 
 use std::time::Instant;
 
@@ -21,8 +21,8 @@ use crate::tls;
 const MOST_CONTROL_BYTES: usize = 125;
 
 impl Session {
-    /// The next thing that a request head says. Never inlined: it has a large frame, and
-    /// packets come the same way.
+    /// The next event of a request head. Never inlined: it needs a large stack frame, and
+    /// packets take the same path.
     #[cold]
     #[inline(never)]
     pub(super) fn next_head<'i>(
@@ -78,7 +78,7 @@ impl Session {
         }
     }
 
-    /// The next thing that a frame says.
+    /// The next event of a frame.
     pub(super) fn next_frame<'i>(
         &mut self,
         input: &'i mut Input<'_>,
@@ -97,7 +97,7 @@ impl Session {
         };
         let payload_len = match usize::try_from(header.payload_len) {
             Ok(len) if len <= most => len,
-            // Told from the header alone: the payload may never come.
+            // Decided from the header alone: the payload may never come.
             _ => {
                 self.close(otherwise, now);
                 return Some(Event::Handled);
