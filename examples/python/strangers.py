@@ -59,5 +59,5 @@ class Limits:
     def __init__(self):
         self.packets = Allowance(2000, 500)  # more are dropped
         self.line = Allowance(20_000, 1000)  # dropped packets cost time, too: above this the line is closed
-        self.offers = Allowance(10, 1)
+        self.offers = Allowance(20, 1)
         self.refusals = Allowance(10, 1)

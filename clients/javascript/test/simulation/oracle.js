@@ -2,7 +2,7 @@ import { Clumsy } from "./clumsy.js";
 
 const BOUND = 150_000; // Milliseconds from peace until all must be well.
 const SILENT = 330_000; // More where nothing tells the master of a client that went without a word.
-const CALLS = 20; // That a hostile client may make at once.
+const CALLS = 40; // That a hostile client may make at once.
 const CALM = 20_000; // All must stay well for so long: a path that is dead is noticed by then.
 
 /** Says whether in the end all is as promised. */
