@@ -73,6 +73,12 @@ def follow(machine, step, lan):
     return machine.succeed("bash", "-euc", script)
 
 
+def page_block(page, words):
+    """The first code block of the page that has these words."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (REPOSITORY / page).read_text(), re.S | re.M)
+    return next(block for block in blocks if words in block)
+
+
 def setting(machine, name):
     return re.search(rf"^{name}=(.*)$", machine.path(SETTINGS).read_text(), re.M)[1]
 
@@ -167,3 +173,13 @@ def test_moss_that_was_installed_by_hand_moves_into_the_package(machine, lan, pa
     assert setting(machine, "MOSS_CONNECTION_SECRET") == "by-hand"
     apt(machine, "purge", "moss-signaling")
     assert not machine.path("/etc/moss").exists()
+
+
+def test_deployment_page_tells_how_to_start_from_the_package(machine, lan, package):
+    shutil.copy(package, machine.path("/root"))
+    lines = page_block("docs/deployment.md", "apt install")
+    assert f"./{package.name}" in lines
+    follow(machine, lines.replace("apt install", "apt-get install -y -q"), lan)
+    assert state(machine) == ("active", "enabled")
+    page = lan.on_the_phone("curl", "--silent", "--fail", f"http://{lan.box_address}:8080/")
+    assert 'href="client.html"' in page
