@@ -31,10 +31,12 @@ def blocks(page):
 
 
 def block(page, language, words):
-    """The code of the first block of the page in this language that has these words."""
-    return next(
+    """The code of the only block of the page in this language that has these words: another one must
+    never be run by mistake."""
+    [found] = [
         block.code for block in blocks(page) if block.language == language and words in block.code
-    )
+    ]
+    return found
 
 
 def prose(page):

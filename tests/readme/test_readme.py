@@ -137,7 +137,7 @@ def test_wrong_value_is_refused_in_the_words_shown(tmp_path):
 def fill_template(folder):
     """Makes a .env there by the command of the page."""
     shutil.copy(REPOSITORY / "template.env", folder)
-    command = block("docs/deployment.md", "sh", "openssl rand")
+    command = block("docs/deployment.md", "sh", "template.env > .env")
     subprocess.run(["sh", "-euc", command], cwd=folder, check=True, timeout=PATIENCE)
 
 
