@@ -1,7 +1,7 @@
-//! HTTP answers: those that end a connection, whole, as bytes; and those after which it may
-//! go on, as an [`Answer`].
+//! HTTP answers: those that end a connection, as bytes; and those after which it may stay
+//! open, as an [`Answer`].
 //!
-//! When which of them is given is [`head`](crate::http::head)'s and the server's.
+//! Which of them is sent when is decided by [`head`](crate::http::head) and the server.
 
 use crate::http::exposition::CONTENT_TYPE;
 use crate::http::page::Body;
@@ -11,7 +11,7 @@ const TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\n";
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is no request of HTTP/1.0 or 1.1, or no proper upgrade.
+    /// It is not a valid request of HTTP/1.0 or 1.1, or not a valid upgrade.
     BadRequest,
     /// It comes from a page that is not allowed.
     Origin,
@@ -19,49 +19,49 @@ pub enum Refusal {
     NotFound,
     /// Its method is neither GET nor HEAD.
     Method,
-    /// Its head was not finished in time.
+    /// Its head was not complete in time.
     Timeout,
     /// It came in plain HTTP to the TLS port.
     PlainHttp,
     /// It does not ask for a WebSocket of a version that moss speaks.
     NoUpgrade,
-    /// The range that it asks for lies behind the end of the page.
+    /// The range that it asks for begins after the end of the page.
     Range,
     /// Too many connections of its address are open.
     PerAddress,
     /// Its head is too large.
     HeadTooLarge,
-    /// As many WebSockets as may be are open.
+    /// The limit of open WebSockets is reached.
     Full,
-    /// As many pages as may be are being sent.
+    /// The limit of pages that are being sent is reached.
     Busy,
 }
 
-/// What becomes of a connection after an answer.
+/// What happens to a connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     /// It ends.
     Close,
     /// It stays open for the next request.
     Stay,
-    /// So it does, which HTTP/1.0 has to be told.
+    /// The same for HTTP/1.0, where the answer has to say so.
     StayOld,
 }
 
 /// An answer after which the connection may stay open.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The status line and the header lines, but for `Connection`.
+    /// The status line and the header lines, except `Connection`.
     head: String,
-    /// What follows the head at once.
+    /// The body, if it is a short text.
     text: String,
-    /// Or a part of a page.
+    /// The body, if it is (a part of) a page.
     pub(super) body: Option<Body>,
     after: After,
     refusal: Option<Refusal>,
 }
 
-/// What `/health` tells.
+/// The figures in the answer to `/health`.
 #[derive(Clone, Copy, Debug)]
 pub struct Health {
     /// Seconds since start.
@@ -111,7 +111,7 @@ impl Answer {
         answer
     }
 
-    /// A refusal after which the connection may stay open.
+    /// The answer to a refused request, after which the connection may stay open.
     pub(super) fn refusing(refusal: Refusal, headers: &str, is_head: bool, after: After) -> Self {
         let headers = format!("{}{headers}{TEXT}", refusal.headers());
         let text = refusal.sentence().to_owned();
@@ -120,19 +120,19 @@ impl Answer {
         Self { refusal: Some(refusal), ..answer }
     }
 
-    /// It is somewhere else, and stays there.
+    /// A permanent redirect.
     pub(super) fn moved(location: &str, is_head: bool, after: After) -> Self {
         let headers = format!("Location: {location}\r\n{TEXT}");
         let text = format!("See {location}\n");
         Self::with_text("308 Permanent Redirect", &headers, text, is_head, after)
     }
 
-    /// What becomes of the connection after it.
+    /// What happens to the connection after it.
     pub fn after(&self) -> After {
         self.after
     }
 
-    /// Ends the connection after it, whatever its request asked for.
+    /// Ends the connection after it, even if its request asked to keep it open.
     pub fn close(&mut self) {
         self.after = After::Close;
     }
@@ -147,7 +147,7 @@ impl Answer {
         self.body.as_ref().map_or(0, |body| body.rest().len())
     }
 
-    /// The bytes to be sent, and the part of a page that follows them.
+    /// The bytes to send, and the part of a page that follows them.
     pub fn into_parts(self) -> (Vec<u8>, Option<Body>) {
         let connection = match self.after {
             After::Close => "Connection: close\r\n",
@@ -194,12 +194,12 @@ impl Refusal {
         }
     }
 
-    /// The answer, with a sentence of its own, after which the connection ends.
+    /// The whole answer with the usual text, after which the connection ends.
     pub fn answer(self) -> Vec<u8> {
         self.saying(self.sentence())
     }
 
-    /// The answer with another sentence.
+    /// The same with another text.
     pub(super) fn saying(self, text: &str) -> Vec<u8> {
         answer(&self.status_line(), self.headers(), text)
     }
@@ -226,7 +226,7 @@ impl Refusal {
     fn headers(self) -> &'static str {
         match self {
             Self::Method => "Allow: GET, HEAD\r\n",
-            // The version is said to whom it may concern (RFC 6455, section 4.2.2).
+            // The supported version has to be named (RFC 6455, section 4.2.2).
             Self::NoUpgrade => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             Self::PerAddress | Self::Full | Self::Busy => "Retry-After: 5\r\n",
             _ => "",
@@ -250,15 +250,15 @@ impl Refusal {
     }
 }
 
-/// The answer to plain HTTP on the TLS port: the same in `https://`. What is right today may
-/// be wrong tomorrow, so nobody is to remember it.
+/// The answer to plain HTTP on the TLS port: a redirect to the same URL with `https://`. Not to
+/// be cached, since the configuration may change.
 pub(super) fn redirect(location: &str) -> Vec<u8> {
     let headers = format!("Location: {location}\r\nCache-Control: no-store\r\n");
     let text = format!("This port speaks TLS: see {location}\n");
     answer("307 Temporary Redirect", &headers, &text)
 }
 
-/// The answer to HEAD is only the head of the answer (RFC 9110, section 9.3.2).
+/// Removes the body: the answer to HEAD has none (RFC 9110, section 9.3.2).
 pub(super) fn drop_body(answer: &mut Vec<u8>) {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
     answer.truncate(end.map_or(answer.len(), |end| end + 4));

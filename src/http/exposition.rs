@@ -1,8 +1,8 @@
 //! Prometheus's text format, version 0.0.4: families of samples, each with its help and its
-//! type. What there is to tell is the caller's.
+//! type. The caller provides the figures.
 //!
-//! Names, labels and helps are moss's own and need no escaping. Values are whole numbers or
-//! times, so no floating-point number is written.
+//! Names, labels and help texts are constants and need no escaping. Values are integers or
+//! durations, so no floating-point number is formatted.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -17,23 +17,23 @@ pub struct Exposition {
     name: &'static str,
 }
 
-/// What a family's values do.
+/// The type of a family.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
-    /// They only grow, and begin at 0 with each start.
+    /// Only grows; starts at 0.
     Counter,
-    /// They go up and down.
+    /// Goes up and down.
     Gauge,
-    /// They count what was no more than a bound each.
+    /// Cumulative counts of values up to each bound.
     Histogram,
 }
 
 /// A sample's value.
 #[derive(Clone, Copy, Debug)]
 pub enum Value {
-    /// A number.
+    /// An integer.
     Number(u64),
-    /// A time in seconds.
+    /// A duration, written in seconds.
     Seconds(Duration),
 }
 
@@ -51,17 +51,17 @@ impl Exposition {
         self
     }
 
-    /// A family of one number.
+    /// A family with one sample, a number.
     pub fn number(&mut self, name: &'static str, kind: Kind, help: &str, value: u64) {
         self.family(name, kind, help).sample("", &[], Value::Number(value));
     }
 
-    /// A family of one time.
+    /// A family with one sample, a duration.
     pub fn seconds(&mut self, name: &'static str, kind: Kind, help: &str, value: Duration) {
         self.family(name, kind, help).sample("", &[], Value::Seconds(value));
     }
 
-    /// A family of a number for each word of a label.
+    /// A family with a number for each value of a label.
     pub fn by_label(
         &mut self,
         name: &'static str,
@@ -76,7 +76,7 @@ impl Exposition {
         }
     }
 
-    /// A sample of the family, under its name with a suffix.
+    /// A sample of the family; `suffix` is appended to the family's name.
     #[inline(never)]
     pub fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], value: Value) {
         let name = self.name;

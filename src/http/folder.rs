@@ -1,11 +1,12 @@
-//! A folder → [`Pages`], in steps: a server goes on serving while it reads.
+//! Reads a folder into [`Pages`], in steps: the server goes on serving in between.
 //!
-//! What is served is what lies in the folder. Names that begin with a dot are left out, and
-//! so is what is neither file nor folder. A link is followed as long as it stays inside.
+//! All files in the folder are served. Left out are names that begin with a dot, and whatever
+//! is neither a file nor a folder. Symbolic links are followed if they lead to something in
+//! the folder.
 //!
-//! Somebody may change the folder while it is read. So all is opened from the folder's own
-//! descriptor, by paths that have no link in them, and a link that is there by then is not
-//! followed.
+//! The folder may change while it is read. So everything is opened relative to the folder's
+//! descriptor, by paths without links, and a link that has appeared in such a path meanwhile
+//! is not followed.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -23,27 +24,27 @@ use rustix::io::Errno;
 use super::page::Draft;
 use super::pages::{OWN_PATHS, Pages};
 
-/// The most that all files may be together, in bytes; each counts 256, and its path's length,
-/// more.
+/// The limit for all files together, in bytes. Each counts with its size, its path's length and
+/// `ENTRY_BYTES`.
 pub const MOST_BYTES: usize = 64 << 20;
 
-/// What an entry of a folder counts for beside its path and its bytes.
+/// What each entry of a folder counts in addition, in bytes.
 const ENTRY_BYTES: usize = 256;
 
 /// The most bytes that one step reads.
 const STEP_BYTES: usize = 1 << 20;
 
-/// What looking at an entry counts for in a step, in bytes: about as long as it takes.
+/// What looking at an entry counts in a step, in bytes: reading as many takes about as long.
 const LOOK_BYTES: usize = 8 << 10;
 
-/// To open what is no link, and without waiting for the other end of a FIFO.
+/// Flags to open something that is not a link, without waiting for the other end of a FIFO.
 const FLAGS: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 /// A folder that is being read.
 #[derive(Debug)]
 pub struct Reading {
-    /// Without a link in it.
+    /// The canonical path.
     root: PathBuf,
     top: OwnedFd,
     /// Folders that were found and not listed yet.
@@ -53,7 +54,7 @@ pub struct Reading {
     /// The file that is being read.
     file: Option<Opened>,
     pages: Pages,
-    /// What counts towards [`MOST_BYTES`].
+    /// What counts towards [`MOST_BYTES`] so far.
     size: usize,
     /// How many entries were left out.
     left_out: usize,
@@ -61,20 +62,20 @@ pub struct Reading {
 
 #[derive(Debug)]
 struct Folder {
-    /// From the root on, without a link in it.
+    /// Its path relative to the root, without links.
     real: PathBuf,
-    /// In requests, with a slash at its end.
+    /// Its path in requests, with a slash at the end.
     path: Vec<u8>,
-    /// The one that it is in.
+    /// Its parent.
     above: Option<Rc<Self>>,
 }
 
-/// A file that is not read to its end.
+/// A file that is not read completely yet.
 #[derive(Debug)]
 struct Opened {
     file: File,
     real: PathBuf,
-    /// In requests.
+    /// Its path in requests.
     path: Vec<u8>,
     draft: Draft,
 }
@@ -115,10 +116,10 @@ impl Reading {
         })
     }
 
-    /// Reads on, a mebibyte at most. The pages, once all is read.
+    /// Reads on, a mebibyte at most. Returns the pages when all is read.
     ///
     /// # Errors
-    /// Something can't be read, or all is too much.
+    /// Something can't be read, or it is too much.
     pub fn step(&mut self) -> Result<Option<Pages>, Problem> {
         let mut left = STEP_BYTES;
         while left > 0 {
@@ -182,13 +183,13 @@ impl Reading {
                 self.left_out += 1;
                 return Ok(());
             }
-            // It went while the folder was read.
+            // It was removed while the folder was read.
             Err(error) if has_gone(error) => return Ok(()),
             Err(error) => return Err(self.unreadable(&real, error)),
         };
         let mut path = [&folder.path, name.as_bytes()].concat();
         if is_folder {
-            // Where a link leads back to one of these, there would be no end.
+            // A link that leads back to one of its own parents would be followed for ever.
             let mut within = iter::successors(Some(folder), |folder| folder.above.as_ref());
             if within.any(|folder| folder.real == real) {
                 self.left_out += 1;
@@ -214,8 +215,8 @@ impl Reading {
         Ok(())
     }
 
-    /// Opens an entry, and says whether it is a folder; nothing if it is to be left out. Where
-    /// it is a link, `real` becomes what it leads to.
+    /// Opens an entry, and says whether it is a folder; `None` if it is to be left out. If it
+    /// is a link, `real` becomes its target.
     fn find(
         &self,
         entries: &Dir,
@@ -229,7 +230,7 @@ impl Reading {
                 opened = Some(openat(folder, name, FLAGS, Mode::empty())?);
             }
             FileType::Symlink => {
-                // One that leads nowhere, or round and round, is left out too.
+                // A dangling or circular link is left out, too.
                 let target = fs::canonicalize(self.root.join(&*real)).ok();
                 let inside = target.as_deref().and_then(|to| to.strip_prefix(&self.root).ok());
                 if let Some(inside) = inside {
@@ -244,7 +245,7 @@ impl Reading {
             _ => {}
         }
         let Some(opened) = opened else { return Ok(None) };
-        // What counts is what was opened.
+        // Checked again, since it may have been replaced before it was opened.
         Ok(match FileType::from_raw_mode(fstat(&opened)?.st_mode) {
             FileType::Directory => Some((opened.into(), true)),
             FileType::RegularFile => Some((opened.into(), false)),
@@ -252,7 +253,7 @@ impl Reading {
         })
     }
 
-    /// Opens a file or a folder by its path from the root on.
+    /// Opens a file or a folder by its path relative to the root.
     fn open(&self, real: &Path) -> Result<OwnedFd, Errno> {
         let mut opened = openat(&self.top, ".", FLAGS, Mode::empty())?;
         for name in real {
@@ -261,7 +262,7 @@ impl Reading {
         Ok(opened)
     }
 
-    /// Reads on in a file, `most` bytes at most, and says how many.
+    /// Reads on in a file, at most `most` bytes, and returns how many.
     fn read(&mut self, opened: &mut Opened, most: usize) -> Result<usize, Problem> {
         let Opened { file, real, draft, .. } = opened;
         let count = Read::by_ref(file)
@@ -287,13 +288,13 @@ impl Reading {
     }
 }
 
-/// Whether moss answers this path itself, or another one that would mean the same.
+/// Whether this path, or the folder whose index it is, is one that moss answers itself.
 fn is_own(path: &[u8]) -> bool {
     let folder = path.strip_suffix(b"/index.html").unwrap_or(path);
     OWN_PATHS.iter().any(|own| folder == own.as_bytes())
 }
 
-/// Whether something is not there any more, or not as it was when it was found.
+/// Whether something was removed or replaced after it was found.
 fn has_gone(error: Errno) -> bool {
     matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
 }

@@ -1,12 +1,12 @@
-//! For whom a trusted proxy passes a request on: its `X-Forwarded-For`.
+//! The client address of a request that comes through a trusted proxy: `X-Forwarded-For`.
 //!
-//! Whoever passes a request on adds the address that it came from to the right of what was
-//! there. So the lines are read from the right, as one list, as long as the entries are
-//! trusted proxies; the next one is what the last of them saw. Nothing left of that is looked
-//! at: anybody may have written it.
+//! Each proxy appends the address from which it got the request. So the lines are read as one
+//! list, from right to left, as long as the entries are trusted proxies; the next entry is
+//! the address that the last of these proxies saw. Entries to the left of it are ignored:
+//! the client may have written them.
 //!
-//! RFC 7239's `Forwarded` is not read: a proxy that does not know it passes on what a client
-//! wrote there.
+//! `Forwarded` (RFC 7239) is not read: a proxy that does not know it passes on whatever a
+//! client wrote there.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -16,17 +16,17 @@ use super::head;
 use super::request::values;
 use crate::settings::networks::Networks;
 
-/// Whose a request is.
+/// Whose request it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requester {
-    /// The proxy's own, or nobody knows whose.
+    /// The proxy's own, or unknown.
     Proxy,
-    /// This address's, which is canonical. It may be trusted, too: another proxy's own.
+    /// This address's, in canonical form. It may itself be a trusted proxy.
     Address(IpAddr),
 }
 
-/// Whose the next request is that comes by a trusted proxy; nothing as long as its head goes
-/// on. What is no head is the proxy's own.
+/// Reads whose the next request from a trusted proxy is; `None` while its head is incomplete.
+/// Bytes that are not a request head count as the proxy's own.
 pub fn read_requester(bytes: &[u8], trusted: &Networks) -> Option<Requester> {
     match head::read(bytes, |request, _| requester(request, trusted)) {
         Ok(requester) => Some(requester),
@@ -39,8 +39,7 @@ fn requester(request: &Request<'_, '_>, trusted: &Networks) -> Requester {
     let lines = values(request, "x-forwarded-for").rev();
     let mut requester = Requester::Proxy;
     for entry in lines.flat_map(|line| line.rsplit(|&byte| byte == b',')) {
-        // An empty one is none either: whoever wrote it did not know, and what is left of it is
-        // no better known.
+        // Not an address, or empty: then the entries to the left of it are not reliable either.
         let Some(address) = address(entry.trim_ascii()) else { break };
         requester = Requester::Address(address);
         if !trusted.contains(address) {
@@ -50,7 +49,7 @@ fn requester(request: &Request<'_, '_>, trusted: &Networks) -> Requester {
     requester
 }
 
-/// An address, behind which a port may stand: `192.0.2.1:80`, `[2001:db8::1]:80`.
+/// An address, optionally with a port: `192.0.2.1:80`, `[2001:db8::1]:80`.
 fn address(entry: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(entry).ok()?;
     let (address, port): (IpAddr, _) = if let Some(rest) = text.strip_prefix('[') {
@@ -196,7 +195,7 @@ mod tests {
             assert_asker(&[&format!("192.0.2.1, [fd00::1]:{port}, 10.0.0.1:{port}")], "192.0.2.1");
         }
         assert_asker(&["[2001:db8::1]"], "2001:db8::1");
-        // Which is an address with four hexadecimal digits more.
+        // Ambiguous, and read as an address without a port.
         assert_asker(&["2001:db8::1:8080"], "2001:db8::1:8080");
     }
 

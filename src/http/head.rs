@@ -1,13 +1,13 @@
 //! Request head → WebSocket upgrade or HTTP answer (RFC 9112, RFC 6455 section 4.2).
 //!
 //! A request becomes a WebSocket, or it is answered. Without pages the connection ends after
-//! any answer; with them it may stay open for the next request, so it is looked at more
-//! closely where this one ends. Bytes in, bytes out; who sent them, how they came and what
-//! is said about the server's health is the caller's.
+//! every answer. With pages it may stay open for the next request, so the checks of where a
+//! request ends are stricter. Bytes in, bytes out: the peer, the transport and the figures of
+//! `/health` and `/metrics` are the caller's.
 //!
 //! tungstenite's own server handshake is not used: it sends nothing on a bad request,
-//! takes frames that follow the head for junk, and looks at one `Connection` line only.
-//! `httparse` reads the head, and tungstenite derives the key's answer.
+//! rejects frames that directly follow the head, and reads only one `Connection` line.
+//! `httparse` reads the head, and tungstenite computes `Sec-WebSocket-Accept`.
 
 use std::fmt::Write as _;
 
@@ -27,45 +27,45 @@ use crate::tls;
 /// The longest request head that is read, in bytes; a longer one is answered 431.
 pub const MAX_HEAD_BYTES: usize = 8 << 10;
 
-/// The most header lines of a head.
+/// The most header lines in a request head.
 const MAX_HEADERS: usize = 64;
 
-/// What the bytes so far amount to.
+/// The verdict on the bytes received so far.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Head {
-    /// The head goes on.
+    /// The head is incomplete.
     Incomplete,
-    /// A proper upgrade: send `response`; after `len` bytes of head come frames.
+    /// A valid upgrade: send `response`; frames follow the `len` bytes of the head.
     Upgrade {
         /// Bytes of the head.
         len: usize,
-        /// The 101 response, whole.
+        /// The complete 101 response.
         response: Vec<u8>,
     },
-    /// moss is asked about itself: the server knows the answer.
+    /// A request for `/health` or `/metrics`: the server knows the answer.
     Report {
-        /// What is to be told.
+        /// Which of the two.
         report: Report,
         /// Bytes of the head.
         len: usize,
-        /// Whether it was asked for by HEAD.
+        /// Whether the method is HEAD.
         is_head: bool,
-        /// What the request wants to become of the connection.
+        /// Whether the connection is to stay open.
         after: After,
     },
-    /// Something else is asked for, with pages: send this answer. After `len` bytes of head
-    /// may come another, unless the connection ends.
+    /// Another request, where pages are served: send this answer. After the `len` bytes of the
+    /// head another request may follow, unless the connection ends.
     Answered {
         /// Bytes of the head.
         len: usize,
         /// The answer.
         answer: Answer,
     },
-    /// This is TLS, and came to the plain port.
+    /// TLS on the plain port.
     Tls,
-    /// Plain HTTP came to the TLS port: send this answer, whole, and end.
+    /// Plain HTTP on the TLS port: send this complete answer, and end.
     Redirect(Vec<u8>),
-    /// Anything else: send this answer, whole, and end.
+    /// Anything else: send this complete answer, and end.
     Refused {
         /// Why.
         refusal: Refusal,
@@ -74,7 +74,7 @@ pub enum Head {
     },
 }
 
-/// What moss tells of itself, at a path of its own.
+/// What moss reports about itself, each at a path of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
     /// `/health`.
@@ -94,8 +94,8 @@ impl Report {
     }
 }
 
-/// Reads a request head from the first bytes of a connection, or of what comes after another
-/// request; `pages`, if any are served.
+/// Reads a request head: the first bytes of a connection, or those after an earlier request;
+/// `pages`, if any are served.
 pub fn read_head(bytes: &[u8], config: &Config, pages: Option<&Pages>) -> Head {
     match parse(bytes, |request, len| judge(request, len, config, pages)) {
         Head::Refused { refusal: Refusal::BadRequest, .. } if bytes[0] == tls::FIRST_BYTE => {
@@ -105,8 +105,8 @@ pub fn read_head(bytes: &[u8], config: &Config, pages: Option<&Pages>) -> Head {
     }
 }
 
-/// Reads a request head, of which `judge` says what it amounts to, given its length; `Err` is
-/// a refusal with its answer.
+/// Reads a request head. `judge` gets the complete head and its length, and returns the verdict,
+/// or a refusal with its answer.
 pub(super) fn parse(
     bytes: &[u8],
     judge: impl FnOnce(&Request<'_, '_>, usize) -> Result<Head, (Refusal, Vec<u8>)>,
@@ -126,14 +126,14 @@ pub(super) fn parse(
     }
 }
 
-/// What `look` sees in a whole request head, given its length; `Err` is a refusal, or nothing
-/// if the head goes on.
+/// Calls `look` with a complete request head and its length. `Err` is a refusal, or `None` if
+/// the head is incomplete.
 pub(super) fn read<T>(
     bytes: &[u8],
     look: impl FnOnce(&Request<'_, '_>, usize) -> T,
 ) -> Result<T, Option<Refusal>> {
-    // What lies behind the limit is not looked at: the verdict must not hang on how much
-    // of it has come already.
+    // Bytes beyond the limit are not looked at: the verdict must not depend on how many of
+    // them have come already.
     let bytes = &bytes[..bytes.len().min(MAX_HEAD_BYTES)];
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = Request::new(&mut headers);
@@ -153,7 +153,7 @@ impl From<Refusal> for Head {
     }
 }
 
-/// The verdict on a whole head; `Err` is a refusal with its answer.
+/// The verdict on a complete head; `Err` is a refusal with its answer.
 fn judge(
     request: &Request<'_, '_>,
     len: usize,
@@ -194,7 +194,7 @@ fn judge_without_pages(
     }
 }
 
-/// The verdict on a request that others may follow.
+/// The verdict on a request that other requests may follow.
 fn judge_with_pages(
     request: &Request<'_, '_>,
     len: usize,
@@ -206,7 +206,7 @@ fn judge_with_pages(
     }
     let is_get = request.method == Some("GET");
     let is_head = request.method == Some("HEAD");
-    // No body is read, so nothing behind one is taken for a request.
+    // Bodies are not read, so bytes after one must not be taken for a request.
     let after = match announces_body(request) {
         None => {
             return refuse_saying(Refusal::BadRequest, "It is unclear where this request ends.\n");
@@ -220,7 +220,7 @@ fn judge_with_pages(
     let target = request.path.unwrap_or_default();
     let (_, path) = split_target(target);
     if !path.starts_with('/') {
-        // Not of the forms that lead to a page (RFC 9112, section 3.2).
+        // Neither origin form nor absolute form (RFC 9112, section 3.2): not a page.
         let answer = Answer::refusing(Refusal::NotFound, "", is_head, after);
         return Ok(Head::Answered { len, answer });
     }
@@ -254,7 +254,7 @@ fn wants_upgrade(request: &Request<'_, '_>) -> bool {
     has_token(request, "upgrade", "websocket") && has_token(request, "connection", "upgrade")
 }
 
-/// The verdict on a GET that has to be a proper upgrade.
+/// The verdict on a GET that has to be a valid upgrade.
 fn upgrade(
     request: &Request<'_, '_>,
     len: usize,
@@ -274,8 +274,8 @@ fn upgrade(
         let why = "Sec-WebSocket-Key must be 16 bytes in base64.\n";
         return refuse_saying(Refusal::BadRequest, why);
     };
-    // A target in absolute form overrides Host (RFC 9112, section 3.2.2). No page is let in
-    // by that trick: browsers send this form to proxies only.
+    // A target in absolute form overrides Host (RFC 9112, section 3.2.2). A web page can't make
+    // use of that: browsers send this form to proxies only.
     let (authority, _) = split_target(request.path.unwrap_or_default());
     let host = authority.map(str::as_bytes).or_else(|| only(values(request, "host")));
     if !values(request, "origin").all(|origin| origin::may_connect(origin, host, origins)) {
@@ -301,7 +301,7 @@ fn token_str(bytes: &[u8]) -> Option<&str> {
         .flatten()
 }
 
-/// Sixteen bytes in base64 have 22 digits and two signs of padding.
+/// Sixteen bytes in base64: 22 digits and two `=`.
 fn is_nonce(key: &[u8]) -> bool {
     let digit = |&byte: &u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
     key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(digit)
@@ -466,7 +466,7 @@ mod tests {
         }
     }
 
-    /// Whether a page of `http://box` is let in by `self`.
+    /// Whether `self` allows a page of `http://box`.
     fn is_own(text: &str) -> bool {
         let own = allowing(AllowedOrigins::Only { named: Vec::new(), own: true });
         let text = format!("{text}Origin: http://box\r\n\r\n");
@@ -500,7 +500,7 @@ mod tests {
         for target in ["http://other/", "http:///", "http://user@box/", "http://box:x/"] {
             assert!(!with(target, "Host: box\r\n"), "{target}");
         }
-        // A query is no authority, whatever stands in it.
+        // A URL in the query is not an authority.
         assert!(!with("/?x=http://box/", "Host: other\r\n"));
     }
 }

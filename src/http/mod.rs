@@ -1,4 +1,4 @@
-//! What is asked of moss before a WebSocket, or instead of one, and what it answers.
+//! HTTP: request heads, their answers, and the pages.
 
 pub mod answer;
 pub mod exposition;

@@ -1,19 +1,19 @@
 //! Which web pages may connect, by the `Origin` that their browser sends (RFC 6454,
 //! section 7; RFC 6455, section 10.2).
 //!
-//! A named origin is compared byte by byte: browsers have one spelling for each. `self`
-//! compares the Origin's host and port with those of the request. Its scheme is not
-//! compared: moss can't know whether a proxy before it does the TLS. It only tells the
-//! port that goes unsaid.
+//! Listed origins are compared byte by byte: browsers have one spelling for each. `self`
+//! compares the Origin's host and port with those of the request. The scheme is not
+//! compared: moss can't know whether a proxy in front of it terminates TLS. The scheme only
+//! determines the default port.
 //!
-//! What can't be read for certain is nobody's own: the page is refused, not guessed at.
+//! An Origin or a Host that can't be parsed for certain never matches: the page is refused.
 
 use std::net::Ipv6Addr;
 
 use crate::settings::config::AllowedOrigins;
 
-/// Whether a page of this origin may connect. `host` is what the request says that it is
-/// for: the value of `Host`, or nothing if that is not certain.
+/// Whether a page of this origin may connect. `host` is the host and port that the request is
+/// for; `None` if that is not certain.
 pub(super) fn may_connect(origin: &[u8], host: Option<&[u8]>, allowed: &AllowedOrigins) -> bool {
     match allowed {
         AllowedOrigins::Any => true,
@@ -32,8 +32,8 @@ fn is_own(origin: &[u8], host: &[u8]) -> bool {
     } else {
         return false;
     };
-    // The Origin's default for both: behind a proxy that does the TLS, only the page
-    // knows that it came by https.
+    // The default port of the Origin's scheme counts for both: behind a proxy that terminates
+    // TLS, only the Origin shows that the page was loaded by https.
     match (host_and_port(page, default_port), host_and_port(host, default_port)) {
         (Some((page, page_port)), Some((host, port))) => {
             page.eq_ignore_ascii_case(host) && page_port == port
@@ -42,15 +42,15 @@ fn is_own(origin: &[u8], host: &[u8]) -> bool {
     }
 }
 
-/// Splits `host[:port]` (RFC 3986, section 3.2); nothing if it is anything else. User
-/// names, escapes and other alphabets are refused: no browser sends them here.
+/// Splits `host[:port]` (RFC 3986, section 3.2); `None` if it is anything else. User names,
+/// escapes and characters beyond ASCII are refused: no browser sends them here.
 fn host_and_port(authority: &[u8], default_port: u16) -> Option<(&str, u16)> {
     let is_usual = |&byte: &u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     if !authority.iter().all(is_usual) {
         return None;
     }
     let authority = str::from_utf8(authority).ok()?;
-    // The colons of an IPv6 address stand in brackets, the port's behind them.
+    // An IPv6 address is in brackets; the port's colon comes after them.
     let end = if authority.starts_with('[') {
         authority.find(']')? + 1
     } else {
@@ -163,7 +163,7 @@ mod tests {
         assert!(!own("null", "null"));
     }
 
-    /// Not even of a page whose Origin is just as strange.
+    /// Not even for a page whose Origin is just as invalid.
     #[test]
     fn strange_host_has_no_own_page() {
         for host in [

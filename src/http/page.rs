@@ -9,11 +9,11 @@ use httparse::Request;
 use super::answer::{After, Answer, Refusal};
 use super::range::{self, Part};
 
-/// A file, as it was when the folder was read.
+/// A file as it was when the folder was read.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page {
     bytes: Box<[u8]>,
-    /// A quoted strong tag: the same as long as the bytes are.
+    /// The ETag: strong, quoted, and a hash of the bytes.
     tag: String,
     content_type: &'static str,
 }
@@ -27,22 +27,23 @@ pub(super) struct Draft {
     hashed: usize,
 }
 
-/// Bytes of a page that are to be sent. The page stays for as long, whatever a reload does.
+/// Bytes of a page that are to be sent. They keep the page in memory, even after a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body {
     page: Rc<Page>,
     rest: Range<usize>,
-    /// Counts the reloads before the page was read.
+    /// The number of reloads before the page was read.
     pub(crate) generation: u32,
 }
 
 impl Draft {
-    /// Of these bytes, with more to come perhaps.
+    /// Starts with these bytes; more may be appended.
     pub(super) fn new(bytes: Vec<u8>) -> Self {
         Self { bytes, hasher: DefaultHasher::new(), hashed: 0 }
     }
 
-    /// Hashes what was appended; at every piece, since a large file would take too long.
+    /// Hashes what was appended. To be called for each piece: hashing a large file at once would
+    /// take too long.
     pub(super) fn hash(&mut self) {
         self.hasher.write(&self.bytes[self.hashed..]);
         self.hashed = self.bytes.len();
@@ -70,7 +71,7 @@ impl Page {
         after: After,
     ) -> Answer {
         let tag = &self.tag;
-        // A proxy or browser may keep it, and has to ask whether it still is the same.
+        // A proxy or browser may cache it, but has to ask each time whether it has changed.
         let known = format!("ETag: {tag}\r\nCache-Control: no-cache\r\n");
         if range::is_known(request, tag) {
             return Answer::empty("304 Not Modified", &known, after);
@@ -107,7 +108,7 @@ impl Body {
         &self.page.bytes[self.rest.clone()]
     }
 
-    /// So many of them were sent.
+    /// `count` of them were sent.
     pub fn advance(&mut self, count: usize) {
         self.rest.start += count;
     }
@@ -117,7 +118,7 @@ fn content_range(bytes: &str, len: usize) -> String {
     format!("Content-Range: bytes {bytes}/{len}\r\n")
 }
 
-/// By the usual endings. Text is UTF-8, as nearly all text is today.
+/// The media type for the usual file name extensions. Text is assumed to be UTF-8.
 fn content_type(path: &[u8]) -> &'static str {
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     let ending = name.rsplit(|&byte| byte == b'.').next().filter(|&ending| ending != name);
@@ -160,7 +161,7 @@ fn content_type(path: &[u8]) -> &'static str {
         b"gltf" => "model/gltf+json",
         b"pdf" => "application/pdf",
         b"zip" => "application/zip",
-        // What a phone has to install before it trusts a private certificate.
+        // Phones have to install these before they trust a private certificate.
         b"crt" | b"cer" | b"der" => "application/x-x509-ca-cert",
         b"mobileconfig" => "application/x-apple-aspen-config",
         _ => "application/octet-stream",

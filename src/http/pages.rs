@@ -1,8 +1,7 @@
 //! The pages: a table of the files that are served, by the paths of requests.
 //!
-//! Nothing here opens a file or walks a path. What is in the table was found by
-//! [`folder`](crate::http::folder) in the folder itself, so whatever a request asks for, it
-//! gets that or 404.
+//! Nothing here opens a file or resolves a path. [`folder`](crate::http::folder) has read all
+//! files of the table from the folder itself, so a request gets one of these or 404.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -13,25 +12,25 @@ use super::answer::{After, Answer, Refusal};
 use super::page::{Draft, Page};
 use super::request::{percent_decoded, percent_encoded, query, split_target};
 
-/// What moss answers itself: a file in its place is not served.
+/// Paths that moss answers itself: files there are not served.
 pub(super) const OWN_PATHS: [&str; 2] = ["/health", "/metrics"];
 
-/// What a path that ends in a slash stands for.
+/// The file that is served for a path that ends in a slash.
 const INDEX: &[u8] = b"index.html";
 
 /// The files that are served.
 #[derive(Debug, Default)]
 pub struct Pages {
-    /// By path, decoded, from the slash on.
+    /// By decoded path, including the first slash.
     table: HashMap<Vec<u8>, Rc<Page>>,
     /// Bytes of all files.
     bytes: usize,
-    /// How often pages were read before these.
+    /// The number of reloads before these pages.
     pub(crate) generation: u32,
 }
 
 impl Pages {
-    /// Pages that are given, as paths from the slash on with their bytes.
+    /// Pages from paths (including the first slash) and bytes.
     pub fn from_files<P: AsRef<[u8]>>(files: impl IntoIterator<Item = (P, Vec<u8>)>) -> Self {
         let mut pages = Self::default();
         for (path, bytes) in files {
@@ -66,7 +65,7 @@ impl Pages {
         self.find(b"/").is_some()
     }
 
-    /// The answer to a request for this decoded path; `target` is the same as it was spelled.
+    /// The answer to a request for this decoded path; `target` is the request target as sent.
     pub(super) fn answer(
         &self,
         request: &Request<'_, '_>,
@@ -84,7 +83,7 @@ impl Pages {
         let folder = [path, b"/"].concat();
         match request.method {
             Some("GET" | "HEAD") if self.find(&folder).is_some() => {
-                // Relative: a proxy may serve moss below a path of its own.
+                // A relative redirect: a proxy may serve moss below another path.
                 let (_, spelled) = split_target(target);
                 let name = spelled.rsplit('/').next().and_then(percent_decoded);
                 let name = percent_encoded(&name.unwrap_or_default());

@@ -1,5 +1,4 @@
-//! Which part of a page is asked for, and whether the requester has it already (RFC 9110,
-//! sections 13 and 14).
+//! Range requests and conditional requests (RFC 9110, sections 13 and 14).
 
 use std::ops::Range;
 
@@ -12,23 +11,23 @@ use super::request::{only, tokens, values};
 pub(super) enum Part {
     /// All of it.
     Whole,
-    /// Some of its bytes; never none.
+    /// Some of its bytes, at least one.
     Bytes(Range<usize>),
-    /// Nothing: what was asked for lies behind its end.
+    /// Nothing: the range begins after the end.
     Unsatisfiable,
 }
 
-/// Whether the requester has the page with this tag already.
+/// Whether the requester already has the page with this ETag.
 pub(super) fn is_known(request: &Request<'_, '_>, tag: &str) -> bool {
-    // Compared weakly (section 13.1.2): a cache may have made the tag weak.
+    // Weak comparison (section 13.1.2): a cache may have made the ETag weak.
     tokens(request, "if-none-match")
         .any(|known| known == b"*" || known.strip_prefix(b"W/").unwrap_or(known) == tag.as_bytes())
 }
 
-/// Which part of a page of `len` bytes, with this tag, is asked for. Whatever is no single
+/// Which part of a page with `len` bytes and this ETag is asked for. Anything but a single
 /// range of bytes is ignored, as section 14.2 allows.
 pub(super) fn part(request: &Request<'_, '_>, tag: &str, len: usize) -> Part {
-    // A date never matches, since no page has one.
+    // A date never matches, since pages have no date.
     let is_for_this = values(request, "if-range").all(|condition| condition == tag.as_bytes());
     match only(values(request, "range")) {
         Some(range) if is_for_this && len > 0 => parse(range, len).unwrap_or(Part::Whole),
@@ -57,8 +56,8 @@ fn parse(value: &[u8], len: usize) -> Option<Part> {
     Some(if bytes.start < len { Part::Bytes(bytes) } else { Part::Unsatisfiable })
 }
 
-/// Digits only: Rust's own parser would also take a sign. A number that no `usize` holds is
-/// behind the end of any page.
+/// Digits only: Rust's own parser would also accept a sign. A number too large for `usize` is
+/// beyond the end of any page.
 fn number(text: &str) -> Option<usize> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(usize::MAX))

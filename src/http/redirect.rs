@@ -1,8 +1,7 @@
-//! Plain HTTP on the TLS port → the way to `https://`.
+//! Redirects plain HTTP on the TLS port to `https://`.
 //!
-//! Somebody typed the address without its s, or left it out of a configuration. A GET is
-//! sent to the same host, port and path: moss may not know under which port it is reached
-//! (Docker maps ports), but the request does.
+//! Somebody typed or configured `http://`. A GET is redirected to the host, port and path in
+//! the request itself: moss may not know under which port it is reached (Docker maps ports).
 
 use httparse::Request;
 
@@ -30,7 +29,7 @@ fn judge(request: &Request<'_, '_>) -> Result<Head, (Refusal, Vec<u8>)> {
     }
 }
 
-/// Where a request is sent on to, if it is to be.
+/// The URL that a request is redirected to, if it is.
 fn location(request: &Request<'_, '_>) -> Option<String> {
     let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(byte);
     let host = only(values(request, "host")).filter(|host| !host.is_empty())?;

@@ -1,4 +1,4 @@
-//! What the lines of a request head say, beyond what `httparse` checks.
+//! The request target and the header lines, beyond what `httparse` checks.
 
 use std::fmt::Write as _;
 
@@ -6,8 +6,8 @@ use httparse::Request;
 
 use super::answer::After;
 
-/// The path of a request target, without the query; and the authority, if the target has
-/// the absolute form that proxies use (RFC 9112, section 3.2.2).
+/// The authority of a request target, if it has the absolute form that proxies use (RFC 9112,
+/// section 3.2.2), and the path without the query.
 pub(super) fn split_target(target: &str) -> (Option<&str>, &str) {
     let (authority, rest) = match target.split_once("://") {
         Some((_, rest)) if !target.starts_with('/') => {
@@ -22,14 +22,14 @@ pub(super) fn split_target(target: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// The query of a request target, with its question mark; empty if there is none. What no
-/// header line may hold is percent-encoded.
+/// The query of a request target, with its question mark; empty if there is none. Bytes that
+/// a header line must not have are percent-encoded.
 pub(super) fn query(target: &str) -> String {
     let query = target.find('?').map_or("", |at| &target[at..]);
     encoded(query.as_bytes(), |byte| byte.is_ascii_graphic())
 }
 
-/// Decodes a path's percent-encoding, once (RFC 3986, section 2.1); nothing if a `%` is not
+/// Decodes the percent-encoding of a path, once (RFC 3986, section 2.1); `None` if a `%` is not
 /// followed by two hexadecimal digits.
 pub(super) fn percent_decoded(path: &str) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(path.len());
@@ -46,7 +46,7 @@ pub(super) fn percent_decoded(path: &str) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// Encodes a segment of a path: everything but what is unreserved (RFC 3986, section 2.3).
+/// Encodes a segment of a path: all but unreserved characters (RFC 3986, section 2.3).
 pub(super) fn percent_encoded(segment: &[u8]) -> String {
     encoded(segment, |byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
 }
@@ -63,7 +63,7 @@ fn encoded(bytes: &[u8], stays: impl Fn(u8) -> bool) -> String {
     text
 }
 
-/// The values of every line of a header, in order.
+/// The values of all lines of a header, in order.
 pub(super) fn values<'r>(
     request: &'r Request<'_, '_>,
     name: &str,
@@ -75,7 +75,7 @@ pub(super) fn values<'r>(
         .map(|header| header.value.trim_ascii())
 }
 
-/// The value of a header that may be there once only.
+/// The value of a header that must occur exactly once.
 pub(super) fn only<T>(mut values: impl Iterator<Item = T>) -> Option<T> {
     values.next().filter(|_| values.next().is_none())
 }
@@ -94,8 +94,7 @@ pub(super) fn has_token(request: &Request<'_, '_>, name: &str, token: &str) -> b
     tokens(request, name).any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// Whether a request of HTTP/1.1 has one Host, and one of HTTP/1.0 not several (RFC 9112,
-/// section 3.2).
+/// Whether there is exactly one Host, or, in HTTP/1.0, at most one (RFC 9112, section 3.2).
 pub(super) fn has_one_host(request: &Request<'_, '_>) -> bool {
     match values(request, "host").count() {
         0 => request.version == Some(0),
@@ -103,8 +102,9 @@ pub(super) fn has_one_host(request: &Request<'_, '_>) -> bool {
     }
 }
 
-/// Whether a body is announced; nothing if where it ends can't be relied on. Two programs
-/// that see its end at different places take one request for two (RFC 9112, section 11.2).
+/// Whether a body is announced; `None` if its end is ambiguous. Two programs that see the end
+/// at different places disagree about where the next request begins: request smuggling
+/// (RFC 9112, section 11.2).
 pub(super) fn announces_body(request: &Request<'_, '_>) -> Option<bool> {
     if values(request, "transfer-encoding").next().is_some() {
         return None;
@@ -119,7 +119,7 @@ pub(super) fn announces_body(request: &Request<'_, '_>) -> Option<bool> {
     Some(length > 0)
 }
 
-/// What the request wants to become of its connection (RFC 9112, section 9.3).
+/// Whether the request asks to keep its connection open (RFC 9112, section 9.3).
 pub(super) fn after(request: &Request<'_, '_>) -> After {
     match request.version {
         _ if has_token(request, "connection", "close") => After::Close,

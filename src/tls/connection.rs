@@ -1,14 +1,14 @@
 //! One TLS connection, without its socket.
 //!
-//! What comes goes through [`Tls::receive`], what goes through [`Tls::seal`] and, as TLS has
-//! things to say of its own, through [`Tls::unsent`]. The caller owns every large buffer: at
-//! rest a connection holds its keys and nothing else.
+//! Received bytes go through [`Tls::receive`], bytes to send through [`Tls::seal`]; what TLS
+//! sends by itself is in [`Tls::unsent`], too. The caller owns every large buffer: an idle
+//! connection holds its keys and nothing else.
 //!
-//! Received bytes are decrypted in the buffer into which they were received. What is left of
-//! a record or a handshake message that is not whole waits here, and is shown to rustls
-//! again in each call, or it would panic. So after an error it is not asked again.
+//! Received bytes are decrypted in the buffer into which they were received. The beginning of
+//! an incomplete record or handshake message is kept here and passed to rustls again in each
+//! call, else rustls would panic. That is also why rustls is not called again after an error.
 //!
-//! After an error nothing is received or sealed any more; the alert that is due is unsent.
+//! After an error nothing is received or sealed any more; the alert is among the unsent bytes.
 
 use std::fmt;
 use std::mem;
@@ -26,41 +26,41 @@ const MOST_PLAIN_BYTES: usize = 1 << 14;
 /// The longest record, in bytes (RFC 5246, section 6.2.3).
 const MOST_RECORD_BYTES: usize = 5 + MOST_PLAIN_BYTES + 2048;
 
-/// What a record takes beyond its plain text: header, nonce or content type, and tag, with
-/// room to spare (RFC 5246, section 6.2.3.3; RFC 8446, section 5.2).
+/// Bytes of a record beyond its plain text: header, nonce or content type, and tag, rounded up
+/// (RFC 5246, section 6.2.3.3; RFC 8446, section 5.2).
 const RECORD_BYTES: usize = 64;
 
-/// The most that is held of a record or a handshake message that is not whole, in bytes. rustls
-/// wants all records of a message at once, and each may hold one byte of it.
+/// The most bytes that are held of an incomplete record or handshake message. rustls needs all
+/// records of a message at once, and each may carry only one byte of it.
 const MOST_PARTIAL_BYTES: usize = 64 << 10;
 
-/// The buffer for that may be this much larger than what it holds, in bytes.
+/// The buffer for it may be this much larger than its contents, in bytes.
 const SLACK_BYTES: usize = 4 << 10;
 
-/// About the shortest record, in bytes: an empty one (RFC 8446, section 5.2).
+/// The length of an empty record, the shortest, in bytes (RFC 8446, section 5.2).
 const LEAST_RECORD_BYTES: usize = 22;
 
-/// Fatal alerts before anything is encrypted (RFC 8446, section 6): a message that could not be
-/// decoded, and a record that is too long.
+/// Fatal alerts, not encrypted (RFC 8446, section 6): a message that could not be decoded, and
+/// a record that is too long.
 const DECODE_ERROR: &[u8] = &[21, 3, 3, 0, 2, 2, 50];
 const RECORD_OVERFLOW: &[u8] = &[21, 3, 3, 0, 2, 2, 22];
 
-/// What a handshake costs, in frames: public-key operations take the time in which some
-/// hundred packets are passed on.
+/// What a handshake costs, in frames: its public-key operations take as long as passing on
+/// about a hundred packets.
 const HANDSHAKE_COST: i64 = 128;
 
-/// A connection of which only the bytes are known.
+/// A TLS connection, server side.
 pub struct Tls {
     connection: UnbufferedServerConnection,
-    /// The start of a record or a handshake message.
+    /// The start of an incomplete record or handshake message.
     partial: Vec<u8>,
-    /// Records on their way out: what TLS itself has to say, or one of the session's.
+    /// Records to send: TLS's own, or one with bytes of the session.
     sealed: Vec<u8>,
-    /// Of them, what was sent.
+    /// How many bytes of them were sent.
     sent: usize,
     state: State,
     closed: bool,
-    /// Why it failed, if it has and that is known.
+    /// Why it failed, if known.
     failure: Option<Box<str>>,
 }
 
@@ -69,7 +69,7 @@ enum State {
     New,
     Handshaking,
     Open,
-    /// The peer said that it will say no more.
+    /// The peer sent close_notify.
     Ended,
     Failed,
 }
@@ -78,7 +78,7 @@ impl Tls {
     /// A connection that was just accepted.
     ///
     /// # Errors
-    /// The system gives no randomness.
+    /// The system provides no random numbers.
     pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, Error> {
         let connection = UnbufferedServerConnection::new(config)?;
         Ok(Self {
@@ -92,41 +92,41 @@ impl Tls {
         })
     }
 
-    /// Whether nothing was received yet.
+    /// Whether nothing has been received yet.
     pub fn is_new(&self) -> bool {
         self.state == State::New
     }
 
-    /// Whether the handshake is not over, so that nothing can be sealed yet.
+    /// Whether the handshake is not complete, so that nothing can be sealed yet.
     pub fn is_handshaking(&self) -> bool {
         matches!(self.state, State::New | State::Handshaking)
     }
 
-    /// Whether the handshake resumed an earlier session by a ticket; nothing until it is over.
+    /// Whether the handshake resumed an earlier session by a ticket; `None` until it is complete.
     pub fn has_resumed(&self) -> Option<bool> {
         let kind = self.connection.handshake_kind()?;
         (!self.is_handshaking()).then_some(kind == HandshakeKind::Resumed)
     }
 
-    /// Whether the peer will say no more, or can't be understood any more.
+    /// Whether nothing more can be received: the peer sent close_notify, or TLS has failed.
     pub fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended | State::Failed)
     }
 
-    /// Whether the peer broke the protocol, or no handshake came about.
+    /// Whether the handshake failed, or the peer broke the protocol.
     pub fn has_failed(&self) -> bool {
         self.state == State::Failed
     }
 
-    /// Why it can't go on, in rustls's words.
+    /// Why it failed, in rustls's words.
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }
 
-    /// Takes received bytes and appends what they say to `plain`. The result is what that
-    /// cost, in frames: about one for each record, and far more for a handshake.
+    /// Decrypts received bytes and appends the plain text to `plain`. Returns what that cost,
+    /// in frames: about one for each record, and far more for a handshake.
     pub fn receive(&mut self, received: &mut [u8], plain: &mut Vec<u8>) -> i64 {
-        // After moss's own last word only the end of the stream is of interest.
+        // After moss's own close_notify only the end of the stream matters.
         if self.has_ended() || self.closed {
             return 0;
         }
@@ -146,8 +146,8 @@ impl Tls {
             partial.extend_from_slice(received);
             let taken = self.process(&mut partial, plain);
             partial.drain(..taken);
-            // A connection at rest owns no buffer, and else little more than it needs: all that
-            // is received at once has gone through this one.
+            // An idle connection owns no buffer, and any other little more than it needs: the
+            // whole receive has gone through this one.
             if partial.is_empty() || partial.capacity() > 2 * partial.len() + SLACK_BYTES {
                 partial.shrink_to_fit();
             }
@@ -156,7 +156,7 @@ impl Tls {
         };
         let mut opened = taken;
         if self.partial.len() > MOST_RECORD_BYTES {
-            // Not one record, but those of a message: opened, and not taken yet.
+            // Several records of one message: decrypted, but not consumed yet.
             opened += len;
         }
         if self.partial.len() > MOST_PARTIAL_BYTES {
@@ -168,7 +168,7 @@ impl Tls {
         cost + (more_than_said / LEAST_RECORD_BYTES) as i64
     }
 
-    /// Handles the records that are whole: how many bytes they have.
+    /// Handles the complete records, and returns how many bytes they have.
     fn process(&mut self, received: &mut [u8], plain: &mut Vec<u8>) -> usize {
         let mut taken = 0;
         loop {
@@ -183,7 +183,7 @@ impl Tls {
                     }
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, &mut self.sealed),
-                // It is on its way: nobody else sends in between.
+                // It is in `sealed`, and sent before anything else.
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::WriteTraffic(_)) => {
                     self.state = State::Open;
@@ -193,7 +193,7 @@ impl Tls {
                     self.state = State::Ended;
                     return received.len();
                 }
-                // Waits for more. Early data is never accepted.
+                // More bytes are needed. Early data is never accepted.
                 Ok(_) => goes_on = false,
                 Err(error) => {
                     self.fail(&error, rest);
@@ -207,16 +207,16 @@ impl Tls {
         }
     }
 
-    /// After an error: the alert that is due comes out if rustls is asked once more with the
-    /// same bytes. Asked in vain, it would meet the same error again.
+    /// After an error: gets the alert, for which rustls has to be called once more with the same
+    /// bytes. If it has no alert that call would only fail again.
     #[cold]
     fn fail(&mut self, error: &Error, received: &mut [u8]) {
-        // Nobody has said a word yet, and none would be encrypted.
+        // Nothing was sent yet, and an alert would not be encrypted.
         let is_first =
             self.connection.negotiated_cipher_suite().is_none() && self.sealed.is_empty();
         let is_too_long = matches!(error, Error::InvalidMessage(InvalidMessage::MessageTooLarge));
         if is_first && is_too_long {
-            // rustls would say that it could not decode it.
+            // rustls would send decode_error instead.
             self.sealed.extend_from_slice(RECORD_OVERFLOW);
         } else {
             while self.connection.wants_write()
@@ -227,7 +227,7 @@ impl Tls {
                 encode(&mut data, &mut self.sealed);
             }
             if is_first && self.sealed.is_empty() {
-                // It has none for some errors, such as a handshake message that is too long.
+                // rustls has no alert for some errors, such as too long a handshake message.
                 self.sealed.extend_from_slice(DECODE_ERROR);
             }
         }
@@ -235,12 +235,12 @@ impl Tls {
         self.state = State::Failed;
     }
 
-    /// Encrypts as much as fits one record, behind what is unsent: how much that was. Only
-    /// after the handshake.
+    /// Encrypts as much as fits into one record, appends it to the unsent bytes, and returns how
+    /// much that was. Only after the handshake.
     pub fn seal(&mut self, plain: &[u8]) -> usize {
         if self.has_failed() || self.closed {
-            // Nobody understands it any more. rustls must not be asked again either: what it
-            // remembers of a handshake message lies in bytes that are gone, and it panics.
+            // It could not be decrypted any more. Nor may rustls be called again: it would look
+            // for a handshake message in bytes that are gone, and panic.
             return plain.len();
         }
         let len = plain.len().min(MOST_PLAIN_BYTES);
@@ -248,8 +248,8 @@ impl Tls {
         len
     }
 
-    /// Says that nothing more comes (RFC 8446, section 6.1), once, if there is a peer to
-    /// understand it.
+    /// Sends close_notify (RFC 8446, section 6.1), once, if the handshake is complete and TLS has
+    /// not failed.
     pub fn close(&mut self) {
         if !self.closed && matches!(self.state, State::Open | State::Ended) {
             self.closed = true;
@@ -258,7 +258,7 @@ impl Tls {
         }
     }
 
-    /// Appends what `write` gives to the unsent bytes: `most` of them, as far as is known.
+    /// Appends what `write` writes to the unsent bytes; `most` is the expected length.
     fn write(
         &mut self,
         most: usize,
@@ -274,21 +274,21 @@ impl Tls {
                     self.sealed.resize(start + most, 0);
                     let mut written = write(&mut traffic, &mut self.sealed[start..]);
                     if let Err(EncryptError::InsufficientSize(error)) = &written {
-                        // TLS has something of its own to say first.
+                        // TLS has a record of its own to send first.
                         self.sealed.resize(start + error.required_size, 0);
                         written = write(&mut traffic, &mut self.sealed[start..]);
                     }
                     self.sealed.truncate(start + written.as_ref().unwrap_or(&0));
                     if written.is_err() {
-                        // After 2^24 records of TLS 1.2 (RFC 8446, section 5.5); TLS 1.3 has new
-                        // ones by itself.
+                        // After 2^24 records of TLS 1.2 (RFC 8446, section 5.5); TLS 1.3 renews
+                        // its keys by itself.
                         self.fail(&Error::General("the keys are used up".into()), &mut []);
                     }
                     return;
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, &mut self.sealed),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                // Told when it was received; one may write all the same.
+                // Noted when it was received; writing is still allowed.
                 Ok(ConnectionState::PeerClosed) => {}
                 _ => {
                     self.state = State::Failed;
@@ -298,7 +298,7 @@ impl Tls {
         }
     }
 
-    /// What is to be sent to the peer next.
+    /// The bytes to send to the peer next.
     pub fn unsent(&self) -> &[u8] {
         &self.sealed[self.sent..]
     }
@@ -312,14 +312,14 @@ impl Tls {
         }
     }
 
-    /// Gives up what is not sent, for a socket that takes nothing any more. What the peer has
-    /// sent is still heard.
+    /// Drops the unsent bytes, for a socket that takes nothing any more. Received bytes are
+    /// still decrypted.
     pub fn discard_unsent(&mut self) {
         self.sealed = Vec::new();
         self.sent = 0;
     }
 
-    /// Heap bytes of what it has received or sealed; rustls's own are not known.
+    /// Heap bytes of received and sealed bytes; those of rustls itself are not known.
     pub fn held(&self) -> usize {
         self.partial.capacity() + self.sealed.capacity()
     }
@@ -329,14 +329,14 @@ impl Tls {
         self.sealed.capacity()
     }
 
-    /// Bytes of a record or a handshake message that is not whole.
+    /// Bytes of an incomplete record or handshake message.
     pub fn half(&self) -> usize {
         self.partial.len()
     }
 }
 
-/// Makes room for so many bytes behind a record that is not whole. The buffer grows to the end
-/// of that record at once, and not beyond: doubled, a record would count for twice its length.
+/// Makes room for this many bytes after an incomplete record. The buffer grows to the end of
+/// that record at once, and not beyond: doubled, a record would take twice its length.
 fn make_room(partial: &mut Vec<u8>, more: usize) {
     let Some(&[_, _, _, high, low]) = partial.first_chunk() else { return };
     let record = 5 + usize::from(u16::from_be_bytes([high, low]));
@@ -346,7 +346,7 @@ fn make_room(partial: &mut Vec<u8>, more: usize) {
     }
 }
 
-/// Appends what TLS has to say of its own.
+/// Appends what TLS sends by itself.
 fn encode(data: &mut EncodeTlsData<'_, ServerConnectionData>, sealed: &mut Vec<u8>) {
     let start = sealed.len();
     if let Err(EncodeError::InsufficientSize(error)) = data.encode(&mut []) {
@@ -395,11 +395,11 @@ mod tests {
         Arc::new(config)
     }
 
-    /// A client and moss's side, whose bytes go over in pieces.
+    /// A client and moss's side, which exchange bytes in pieces.
     struct Pair {
         client: ClientConnection,
         tls: Tls,
-        /// What the client has said, and been told.
+        /// The plain text that the client has sent, and received.
         plain: Vec<u8>,
         told: Vec<u8>,
         piece: usize,
@@ -418,7 +418,7 @@ mod tests {
             }
         }
 
-        /// Carries bytes both ways until nobody has any.
+        /// Passes bytes both ways until no side has any.
         fn carry(&mut self) {
             while self.client.wants_write() || !self.tls.unsent().is_empty() {
                 let mut bytes = Vec::new();
@@ -620,7 +620,7 @@ mod tests {
     #[test]
     fn nothing_is_sealed_after_a_failure() {
         let mut tls = credentials().accept().unwrap();
-        // Two messages in one record: of the second rustls knows where it was.
+        // Two messages in one record: rustls remembers the position of the second.
         let mut bad = *b"\x16\x03\x01\x00\x08\x01\0\0\0\x01\0\0\0";
         tls.receive(&mut bad, &mut Vec::new());
         assert!(tls.has_failed());

@@ -18,7 +18,7 @@ use rustls::{Error, ServerConfig, SupportedCipherSuite};
 
 use crate::tls::{File, Files, Problem, Tls};
 
-/// In moss's own order, which counts: what browsers prefer comes first.
+/// In order of preference: moss's order counts, and is that of browsers.
 const CIPHER_SUITES: [SupportedCipherSuite; 9] = [
     TLS13_AES_128_GCM_SHA256,
     TLS13_AES_256_GCM_SHA384,
@@ -31,14 +31,14 @@ const CIPHER_SUITES: [SupportedCipherSuite; 9] = [
     TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 ];
 
-/// What is wrong with a certificate that is none, and what would be right.
+/// The error for a certificate that can't be parsed.
 const DAMAGED: &str = "is damaged; give the chain in PEM, leaf first";
 
-/// A longer file is neither certificate nor key, in bytes: somebody named the wrong one, and it
-/// may have no end.
+/// The longest file that is read, in bytes. A longer one is neither a certificate nor a key, and
+/// may be endless.
 const LONGEST: u64 = 1 << 20;
 
-/// What moss speaks within TLS (RFC 7301), the better first.
+/// The protocols for ALPN (RFC 7301), in order of preference.
 const PROTOCOLS: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
 
 /// A certificate with its key, ready for connections.
@@ -54,12 +54,12 @@ impl Credentials {
     /// One of them can't be read or used, or they do not belong to each other.
     pub fn load(files: &Files) -> Result<Self, Problem> {
         let tickets = ring::Ticketer::new().map_err(|error| key(format!("fails: {error}")))?;
-        // A pipe will do: a shell's `<(…)` is one.
+        // A pipe works, too, such as a shell's `<(…)`.
         Self::load_with(files, tickets, |path| fs::File::open(path))
     }
 
-    /// Reads them anew, while others are served: a pipe whose other end says nothing is empty, or
-    /// would block. Tickets that were given out stay good.
+    /// Reads them again without blocking: a pipe without data is an error. Session tickets that
+    /// were issued before stay valid.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -101,8 +101,7 @@ impl Credentials {
             })?;
         config.ignore_client_order = true;
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
-        // What a peer needs to come back without a full handshake is in its ticket; moss
-        // remembers nothing.
+        // The state for resuming a session is in the client's ticket; moss stores nothing.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = tickets;
         config.send_tls13_tickets = 1;
@@ -114,7 +113,7 @@ impl Credentials {
         self.expiry
     }
 
-    /// A connection that was just accepted. Nothing if the system gives no randomness.
+    /// A connection that was just accepted; `None` if the system provides no random numbers.
     pub fn accept(&self) -> Option<Tls> {
         Tls::new(Arc::clone(&self.config)).ok()
     }
@@ -135,7 +134,7 @@ fn key(why: String) -> Problem {
     Problem { file: File::Key, why }
 }
 
-/// Opens a file without waiting for the other end of a pipe, then or later.
+/// Opens a file such that neither opening nor reading waits for the other end of a pipe.
 fn open_at_once(path: &Path) -> io::Result<fs::File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(open(path, flags, Mode::empty())?.into())
@@ -176,7 +175,7 @@ fn expiry(certificate: &[u8]) -> der::Result<SystemTime> {
     enter(&mut reader)?;
     let mut field = AnyRef::decode(&mut reader)?;
     if field.tag().is_context_specific() {
-        // The version, which is left out of the oldest certificates.
+        // The version, which the oldest certificates lack.
         field = AnyRef::decode(&mut reader)?;
     }
     let _serial_number = field;
@@ -192,7 +191,7 @@ fn expiry(certificate: &[u8]) -> der::Result<SystemTime> {
     Ok(SystemTime::UNIX_EPOCH + since_1970)
 }
 
-/// Goes on with what is in a sequence; what follows it is not looked at.
+/// Enters a sequence; what follows it is not read.
 fn enter(reader: &mut SliceReader<'_>) -> der::Result<()> {
     Header::decode(reader)?.tag().assert_eq(Tag::Sequence).map(|_| ())
 }

@@ -1,8 +1,7 @@
 //! TLS, as a value between socket and session: bytes in and out, no socket of its own.
 //!
-//! rustls is named in this folder alone. Of a moss that is built without the feature `tls`
-//! only the names are left: nobody can have a value of these types then, so that the rest
-//! of moss need not know how it was built.
+//! Only this folder uses rustls. Without the feature `tls` the same types exist but have no
+//! values, so that the rest of moss need not know how it was built.
 
 #[cfg(feature = "tls")]
 mod connection;
@@ -35,10 +34,10 @@ pub struct Files {
     pub key: PathBuf,
 }
 
-/// Why credentials can't be used. It holds nothing of what is in the files.
+/// Why credentials can't be used. It quotes nothing from the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Which of the two is to be looked at.
+    /// Which of the two files is wrong.
     pub file: File,
     /// What is wrong with it.
     pub why: String,

@@ -1,14 +1,14 @@
-//! What is left of TLS in a moss that was built without it: types that have no value.
+//! The types of TLS in a build without it: they have no values.
 
 use std::time::SystemTime;
 
 use crate::tls::{File, Files, Problem};
 
-/// No connection can be one of these.
+/// A TLS connection; there is none.
 #[derive(Debug)]
 pub enum Tls {}
 
-/// Nobody has any.
+/// A certificate with its key; there is none.
 #[derive(Debug)]
 pub enum Credentials {}
 
@@ -41,12 +41,12 @@ impl Credentials {
 }
 
 impl Tls {
-    /// Nothing came of it yet.
+    /// Whether nothing has been received yet.
     pub fn is_new(&self) -> bool {
         match *self {}
     }
 
-    /// Whether the handshake is not over.
+    /// Whether the handshake is not complete.
     pub fn is_handshaking(&self) -> bool {
         match *self {}
     }
@@ -56,22 +56,22 @@ impl Tls {
         match *self {}
     }
 
-    /// Whether the peer will say no more.
+    /// Whether nothing more can be received.
     pub fn has_ended(&self) -> bool {
         match *self {}
     }
 
-    /// Whether it can't go on.
+    /// Whether it has failed.
     pub fn has_failed(&self) -> bool {
         match *self {}
     }
 
-    /// Why it can't go on.
+    /// Why it failed.
     pub fn failure(&self) -> Option<&str> {
         match *self {}
     }
 
-    /// Takes received bytes.
+    /// Decrypts received bytes.
     pub fn receive(&mut self, _: &mut [u8], _: &mut Vec<u8>) -> i64 {
         match *self {}
     }
@@ -81,22 +81,22 @@ impl Tls {
         match *self {}
     }
 
-    /// Says that nothing more comes.
+    /// Sends close_notify.
     pub fn close(&mut self) {
         match *self {}
     }
 
-    /// What is to be sent next.
+    /// The bytes to send next.
     pub fn unsent(&self) -> &[u8] {
         match *self {}
     }
 
-    /// So much was sent.
+    /// `count` of the unsent bytes were sent.
     pub fn advance(&mut self, _: usize) {
         match *self {}
     }
 
-    /// Gives up what is not sent.
+    /// Drops the unsent bytes.
     pub fn discard_unsent(&mut self) {
         match *self {}
     }
@@ -111,7 +111,7 @@ impl Tls {
         match *self {}
     }
 
-    /// Bytes of what is not whole.
+    /// Bytes of an incomplete record or handshake message.
     pub fn half(&self) -> usize {
         match *self {}
     }
