@@ -1,10 +1,10 @@
-//! Tells the program which commit it is made of, for `moss --version`; and packs the
-//! relocations of a static one.
+//! Passes the commit to the program, for `moss --version`, and packs the relocations of a static
+//! program.
 //!
-//! The commit of release builds alone: all of moss is built anew when this changes, and tests need not be
-//! for each commit. Where there is no `.git`, as in an image or of a tarball, whoever builds may
-//! say it by `MOSS_COMMIT`; without either the version stands alone. Changes that are not
-//! committed are not told of: they come and go without git's files changing.
+//! The commit is passed to release builds only: a new one rebuilds all of moss, which tests do
+//! not need. Without `.git`, as in an image or from a tarball, `MOSS_COMMIT` can name it;
+//! without either, the version has no commit. Uncommitted changes are not shown: git's files
+//! do not change with them.
 
 use std::path::Path;
 use std::process::Command;
@@ -30,12 +30,12 @@ fn main() {
     }
 }
 
-/// The first glibc whose static programs unpack their relocations when they start; those of
-/// older ones would crash. A program that may lie anywhere in memory has fifty kilobytes of
-/// them, and packed they take one.
+/// The first glibc whose static programs can unpack packed relocations; with an older one they
+/// would crash at start. A position-independent moss has fifty kilobytes of relocations, and one
+/// if they are packed.
 const PACKING_GLIBC: (u32, u32) = (2, 36);
 
-/// The version of this machine's glibc, if it says.
+/// The version of this machine's glibc, if known.
 fn glibc() -> Option<(u32, u32)> {
     let answer = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
     let answer = String::from_utf8(answer.stdout).ok()?;
@@ -43,11 +43,11 @@ fn glibc() -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.split('.').next()?.parse().ok()?))
 }
 
-/// The commit that is checked out, from git's files: the program need not be there, and refuses
-/// to speak of another user's clone.
+/// The commit that is checked out, from git's files: git itself may not be installed, and refuses
+/// to work in another user's clone.
 fn head(folder: &Path) -> Option<String> {
     let git = folder.join(".git");
-    // In a second work tree it is a file that says where the folder is.
+    // In an additional work tree it is a file that names the folder.
     let git = match fs::read_to_string(&git) {
         Ok(text) => folder.join(text.trim().strip_prefix("gitdir: ")?),
         Err(_) => git,
@@ -56,8 +56,8 @@ fn head(folder: &Path) -> Option<String> {
         Ok(path) => git.join(path.trim()),
         Err(_) => git.clone(),
     };
-    // The first changes with the branch, and the other with each commit. One that is not there
-    // would have cargo build anew each time.
+    // HEAD changes with the branch, its log with each commit. If one did not exist, cargo would
+    // rebuild each time.
     for file in [git.join("HEAD"), git.join("logs/HEAD")] {
         if file.exists() {
             println!("cargo::rerun-if-changed={}", file.display());
@@ -73,7 +73,7 @@ fn head(folder: &Path) -> Option<String> {
     is_id.then(|| id[..12].to_owned())
 }
 
-/// Where a branch is: a file of its own has the last word.
+/// The commit of a branch: its own file overrides `packed-refs`.
 fn branch(git: &Path, name: &str) -> Option<String> {
     fs::read_to_string(git.join(name)).ok().or_else(|| {
         let packed = fs::read_to_string(git.join("packed-refs")).ok()?;

@@ -28,7 +28,7 @@ MOSS_CONNECTION_SECRET and MOSS_CONNECTION_OFFER_TYPE are required.
 fn main() -> ExitCode {
     let words: Vec<_> =
         env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    // A word or two, so nothing is parsed: the one order is that of the usage.
+    // At most two words in a fixed order: no parser needed.
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => serve::run(),
         ["check"] => check::run(),

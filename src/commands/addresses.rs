@@ -1,4 +1,4 @@
-//! What a start says of addresses: where moss listens, what to connect to, and what to open.
+//! What moss logs about addresses at its start: where it listens, and the URLs to use.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -10,13 +10,14 @@ use moss::settings::config::Config;
 const ANY_4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const ANY_6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
-/// Addresses for documentation (RFC 5737, RFC 3849): routed like any other, and nobody's.
+/// Addresses reserved for documentation (RFC 5737, RFC 3849): routed like any other, but used by
+/// nobody.
 const SOMEWHERE_4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const SOMEWHERE_6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 
-/// Warns if others have no way to where moss is going to listen.
+/// Warns if other machines can't reach the address on which moss is going to listen.
 pub(crate) fn warn(config: &Config) {
-    // With TLS the plain port is for this machine.
+    // With TLS the plain port is for this machine only.
     let (variable, listen) = match &config.tls {
         Some(tls) => ("MOSS_TLS_HOSTNAME", tls.listen),
         None => ("MOSS_HOSTNAME", config.listen),
@@ -28,20 +29,20 @@ pub(crate) fn warn(config: &Config) {
     }
 }
 
-/// Whether this machine has an address of IPv4 beside loopback's: a route to elsewhere, or at
-/// least one to its own network.
+/// Whether this machine has an IPv4 address besides loopback: a default route, or at least one to
+/// its own network.
 fn has_ipv4() -> bool {
     source(ANY_4, SOMEWHERE_4).is_some()
         || std::fs::read_to_string("/proc/self/net/route")
             .is_ok_and(|routes| routes.lines().skip(1).any(|route| !route.starts_with("lo\t")))
 }
 
-/// Says it in the log.
+/// Logs the addresses.
 pub(crate) fn tell(server: &Server<System>, has_pages: bool) {
     for (endpoint, listening, letter) in
         [(Endpoint::Plain, "on", ""), (Endpoint::Tls, "for TLS on", "s")]
     {
-        // The kernel tells, and where it does not there is no such endpoint.
+        // Fails only if there is no such endpoint.
         let Ok(address) = server.address(endpoint) else { continue };
         log::info!("listening {listening} {address}");
         let address = SocketAddr::new(lan_address(address.ip()), address.port());
@@ -52,12 +53,12 @@ pub(crate) fn tell(server: &Server<System>, has_pages: bool) {
     }
 }
 
-/// The address under which others reach a server that listens on `ip`: for "any", that
-/// of the default route.
+/// The address under which other machines reach a server that listens on `ip`: for an
+/// unspecified address, that of the default route.
 fn lan_address(ip: IpAddr) -> IpAddr {
     let route = match ip {
         IpAddr::V4(any) if any.is_unspecified() => source(ANY_4, SOMEWHERE_4),
-        // Listening on :: takes IPv4 too, which is what most LANs route.
+        // `::` includes IPv4, which is what most LANs use.
         IpAddr::V6(any) if any.is_unspecified() => {
             source(ANY_4, SOMEWHERE_4).or_else(|| source(ANY_6, SOMEWHERE_6))
         }
@@ -69,8 +70,8 @@ fn lan_address(ip: IpAddr) -> IpAddr {
     })
 }
 
-/// This machine's own address on the way from `any` to `somewhere`, if there is a way.
-/// Connecting a UDP socket looks the route up and sends nothing.
+/// This machine's own address on the route to `somewhere`, if there is a route. Connecting a UDP
+/// socket looks it up and sends nothing.
 fn source(any: IpAddr, somewhere: IpAddr) -> Option<IpAddr> {
     let socket = UdpSocket::bind((any, 0)).ok()?;
     socket.connect((somewhere, 9)).ok()?;

@@ -1,8 +1,7 @@
-//! `moss check`: reads all that a start reads, and tells what would be in force.
+//! `moss check`: reads all settings and files as a start does, and prints the settings.
 //!
-//! Settings go to stdout, one `NAME=value` a line, and remarks among them begin with `#`; what
-//! a start would warn of goes to stderr. No port is opened: whoever checks does it beside a moss
-//! that runs.
+//! Settings go to stdout, one `NAME=value` per line, with remarks that begin with `#`; warnings
+//! go to stderr. No port is opened: moss may be running meanwhile.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -35,7 +34,7 @@ pub(crate) fn run() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A value is one line, whatever is in it.
+/// A setting as one line, whatever characters its value has.
 fn line(name: &str, value: &str) -> String {
     if value.contains(char::is_control) {
         format!("{name}={value:?}\n")
@@ -44,7 +43,7 @@ fn line(name: &str, value: &str) -> String {
     }
 }
 
-/// The log of a start, for who reads it at once.
+/// The log during a check: info lines as remarks, warnings on stderr.
 struct Remarks;
 
 impl Log for Remarks {

@@ -1,7 +1,7 @@
-//! `moss health`: asks the moss of this environment whether it is well.
+//! `moss health`: asks the moss with these settings whether it is healthy.
 //!
-//! Anybody may ask. The secrets, and the files that hold them, are for moss's user or root
-//! alone, so nothing is read here but where moss listens.
+//! Any user may run it. Secrets and their files are readable for moss's user or root only, so
+//! only the address to connect to is read here.
 
 use std::process::ExitCode;
 
@@ -10,13 +10,13 @@ use moss::settings::environment;
 
 use super::say;
 
-/// Asks, and says in one line what came of it.
+/// Asks, and prints the result in one line.
 pub(crate) fn run(question: Question) -> ExitCode {
     let answer = environment::plain_address().map_err(|error| error.to_string()).and_then(
         |(address, unread)| {
             let answer = probe::ask(address, question);
             let Some(unread) = unread else { return answer };
-            // Else nobody would understand why another moss answers, or none.
+            // Explains why another moss may have answered, or none.
             let add = |line| format!("{line} ({unread}; set MOSS_PORT if it is another)");
             answer.map(add).map_err(add)
         },

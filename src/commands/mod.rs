@@ -1,7 +1,7 @@
-//! What the program does, one file for each command; and how it speaks to who started it.
+//! The commands of the program, one file each, and their output.
 //!
-//! Nothing here panics because nobody reads: `print!` and `eprint!` would, and the exit status,
-//! which scripts and systemd go by, would be 101.
+//! `print!` and `eprint!` are not used: they panic if the output is closed, and the exit status,
+//! on which scripts and systemd rely, would be 101.
 
 pub(crate) mod addresses;
 pub(crate) mod check;
@@ -17,7 +17,7 @@ use moss::operate::{cgroup, journal};
 use moss::settings::room::Room;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Exit status of what a person has to put right: starting moss again would not help.
+/// The exit status for errors that a person has to fix: starting moss again would not help.
 pub(crate) const WRONG_SETTINGS: u8 = 2;
 
 /// Prints to stdout.
@@ -25,7 +25,7 @@ pub(crate) fn say(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// Says on stderr, in one line, why the program ends, with this exit status.
+/// Prints on stderr, in one line, why the program ends, and returns this exit status.
 #[cold]
 pub(crate) fn give_up(status: u8, why: &dyn Display) -> ExitCode {
     let mut stderr = std::io::stderr();
@@ -34,16 +34,17 @@ pub(crate) fn give_up(status: u8, why: &dyn Display) -> ExitCode {
     ExitCode::from(status)
 }
 
-/// The version, and the commit if the build knew it (see `build.rs`).
+/// The version, and the commit if it was known when moss was built (see `build.rs`).
 pub(crate) const VERSION: &str = env!("MOSS_VERSION");
 
-/// How much memory moss may take.
+/// How much memory moss may use.
 pub(crate) fn room() -> Room {
     Room { machine: cgroup::machine_memory(), cgroup: cgroup::memory_limit() }
 }
 
-/// Raises the soft limit on open files to the hard one, and returns what is in force:
-/// a connection is a descriptor, and the soft limit is often 1024 for old programs' sake.
+/// Raises the soft limit on open files to the hard one, and returns the limit that is in force.
+/// Each connection is a descriptor, and the soft limit is often 1024 for the sake of old
+/// programs.
 pub(crate) fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

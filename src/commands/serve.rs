@@ -1,4 +1,4 @@
-//! `moss`: serves, as the environment says.
+//! `moss`: serves.
 
 use std::process::ExitCode;
 
@@ -51,7 +51,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// With what moss ends, by whether another start may be better: service managers try again then.
+/// The exit status: service managers try again if another start may succeed.
 fn status(may_pass: bool) -> u8 {
     if may_pass { 1 } else { WRONG_SETTINGS }
 }

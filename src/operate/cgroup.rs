@@ -1,29 +1,29 @@
-//! How much memory the kernel lets this process take: the least limit of its control groups.
+//! How much memory the kernel allows this process: the smallest limit of its control groups.
 //!
-//! Of version 2, each group has limits of its own, and those of all groups around it count
-//! too, as far as they can be seen: a container sees its own. Of version 1, the kernel tells
-//! the least of all, seen or not. Where both are mounted, memory is counted by one of them.
+//! In version 2, each group has its own limits, and those of all parent groups count, too, as
+//! far as they are visible: a container sees only its own. In version 1, the kernel reports
+//! the smallest of all, visible or not. Where both are mounted, one of them counts memory.
 //!
-//! Paths are text here. Where a mount has one that is no UTF-8, no limit is seen; to read on
-//! would cost 2 kB for what nobody has.
+//! Paths are text here. If a mount has a path that is not UTF-8, no limit is found; supporting
+//! that would cost 2 kB for something that nobody has.
 
 use std::fs::read_to_string;
 
-/// The files of a group of version 2 that limit its memory, in bytes. Above the first
-/// processes are killed; above the second they are slowed down until nothing moves.
+/// The files of a group of version 2 with its memory limits, in bytes. Above the first, processes
+/// are killed; above the second, they are slowed down to a standstill.
 const LIMITS: [&str; 2] = ["/memory.max", "/memory.high"];
 
-/// The line of version 1 that tells the least limit of a group and of those around it.
+/// The line of version 1 with the smallest limit of a group and its parents.
 const LIMIT: &str = "hierarchical_memory_limit ";
 
-/// The least memory limit of this process's control groups, in bytes, if there is one below
-/// the machine's memory.
+/// The smallest memory limit of this process's control groups, in bytes, if it is below the
+/// machine's memory.
 #[cold]
 pub fn memory_limit() -> Option<u64> {
     limit_below("").filter(|&limit| machine_memory().is_none_or(|memory| limit < memory))
 }
 
-/// The machine's memory, in bytes. Asked of the kernel itself: `/proc/meminfo` may be hidden.
+/// The machine's memory, in bytes. By a system call: `/proc/meminfo` may be hidden.
 #[cfg(target_os = "linux")]
 pub fn machine_memory() -> Option<u64> {
     let system = rustix::system::sysinfo();
@@ -36,7 +36,7 @@ pub fn machine_memory() -> Option<u64> {
     None
 }
 
-/// The same with all paths below this one, as a test has them.
+/// The same with all paths below `root`, for tests.
 fn limit_below(root: &str) -> Option<u64> {
     let groups = read_to_string([root, "/proc/self/cgroup"].concat()).ok()?;
     let mounts = read_to_string([root, "/proc/self/mountinfo"].concat()).ok()?;
@@ -47,10 +47,11 @@ fn limit_below(root: &str) -> Option<u64> {
     least
 }
 
-/// The least limit of the process's group and of those around it, as far as they are seen at
-/// a mount, such as `35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory`
-/// (proc_pid_mountinfo(5)): the fourth field is the group that is seen there, the next one
-/// where; the last is the mount's controllers, and two before it stands what is mounted.
+/// The smallest limit of the process's group and its parents, as far as they are visible at a
+/// mount. `mount` is a line such as `35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup
+/// rw,memory` (proc_pid_mountinfo(5)): the fourth field is the group at the root of the mount,
+/// the fifth the mount point; the last has the controllers, the third from the end the type of
+/// the file system.
 fn limit_at(mount: &str, root: &str, groups: &str) -> Option<u64> {
     let mut fields = mount.split(' ');
     let controllers = fields.next_back()?;
@@ -62,7 +63,8 @@ fn limit_at(mount: &str, root: &str, groups: &str) -> Option<u64> {
     let (seen, point) = (unescaped(fields.nth(3)?), unescaped(fields.next()?));
     let own = own_group(groups, is_version_2)?;
     let below = own.strip_prefix(seen.trim_end_matches('/'))?;
-    // A group outside of what is seen begins with "/..", or only looks like one within it.
+    // A group outside of the mount begins with "/..", or its name only starts like that of a
+    // group within.
     if below.starts_with("/..") || !(below.is_empty() || below.starts_with('/')) {
         return None;
     }
@@ -75,7 +77,7 @@ fn limit_at(mount: &str, root: &str, groups: &str) -> Option<u64> {
     let mut least = None;
     loop {
         for name in LIMITS {
-            // A file that says "max" limits nothing, and the outermost group of all has none.
+            // "max" is no limit, and the root group has no such file.
             let limit = read_to_string([&group, name].concat()).ok();
             least = smaller(least, limit.and_then(|text| text.trim_ascii_end().parse().ok()));
         }
@@ -86,7 +88,7 @@ fn limit_at(mount: &str, root: &str, groups: &str) -> Option<u64> {
     }
 }
 
-/// The process's group, from lines such as `4:memory:/group` or, of version 2, `0::/group`
+/// The process's group, from lines such as `4:memory:/group` or, in version 2, `0::/group`
 /// (cgroups(7)).
 fn own_group(groups: &str, is_version_2: bool) -> Option<&str> {
     groups.lines().find_map(|line| {
@@ -107,7 +109,7 @@ fn smaller(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     }
 }
 
-/// A path of mountinfo, in which blanks, tabs, newlines and backslashes are three octal digits.
+/// Unescapes a path of mountinfo: spaces, tabs, newlines and backslashes are three octal digits.
 fn unescaped(field: &str) -> String {
     let mut pieces = field.split('\\');
     let mut path = pieces.next().unwrap_or_default().to_owned();
@@ -131,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    /// What version 1 says where there is no limit.
+    /// What version 1 reports if there is no limit.
     const NONE: &str = "9223372036854771712";
 
     /// A root of this test's own, with these files in it.

@@ -1,14 +1,14 @@
-//! The log: simple_logger, made safe for a program that must never stop for its log.
+//! The log: simple_logger, for a program that must never wait for its log.
 //!
 //! simple_logger prints with `println!`, which blocks while a pipe is full and panics
-//! when stdout is gone. So each line is only printed if stdout takes it now, and a panic
-//! ends at this file. Lines are also limited a second, since peers cause them. What was
-//! dropped is counted, and the count is told as soon as lines flow again.
+//! when stdout is closed. So a line is printed only if stdout takes it now, and a panic is
+//! caught here. The number of lines per second is limited, since peers can cause them.
+//! Dropped lines are counted, and the count is logged as soon as lines can be printed again.
 //!
-//! Under journald a line carries its priority, as sd-daemon(3) has it, and no time: the
-//! journal has its own. Anywhere else it carries the time, in UTC, and the level.
+//! Under journald a line has its priority, as sd-daemon(3) describes it, and no time, which
+//! the journal adds. Anywhere else it has the time, in UTC, and the level.
 //!
-//! Only moss's own lines are let through: tungstenite logs payloads at `trace`.
+//! Only moss's own lines are logged: tungstenite logs payloads at `trace`.
 
 use std::os::fd::AsFd;
 use std::panic::{self, AssertUnwindSafe};
@@ -24,14 +24,14 @@ use simple_logger::SimpleLogger;
 
 use crate::operate::utc::Utc;
 
-/// Lines a second; more are dropped.
+/// Lines per second; more are dropped.
 const LINES_A_SECOND: u32 = 100;
 
-/// A line is no longer than this many bytes: a pipe that polls as writable takes so
-/// much without blocking (`PIPE_BUF` is at least 4096 on Linux).
+/// The longest line, in bytes: a pipe that polls as writable takes this much without blocking
+/// (`PIPE_BUF` is at least 4096 on Linux).
 const LINE_BYTES: usize = 2048;
 
-/// How many lines were dropped in all. The log is the whole program's, and so is this.
+/// How many lines were dropped in all. Global, like the log itself.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Starts logging to stdout.
@@ -44,19 +44,19 @@ pub fn start(level: LevelFilter) {
     log::set_boxed_logger(Box::new(journal)).expect("no logger was set before");
 }
 
-/// How many lines were dropped since the start, for whatever reason.
+/// How many lines were dropped since the start, for any reason.
 pub fn dropped_lines() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// Whether this is a way to journald. A child of a service inherits the variable, and may have
-/// another stdout: it names the very socket.
+/// Whether this descriptor leads to journald. `JOURNAL_STREAM` names the socket, and has to be
+/// compared: a child of a service inherits the variable, but may have another stdout.
 pub fn is_journal(fd: impl AsFd) -> bool {
     let Ok(named) = env::var("JOURNAL_STREAM") else { return false };
     fstat(fd).is_ok_and(|stat| named == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// What stands before a line in journald's stream: a priority of syslog(3).
+/// The prefix of a line for journald: a priority of syslog(3).
 pub fn priority(level: Level) -> &'static str {
     match level {
         Level::Error => "<3>",
@@ -68,12 +68,12 @@ pub fn priority(level: Level) -> &'static str {
 
 struct Journal {
     inner: SimpleLogger,
-    /// stdout is a way to journald.
+    /// stdout leads to journald.
     is_journal: bool,
     flow: Mutex<Flow>,
 }
 
-/// How many lines were printed in this second, and how many were dropped since.
+/// How many lines were printed in this second, and how many were dropped since the last notice.
 #[derive(Debug)]
 struct Flow {
     second: Instant,
@@ -83,7 +83,7 @@ struct Flow {
 
 impl Log for Journal {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // simple_logger would look through a list of modules, for kilobytes of sorting.
+        // Not by simple_logger's list of modules, which adds kilobytes of code for sorting.
         metadata.target().starts_with("moss") && self.inner.enabled(metadata)
     }
 
@@ -115,7 +115,7 @@ impl Log for Journal {
 }
 
 impl Journal {
-    /// Prints, and says whether that worked.
+    /// Prints a line; false if that failed.
     fn print(&self, level: Level, line: &str) -> bool {
         let print = || {
             if self.is_journal {

@@ -1,5 +1,5 @@
-//! For those who run moss: the log, what the service manager is told, what the process may
-//! take and takes, and the probe of `moss health`.
+//! For operators: the log, messages to the service manager, limits and use of memory, and the
+//! probe of `moss health`.
 
 pub mod cgroup;
 pub mod journal;

@@ -1,12 +1,11 @@
-//! What the service manager is told: systemd's protocol, as sd_notify(3) describes it.
+//! Messages to the service manager: systemd's protocol, as sd_notify(3) describes it.
 //!
-//! One datagram for each notice, to the socket that `NOTIFY_SOCKET` names. The socket does
-//! not block and what it does not take is dropped: a manager that does not read must not
-//! stop the loop. (The crates for this block.) Without the variable there is no socket, and
-//! nothing is sent.
+//! One datagram for each notice, to the socket that `NOTIFY_SOCKET` names. The socket is
+//! non-blocking and what it does not take is dropped: a manager that does not read must not
+//! stop the loop. (The crates for this protocol block.) Without the variable nothing is sent.
 //!
-//! A watchdog counts only for a process that can tell it anything, and only if `WATCHDOG_PID`
-//! is not another process.
+//! The watchdog is used only if there is such a socket, and if `WATCHDOG_PID` does not name
+//! another process.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -20,24 +19,24 @@ const SOCKET: &str = "NOTIFY_SOCKET";
 const WATCHDOG_TIME: &str = "WATCHDOG_USEC";
 const WATCHDOG_PROCESS: &str = "WATCHDOG_PID";
 
-/// A shorter time between two notices would have the loop do nothing else: a wait has a
-/// grain of a millisecond.
+/// The shortest time between two watchdog notices: waits have a resolution of a millisecond, so
+/// with less the loop would do nothing else.
 const LEAST_INTERVAL: Duration = Duration::from_millis(1);
 
-/// What there is to tell.
+/// The notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// moss serves: after the start, and after each [`Reloading`](Self::Reloading).
     Ready,
     /// Files are being read again.
     Reloading,
-    /// moss closes its connections and will end.
+    /// moss closes its connections and will exit.
     Stopping,
-    /// The loop goes on.
+    /// The loop is alive.
     Watchdog,
 }
 
-/// The way to the service manager, if there is one.
+/// Sends notices to the service manager, if there is one.
 #[derive(Debug, Default)]
 pub struct Notifier {
     socket: Option<(UnixDatagram, SocketAddr)>,
@@ -46,7 +45,7 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// As the environment says. What of it can't be used is warned of in the log.
+    /// Reads the environment. Values that can't be used are logged as warnings.
     #[cold]
     pub fn from_environment() -> Self {
         let variable = |name| env::var_os(name).filter(|value: &OsString| !value.is_empty());
@@ -60,13 +59,13 @@ impl Notifier {
         Self { watchdog: interval.filter(|_| socket.is_some()), socket, has_failed: false }
     }
 
-    /// How often [`Notice::Watchdog`] is to be told, at least. Half of `WATCHDOG_USEC`, as
-    /// sd_watchdog_enabled(3) advises. Never shorter than a millisecond.
+    /// How often [`Notice::Watchdog`] has to be sent at least: half of `WATCHDOG_USEC`, as
+    /// sd_watchdog_enabled(3) advises, and not less than a millisecond.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
 
-    /// Tells, or drops what can't be told now. The first time, that is warned of.
+    /// Sends a notice, or drops it if that is not possible now. The first failure is logged.
     pub fn notify(&mut self, notice: Notice) {
         let Some((socket, manager)) = &self.socket else { return };
         let sent = match notice {
@@ -100,8 +99,8 @@ fn warn(notice: Notice, error: &io::Error) {
     log::warn!("{SOCKET} does not take {notice}: {error}; what it does not take is dropped");
 }
 
-/// A socket to send by, and the manager's address: a path, or a name in the abstract
-/// namespace after an `@`. systemd also has `vsock:`, for whole machines alone.
+/// A socket, and the manager's address: a path, or a name in the abstract namespace after an
+/// `@`. systemd's `vsock:` addresses are for virtual machines only.
 #[cold]
 fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
     let manager = match name.as_bytes() {
@@ -125,10 +124,10 @@ fn abstract_name(_: &[u8]) -> io::Result<SocketAddr> {
     Err(io::Error::other("only Linux has names that begin with @"))
 }
 
-/// How often a watchdog of this process wants to hear of it.
+/// The interval of the watchdog, if it watches this process.
 ///
 /// # Errors
-/// The variable that is no number above 0.
+/// The variable that is not a number above 0.
 #[cold]
 fn watchdog(
     time: Option<OsString>,
@@ -145,7 +144,7 @@ fn watchdog(
     Ok(Some((time / 2).max(LEAST_INTERVAL)))
 }
 
-/// systemd tells by the time which reload it is that moss begins.
+/// The time tells systemd which of its reload commands this answers.
 #[cold]
 fn reloading() -> String {
     let now = clock_gettime(ClockId::Monotonic);

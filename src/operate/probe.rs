@@ -1,10 +1,10 @@
-//! The question of `moss health`: does the moss of this environment answer?
+//! The probe of `moss health`: does the moss with these settings answer?
 //!
-//! A real WebSocket connection and a real `ping` packet, answered by the relay itself,
-//! since a scratch image has no curl to ask with. Blocking, in a process of its own.
+//! It opens a WebSocket and sends a `ping` packet, which the relay answers. A scratch image
+//! has no curl that could do that. Blocking, in a process of its own.
 //!
-//! The few bytes of it are written by hand. tungstenite's client would do, but it brings
-//! a URL parser, a header map and a random generator along: 95 kB of a static moss.
+//! The few bytes are written by hand. tungstenite's client would do, but needs a URL parser, a
+//! header map and a random number generator: 95 kB of a static program.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -12,32 +12,32 @@ use std::time::{Duration, Instant};
 
 use httparse::{EMPTY_HEADER, Response, Status};
 
-/// How long the whole question may take.
+/// The time limit for the whole probe.
 pub const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// `{"type":"ping"}` as a client's text frame. The mask, RFC 6455's protection of proxies
-/// from scripts, is zero: there is neither here.
+/// `{"type":"ping"}` as a client's text frame. The mask is zero: masks protect proxies from
+/// scripts in browsers (RFC 6455, section 10.3), and there is neither here.
 const PING: &[u8] = b"\x81\x8f\0\0\0\0{\"type\":\"ping\"}";
 
-/// moss's pong, to the byte.
+/// The exact bytes of moss's pong.
 const PONG: &[u8] = b"\x81\x1c{\"type\":\"pong\",\"payload\":\"\"}";
 
-/// What `/health` says of the master, to the byte.
+/// The exact bytes of `/health` about the master.
 const MASTER: &[u8] = b"\"master\":true";
 const NO_MASTER: &[u8] = b"\"master\":false";
 
 /// A normal closure, as a client's frame.
 const CLOSE: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
 
-/// Longer than anything that moss says to this question.
+/// Longer than any answer of moss, in bytes.
 const LONGEST_ANSWER: usize = 16 << 10;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// Whether moss is well. Without a master it is.
+    /// Whether moss is healthy. It may be without a master.
     Well,
-    /// Whether it is, and has a master.
+    /// Whether it is healthy and has a master.
     Master,
 }
 
@@ -45,7 +45,7 @@ pub enum Question {
 /// The answer is one line for people.
 ///
 /// # Errors
-/// A line that says why moss is not well, or that it has no master, if it is to have one.
+/// A line that says why moss is not healthy, or that it has no master, if that was asked.
 pub fn ask(listen: SocketAddr, question: Question) -> Result<String, String> {
     let address = reachable(listen);
     let deadline = Instant::now() + TIMEOUT;
@@ -61,7 +61,7 @@ pub fn ask(listen: SocketAddr, question: Question) -> Result<String, String> {
     if question == Question::Well {
         return Ok(format!("moss at {address} {well}"));
     }
-    // Another connection, or there may be none for this one.
+    // Closed first: there may be no place for a second connection.
     drop(talk);
     let has_master = Talk::begin(address, deadline)?.has_master().map_err(silent)?;
     let line = |master| format!("moss at {address} {well}, and {master}");
@@ -77,8 +77,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(host, listen.port())
 }
 
-/// A stream whose every wait ends at one deadline, however the answer drips, with all
-/// that came from it.
+/// A connection with one deadline for all its waits, and the bytes received so far.
 struct Talk {
     address: SocketAddr,
     stream: TcpStream,
@@ -94,7 +93,7 @@ impl Talk {
         Ok(Self { address, stream, deadline, received: Vec::new() })
     }
 
-    /// Asks for a WebSocket; the status of the answer.
+    /// Requests an upgrade; returns the status of the answer.
     fn upgrade(&mut self) -> io::Result<u16> {
         self.get(
             "/",
@@ -103,7 +102,7 @@ impl Talk {
         )
     }
 
-    /// Asks for `/health`, and there for the master.
+    /// Requests `/health`; returns whether there is a master.
     fn has_master(&mut self) -> io::Result<bool> {
         let status = self.get("/health", "Connection: close\r\n")?;
         if status != 200 {
@@ -119,7 +118,7 @@ impl Talk {
         }
     }
 
-    /// Sends a request; the status of the answer once its head is there.
+    /// Sends a request; returns the status of the answer once its head is complete.
     fn get(&mut self, path: &str, headers: &str) -> io::Result<u16> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.address);
         self.send(request.as_bytes())?;
@@ -134,14 +133,14 @@ impl Talk {
         }
     }
 
-    /// Where the upgrade succeeded, waits for a pong too.
+    /// If the upgrade succeeded, sends a ping and waits for the pong.
     fn ping(&mut self, status: u16) -> io::Result<u16> {
         if status == 101 {
             self.send(PING)?;
             while !self.received.windows(PONG.len()).any(|window| window == PONG) {
                 self.receive()?;
             }
-            // Polite, no more: moss is well by now.
+            // Failures do not matter any more: moss is healthy.
             let _ = self.send(CLOSE);
         }
         Ok(status)
@@ -175,7 +174,7 @@ impl Talk {
     }
 }
 
-/// A socket's time-out reads as "would block", which says nothing to people.
+/// A time-out of a socket is reported as "would block", which people would not understand.
 fn timed_out(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "timed out"),

@@ -1,7 +1,7 @@
-//! What the kernel tells of moss's own process, for those who watch it.
+//! What the kernel reports about moss's own process, for `/metrics`.
 //!
-//! All of it works in a sandbox that hides `/proc` but for processes (systemd's
-//! `ProcSubset=pid`). What is not told is left out; nothing here fails.
+//! All of it works in a sandbox where only processes are visible in `/proc` (systemd's
+//! `ProcSubset=pid`). Values that are not available are left out; nothing here fails.
 
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +12,8 @@ use rustix::time::{ClockId, clock_gettime};
 /// The process as it is now.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Process {
-    /// When it began, since 1970. As the clock was then: it does not move when the clock is set.
+    /// When it started, since 1970, by the clock at that time: setting the clock does not change
+    /// it.
     pub start: Option<Duration>,
     /// CPU time so far, user's and system's.
     pub cpu: Option<Duration>,
@@ -21,12 +22,12 @@ pub struct Process {
     pub resident_bytes: Option<u64>,
     /// Descriptors that are open.
     pub open_fds: Option<u64>,
-    /// The most that may be; nothing if there is no limit.
+    /// The limit of open descriptors; `None` if there is no limit.
     pub max_fds: Option<u64>,
 }
 
 impl Process {
-    /// Asks the kernel. The moment of its start is what the process itself must remember.
+    /// Asks the kernel. The caller provides the time of the start.
     #[cold]
     pub fn now(start: SystemTime) -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
@@ -40,8 +41,8 @@ impl Process {
     }
 }
 
-/// From `status`, in kilobytes (proc_pid_status(5)). `statm` is shorter, but in pages, whose
-/// size is another question.
+/// From `status`, in kilobytes (proc_pid_status(5)). `statm` is shorter, but counts in pages,
+/// whose size would have to be asked for.
 fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -49,8 +50,8 @@ fn resident_bytes() -> Option<u64> {
     Some(kib << 10)
 }
 
-/// Since Linux 6.2 the folder's size is their number (proc_pid_fd(5)). Before, it is 0, and
-/// they are counted, but for the one that counts.
+/// Since Linux 6.2 the size of the folder is their number (proc_pid_fd(5)). Before, the size is
+/// 0, and the entries are counted, without the descriptor that this needs itself.
 fn open_fds() -> Option<u64> {
     match fs::metadata("/proc/self/fd").ok()?.len() {
         0 => (fs::read_dir("/proc/self/fd").ok()?.count() as u64).checked_sub(1),

@@ -1,13 +1,13 @@
 //! A time as people and programs read it: RFC 3339, in UTC, to the millisecond.
 //!
-//! The `time` crate would do it, for more than moss spends on all of its log.
+//! The `time` crate does the same, but is larger than all the rest of the log.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const SECONDS_A_DAY: u64 = 86_400;
 
-/// Displays as `2026-11-26T21:14:57.042Z`. A time before 1970 shows as its first moment.
+/// Displays as `2026-11-26T21:14:57.042Z`. A time before 1970 is shown as the start of 1970.
 pub(super) struct Utc(pub(super) SystemTime);
 
 impl fmt::Display for Utc {
@@ -21,8 +21,8 @@ impl fmt::Display for Utc {
     }
 }
 
-/// Year, month and day of a day since 1970, in the Gregorian calendar. Years that begin with
-/// March have their leap day at the end, so that months and days are plain arithmetic (Hinnant,
+/// Year, month and day of a day since 1970, in the Gregorian calendar. If years begin in March,
+/// the leap day is the last, and months and days are simple arithmetic (Hinnant,
 /// "chrono-Compatible Low-Level Date Algorithms").
 fn date(days: u64) -> (u64, u64, u64) {
     // Days since the 1st of March in the year 0, in eras of 400 years.

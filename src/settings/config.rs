@@ -1,9 +1,7 @@
-//! Every setting of moss, as a value. Where the values come from is
-//! [`environment`](crate::settings::environment)'s.
+//! Every setting of moss, as a value. [`environment`](crate::settings::environment) reads them.
 //!
-//! A [`Config`] that was read from there is usable: limits fit each other, packet types
-//! are distinct, the address is resolved. Callers may rely on that and check nothing
-//! again.
+//! A [`Config`] from there is valid: limits fit each other, packet types are distinct, the
+//! address is resolved. Callers rely on that and check nothing again.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,30 +16,30 @@ use crate::settings::room::Room;
 use crate::settings::secrets::SecretFiles;
 use crate::tls::Files;
 
-/// Descriptors that moss keeps for itself and for a full house: standard streams, poll,
-/// listener, signal pipe, and [`HEAD_RESERVE`] and [`MASTER_PLACES`] sockets.
+/// Descriptors that moss needs beside those of its connections: standard streams, poll,
+/// listeners, signal pipe, and [`HEAD_RESERVE`] and [`MASTER_PLACES`] sockets.
 pub const DESCRIPTOR_RESERVE: usize = 32;
 
-/// Connections beyond [`Limits::max_connections`] that may become master while there is
-/// none, or none that answers.
+/// Connections beyond [`Limits::max_connections`] that are accepted while there is no master, or
+/// none that answers, so that one of them can become master.
 pub const MASTER_PLACES: usize = 8;
 
-/// Connections beyond these whose request head is still read, so that a full house answers
-/// 503 and `/health` instead of hanging.
+/// Connections beyond these whose request head is still read, so that a full server answers
+/// 503 and `/health` instead of not answering at all.
 pub const HEAD_RESERVE: usize = 12;
 
-/// Types with a fixed meaning; no configured type may be one of them.
+/// Packet types with a fixed meaning; no configured type may be one of them.
 pub const RESERVED_TYPES: [&str; 5] =
     ["ping", "pong", "login", "set-master", "master-confirmation"];
 
 /// The whole configuration of one moss.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What proves a master.
+    /// The connection secret, which makes a connection the master.
     pub secret: Secret,
-    /// What a client has to know to log in, if anything.
+    /// The login secret, if clients need one to log in.
     pub login_secret: Option<Secret>,
-    /// Where these come from, if from files.
+    /// The files of these secrets, if they come from files.
     pub secret_files: SecretFiles,
     /// The configurable packet types.
     pub types: Types,
@@ -53,32 +51,32 @@ pub struct Config {
     pub pages: Option<PathBuf>,
     /// Whether `/metrics` is served.
     pub metrics: bool,
-    /// Who says for whom its connections are, by `X-Forwarded-For`.
+    /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Networks,
     /// Which web pages may connect.
     pub allowed_origins: AllowedOrigins,
-    /// How much a peer, and all of them together, may take.
+    /// Limits of each peer, and of all together.
     pub limits: Limits,
-    /// How much memory moss may take.
+    /// How much memory moss may use.
     pub room: Room,
-    /// Whether nobody set [`Limits::max_memory_bytes`], so that it is a share of the room.
+    /// Whether [`Limits::max_memory_bytes`] is not set, so that it is a share of the room.
     pub shares_room: bool,
-    /// A peer silent for so long is pinged; silent for twice as long, dropped.
+    /// A peer that is silent for this long is pinged; for twice as long, dropped.
     pub keepalive: Duration,
-    /// What reaches the log.
+    /// The level of the log.
     pub log: LevelFilter,
-    /// What looks wrong but stops nothing; to be logged at start, one line each.
+    /// Settings that look wrong but do not prevent a start; logged then, one line each.
     pub warnings: Vec<String>,
 }
 
-/// Packet types that the operator names. A type that is `None` does not exist.
+/// Configurable packet types. A type that is `None` does not exist.
 #[derive(Clone, Debug)]
 pub struct Types {
     /// Carries the master's offer to a client.
     pub offer: String,
     /// Carries moss's errors.
     pub error: Option<String>,
-    /// Tells the master of a login.
+    /// Tells the master that a client logged in.
     pub client_joined: Option<String>,
     /// Tells the master that a client's connection ended.
     pub client_left: Option<String>,
@@ -102,7 +100,7 @@ pub struct TlsSettings {
 pub struct Limits {
     /// WebSocket connections at a time.
     pub max_connections: usize,
-    /// Open connections, whatever their phase, of one IPv4 address or one IPv6 /64.
+    /// Open connections, in any phase, of one IPv4 address or one IPv6 /64.
     pub max_connections_per_address: Option<usize>,
     /// Bytes of one packet; a longer one closes its connection with 1009.
     pub max_packet_bytes: usize,
@@ -112,8 +110,8 @@ pub struct Limits {
     pub max_memory_bytes: usize,
 }
 
-/// Which `Origin` headers are let in. A request without one is not a browser's page
-/// and is always let in (RFC 6455, section 10.2).
+/// Which `Origin` headers are accepted. A request without one does not come from a web page
+/// and is always accepted (RFC 6455, section 10.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedOrigins {
     /// Any page.
@@ -122,12 +120,12 @@ pub enum AllowedOrigins {
     Only {
         /// Origins, compared exactly.
         named: Vec<String>,
-        /// `self`: also pages whose Origin has the host and port that the request is for.
+        /// `self`: also pages whose Origin has the host and port of the request.
         own: bool,
     },
 }
 
-/// The master's or the clients' secret. Its `Debug` shows no byte of it.
+/// The connection secret or the login secret. Its `Debug` shows no byte of it.
 #[derive(Clone)]
 pub struct Secret(String);
 
@@ -167,14 +165,14 @@ impl Config {
         }
     }
 
-    /// What the memory limit is a quarter of, where that decides it.
+    /// The room, if the memory limit is a quarter of it.
     pub fn shared_room(&self) -> Option<Room> {
         let Limits { max_memory_bytes: limit, max_backlog_bytes: backlog, .. } = self.limits;
         let decides = self.shares_room && Room::decides(limit as u64, backlog as u64);
         decides.then_some(self.room)
     }
 
-    /// Lowers the memory limit by what pages take of the room, unless somebody set it.
+    /// Lowers the memory limit by the share of the pages, unless it is set explicitly.
     pub fn make_room_for_pages(&mut self, bytes: usize) {
         if self.shares_room {
             let backlog = self.limits.max_backlog_bytes as u64;
@@ -190,12 +188,12 @@ impl Secret {
         Self(text.to_owned())
     }
 
-    /// Whether this is it; compared in constant time.
+    /// Whether `guess` is the secret; compared in constant time.
     pub fn is(&self, guess: &str) -> bool {
         guess.as_bytes().ct_eq(self.0.as_bytes()).into()
     }
 
-    /// Whether somebody could guess it.
+    /// Whether it is short enough to be guessed.
     pub(crate) fn is_short(&self) -> bool {
         self.0.chars().count() < 16
     }

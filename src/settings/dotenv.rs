@@ -1,10 +1,10 @@
-//! `.env` → names and values, line by line as Docker reads it: no value goes over
-//! several lines.
+//! `.env` → names and values, line by line as Docker reads it: no value spans several lines.
 //!
-//! dotenvy knows the syntax, but it expands `$NAME` and unescapes `\`, which Docker does
-//! not: a secret would silently be another one there. Both are refused outside of a value
-//! wholly in single quotes, and such a value never reaches dotenvy. Nothing here touches
-//! a file or the environment, and no error quotes a line: it may hold the secret.
+//! dotenvy knows the syntax, but it expands `$NAME` and unescapes `\`, which Docker does not:
+//! the same file would give two different secrets. So both characters are refused, except in
+//! a value that is completely in single quotes; such a value is not passed to dotenvy.
+//! Nothing here reads a file or the environment, and no error quotes a line: it may hold the
+//! secret.
 
 const AMBIGUOUS: &str = "has a $ or a \\ that is not in single quotes; leave it out, or \
     quote the whole value with '...'";
@@ -28,7 +28,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, BadLine> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     text.lines()
         .enumerate()
-        // dotenvy takes space before the end of its text for an unfinished line.
+        // dotenvy takes white space at the end of its text for an incomplete line.
         .map(|(at, line)| (at, line.trim()))
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         .map(|(at, line)| assignment(line).map_err(|why| BadLine { number: at + 1, why }))
@@ -37,11 +37,11 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, BadLine> {
 
 fn assignment(line: &str) -> Result<(String, String), &'static str> {
     let (plain, quoted) = match single_quoted(line) {
-        // dotenvy would not take '\' for a whole value.
+        // dotenvy would not accept '\' as a complete value.
         Some((name, value, comment)) => (format!("{name}=''{comment}"), Some(value)),
         None => (line.to_owned(), None),
     };
-    // Behind a # too: Docker knows no comment there.
+    // Also after a #: Docker has no comments there.
     if plain.contains(['$', '\\']) {
         return Err(AMBIGUOUS);
     }
@@ -51,8 +51,8 @@ fn assignment(line: &str) -> Result<(String, String), &'static str> {
     }
 }
 
-/// Takes a line apart whose value is wholly in single quotes: what is before the `=`, the
-/// value, and the comment behind it with the space between.
+/// Splits a line whose value is completely in single quotes: the part before the `=`, the value,
+/// and the rest of the line, which is empty or a comment.
 fn single_quoted(line: &str) -> Option<(&str, &str, &str)> {
     let (name, rest) = line.split_once('=')?;
     let (value, rest) = rest.trim_start().strip_prefix('\'')?.split_once('\'')?;

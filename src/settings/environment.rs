@@ -1,11 +1,11 @@
 //! Environment and `.env` → [`Config`], once, at start.
 //!
-//! Settings come from the environment; a `.env` file in the working directory (there and
-//! nowhere else) fills in what the environment leaves unset. An empty value counts as
-//! unset in both, so that a line of a copied template can be blanked without deleting it.
+//! Settings come from the environment; a `.env` file in the working directory (and only there)
+//! provides what the environment leaves unset. An empty value counts as unset in both, so that
+//! a line of a copied template can be emptied without deleting it.
 //!
-//! Nothing else in moss looks at an environment variable. What can't be used stops the
-//! start with one line, which names the variable, what is wrong and what would be right.
+//! No other module reads settings from the environment. A value that can't be used prevents
+//! the start, with one line that names the variable, what is wrong and what would be right.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -25,11 +25,12 @@ use crate::settings::variables::{
 };
 use crate::tls::{self, Files};
 
-/// The slab's index has 20 bits; the topmost slots are left for moss's own tokens.
+/// The slab's index has 20 bits; the highest slots are reserved for moss's own tokens.
 const MOST_CONNECTIONS: u64 = (1 << 20) - 64;
 
-/// A record of TLS is handled whole, and half of the next may come with it. With less than this
-/// a hundred peers who wait for a slow master would hold all of it.
+/// With TLS, the smallest memory limit without a warning, in bytes. A record of TLS is handled
+/// as a whole, and half of the next may have come with it: with less memory, a hundred peers
+/// that wait for a slow master could hold all of it.
 const LEAST_WITH_TLS: usize = 4 << 20;
 
 const HOSTNAME: &str = "MOSS_HOSTNAME";
@@ -43,7 +44,7 @@ const DEFAULT_PORT: u64 = 8080;
 /// Reads the process's environment and `.env` in the working directory.
 ///
 /// `descriptors` is the number of file descriptors that the process may open; it
-/// bounds [`Limits::max_connections`]. How much memory it may take decides defaults.
+/// bounds [`Limits::max_connections`]. `room` is its memory, from which defaults follow.
 ///
 /// # Errors
 /// The first setting that can't be used.
@@ -52,15 +53,15 @@ pub fn load(descriptors: u64, room: Room) -> Result<Config, ConfigError> {
     Variables::read()?.into_config(descriptors, room)
 }
 
-/// Where the moss of this environment listens without TLS, for who wants to ask it something:
-/// nothing else is looked at. If there is a `.env` that can't be read, as it may be for moss's own
-/// user alone, what is wrong with it comes along.
+/// The address on which a moss with this environment listens without TLS, for `moss health`; no
+/// other setting is read. A `.env` that can't be read is no failure, since it may be readable
+/// for moss's own user only: its error is returned beside the address.
 ///
 /// # Errors
 /// The host or the port can't be used, or a line of `.env` can't be read.
 pub fn plain_address() -> Result<(SocketAddr, Option<ConfigError>), ConfigError> {
     let (variables, unread) = Variables::read_some(&[HOSTNAME, PORT])?;
-    // Whichever default moss has, it is this machine.
+    // Both defaults of moss include this machine.
     let address = variables.address((HOSTNAME, "127.0.0.1"), (PORT, DEFAULT_PORT))?;
     if address.port() == 0 {
         let why = "0 took a free port, which the log tells; give that one to ask";
@@ -95,7 +96,7 @@ impl Variables {
         let limits = self.limits(descriptors, room)?;
         let shares_room = self.get(MAX_MEMORY_BYTES).is_none();
         warnings.extend(room.memory_warning(limits.max_memory_bytes, shares_room));
-        // Each client's notice to a new master, at its longest.
+        // The longest `client-joined` packet; a new master gets one for each client.
         let notice = types.client_joined.as_ref().map_or(0, |name| name.len() + 64);
         let roster = limits.max_connections.saturating_mul(notice);
         if roster > limits.max_backlog_bytes.saturating_mul(2) {
@@ -107,7 +108,7 @@ impl Variables {
             ));
         }
         let tls = self.tls(&mut warnings)?;
-        // With TLS, plain is for the box itself, unless somebody says otherwise.
+        // With TLS, the default for the plain port is this machine only.
         let host = if tls.is_some() { "127.0.0.1" } else { "0.0.0.0" };
         let listen = self.address((HOSTNAME, host), (PORT, DEFAULT_PORT))?;
         if let Some(tls) = &tls
@@ -206,7 +207,7 @@ impl Variables {
         Ok(types)
     }
 
-    /// How TLS is served, if it is configured.
+    /// The settings of TLS, if it is configured.
     fn tls(&self, warnings: &mut Vec<String>) -> Result<Option<TlsSettings>, ConfigError> {
         const CERTIFICATE: &str = TLS_CERTIFICATE_FILE;
         const KEY: &str = TLS_KEY_FILE;
@@ -226,7 +227,7 @@ impl Variables {
                 return Err(problem(CERTIFICATE, why));
             }
             (None, None) => {
-                // An address alone looks as if moss spoke TLS.
+                // With an address alone one could believe that moss speaks TLS.
                 warnings.extend(
                     name.map(|name| format!("{name} does nothing without {CERTIFICATE} and {KEY}")),
                 );
@@ -300,7 +301,7 @@ impl Variables {
                 ),
             ));
         }
-        // More than may come in all is no contradiction: it limits nothing.
+        // More than the limit for all is valid: it has no effect.
         let per_address = match self.get(PER_ADDRESS) {
             Some(_) => Some(self.number(PER_ADDRESS, 1, 1..=MOST_CONNECTIONS)?),
             None => None,
@@ -308,10 +309,10 @@ impl Variables {
         // A control frame may have 125 bytes (RFC 6455, section 5.5) and is under this
         // limit too.
         let packet = self.number("MOSS_MAX_PACKET_BYTES", 262_144, 128..=LARGEST - HEADROOM)?;
-        // A larger packet limit takes the other defaults along: only a value that
-        // somebody wrote can contradict it.
+        // The other defaults grow with the packet limit: only values that are set explicitly can
+        // be too small for it.
         let least_backlog = packet + HEADROOM;
-        // Where there is little memory, four peers may have theirs.
+        // Where there is little memory, it is enough for the backlogs of four peers.
         let usual = room.share(0).map_or(1 << 20, |share| (share / 4).min(1 << 20));
         let backlog = self.number(
             "MOSS_MAX_BACKLOG_BYTES",
@@ -351,7 +352,7 @@ impl Variables {
     }
 }
 
-/// Whether nobody can listen on both: `::` takes the addresses of IPv4, too.
+/// Whether it is impossible to listen on both: `::` includes the addresses of IPv4.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let covers = |wide: IpAddr, ip: IpAddr| {
         wide == ip || wide.is_unspecified() && (wide.is_ipv6() || ip.is_ipv4())

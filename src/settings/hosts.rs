@@ -1,9 +1,9 @@
-//! Names for the address to listen on.
+//! Resolves host names for the address to listen on.
 //!
-//! The C library's resolver finds them, but for static glibc programs: there it is a
-//! tenth of the whole program, and wants shared libraries at run time, so that a name
-//! would be found on one machine and not on the next. Those read the hosts file alone,
-//! which has the names of the machine itself and, in a container, the container's.
+//! The C library's resolver does that, except in static glibc programs: there it would be a
+//! tenth of the whole program, and need shared libraries at run time, so that a name would be
+//! found on one machine and not on another. Those programs read only the hosts file, which
+//! has the names of the machine or, in a container, of the container.
 
 use std::net::IpAddr;
 
@@ -23,8 +23,8 @@ pub(crate) fn look_up(name: &str) -> Option<IpAddr> {
     find(&file, name).or(localhost)
 }
 
-/// Whether another look-up of a name may find it: only where a name server is asked, and not of
-/// what is no name, such as a mistyped address.
+/// Whether a later look-up of this name may succeed: only where name servers are asked, and not
+/// if it is not a name at all, such as a mistyped address.
 pub(crate) fn may_be_known_later(name: &str) -> bool {
     const IS_ASKED: bool = !cfg!(all(target_env = "gnu", target_feature = "crt-static"));
     let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Every setting, and where it comes from.
+//! All settings, and how they are read.
 
 pub mod config;
 mod dotenv;

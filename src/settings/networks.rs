@@ -1,16 +1,16 @@
-//! Addresses and networks of them, as a setting names them (CIDR; RFC 4632, RFC 4291).
+//! Lists of addresses and networks in a setting (CIDR; RFC 4632, RFC 4291).
 //!
-//! An IPv4 address is the same in its IPv6 form (`::ffff:192.0.2.1`), and so is a network of
-//! such addresses. No other network of IPv6 has IPv4 addresses in it: `::/0` is IPv6 alone.
+//! An IPv4 address equals its IPv6-mapped form (`::ffff:192.0.2.1`), and so does a network of
+//! such addresses. No other IPv6 network contains IPv4 addresses: `::/0` is IPv6 only.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Networks, of which none may be there.
+/// A list of networks; may be empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks(Vec<Network>);
 
-/// All addresses whose first `prefix` bits are those of `first`, whose others are 0.
+/// All addresses whose first `prefix` bits are those of `first`; the other bits of `first` are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Network {
     first: IpAddr,
@@ -22,9 +22,8 @@ impl Networks {
     /// (`192.0.2.0/24`, `2001:db8::/32`).
     ///
     /// # Errors
-    /// What is wrong with the first entry that is neither. A network whose first address has
-    /// bits behind its prefix (`192.0.2.1/24`) is none: it may mean that address as well as
-    /// that network.
+    /// What is wrong with the first entry that is neither. A network with bits after its prefix
+    /// (`192.0.2.1/24`) is an error: it may mean the address or the network.
     pub fn parse(list: &str) -> Result<Self, String> {
         list.split(',')
             .map(|entry| Network::parse(entry.trim()))
@@ -32,7 +31,7 @@ impl Networks {
             .map(Self)
     }
 
-    /// Whether an address, in whichever form, is in one of them.
+    /// Whether an address, in either form, is in one of them.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| masked(address, network.prefix) == network.first)
@@ -43,7 +42,7 @@ impl Networks {
         self.0.is_empty()
     }
 
-    /// Whether all addresses of IPv4, or of IPv6, are in one of them.
+    /// Whether one of them contains all addresses of IPv4 or of IPv6.
     pub fn has_all(&self) -> bool {
         self.0.iter().any(|network| network.prefix == 0)
     }
@@ -94,7 +93,7 @@ impl Network {
                 "{entry:?} has bits behind its prefix; give {first}/{prefix} or {written}"
             ));
         }
-        // One that has the 96 bits of mapped addresses is a network of IPv4.
+        // A network within the mapped addresses (prefix of 96 bits) is a network of IPv4.
         let canonical = first.to_canonical();
         Ok(Self { first: canonical, prefix: prefix - (bits(first) - bits(canonical)) })
     }
@@ -108,7 +107,7 @@ fn bits(address: IpAddr) -> u32 {
     }
 }
 
-/// The address with all bits 0 but its first; one that has no more stays as it is.
+/// The address with all bits after the prefix set to 0.
 fn masked(address: IpAddr, prefix: u32) -> IpAddr {
     let behind = bits(address).saturating_sub(prefix);
     match address {

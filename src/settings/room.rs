@@ -1,72 +1,73 @@
-//! How much memory moss may take, and how it is shared out where nobody says so.
+//! How much memory moss may use (its *room*), and the default limits that follow from it.
 //!
-//! A quarter is for what peers make moss hold. The rest is for what goes with it: holes that
-//! buffers leave in the heap when they grow and go, moss itself, and what the kernel holds for
-//! each connection, which a control group of version 2 counts as well. docs/configuration.md, "Memory", has
-//! the figures.
+//! A quarter is for what moss holds for peers. The rest is for heap fragmentation, moss itself,
+//! and what the kernel holds for each connection, which a control group of version 2 counts
+//! as well. docs/configuration.md, "Memory", has the figures.
 
 use std::fmt;
 use std::num::NonZero;
 
-/// How many times the bytes that peers hold moss may take.
+/// The memory limit is the room divided by this.
 const SHARES: u64 = 4;
 
-/// The most of it that is taken, in bytes; more where four backlogs are more.
+/// The largest default memory limit, in bytes, unless four backlogs are more.
 const MOST_SHARE: u64 = 64 << 20;
 
-/// What a connection may take beside what it holds, in bytes: 4 KiB of the kernel, as much for
-/// TLS, and its buffers.
+/// The memory of a connection beside what is held for it, in bytes: 4 KiB in the kernel, as much
+/// for TLS, and socket buffers.
 const CONNECTION_BYTES: u64 = 32 << 10;
 
-/// How many times a connection's buffer of the kernel's a control group has room for.
+/// The size of a socket buffer is the limit of the control group divided by this.
 const BUFFERS: u64 = 4096;
 
-/// The least and the most that such a buffer is asked to be, in bytes.
+/// The smallest and the largest size of a socket buffer, in bytes.
 const BUFFER: (u32, u32) = (4 << 10, 1 << 20);
 
-/// What moss may take, as the system tells. It is a fact, and no setting.
+/// How much memory moss may use, as the system reports it; not a setting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
-    /// The machine's memory, in bytes. Unknown, moss decides as if it were large.
+    /// The machine's memory, in bytes. If it is unknown, it is assumed to be large.
     pub machine: Option<u64>,
-    /// The least limit of the control groups, in bytes. Above it moss is killed.
+    /// The smallest limit of the control groups, in bytes. Above it the kernel kills moss.
     pub cgroup: Option<u64>,
 }
 
 impl Room {
-    /// The memory limit where nobody sets it, in bytes: for all peers together, beside pages, and
-    /// no less than a backlog.
+    /// The default memory limit, in bytes: for all peers together, without pages, and at least
+    /// one backlog.
     pub fn memory_limit(self, backlog: u64, pages: usize) -> u64 {
         let most = MOST_SHARE.max(4 * backlog);
         self.share(pages).map_or(most, |share| share.min(most)).max(backlog)
     }
 
-    /// Whether a memory limit that nobody set is a share, and neither its least nor its most.
+    /// Whether this default memory limit is a share of the room, and not the minimum or the
+    /// maximum.
     pub(super) fn decides(limit: u64, backlog: u64) -> bool {
         limit > backlog && limit < MOST_SHARE.max(4 * backlog)
     }
 
-    /// The quarter. Pages count twice, as while they are read again there are both.
+    /// A quarter of the room without pages. Pages count twice: during a reload there are two
+    /// copies.
     pub(super) fn share(self, pages: usize) -> Option<u64> {
         let pages = (pages as u64).saturating_mul(2);
         self.bytes().map(|bytes| bytes.saturating_sub(pages) / SHARES)
     }
 
-    /// Connections that there is room for, with little to say.
+    /// How many connections there is memory for, if little is held for each.
     pub(super) fn connections(self) -> Option<u64> {
         self.bytes().map(|bytes| bytes / CONNECTION_BYTES)
     }
 
-    /// What the kernel may hold of each connection in each direction, in bytes, where it counts
-    /// for a limit. By itself it would hold megabytes for a peer that does not read.
+    /// The size of the kernel's buffer for each connection and direction, in bytes, if the kernel's
+    /// buffers count towards a limit. Its own default is megabytes for a peer that does not read.
     pub fn socket_buffer(self) -> Option<NonZero<u32>> {
         let (least, most) = BUFFER;
         let size = |bytes: u64| u32::try_from(bytes / BUFFERS).unwrap_or(most).clamp(least, most);
         NonZero::new(self.cgroup.map(size)?)
     }
 
-    /// What is wrong with this memory limit, which somebody set or which is a share, if anything.
-    /// What is set stays; it may be twice a share, as seldom everything is needed at once.
+    /// A warning if this memory limit is too high, whether set explicitly or a share. An explicit
+    /// value may be twice the share, since the rest of the room is rarely used up.
     pub(super) fn memory_warning(self, limit: usize, is_share: bool) -> Option<String> {
         let share = self.share(0)?;
         let (most, what) = if is_share {
@@ -77,7 +78,7 @@ impl Room {
         (limit as u64 > most).then(|| self.warning(what))
     }
 
-    /// What is wrong with so many bytes of pages, if anything.
+    /// A warning if this many bytes of pages are too much.
     pub fn pages_warning(self, pages: usize) -> Option<String> {
         (pages as u64 > self.bytes()? / SHARES).then(|| self.warning("pages are over a quarter"))
     }
@@ -87,13 +88,13 @@ impl Room {
         format!("{what} of {self}: moss may be killed for memory; give less, or allow moss more")
     }
 
-    /// What moss may take in all, in bytes.
+    /// The room in bytes.
     pub(super) fn bytes(self) -> Option<u64> {
         self.cgroup.or(self.machine)
     }
 }
 
-/// As the object of a sentence.
+/// As part of a sentence.
 impl fmt::Display for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.cgroup, self.machine) {

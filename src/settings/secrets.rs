@@ -1,4 +1,4 @@
-//! A secret in a file: reading it.
+//! Reads a secret from a file.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open};
 
-/// A longer file is none with a secret in it: somebody named the wrong one.
+/// The longest file that is read, in bytes. A longer one has no secret in it: it must be the
+/// wrong file.
 const LONGEST: u64 = 64 << 10;
 
-/// The files that secrets come from, which may be read again. A secret that a variable holds
-/// stays as it is.
+/// The files of secrets, which can be read again. A secret in a variable can't change.
 #[derive(Clone, Debug, Default)]
 pub struct SecretFiles {
     /// That of [`Config::secret`](super::config::Config::secret).
@@ -19,15 +19,15 @@ pub struct SecretFiles {
     pub login: Option<PathBuf>,
 }
 
-/// Reads the secret in a file. A pipe will do: a shell's `<(…)` is one.
+/// Reads the secret in a file. A pipe works, too, such as a shell's `<(…)`.
 ///
 /// # Errors
-/// What is wrong and what would be right, with nothing of what is in the file.
+/// What is wrong and what would be right, without quoting the file.
 pub(super) fn read(path: &Path) -> Result<String, String> {
     secret_in(path, File::open(path))
 }
 
-/// Reads it while others are served: a pipe whose other end says nothing is empty, or would block.
+/// Reads it again without blocking: a pipe without data is an error.
 ///
 /// # Errors
 /// The same.

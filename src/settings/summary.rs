@@ -1,4 +1,4 @@
-//! Settings → the variables and values that would say the same, for people and scripts.
+//! Settings → the variables and values that they correspond to, for `moss check`.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use crate::settings::variables::{
     CONNECTION_SECRET_FILE, LOGIN_SECRET_FILE, PAGES_DIRECTORY, TLS_CERTIFICATE_FILE, TLS_KEY_FILE,
 };
 
-/// In the place of a secret.
+/// Shown instead of a secret.
 const HIDDEN: &str = "(set)";
 
-/// Every variable of moss, in the order of `template.env`, with the value that is in force: a
-/// default too. What is not there is empty, as an unset variable, and a secret is `(set)`.
+/// Every variable of moss, in the order of `template.env`, with the value that is in force,
+/// defaults included. Without a value it is empty, like an unset variable; a secret is `(set)`.
 #[cold]
 pub fn in_force(config: &Config) -> Vec<(&'static str, String)> {
-    // Field by field, so that none is forgotten.
+    // All fields are named, so that the compiler asks for a new one.
     let Config {
         secret: _,
         login_secret,
@@ -49,7 +49,7 @@ pub fn in_force(config: &Config) -> Vec<(&'static str, String)> {
         }
         None => (None, None, None),
     };
-    // As references, and written at one place: a `to_string` for each is four kilobytes.
+    // As references, with one call of `to_string`: one for each would be four kilobytes of code.
     let shown: [(&'static str, &dyn Display); 27] = [
         ("MOSS_CONNECTION_SECRET", &hidden(connection.is_none())),
         ("MOSS_CONNECTION_OFFER_TYPE", offer),
@@ -89,7 +89,7 @@ fn optional<T: Display>(value: &Option<T>) -> &dyn Display {
     }
 }
 
-/// A path that came from a variable, and so is text.
+/// The text of a path. It came from a variable, so it is UTF-8.
 fn path(path: Option<&PathBuf>) -> &str {
     path.and_then(|path| path.to_str()).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! The variables, as text: where they come from, and what a number, a secret or an address
-//! among them is. What each is good for is [`environment`](super::environment)'s.
+//! The variables as text, and how numbers, secrets and addresses among them are read. What each
+//! variable means is known to [`environment`](super::environment).
 
 use std::ffi::OsString;
 use std::fmt;
@@ -10,18 +10,18 @@ use std::path::PathBuf;
 use super::config::Secret;
 use super::{dotenv, hosts, secrets};
 
-/// Names that others say too, when what they name turns out to be of no use.
+/// Names that other modules use in error messages, too.
 pub(crate) const TLS_CERTIFICATE_FILE: &str = "MOSS_TLS_CERTIFICATE_FILE";
 pub(crate) const TLS_KEY_FILE: &str = "MOSS_TLS_KEY_FILE";
 pub(crate) const CONNECTION_SECRET_FILE: &str = "MOSS_CONNECTION_SECRET_FILE";
 pub(crate) const LOGIN_SECRET_FILE: &str = "MOSS_LOGIN_SECRET_FILE";
 pub(crate) const PAGES_DIRECTORY: &str = "MOSS_PAGES_DIRECTORY";
 
-/// What is warned of at start, and when the secret has changed.
+/// A warning at start, and when the secret has changed.
 pub(crate) const SHORT_SECRET: &str =
     "the connection secret is under 16 characters: whoever guesses it is master";
 
-/// Every variable that moss reads; any other `MOSS_…` name is a typing mistake.
+/// Every variable that moss reads. moss warns of any other `MOSS_…` name.
 const VARIABLES: [&str; 27] = [
     "MOSS_CONNECTION_SECRET",
     CONNECTION_SECRET_FILE,
@@ -61,15 +61,15 @@ pub struct ConfigError {
     may_pass: bool,
 }
 
-/// Values as they were found, the environment's over the file's.
+/// The values; those of the environment override those of `.env`.
 #[derive(Default)]
 pub(super) struct Variables {
-    /// A list, as there are few; a map would be five kilobytes of the program.
+    /// A list, since there are few; a map would add five kilobytes to the program.
     values: Vec<(String, String)>,
 }
 
 impl Variables {
-    /// Those of the process's environment, and of `.env` in the working directory.
+    /// Reads the process's environment, and `.env` in the working directory.
     pub(super) fn read() -> Result<Self, ConfigError> {
         let mut variables = Self::default();
         variables.add_text(&read_dotenv()?)?;
@@ -77,14 +77,14 @@ impl Variables {
         Ok(variables)
     }
 
-    /// The names of those that are set and that moss reads, or does not.
+    /// The names of variables that are set: those that moss knows, or those that it does not.
     pub(super) fn names(&self, known: bool) -> impl Iterator<Item = &str> {
         let names = self.values.iter().map(|(name, _)| name.as_str());
         names.filter(move |name| VARIABLES.contains(name) == known)
     }
 
-    /// Those of these names alone. What is wrong with a `.env` that can't be read comes beside
-    /// them, as it may be for another user.
+    /// Reads only the variables with these names. If `.env` can't be read, its error is returned
+    /// beside them: it may be readable for another user only.
     pub(super) fn read_some(names: &[&str]) -> Result<(Self, Option<ConfigError>), ConfigError> {
         let mut variables = Self::default();
         let unread = match read_dotenv() {
@@ -145,7 +145,7 @@ impl Variables {
         let Some(value) = self.get(name) else {
             return Ok(default);
         };
-        // Digits only: Rust's own parser would also take "+8080".
+        // Digits only: Rust's own parser would also accept "+8080".
         let digits = value.bytes().all(|byte| byte.is_ascii_digit());
         match value.parse() {
             Ok(number) if digits && range.contains(&number) => Ok(number),
@@ -160,7 +160,8 @@ impl Variables {
         }
     }
 
-    /// A secret, given by one variable or by the file that the other one names, and that file.
+    /// A secret, from the variable `name` or from the file that the variable `file` names; and
+    /// the path of that file.
     pub(super) fn secret(
         &self,
         name: &str,
@@ -179,7 +180,7 @@ impl Variables {
         }
     }
 
-    /// The address that two variables give, each with its default.
+    /// The address from two variables, each with its default.
     pub(super) fn address(
         &self,
         (hostname, host): (&str, &str),
@@ -203,8 +204,8 @@ impl Variables {
 }
 
 impl ConfigError {
-    /// Whether moss may start another time with the same settings: a name server may answer a
-    /// moment later, when the network is up.
+    /// Whether another start with the same settings may succeed: a name server may answer later,
+    /// when the network is up.
     pub fn may_pass(&self) -> bool {
         self.may_pass
     }
@@ -218,7 +219,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The text of `.env`; one that is not there is as good as an empty one.
+/// The text of `.env`; empty if there is no such file.
 fn read_dotenv() -> Result<String, ConfigError> {
     match std::fs::read_to_string(".env") {
         Ok(text) => Ok(text),
