@@ -1,4 +1,4 @@
-//! The commands of moss, and what it says as it starts.
+//! The commands of moss, and what it logs at its start.
 
 mod support;
 
@@ -11,7 +11,7 @@ use std::process::Output;
 
 use support::{Moss, Setup, skipped};
 
-/// Without a single variable, so that nothing but the arguments counts.
+/// Runs moss without any variable, only with these arguments.
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     texts(Setup::empty().run(arguments))
 }
@@ -52,7 +52,7 @@ fn version_is_printed() {
         assert_eq!((code, stderr.as_str()), (Some(0), ""));
         let rest = stdout.strip_prefix(concat!("moss ", env!("CARGO_PKG_VERSION")));
         let rest = rest.and_then(|rest| rest.strip_suffix('\n')).expect("the version");
-        // Of a release, the commit; tests/package looks which.
+        // A release has its commit here; tests/package checks which.
         assert!(rest.is_empty() || rest.starts_with(" (") && rest.ends_with(')'), "{stdout}");
     }
 }
@@ -84,7 +84,7 @@ fn anything_else_is_answered_by_the_usage() {
     }
 }
 
-/// Whatever scripts and systemd go by must not depend on who reads the error.
+/// Scripts and systemd use the status, so it must not depend on a working stdout or stderr.
 #[test]
 fn exit_status_is_the_same_where_nothing_can_be_printed() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -134,7 +134,7 @@ fn url_is_one_that_others_can_use() {
         url.trim_end_matches('/').parse().unwrap_or_else(|error| panic!("{url}: {error}"));
     assert!(!address.ip().is_unspecified(), "{line}");
     assert_eq!(address.port(), moss.address().port());
-    // This machine is one of those who can.
+    // This machine can use it, too.
     support::Client::open(support::Stream::connect(address)).expect_nothing();
 }
 
@@ -162,14 +162,14 @@ fn health_asks_this_machine_by_version_6_too() {
 }
 
 #[test]
-fn health_of_a_full_house_is_good() {
+fn health_of_a_full_server_is_good() {
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "1")]);
     let _guest = moss.guest();
     let (code, stdout, _) = health("127.0.0.1", moss.address().port());
     assert_eq!(code, Some(0), "{stdout}");
 }
 
-/// A port that is taken and on which nobody listens.
+/// A port that is bound, but does not listen.
 fn bound_port() -> (OwnedFd, u16) {
     use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
@@ -180,7 +180,7 @@ fn bound_port() -> (OwnedFd, u16) {
 }
 
 #[test]
-fn health_of_nobody_is_bad() {
+fn health_without_a_server_is_bad() {
     let (_bound, port) = bound_port();
     let (code, stdout, _) = health("127.0.0.1", port);
     assert_eq!(code, Some(1));
@@ -197,7 +197,7 @@ fn health_of_a_moss_that_hangs_is_bad() {
 }
 
 #[test]
-fn health_of_something_else_is_bad() {
+fn health_of_another_server_is_bad() {
     let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = other.local_addr().expect("an address").port();
     std::thread::scope(|scope| {
@@ -205,14 +205,14 @@ fn health_of_something_else_is_bad() {
             let (mut stream, _) = other.accept().expect("the question");
             let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
             std::io::Write::write_all(&mut stream, answer).expect("it reads");
-            // It ends when it has heard enough.
+            // It ends the connection when it has read enough.
             let _ = std::io::Read::read_to_end(&mut stream, &mut Vec::new());
         });
         assert_eq!(health("127.0.0.1", port).0, Some(1));
     });
 }
 
-/// Secrets are for moss's own user, and whoever watches it need not be that.
+/// A monitoring program may run as another user, who can't read the secrets.
 #[test]
 fn health_needs_the_port_alone() {
     let moss = Moss::start();
@@ -233,9 +233,9 @@ fn health_needs_the_port_alone() {
     assert_eq!(texts(setup.run(&["health"])).0, Some(0));
 }
 
-/// A folder is as unreadable as another user's file, to root too.
+/// A folder in place of the file can't be read, even by root.
 #[test]
-fn health_says_so_if_dotenv_can_not_be_read() {
+fn health_reports_an_unreadable_dotenv() {
     let moss = Moss::start();
     let setup = Setup::empty().set("MOSS_PORT", moss.address().port().to_string());
     std::fs::create_dir(setup.folder().join(".env")).expect("a folder");
@@ -243,7 +243,7 @@ fn health_says_so_if_dotenv_can_not_be_read() {
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
     assert_eq!(stdout.lines().count(), 1, "{stdout}");
     assert!(stdout.contains(".env: can't be read") && stdout.contains("MOSS_PORT"), "{stdout}");
-    // moss itself does not go on without it.
+    // moss itself does not start without it.
     let setup = Setup::new();
     std::fs::create_dir(setup.folder().join(".env")).expect("a folder");
     assert_eq!(texts(setup.run(&[])).0, Some(2));
@@ -276,7 +276,7 @@ fn health_of_a_master_needs_one() {
     assert_eq!(code, Some(1));
     assert!(line.contains("no master") || line.contains("NO master"), "{line}");
     let master = moss.master("1");
-    // In a full house, too: it is asked beside the WebSockets.
+    // Also when the server is full: health is answered beside the WebSockets.
     let (code, line) = ask();
     assert_eq!(code, Some(0), "{line}");
     assert!(line.contains("full") && line.contains("has a master"), "{line}");
@@ -289,7 +289,7 @@ fn health_of_a_master_needs_one() {
     assert!(line.contains("does not answer"), "{line}");
 }
 
-/// The names and values that `moss check` prints.
+/// Names and values in the output of `moss check`.
 fn in_force(stdout: &str) -> Vec<(&str, &str)> {
     let lines = stdout.lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| line.split_once('=').unwrap_or_else(|| panic!("{line:?}"))).collect()
@@ -329,7 +329,7 @@ fn check_tells_every_variable_as_it_is_in_force() {
     ] {
         assert!(told.contains(&part), "{part:?} is not in\n{stdout}");
     }
-    // What a start would warn of.
+    // The warnings of a start.
     assert!(stderr.contains("moss: warning: any web page may log in here"), "{stderr}");
 }
 
@@ -388,7 +388,7 @@ fn check_opens_no_port_and_reads_the_pages() {
     assert!(stdout.starts_with("# pages: 1 files, 6 bytes"), "{stdout}");
 }
 
-/// A network of its own for what follows, with these addresses.
+/// The words of a command that runs moss in a network namespace with these addresses.
 fn network(addresses: &[&str]) -> Vec<String> {
     let mut script =
         "ip link add lan type veth peer name far && ip link set far up && ip link set lan up"
@@ -400,7 +400,7 @@ fn network(addresses: &[&str]) -> Vec<String> {
     words.into_iter().chain([format!("{script} && exec \"$0\" \"$@\"")]).collect()
 }
 
-/// As on a box whose network is not up yet.
+/// The network may not be up yet, so a later start may succeed: status 1, not 2.
 #[test]
 fn name_that_nobody_knows_now_may_be_known_to_the_next_start() {
     let isolated = |setup: Setup| setup.within(&["unshare", "--net"]);
@@ -437,7 +437,7 @@ fn host_with_ipv6_alone_is_warned_of() {
     }
     for hostname in ["", "0.0.0.0"] {
         assert!(warnings(hostname, &[SIX], None));
-        // A network that leads nowhere else is one.
+        // An IPv4 address counts, even without a route to other networks.
         assert!(!warnings(hostname, &[SIX, "192.168.7.5/24"], None));
         assert!(!warnings(hostname, &[], None));
     }

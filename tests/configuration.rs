@@ -1,4 +1,4 @@
-//! Every variable: a value that works, an empty one, and values that can't be used.
+//! Every variable: a valid value, an empty one, and invalid ones.
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use support::{Client, Moss, SECRET, Setup, skipped};
 
-/// Every variable whose value can be wrong by itself, with such values.
+/// Every variable that can have an invalid value, with such values.
 const WRONG: [(&str, &[&str]); 17] = [
     ("MOSS_CONNECTION_SECRET_FILE", &["secret.txt", "no/such/file", "."]),
     ("MOSS_CONNECTION_OFFER_TYPE", &RESERVED),
@@ -59,7 +59,7 @@ const WRONG: [(&str, &[&str]); 17] = [
 
 const RESERVED: [&str; 5] = ["ping", "pong", "login", "set-master", "master-confirmation"];
 
-/// Types besides the offer's, in the order in which moss reads them.
+/// The variables of other types than the offer's, in the order in which moss reads them.
 const TYPES: [&str; 5] = [
     "MOSS_ERROR_TYPE",
     "MOSS_CLIENT_JOINED_TYPE",
@@ -133,7 +133,7 @@ fn value_that_is_no_utf8_stops_moss() {
     }
 }
 
-/// Starting is most of the proof; what is in force is read from the log.
+/// That moss starts is most of the proof. The log shows the values in force.
 #[test]
 fn empty_values_are_unset_ones() {
     let mut setup = Setup::new().set("MOSS_CONNECTION_SECRET_FILE", "").set("MOSS_LOG", "");
@@ -222,7 +222,7 @@ fn secret_file_must_hold_a_text() {
 }
 
 #[test]
-fn secret_and_secret_file_are_one_too_many() {
+fn secret_and_secret_file_together_stop_moss() {
     let setup = Setup::new().set("MOSS_CONNECTION_SECRET_FILE", "file").file("file", SECRET);
     let line = assert_refused(setup, "MOSS_CONNECTION_SECRET_FILE");
     assert!(line.contains("MOSS_CONNECTION_SECRET;"), "{line}");
@@ -235,7 +235,7 @@ fn equal_secrets_stop_moss() {
 }
 
 #[test]
-fn login_secret_and_its_file_are_one_too_many() {
+fn login_secret_and_its_file_together_stop_moss() {
     let setup = Setup::new().set("MOSS_LOGIN_SECRET", "code").set("MOSS_LOGIN_SECRET_FILE", "file");
     assert_refused(setup.file("file", "code"), "MOSS_LOGIN_SECRET_FILE");
 }
@@ -301,7 +301,7 @@ fn hostname_may_be_of_version_6() {
 
 #[test]
 fn port_is_the_one_that_was_set() {
-    // Taken on one address, so that the system gives it to nobody, and free on another.
+    // Bound at one address, so that the system gives it to no other program, and free at another.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("an address").port();
     let moss =
@@ -323,7 +323,7 @@ fn port_that_is_taken_stops_moss() {
     let port = taken.local_addr().expect("an address").port();
     let output = Setup::new().set("MOSS_PORT", port.to_string()).run(&[]);
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
-    // Not 2: another start may find it free, so whoever started moss may start it again.
+    // Not 2: a later start may find the port free, so a service manager should try again.
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     assert!(stderr.contains(&format!("127.0.0.1:{port}")), "{stderr}");
@@ -332,11 +332,11 @@ fn port_that_is_taken_stops_moss() {
 
 #[test]
 fn port_is_8080_unless_it_is_set() {
-    // A loopback address of this process alone: other runs of this test may be about.
+    // A loopback address that only this process uses: the test may run twice at once.
     let [_, high, middle, low] = std::process::id().to_be_bytes();
     let address = Ipv4Addr::new(127, 128 | high, middle, low);
     for port in [None, Some("")] {
-        // Taken by this test, or by whoever has it already: moss tells which one it was.
+        // Bound by this test, or by another program already.
         let taken = std::net::TcpListener::bind((address, 8080));
         let mut setup = Setup::new().unset("MOSS_PORT").set("MOSS_HOSTNAME", address.to_string());
         if let Some(port) = port {
@@ -348,7 +348,7 @@ fn port_is_8080_unless_it_is_set() {
     }
 }
 
-/// Whoever sets one counts on it. (What they do in a moss that has TLS is in `tests/tls`.)
+/// A setting that has no effect must not be ignored. (`tests/tls` tests a moss that has TLS.)
 #[cfg(not(feature = "tls"))]
 #[test]
 fn settings_of_tls_stop_a_moss_that_has_none() {
@@ -391,7 +391,7 @@ fn limits_are_the_ones_that_were_set() {
 
 #[test]
 fn connections_of_an_address_take_their_bounds() {
-    // The most is more than this machine allows in all, which is no contradiction.
+    // The largest value is above what this machine allows in all, which is no error.
     for most in ["1", "1048512"] {
         let moss = Moss::with(&[
             ("MOSS_MAX_CONNECTIONS", "7"),
@@ -410,7 +410,7 @@ fn connections_of_an_address_are_not_limited_unless_that_is_set() {
 }
 
 #[test]
-fn trust_in_everybody_is_warned_of() {
+fn trusting_all_addresses_is_warned_of() {
     let warning = "MOSS_TRUSTED_PROXIES trusts everybody";
     for proxies in ["0.0.0.0/0", "10.0.0.0/8, ::/0"] {
         let moss = Moss::with(&[("MOSS_TRUSTED_PROXIES", proxies)]);
@@ -451,7 +451,7 @@ fn connections_are_what_the_descriptor_limit_allows() {
     let (count, _) = line.split_once(" connections").expect("a count");
     let count: usize = count.parse().expect("a number");
     assert!((50..100).contains(&count), "{count}");
-    // So many there are indeed, and one more is told, not left waiting.
+    // That many connections are accepted, and one more gets an answer.
     let _master = moss.master("1");
     let guests: Vec<_> = (1..count).map(|_| moss.guest()).collect();
     assert!(Client::try_open(moss.connect()).is_err_and(|status| status.contains(" 503 ")));
@@ -490,8 +490,8 @@ fn level_bounds_the_log() {
     }
 }
 
-/// What moss writes while a peer comes and goes. Where moss listens is told by the
-/// kernel, since a quiet moss does not.
+/// The log of a moss to which a peer connects and leaves. The kernel tells where it listens,
+/// as its log may not.
 fn log_of_a_visit(setup: Setup) -> String {
     let mut child = setup.command(&[]).spawn().expect("moss can be run");
     let address = support::listening_address(child.id());

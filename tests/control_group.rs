@@ -1,5 +1,5 @@
-//! What moss makes of the memory that its control group may take. Most of it is asked of
-//! `moss check`, which decides as a start does.
+//! The defaults that moss derives from the memory limit of its control group. Most tests use
+//! `moss check`, which computes them as a start does.
 
 mod support;
 
@@ -9,7 +9,7 @@ use support::{Cgroup, Moss, Setup};
 
 const MIB: usize = 1 << 20;
 
-/// What `moss check` says in this group: settings and remarks, and then warnings.
+/// The output of `moss check` in this group: settings and remarks, and then warnings.
 fn check(setup: Setup, group: &Cgroup) -> (String, String) {
     let output = setup.before(&group.enter()).run(&["check"]);
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -19,7 +19,7 @@ fn check(setup: Setup, group: &Cgroup) -> (String, String) {
     (stdout, stderr)
 }
 
-/// A number of those settings.
+/// The value of a setting in that output.
 #[track_caller]
 fn number(settings: &str, name: &str) -> usize {
     let mut lines = settings.lines().filter_map(|line| line.split_once('='));
@@ -27,7 +27,7 @@ fn number(settings: &str, name: &str) -> usize {
     value.parse().expect("a number")
 }
 
-/// So many connections, or what the limit on open files allows if that is less.
+/// This number of connections, or what the limit on open files allows if that is less.
 fn at_most(connections: usize) -> usize {
     let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let files = usize::try_from(files).unwrap_or(usize::MAX);
@@ -73,7 +73,7 @@ fn little_memory_takes_the_backlog_along() {
     assert_eq!(number(&settings, MEMORY), 2 * MIB);
     assert_eq!(number(&settings, "MOSS_MAX_BACKLOG_BYTES"), MIB / 2);
     assert!(!warnings.contains("killed"), "{warnings}");
-    // A backlog has room for a packet, and memory for a backlog, however little it is.
+    // At the least memory a backlog still has room for a packet, and memory for a backlog.
     let long = Setup::new().set("MOSS_MAX_PACKET_BYTES", "4000000");
     let (settings, warnings) = check(long, &group);
     assert_eq!(number(&settings, "MOSS_MAX_BACKLOG_BYTES"), 4_065_536);
@@ -114,7 +114,7 @@ fn pages_take_from_the_share_and_over_a_quarter_are_warned_of() {
     let (settings, warnings) = check(setup(9 * MIB), &group);
     assert_eq!(number(&settings, MEMORY), 14 * MIB / 4);
     assert!(warnings.contains(complaint), "{warnings}");
-    // At a reload too, for which there is room.
+    // At a reload, too.
     let setup = setup(MIB).before(&group.enter());
     let moss: Moss = setup.start();
     std::fs::write(moss.folder().join("pages/more.html"), vec![b' '; 8 * MIB]).expect("a file");

@@ -1,5 +1,5 @@
-//! Replays the inputs in `fuzz/corpus-kept` through the bodies of the fuzz targets: what
-//! was found once stays mended, without a nightly toolchain. The package on crates.io has no
+//! Replays the inputs in `fuzz/corpus-kept` through the bodies of the fuzz targets: bugs that
+//! were found once stay fixed. It needs no nightly toolchain. The package on crates.io has no
 //! `fuzz` folder: there each test says that it is skipped.
 
 mod model;

@@ -1,4 +1,4 @@
-//! The `.env` file: where it is looked for, how it is read, and what the template holds.
+//! The `.env` file: where it is looked for, how it is read, and what the template contains.
 
 mod support;
 
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use support::{SECRET, Setup};
 
-/// Enough of a `.env` to start with.
+/// The least `.env` with which moss starts.
 const ENOUGH: &str = "\
 MOSS_CONNECTION_SECRET=only-the-tests-know-it
 MOSS_CONNECTION_OFFER_TYPE=connection-offer
@@ -104,7 +104,7 @@ fn line_that_can_not_be_read_is_not_quoted() {
     }
 }
 
-/// moss must be there for a master with this secret once `.env` holds it in this form.
+/// With the secret in `.env` in this form, moss must accept a master with it.
 #[track_caller]
 fn assert_secret(written: &str, secret: &str) {
     let text = ENOUGH.replace("MOSS_CONNECTION_SECRET=only-the-tests-know-it", written);
@@ -190,13 +190,13 @@ fn space_at_the_end_of_a_line_is_nothing() {
 #[test]
 fn byte_order_mark_at_the_start_is_skipped() {
     Setup::empty().file(".env", format!("\u{feff}{ENOUGH}")).start().master("1").expect_nothing();
-    // Nowhere else, and no line is skipped with it.
+    // Only at the start of the file, and the first line is still read.
     assert!(refusal(format!("{ENOUGH}\u{feff}A=b\n")).contains(".env, line 5:"));
     assert!(refusal(format!("\u{feff}A=$b\n{ENOUGH}")).contains(".env, line 1:"));
 }
 
 #[test]
-fn dotenv_that_is_no_text_stops_moss() {
+fn dotenv_that_is_not_utf8_stops_moss() {
     assert!(refusal(b"MOSS_PORT=0\n\xff\xfe\n").contains(".env"));
 }
 
@@ -220,7 +220,7 @@ fn repository_file(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The names that moss knows, from its source.
+/// The names of moss's variables, from its source.
 fn variables() -> Vec<String> {
     let source = repository_file("src/settings/variables.rs");
     let quoted = source.split('"').skip(1).step_by(2);
@@ -232,8 +232,8 @@ fn variables() -> Vec<String> {
     names
 }
 
-/// The template's assignments with the lines right above each. Some are comments: for whoever
-/// gives the variable elsewhere, as even an empty one would win there.
+/// The template's assignments with the comment lines right above each. Some are commented out,
+/// because even an empty variable would override the one that is set elsewhere.
 fn template() -> Vec<(String, String, String)> {
     let text = repository_file("template.env");
     let mut above = String::new();
@@ -279,7 +279,7 @@ fn template_starts_with_what_everybody_sets() {
     assert_eq!(first, four);
 }
 
-/// `docker run --env-file` knows neither quotes nor `$` nor comments behind a value.
+/// `docker run --env-file` supports neither quotes nor `$` nor comments after a value.
 #[test]
 fn template_is_read_alike_by_docker() {
     for (name, value, _) in template() {
@@ -296,7 +296,7 @@ fn template_with_the_secret_filled_in_starts_moss() {
         1,
     );
     assert_ne!(text, filled);
-    // The one thing that is not the template's: its port may be taken here.
+    // The only difference from the template, whose port may be in use here.
     let moss = Setup::empty().set("MOSS_PORT", "0").file(".env", filled).start();
     assert!(!moss.log().contains("not a variable"), "{}", moss.log());
     moss.master("1").expect_nothing();

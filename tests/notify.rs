@@ -1,5 +1,5 @@
-//! What moss tells the system that started it: a service manager, by the socket of
-//! `NOTIFY_SOCKET`, and the journal, by its lines.
+//! What moss tells the system that started it: a service manager, through the socket of
+//! `NOTIFY_SOCKET`, and the journal, through its log lines.
 
 mod support;
 
@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use support::{Client, Moss, PATIENCE, Setup, Stream, listening_address};
 
-/// A service manager that listens.
+/// A fake service manager.
 struct Manager {
     socket: UnixDatagram,
     name: String,
@@ -43,19 +43,19 @@ impl Manager {
         Self { socket, name: name.to_owned() }
     }
 
-    /// What it is told next.
+    /// The next message.
     fn next(&self) -> String {
         let mut bytes = [0; 4096];
         let length = self.socket.recv(&mut bytes).expect("a notice");
         String::from_utf8(bytes[..length].to_vec()).expect("UTF-8")
     }
 
-    /// The notice that is told next: its first line.
+    /// The first line of the next message.
     fn notice(&self) -> String {
         self.next().lines().next().unwrap_or_default().to_owned()
     }
 
-    /// Takes what it was told so far, and says how much that was.
+    /// Takes all messages so far, and returns their number.
     fn drain(&self) -> usize {
         self.socket.set_nonblocking(true).expect("a socket");
         let count = std::iter::from_fn(|| self.socket.recv(&mut [0; 4096]).ok()).count();
@@ -64,7 +64,7 @@ impl Manager {
     }
 }
 
-/// A moss with this manager, which has been told that it is ready.
+/// A moss with this manager. Its message that it is ready was received.
 fn managed(setup: Setup) -> (Moss, Manager) {
     let manager = Manager::at_a_path(&setup);
     let moss = setup.set("NOTIFY_SOCKET", &manager.name).start();
@@ -72,7 +72,7 @@ fn managed(setup: Setup) -> (Moss, Manager) {
     (moss, manager)
 }
 
-/// A moss that was started without support's ways; killed when it is dropped.
+/// A moss that was not started by `support`; killed when it is dropped.
 struct Started(Child);
 
 impl Drop for Started {
@@ -123,7 +123,7 @@ fn reload_is_told_and_its_end_once_pages_are_read() {
     std::fs::create_dir(&pages).expect("a folder");
     let page = pages.join("page.txt");
     std::fs::write(&page, "old").expect("a page");
-    // Many turns' reading.
+    // Enough for many turns of reading.
     let large = File::create(pages.join("large")).expect("a page");
     large.set_len(40 << 20).expect("a page");
     let (moss, manager) = managed(setup.set("MOSS_PAGES_DIRECTORY", pages.into_os_string()));
@@ -142,7 +142,7 @@ fn reload_is_told_and_its_end_once_pages_are_read() {
     assert!(answer(&moss).ends_with("\r\n\r\nnew"));
 }
 
-/// What is served as the page.
+/// The content of the page as it is served.
 fn answer(moss: &Moss) -> String {
     let mut stream = moss.connect();
     let request = "GET /page.txt HTTP/1.1\r\nHost: moss\r\nConnection: close\r\n\r\n";
@@ -177,7 +177,7 @@ fn stop_is_told_and_nothing_after_it() {
 }
 
 #[test]
-fn watchdog_is_told_at_half_of_its_time_by_a_moss_that_nobody_talks_to() {
+fn watchdog_is_told_at_half_of_its_time_by_an_idle_moss() {
     let start = Instant::now();
     let (moss, manager) = managed(Setup::new().set("WATCHDOG_USEC", "200000"));
     for _ in 0..5 {
@@ -188,7 +188,7 @@ fn watchdog_is_told_at_half_of_its_time_by_a_moss_that_nobody_talks_to() {
 }
 
 #[test]
-fn watchdog_hears_nothing_of_a_moss_that_stands_still() {
+fn watchdog_is_told_nothing_by_a_frozen_moss() {
     // $$ is the process that becomes moss.
     let setup = Setup::new().before("export WATCHDOG_PID=$$").set("WATCHDOG_USEC", "100000");
     let (moss, manager) = managed(setup);
@@ -215,7 +215,7 @@ fn state_of(pid: u32) -> String {
 fn watchdog_of_another_process_is_told_nothing() {
     let setup = Setup::new().set("WATCHDOG_USEC", "2").set("WATCHDOG_PID", "1");
     let (moss, manager) = managed(setup);
-    // Its time has passed often.
+    // Long enough for many messages.
     std::thread::sleep(Duration::from_millis(50));
     moss.guest().expect_nothing();
     assert_eq!(manager.drain(), 0);
@@ -252,8 +252,7 @@ fn watchdog_may_have_any_time() {
     moss.guest().expect_nothing();
 }
 
-/// moss serves, reads its files again and stops as if there were no manager, with one
-/// warning.
+/// moss must serve, reload and stop as without a manager, with one warning.
 #[track_caller]
 fn assert_serves(setup: Setup, name: &str) {
     let setup = setup.set("NOTIFY_SOCKET", name).set("WATCHDOG_USEC", "2000");
@@ -312,7 +311,7 @@ fn empty_variable_is_no_manager() {
     assert!(!moss.log().contains("NOTIFY") && !moss.log().contains("WATCHDOG"), "{}", moss.log());
 }
 
-/// A process that makes a system call in its sleep has to wake up for it.
+/// A process that wakes up makes a system call.
 #[test]
 fn moss_without_connections_does_not_wake_up() {
     let (moss, manager) = managed(Setup::new());
@@ -323,7 +322,7 @@ fn moss_without_connections_does_not_wake_up() {
         let lines = status.lines().filter(|line| line.contains("ctxt_switches"));
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
-    // It may have something to do still, for a second after somebody left.
+    // For a second after a connection ended, it may still have work.
     std::thread::sleep(Duration::from_secs(2));
     let before = switches();
     assert_eq!(before.len(), 2, "{before:?}");
@@ -332,8 +331,8 @@ fn moss_without_connections_does_not_wake_up() {
     assert_eq!(manager.drain(), 0);
 }
 
-/// A stdout like that of a service: a stream, and the name of the very socket. The first
-/// lines that moss writes to it are returned.
+/// Starts moss with a stdout like that of a service: a stream socket, with its name in
+/// JOURNAL_STREAM. Returns the first lines that moss writes to it.
 fn lines_in_journal(is_named: bool) -> Vec<String> {
     let (ours, theirs) = UnixStream::pair().expect("sockets");
     ours.set_read_timeout(Some(PATIENCE)).expect("a time-out");

@@ -1,4 +1,4 @@
-//! The envelope by itself: what is read, what is refused, what is written.
+//! The envelope of packets: what is read, what is refused, what is written.
 
 use moss::protocol::packet::{
     Claim, EMPTY_PAYLOAD, ErrorCode, Invalid, Outgoing, Packet, parse_id,
@@ -100,7 +100,7 @@ fn quick_and_thorough_reading_agree() {
             texts.push(format!("{{{value}:1}}"));
         }
     }
-    // Every place in a block of 64 bytes, and across the border of two.
+    // At every offset in a block of 64 bytes, and across the border of two.
     for len in 0..140 {
         for end in [
             "", "\\n", "\\t", "\"", "\\", "\\\"", "\\\\", "\\\\\"", "\\\\\\\"", "\\\\\\\\", "\\x",
@@ -118,7 +118,7 @@ fn quick_and_thorough_reading_agree() {
             texts.push(format!("{{\"type\":\"x\",\"payload\":{open}1{close}]}}"));
         }
     }
-    // Deeper than the quick reading follows, and not all closed.
+    // Deeper than the quick reader supports, and not all closed.
     for depth in 55..70 {
         for outer in 0..3 {
             let (outer, open, close) = ("[".repeat(outer), "[".repeat(depth), "]".repeat(depth));
@@ -222,7 +222,7 @@ fn claim_needs_an_object_with_a_secret() {
 #[test]
 fn error_payloads_are_json() {
     for (at, code) in ErrorCode::ALL.into_iter().enumerate() {
-        assert_eq!(code as usize, at, "what is counted in their order");
+        assert_eq!(code as usize, at, "counters are in this order");
         let value: serde_json::Value = serde_json::from_str(&code.payload(Some("\"7\""))).unwrap();
         assert_eq!((value["code"].as_str(), value["id"].as_str()), (Some(code.code()), Some("7")));
     }

@@ -1,4 +1,4 @@
-//! The protocol's core without sockets: who is told what, in which order, and what is
+//! The relay without sockets: what is delivered to whom, in which order, and what is
 //! forgotten. Connections are numbers; 1 and 2 are mostly masters.
 
 use moss::protocol::packet::Outgoing;
@@ -11,20 +11,20 @@ const OFFER_B: &str = r#"{"type":"set-master","payload":{"secret":"right","sdp":
 const WRONG: &str = r#"{"type":"set-master","payload":{"secret":"Right","sdp":"A"}}"#;
 const CONFIRMATION: &str = r#"master 1: {"type":"master-confirmation","payload":""}"#;
 
-/// A relay, and what it delivers as lines: how, to whom, what.
+/// A relay, and its deliveries as lines: how, to whom, what.
 struct Core {
     relay: Relay,
-    /// As it was delivered.
+    /// In the order of delivery.
     master: Option<u64>,
 }
 
 impl Core {
-    /// Just offers and errors.
+    /// A relay without optional packets.
     fn new() -> Self {
         Self::with(|_| {})
     }
 
-    /// Everything that can be asked for.
+    /// A relay with all optional packets.
     fn with_notices() -> Self {
         Self::with(|types| {
             types.client_joined = Some("joined".to_owned());
@@ -40,7 +40,7 @@ impl Core {
         Self { relay: Relay::new(&config), master: None }
     }
 
-    /// Logs these in.
+    /// Logs these connections in.
     fn clients(mut self, ids: impl IntoIterator<Item = u64>) -> Self {
         for id in ids {
             self.handle(id, LOGIN);
@@ -54,7 +54,7 @@ impl Core {
         self
     }
 
-    /// Handles a packet and then tells everybody what is owed.
+    /// Handles a packet and then delivers all that is owed.
     fn handle(&mut self, sender: u64, text: &str) -> Vec<String> {
         let mut lines = self.handle_alone(sender, text);
         lines.extend(self.announce(usize::MAX));
@@ -83,7 +83,7 @@ impl Core {
         lines
     }
 
-    /// Handles a packet that moss can't do anything with; to whom it says so, and the code.
+    /// Handles a packet that must be answered by an error: its receiver and its code.
     fn error(&mut self, sender: u64, text: &str) -> (u64, String) {
         let lines = self.handle(sender, text);
         let [line] = &lines[..] else { panic!("not one answer: {lines:?}") };
@@ -95,7 +95,7 @@ impl Core {
     }
 }
 
-/// What is delivered, as a line; who is master is told by what was delivered before.
+/// A delivery as a line. Earlier deliveries tell who is master.
 fn line(delivery: Delivery<'_>, master: &mut Option<u64>) -> Option<String> {
     let written = |packet: Outgoing<'_>| {
         let mut text = Vec::new();
@@ -165,7 +165,7 @@ fn client_gets_the_offer_before_anything_else_from_the_new_master() {
     let lines = core.handle_alone(1, r#"{"type":"x","id":"8"}"#);
     assert_eq!(lines, [r#"peer 8: {"type":"x","payload":""}"#]);
     assert_eq!(core.announce(9), [r#"all 7: {"type":"offer","payload":"A"}"#]);
-    // Also before the answer to what it sends itself.
+    // Also before the answer to its own packet.
     core.handle_alone(1, OFFER_A);
     let lines = core.handle_alone(8, r#"{"type":"ping"}"#);
     assert_eq!(lines, [OFFER_TO_8, r#"peer 8: {"type":"pong","payload":""}"#]);
@@ -308,7 +308,7 @@ fn offer_without_sdp_is_an_empty_object() {
 }
 
 #[test]
-fn client_that_left_gets_nothing_more_and_is_mourned_once() {
+fn client_that_left_gets_nothing_more_and_is_reported_once() {
     let mut core = Core::with_notices().clients([7]).master();
     assert_eq!(core.leave(7), [r#"master 1: {"type":"left","payload":{"id":"7"}}"#]);
     assert_eq!(core.leave(7), NOTHING);
@@ -317,7 +317,7 @@ fn client_that_left_gets_nothing_more_and_is_mourned_once() {
 }
 
 #[test]
-fn guests_come_and_go_unnoticed() {
+fn guests_are_not_reported() {
     let mut core = Core::with_notices().master();
     core.handle(7, r#"{"type":"ping"}"#);
     assert_eq!(core.error(1, r#"{"type":"x","id":"7"}"#), (1, "unknown-client".to_owned()));
@@ -339,7 +339,7 @@ fn packets_pass_with_the_right_ids_and_no_others() {
 }
 
 #[test]
-fn id_of_a_client_is_not_even_looked_at() {
+fn id_in_a_clients_packet_is_ignored() {
     let mut core = Core::new().clients([7]).master();
     for id in ["5", "null", "{}", "\"1\"", "\"\\ud800\""] {
         let lines = core.handle(7, &format!(r#"{{"type":"x","id":{id}}}"#));
@@ -383,7 +383,7 @@ fn unknown_client_is_named_in_the_error() {
 }
 
 #[test]
-fn claim_that_is_none_changes_nothing() {
+fn invalid_claim_changes_nothing() {
     let mut core = Core::new().clients([7]).master();
     for payload in ["null", "\"right\"", "[{},\"right\"]", "{}", r#"{"secret":null}"#] {
         let text = format!(r#"{{"type":"set-master","payload":{payload}}}"#);
@@ -420,12 +420,12 @@ fn wrong_secrets_are_forgotten_with_their_connection() {
         core.handle(7, WRONG);
     }
     assert_eq!(core.handle(7, WRONG).len(), 2);
-    // Closed, so gone, and nothing is left of it.
+    // It is closed, and nothing is kept of it.
     assert_eq!(core.error(7, WRONG), (7, "wrong-secret".to_owned()));
 }
 
 #[test]
-fn who_is_closed_for_wrong_secrets_has_left() {
+fn client_closed_for_wrong_secrets_has_left() {
     let mut core = Core::with_notices().clients([7, 8]).master();
     let guess = |core: &mut Core, id| (0..5).flat_map(|_| core.handle(id, WRONG)).skip(5).collect();
     let lines: Vec<String> = guess(&mut core, 7);
@@ -482,7 +482,7 @@ fn roster_lists_each_client_once_behind_the_confirmation() {
 }
 
 #[test]
-fn notices_nobody_asked_for_do_not_exist() {
+fn notices_without_a_type_are_not_sent() {
     let mut core = Core::new().clients([7]).master();
     assert_eq!(core.handle(8, LOGIN), [r#"peer 8: {"type":"offer","payload":"A"}"#]);
     assert_eq!(core.leave(8), NOTHING);
@@ -498,12 +498,12 @@ fn error_is_never_answered_by_an_error() {
     core.handle(1, OFFER_A);
     assert_eq!(core.handle(1, error), NOTHING);
     assert_eq!(core.handle(1, r#"{"type":"moss-error"}"#), NOTHING);
-    // It is passed on all the same.
+    // But it is passed on.
     assert_eq!(core.handle(7, r#"{"type":"moss-error"}"#).len(), 1);
 }
 
 #[test]
-fn moss_without_errors_is_silent_but_not_blind() {
+fn without_errors_wrong_secrets_still_count() {
     let mut core = Core::with(|types| types.error = None).clients([7]).master();
     for text in ["rubbish", r#"{"type":"x"}"#, r#"{"type":"x","id":"99"}"#, LOGIN] {
         assert_eq!(core.handle(1, text), NOTHING, "{text}");
@@ -529,7 +529,7 @@ fn guest_in_the_masters_place_may_ping_and_claim_but_not_log_in() {
     core.relay.restrict(2);
     core.handle(2, OFFER_B);
     assert_eq!(core.relay.master(), Some(2));
-    // It keeps its place, and may be what it likes from then on.
+    // As master it keeps its place, and may log in later.
     core.handle(1, OFFER_A);
     assert_eq!(core.handle(2, LOGIN)[0], r#"peer 2: {"type":"offer","payload":"A"}"#);
 }

@@ -1,10 +1,10 @@
 //! Seeded simulations: random joins, logins, packets, takeovers, kicks, wrong secrets
-//! and departures, each step held against the shadow model of `model/mod.rs`. What a
-//! step is and what must hold after it is in `targets/relay.rs`, which the fuzzer
-//! shares: here the dice are thrown by a generator, there by libFuzzer.
+//! and departures. After each step the relay is compared with the model in `model/mod.rs`.
+//! The steps and checks are in `targets/relay.rs`, which the fuzzer uses, too: here the random
+//! bytes come from a generator, there from libFuzzer.
 //!
-//! A failure prints its seed; `MOSS_RELAY_SEED=<seed> cargo test --test relay_model` plays
-//! that one again.
+//! A failure prints its seed; `MOSS_RELAY_SEED=<seed> cargo test --test relay_model` repeats
+//! that one.
 
 mod model;
 mod random;
@@ -16,10 +16,10 @@ use std::panic;
 
 use random::Random;
 
-/// Always the same worlds, so that a change that breaks one is seen by the next run.
+/// The same seeds each time, so that a change that breaks one is noticed by the next run.
 const FIXED_SEEDS: u64 = 60;
 
-/// Different ones each time, so that in the long run more is seen.
+/// New seeds each time, so that in the long run more is tested.
 const FRESH_SEEDS: u64 = 40;
 
 const DICE: usize = 2_000;

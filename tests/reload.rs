@@ -1,4 +1,4 @@
-//! SIGHUP: secrets are read again from their files, and nobody has to leave for it.
+//! SIGHUP: secrets are read again from their files, and all connections stay.
 
 mod support;
 
@@ -28,12 +28,12 @@ fn moss() -> Moss {
         .start()
 }
 
-/// Puts this into one of the files.
+/// Replaces the content of one of the files.
 fn write(moss: &Moss, name: &str, text: impl AsRef<[u8]>) {
     fs::write(moss.folder().join(name), text).expect("a file in the test's folder");
 }
 
-/// Has moss read its files again; what it says of each.
+/// Sends SIGHUP, and returns the log lines about the secrets.
 #[track_caller]
 fn reload(moss: &Moss) -> [String; 2] {
     let said = || {
@@ -59,7 +59,7 @@ fn assert_taken(line: &str, kind: &str, change: &str) {
     assert!(line.ends_with(&format!("the {kind} secret was read again, and {change}")), "{line}");
 }
 
-/// The old one stays, and the line says which variable is to blame.
+/// The old secret must stay, and the line must name the variable.
 #[track_caller]
 fn assert_stays(line: &str, kind: &str, variable: &str) {
     assert!(line.contains("WARN"), "{line}");
@@ -85,14 +85,14 @@ fn login(peer: &mut Client, code: &str) {
     peer.send(&format!(r#"{{"type":"login","payload":{{"secret":"{code}"}}}}"#));
 }
 
-/// A new connection that claims to be master by this secret.
+/// A new connection that sends set-master with this secret.
 fn is_master(moss: &Moss, secret: &str) -> bool {
     let mut guest = moss.guest();
     claim(&mut guest, secret);
     guest.json()["type"] == "master-confirmation"
 }
 
-/// A new connection that logs in by this code, while there is no master.
+/// A new connection that logs in with this code, while there is no master.
 fn is_client(moss: &Moss, code: &str) -> bool {
     let mut guest = moss.guest();
     login(&mut guest, code);
@@ -121,13 +121,13 @@ fn new_secrets_count_and_nobody_leaves() {
     assert_taken(&connection, "connection", "has changed");
     assert_taken(&code, "login", "has changed");
 
-    // They are what they were, to each other too.
+    // Master and client keep their roles, also for each other.
     client.send(r#"{"type":"to the master"}"#);
     assert_eq!(master.json()["id"], id.as_str());
     master.send(&format!(r#"{{"type":"to the client","id":"{id}"}}"#));
     client.expect(r#"{"type":"to the client","payload":""}"#);
 
-    // Whoever says a secret now has to know the new one.
+    // From now on only the new secrets count.
     login(&mut client, OLD_CODE);
     client.expect_error("wrong-secret");
     client.send(r#"{"type":"still a client"}"#);
@@ -172,7 +172,7 @@ fn file_that_can_not_be_used_leaves_the_old_secret() {
             fs::remove_file(&file).expect("a file");
             fs::create_dir(&file).expect("a folder");
         },
-        // Nobody ever writes into it, and moss must not wait for that.
+        // A pipe without a writer: moss must not wait for one.
         &|| {
             fs::remove_dir(&file).expect("a folder");
             mknodat(CWD, &file, FileType::Fifo, Mode::RWXU, 0).expect("a pipe");
@@ -182,7 +182,7 @@ fn file_that_can_not_be_used_leaves_the_old_secret() {
         spoil();
         let [connection, code] = reload(&moss);
         assert_stays(&connection, "connection", CONNECTION);
-        // Each for itself.
+        // The other secret is still read.
         assert_taken(&code, "login", if at == 0 { "has changed" } else { "is the same" });
         assert!(is_master(&moss, OLD));
     }
@@ -193,7 +193,7 @@ fn file_that_can_not_be_used_leaves_the_old_secret() {
     assert!(is_master(&moss, NEW) && !is_master(&moss, OLD));
 }
 
-/// Else every client could be master.
+/// Otherwise every client could become master.
 #[test]
 fn equal_secrets_leave_the_old_ones() {
     let moss = moss();
@@ -206,7 +206,7 @@ fn equal_secrets_leave_the_old_ones() {
     let [connection, code] = reload(&moss);
     assert_stays(&connection, "connection", CONNECTION);
     assert_taken(&code, "login", "is the same");
-    // The one that counts is not in a file any more.
+    // The secret in force is no longer in a file.
     fs::remove_file(moss.folder().join("login")).expect("a file");
     let [connection, code] = reload(&moss);
     assert_stays(&connection, "connection", CONNECTION);
@@ -217,7 +217,7 @@ fn equal_secrets_leave_the_old_ones() {
     assert_stays(&connection, "connection", CONNECTION);
     assert_stays(&code, "login", LOGIN);
     assert!(is_master(&moss, OLD) && !is_master(&moss, NEW) && is_client(&moss, OLD_CODE));
-    // Each in the other's place is no contradiction.
+    // Swapping both secrets is allowed.
     write(&moss, "connection", OLD_CODE);
     write(&moss, "login", OLD);
     reload(&moss);

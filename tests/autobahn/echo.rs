@@ -2,9 +2,9 @@
 //!
 //!     autobahn-echo <certificate> <key>
 //!
-//! It listens on two ports, without and with TLS. Text comes back as text and binary as binary, whatever is in it: no packets and no
-//! relay, so that what the suite judges is the WebSocket alone. The packet limit is
-//! raised to what the suite's longest message needs.
+//! It listens on two ports, without and with TLS. It sends each message back, text as text and
+//! binary as binary, without packets and relay, so that the suite tests only the WebSocket. The
+//! packet limit is raised for the suite's longest message.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,7 +24,7 @@ use moss::tls::{Credentials, Files, Tls};
 /// The suite's longest message, in group 9, has 16 MiB.
 const MAX_PACKET_BYTES: usize = 16 << 20;
 
-/// Longer than any silence of the suite.
+/// Longer than any pause of the suite.
 const KEEPALIVE: Duration = Duration::from_secs(600);
 
 const PLAIN: Token = Token(usize::MAX - 1);

@@ -1,6 +1,6 @@
-//! A shadow of the relay: the tables of docs/protocol.md, once more and as plainly as
-//! can be. It is told what somebody *means* and not how it is spelled, and says what
-//! moss has to send. The simulation and the fuzzer hold the relay against it.
+//! A model of the relay: the tables of docs/protocol.md, written as plainly as possible. Its
+//! input is what a packet *means*, not how it is spelled, and its output is what moss has to
+//! send. The simulation and the fuzzer compare the relay with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,21 +8,21 @@ use moss::protocol::packet::{ErrorCode, Outgoing};
 use moss::protocol::relay::{Delivery, Expulsion, Role};
 use moss::settings::config::{Config, Types};
 
-/// Who is what.
+/// The roles of all connections.
 pub(crate) struct Model {
     types: Types,
     login_needs_secret: bool,
     /// The master and its offer.
     pub(crate) master: Option<(u64, String)>,
     pub(crate) clients: BTreeSet<u64>,
-    /// Clients that were not told yet of the master that came, or left.
+    /// Clients that were not told yet that a master came, or left.
     uninformed: BTreeSet<u64>,
     /// Guests that may not log in.
     restricted: BTreeSet<u64>,
     wrong_secrets: BTreeMap<u64, u32>,
 }
 
-/// What somebody does. Payloads and ids are verbatim JSON.
+/// An action of a peer, or of moss. Payloads and ids are verbatim JSON.
 #[derive(Debug)]
 pub(crate) enum Action {
     Rubbish,
@@ -38,9 +38,9 @@ pub(crate) enum Action {
         id: Named,
     },
     Leave,
-    /// moss itself tells so many clients what all are told.
+    /// moss goes on with an announcement, to this number of clients.
     Announce(usize),
-    /// moss lets a guest in that may not log in.
+    /// moss accepts a guest that may not log in: a full server does so for the next master.
     Restrict,
 }
 
@@ -67,11 +67,11 @@ pub(crate) enum Named {
     Number,
     /// The id of a connection that is or was here, as moss writes it.
     Exactly(u64),
-    /// Some other string.
+    /// Another string.
     Text(String),
 }
 
-/// What the relay hands over; packets as they are written.
+/// What the relay delivers; packets as they are written.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Told {
     Role(u64, Role),
@@ -101,7 +101,7 @@ impl Model {
         self.master.as_ref().is_some_and(|(master, _)| *master == id)
     }
 
-    /// What has to be sent when `who` does this.
+    /// What has to be sent after this action of `who`.
     pub(crate) fn act(&mut self, who: u64, action: &Action) -> Expected {
         let owed = match action {
             Action::Leave | Action::Announce(_) | Action::Restrict => Vec::new(),
@@ -131,7 +131,7 @@ impl Model {
             Action::SetMaster(Claim::RightSecret { sdp }) => {
                 self.right_secret(who, sdp.as_deref().unwrap_or("{}"))
             }
-            // An error that is answered by an error could go round for ever.
+            // Errors that are answered by errors could go back and forth for ever.
             Action::Other { kind, kind_json, payload, id } => {
                 let is_error = self.types.error.as_ref() == Some(kind);
                 let expected = if self.is_master(who) {
@@ -148,7 +148,7 @@ impl Model {
         }
     }
 
-    /// What a client is owed, which goes before anything else.
+    /// A client's part of an announcement, if it is still owed: it comes before anything else.
     fn pay(&mut self, who: u64) -> Expected {
         if !self.uninformed.remove(&who) {
             return Vec::new();
@@ -282,7 +282,7 @@ impl Model {
         self.types.error.iter().map(|kind| vec![self.to(to, kind, &payload)]).collect()
     }
 
-    /// What the master is told of clients, if it wants to know and is there.
+    /// A notice about a client to the master, if there is a master and the notice has a type.
     fn notice(&self, kind: Option<&String>, clients: impl IntoIterator<Item = u64>) -> Vec<Told> {
         let (Some(kind), Some((master, _))) = (kind, &self.master) else { return Vec::new() };
         let told = |id| self.to(*master, kind, &format!(r#"{{"id":"{id}"}}"#));
@@ -295,7 +295,7 @@ impl Model {
     }
 }
 
-/// An error, and the addressee that it is about.
+/// An error, and the addressee that it names.
 type Refusal = (ErrorCode, Option<String>);
 
 impl Told {

@@ -1,5 +1,5 @@
-//! Requests that are wrong, or want to be taken for two: each gets its status, and it is
-//! certain whether the connection goes on.
+//! Invalid requests, and request smuggling: each gets its status, and it is certain whether
+//! the connection stays open.
 
 use std::net::Shutdown;
 
@@ -11,12 +11,12 @@ fn start() -> Moss {
     site(&[("index.html", "start"), ("a.txt", "a"), ("smuggled.txt", "smuggled")]).start()
 }
 
-/// What would come of a request that is hidden behind another one.
+/// A request that is hidden in the body of another one.
 fn smuggled() -> String {
     get("/smuggled.txt")
 }
 
-/// The answer must have this status, and be the last, whatever follows.
+/// The answer must have this status, and be the last of the connection.
 #[track_caller]
 fn expect_end(moss: &Moss, request: impl AsRef<[u8]>, status: u16) -> Answer {
     let request = request.as_ref();
@@ -27,7 +27,7 @@ fn expect_end(moss: &Moss, request: impl AsRef<[u8]>, status: u16) -> Answer {
     assert_eq!(answer.status, status, "{what:?}");
     assert!(answer.is_last(), "{what:?}");
     visitor.expect_end();
-    // The same as a later request of a connection.
+    // The same for a later request of a connection.
     let mut visitor = Visitor::of(moss);
     visitor.send([get("/a.txt").as_bytes(), request, smuggled().as_bytes()].concat());
     assert_eq!(visitor.answer().body, b"a");
@@ -37,7 +37,7 @@ fn expect_end(moss: &Moss, request: impl AsRef<[u8]>, status: u16) -> Answer {
     answer
 }
 
-/// The answer must have this status, and what follows is the next request.
+/// The answer must have this status, and the connection must stay open for the next request.
 #[track_caller]
 fn expect_open(moss: &Moss, request: impl AsRef<[u8]>, status: u16) {
     let request = request.as_ref();
@@ -195,7 +195,7 @@ fn body_of_another_method_is_not_read_as_a_request() {
 }
 
 #[test]
-fn visitor_with_a_large_body_hears_the_answer() {
+fn visitor_with_a_large_body_gets_the_answer() {
     let moss = start();
     let body = vec![b'x'; 16 << 20];
     let lines = format!("Content-Length: {}\r\n", body.len());
@@ -213,7 +213,7 @@ fn visitor_with_a_large_body_hears_the_answer() {
 }
 
 #[test]
-fn header_lines_that_others_read_differently_are_refused() {
+fn ambiguous_header_lines_are_refused() {
     let moss = start();
     for line in [
         "Content-Length : 5\r\n",
@@ -234,7 +234,7 @@ fn header_lines_that_others_read_differently_are_refused() {
 }
 
 #[test]
-fn what_is_no_http_is_a_bad_request() {
+fn bytes_that_are_not_http_are_a_bad_request() {
     let moss = start();
     for bytes in [
         &b"\x15\x03\x01\x00\x02\x02\x28\r\n\r\n"[..],
@@ -309,15 +309,15 @@ fn expectation_without_a_body_changes_nothing() {
 }
 
 #[test]
-fn rubbish_of_every_kind_is_survived() {
+fn random_bytes_do_no_harm() {
     let moss = start();
     for seed in 0..200 {
         let mut rubbish = content(seed, 2_000);
         if seed % 2 == 0 {
-            // Behind what looks like a request.
+            // After the start of a request.
             rubbish.splice(..0, request("GET", "/a.txt", "X: ").trim_end().bytes());
         }
-        // 0x16 is TLS's, which is closed without a word.
+        // 0x16 begins TLS: then moss closes without an answer.
         rubbish[0] = if rubbish[0] == 0x16 { 0 } else { rubbish[0] };
         let mut visitor = Visitor::of(&moss);
         visitor.send(rubbish);

@@ -1,4 +1,4 @@
-//! How long a connection stays: what keeps it, what ends it, and who says so.
+//! How long a connection stays open: what keeps it, and what ends it.
 
 use std::net::Shutdown;
 use std::thread;
@@ -13,7 +13,7 @@ use crate::visitor::{Visitor, ask, get, request};
 /// Requests of one connection at most.
 const REQUESTS: usize = 1_000;
 
-/// Less than moss waits for somebody who does not hang up after the last answer.
+/// Shorter than moss waits for a peer that does not close after the last answer.
 const ENDING: Duration = Duration::from_secs(4);
 
 fn start() -> Moss {
@@ -83,7 +83,7 @@ fn connection_ends_with_the_answer_if_the_visitor_wants_it() {
 }
 
 #[test]
-fn words_that_hold_close_do_not_end_the_connection() {
+fn values_that_contain_close_do_not_end_the_connection() {
     let moss = start();
     let mut visitor = Visitor::of(&moss);
     for lines in [
@@ -140,7 +140,7 @@ fn old_http_stays_if_it_asks_for_it() {
         assert_eq!(answer.body, b"a", "{lines}");
         assert_eq!(answer.header("Connection"), Some("keep-alive"), "{lines}");
     }
-    // Once it asks no more, it ends.
+    // Without that header the connection ends.
     visitor.send("GET /a.txt HTTP/1.0\r\n\r\n");
     assert_eq!(visitor.answer().body, b"a");
     visitor.expect_end();
@@ -180,7 +180,7 @@ fn idle_connection_ends_by_itself() {
     visitors[0].get("/a.txt");
     visitors[1].get("/none");
     visitors[2].get("/health");
-    // After five seconds. What is more than the visitor's patience fails.
+    // After five seconds. The visitor's time limit is only a little longer.
     visitors.iter_mut().for_each(Visitor::expect_end);
 }
 
@@ -190,7 +190,7 @@ fn connection_that_is_used_now_and_then_stays() {
     let mut visitor = Visitor::of(&moss);
     expect_open(&mut visitor);
     for _ in 0..3 {
-        // Less than the five seconds, but more of them together.
+        // Each pause is shorter than five seconds, all of them together are longer.
         thread::sleep(Duration::from_millis(2_500));
         expect_open(&mut visitor);
     }
@@ -209,7 +209,7 @@ fn head_that_is_not_finished_is_answered_with_408_after_a_page_too() {
 }
 
 #[test]
-fn visitor_may_say_farewell_before_the_answer_has_come() {
+fn visitor_may_shut_down_writing_before_the_answer() {
     // As `printf … | socat` does.
     let page = content(4, 4 << 20);
     let moss = site(&[("large", &page)]).start();
@@ -256,13 +256,13 @@ fn connections_that_have_ended_leave_nothing() {
         for _ in 0..10 {
             let mut visitor = Visitor::of(&moss);
             expect_open(&mut visitor);
-            // This one hangs up itself.
+            // This one closes first.
             expect_open(&mut Visitor::of(&moss));
             visitor.send(&request);
             assert_eq!(visitor.answer().status, status, "{request}");
             visitor.expect_end();
         }
-        // They have hung up: there is nothing to wait for.
+        // They have closed: there is nothing to wait for.
         let start = Instant::now();
         while descriptors(&moss) > before {
             assert!(start.elapsed() < ENDING, "still there: {request}");

@@ -1,4 +1,4 @@
-//! Which files of the folder are pages, and under which paths.
+//! Which files of the folder are pages, and at which paths.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -21,7 +21,7 @@ fn expect_nothing(moss: &Moss, target: &str) {
     assert_eq!(ask(moss, get(target)).status, 404, "{target}");
 }
 
-/// Makes links in the folder: from where, and what they say.
+/// Makes links in the folder: their paths and targets.
 fn link(setup: &Setup, links: &[(&str, &str)]) {
     for (from, to) in links {
         symlink(to, folder(setup).join(from)).expect("a link in the test's folder");
@@ -60,7 +60,7 @@ fn names_that_begin_with_a_dot_are_left_out() {
 #[test]
 fn links_that_lead_outside_are_left_out() {
     let setup = site(&[("index.html", "start"), ("sub/page.html", "page")]);
-    // Its name begins as the folder's does.
+    // Its name has the folder's as a prefix.
     write(&setup.folder().join("pages-to-come"), "draft.html", "secret");
     let setup = setup.file("secret.txt", "secret");
     let absolute = setup.folder().join("secret.txt");
@@ -128,7 +128,7 @@ fn links_within_the_folder_are_followed() {
     expect_page(&moss, "/b/", "start");
 }
 
-/// As Kubernetes mounts a folder whose files change all at once.
+/// Kubernetes mounts a volume in this way, to change all files at once.
 #[test]
 fn link_through_a_hidden_folder_is_followed() {
     let setup = site(&[("..2026_01/page.html", "page")]);
@@ -175,8 +175,8 @@ fn links_that_go_round_in_circles_are_left_out() {
     expect_nothing(&moss, "/a/b/a/page.html");
 }
 
-/// Each folder has two links to the next one, so there are 2^60 ways to the last, and not one
-/// file.
+/// Each folder has two links to the next one, so there are 2^60 paths to the last, without a
+/// single file.
 #[test]
 fn links_that_multiply_end_in_a_refusal() {
     let setup = site::<&str>(&[]);
@@ -246,7 +246,7 @@ fn files_where_moss_answers_itself_are_left_out_with_a_warning() {
 #[test]
 fn folders_where_moss_answers_itself_have_no_index_and_a_warning() {
     expect_own_answer("health/index.html", "/health", 200);
-    // Without a redirect to what is not there.
+    // Not a redirect to a page that does not exist.
     expect_own_answer("metrics/index.html", "/metrics", 404);
 }
 
@@ -269,13 +269,13 @@ fn pages_beside_those_where_moss_answers_itself_are_served() {
 
 #[test]
 fn index_of_the_folder_is_no_reason_to_warn() {
-    // An upgrade is another request than the one for this page.
+    // A WebSocket upgrade at `/` does not hide this page.
     let moss = site(&[("index.html", "x")]).set("MOSS_ALLOWED_ORIGINS", "self").start();
     expect_page(&moss, "/", "x");
     assert!(!moss.log().contains("WARN"), "{}", moss.log());
 }
 
-/// All but unreserved characters escaped.
+/// Percent-encodes all but unreserved characters.
 fn escaped(path: &[u8]) -> String {
     let escape = |&byte: &u8| match byte {
         b'/' | b'-' | b'.' | b'_' | b'~' => (byte as char).to_string(),
@@ -321,7 +321,7 @@ fn names_may_be_any_bytes() {
         let answer = ask(&moss, get(&target));
         assert_eq!(answer.status, 200, "{target}");
         assert_eq!(answer.body, name, "{target}");
-        // The letters of an escape have no case.
+        // The hex digits of an escape may have either case.
         let is_found = ask(&moss, get(&target.to_lowercase())).status == 200;
         assert_eq!(is_found, name != b"A.html", "{target}");
     }

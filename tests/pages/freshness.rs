@@ -1,5 +1,4 @@
-//! What an answer says of a page besides its bytes, and how a browser learns that what it has
-//! is still good.
+//! The headers of a page, and how a browser learns that its cached copy is still valid.
 
 use crate::site::{assert_same, content, site};
 use crate::support::Moss;
@@ -78,7 +77,7 @@ fn tag_hangs_on_the_content_alone() {
     let tag = tag_of(&moss, "/a.txt");
     assert_eq!(tag_of(&moss, "/b.html"), tag, "the same bytes");
     assert_ne!(tag_of(&moss, "/c.txt"), tag, "as many other bytes");
-    // A restart does not cost every phone every page.
+    // The tags stay the same after a restart, so that cached pages stay valid.
     drop(moss);
     assert_eq!(tag_of(&start(), "/a.txt"), tag);
 }
@@ -92,7 +91,7 @@ fn tag_tells_every_bit() {
         other[at] ^= 1;
         pages.push(other);
     }
-    // The same bytes in another order, and with another end.
+    // The same bytes in another order, and with another last byte.
     let mut swapped = page.clone();
     swapped.swap(8, 16);
     pages.extend([swapped, [&page[..], b"\0"].concat(), page[..4_999].to_vec()]);
@@ -126,7 +125,7 @@ fn page_that_is_known_is_not_sent_again() {
         assert_eq!(answer.header("Cache-Control"), Some("no-cache"));
         assert!(!answer.is_last());
     }
-    // There was no body behind any of them.
+    // None of them had a body.
     assert_eq!(visitor.get(PAGE).body, b"the page");
 }
 
@@ -169,7 +168,7 @@ fn what_is_not_there_is_not_known() {
 }
 
 #[test]
-fn dates_are_not_looked_at() {
+fn dates_are_ignored() {
     let moss = start();
     for name in ["If-Modified-Since", "If-Unmodified-Since"] {
         for date in ["Fri, 01 Jan 2100 00:00:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT"] {

@@ -1,4 +1,4 @@
-//! What the log says of page connections: a line for each end, for those who look closely.
+//! The log of page connections: a line for each end, at level debug.
 
 use crate::site::{content, site};
 use crate::sockets::narrow;
@@ -13,7 +13,7 @@ fn pages() -> Setup {
     site(&[("a.txt", &b"a"[..]), ("large", &content(1, 8 << 20))])
 }
 
-/// The lines that say so of a visitor.
+/// The log lines about a visitor with this word.
 fn lines(moss: &Moss, ending: &str) -> Vec<String> {
     let part = format!(", visitor at 127.0.0.1: {ending}");
     moss.wait_for_log(&part);

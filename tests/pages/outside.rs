@@ -1,4 +1,4 @@
-//! Nothing outside of the folder ever leaves, however it is spelled.
+//! No path, however it is spelled, leads outside of the folder.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,10 +9,10 @@ use crate::site::{folder, folder_of, meanwhile, reload_until, replace, site, wri
 use crate::support::{Moss, SECRET};
 use crate::visitor::{Visitor, ask, get};
 
-/// What lies outside, and nowhere else.
+/// The content of files outside of the folder.
 const CANARY: &str = "the canary has left its cage";
 
-/// A moss with pages beside which lie canaries.
+/// A moss with such files beside its folder of pages.
 fn start() -> Moss {
     let setup = site(&[("index.html", "start"), ("sub/page.html", "page"), (".hidden", CANARY)]);
     write(&folder(&setup), ".git/config", CANARY);
@@ -20,7 +20,7 @@ fn start() -> Moss {
     setup.file("canary.txt", CANARY).file("canary", CANARY).start()
 }
 
-/// Ways to say "one folder up".
+/// Spellings of "one folder up".
 const UP: [&str; 28] = [
     "..",
     "%2e%2e",
@@ -147,7 +147,7 @@ fn no_byte_leads_out_of_the_folder() {
 }
 
 #[test]
-fn no_long_way_leads_out_of_the_folder() {
+fn no_long_path_leads_out_of_the_folder() {
     let moss = start();
     let mut targets = Vec::new();
     for count in [1, 2, 10, 100, 1_000, 2_500] {
@@ -191,13 +191,13 @@ fn folder_that_becomes_a_link_while_it_is_read_leads_nowhere() {
     };
     let seen: Vec<_> = meanwhile(swap, || (0..2_000).map(|_| look()).collect());
     assert!(!seen.iter().any(|body| body == CANARY.as_bytes()));
-    // It may have missed each moment in which the folder was there.
+    // moss may have seen only the link each time.
     reload_until(&moss, "/sub/page.html", b"page");
 }
 
 #[test]
 fn secret_beside_the_pages_is_not_told() {
-    // A folder of pages that is the working directory, with its `.env`.
+    // The folder of pages is the working directory, with its `.env`.
     let setup = site(&[("index.html", "start")]);
     let setup = setup.set("MOSS_PAGES_DIRECTORY", ".").unset("MOSS_CONNECTION_SECRET");
     let moss = setup.file(".env", format!("MOSS_CONNECTION_SECRET={SECRET}\n")).start();

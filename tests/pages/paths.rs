@@ -61,7 +61,7 @@ fn folder_without_its_slash_is_sent_on() {
         let head = visitor.head();
         assert_eq!((head.status, head.header("Location")), (308, Some(location)), "{target}");
     }
-    // There is no index in this one.
+    // This folder has no index.
     assert_eq!(visitor.get("/a").status, 404);
 }
 
@@ -91,7 +91,7 @@ fn location_is_escaped_and_can_not_be_taken_for_an_address() {
     }
 }
 
-/// Where a browser goes from there: RFC 3986, section 5.3, for a location without dots.
+/// Where a browser goes: RFC 3986, section 5.3, for a location without dots.
 fn resolved(target: &str, location: &str) -> String {
     let (folder, _) = target.rsplit_once('/').expect("a path");
     format!("{folder}/{location}")
@@ -132,7 +132,7 @@ fn escapes_are_read_once() {
 }
 
 #[test]
-fn escape_that_is_none_is_a_bad_request() {
+fn malformed_escape_is_a_bad_request() {
     let moss = site(&[("%", "x"), ("%zz", "x"), ("a%2", "x")]).start();
     for target in
         ["/%", "/%zz", "/%2", "/a%2", "/%%41", "/%4", "/%4g", "/%g4", "/%+1", "/%-1", "/%:1"]
@@ -144,7 +144,7 @@ fn escape_that_is_none_is_a_bad_request() {
 }
 
 #[test]
-fn query_is_not_looked_at() {
+fn query_is_ignored() {
     let moss = site(&[("index.html", "start"), ("a.txt", "a")]).start();
     let mut visitor = Visitor::of(&moss);
     for query in ["?", "?x=1", "?%zz", "?/../../x", "??", "?a.txt", "?http://other/"] {
@@ -197,7 +197,7 @@ fn targets_of_other_forms_are_not_found() {
 
 #[test]
 fn target_that_begins_with_an_escape_is_not_found() {
-    // It is of none of the forms that a target may have (RFC 9112, section 3.2).
+    // It has none of the forms that a target may have (RFC 9112, section 3.2).
     let moss = site(&[("index.html", "start"), ("a.txt", "a")]).start();
     for target in ["%2f", "%2fa.txt", "%2Fhealth"] {
         assert_eq!(ask(&moss, get(target)).status, 404, "{target}");
@@ -245,7 +245,7 @@ fn health_comes_first() {
         assert_eq!(answer.header("Content-Type"), Some("application/json"), "{target}");
         assert!(!answer.is_last());
         let health: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
-        assert_eq!(health["connections"], 0, "pages are no WebSockets");
+        assert_eq!(health["connections"], 0, "page connections do not count");
     }
     assert_eq!(visitor.get("/health/").status, 404);
 }

@@ -1,5 +1,4 @@
-//! Requests that do not wait for the answers before them: each is answered, in order, however
-//! they are cut into segments.
+//! Pipelined requests: each is answered, in order, however they are cut into segments.
 
 use std::io::{ErrorKind, Write};
 use std::thread;
@@ -14,7 +13,7 @@ fn start() -> Moss {
     site(&[("a.txt", "aaa"), ("b.txt", "b"), ("dir/index.html", "dir")]).start()
 }
 
-/// Requests of every kind, and what they are answered.
+/// Requests of every kind, with their answers.
 fn mixture() -> (String, Vec<(u16, &'static str)>) {
     let requests = [
         (get("/a.txt"), (200, "aaa")),
@@ -36,7 +35,7 @@ fn expect_answers(visitor: &mut Visitor, answers: &[(u16, &str)]) {
     for &(status, body) in answers {
         let answer = visitor.answer();
         assert_eq!(answer.status, status);
-        // The sentences of moss itself are its own affair.
+        // The wording of moss's own answers does not matter here.
         if body != "-" {
             assert_eq!(answer.body, body.as_bytes());
         }
@@ -72,7 +71,7 @@ fn requests_may_be_cut_anywhere() {
     for at in 1..requests.len() {
         let mut visitor = Visitor::of(&moss);
         visitor.send(&requests[..at]);
-        // What is whole is answered before the rest has come.
+        // Complete requests are answered before the rest has arrived.
         if at >= get("/a.txt").len() {
             assert_eq!(visitor.answer().body, b"aaa", "cut at {at}");
             visitor.send(&requests[at..]);
@@ -87,7 +86,7 @@ fn requests_may_be_cut_anywhere() {
 
 #[test]
 fn heads_that_are_long_each_are_answered() {
-    // The limit is a head's, not that of what has come.
+    // The limit is for one head, not for all received bytes.
     let moss = start();
     let long = request("GET", "/b.txt", &format!("X: {}\r\n", "x".repeat(7_000)));
     let mut visitor = Visitor::of(&moss);
@@ -170,8 +169,8 @@ fn empty_line_between_requests_is_skipped() {
     assert_eq!(visitor.answer().body, b"aaa");
 }
 
-/// Sends a request again and again on a connection that is never read, until nobody takes
-/// more or it was a thousand times, and returns how many bytes that were.
+/// Sends a request repeatedly on a connection that is never read, until no more is taken or
+/// it was sent a thousand times, and returns the number of bytes.
 fn flood(moss: &Moss, request: &str) -> (Visitor, usize) {
     let visitor = Visitor::on(narrow(moss.address()));
     visitor.stream().shake_hands().expect("an open connection");
@@ -180,7 +179,7 @@ fn flood(moss: &Moss, request: &str) -> (Visitor, usize) {
     let mut sent = 0;
     let mut asleep = 0;
     let mut stream = visitor.stream();
-    // Moss may be about to read; it is not once it sleeps at many moments in a row.
+    // Moss may be about to read, unless it is asleep at many moments in a row.
     while asleep < 20 && sent < 1_000 * request.len() {
         match stream.write(&burst.as_bytes()[sent % burst.len()..]) {
             Ok(count) => (sent, asleep) = (sent + count, 0),
@@ -195,8 +194,8 @@ fn flood(moss: &Moss, request: &str) -> (Visitor, usize) {
 }
 
 #[test]
-fn requests_of_whom_nobody_reads_the_answers_cost_next_to_nothing() {
-    /// For each of them: what is half read and half sent.
+fn unread_answers_cost_next_to_nothing() {
+    /// Memory for each of them: a partly read request, and a partly sent answer.
     const GROWTH: usize = 2 * MIB;
     const VISITORS: usize = 5;
 
@@ -219,7 +218,7 @@ fn requests_of_whom_nobody_reads_the_answers_cost_next_to_nothing() {
 #[test]
 fn nothing_is_read_while_a_body_waits() {
     let moss = site(&[("large", content(6, 8 * MIB))]).start();
-    // As much as kernels hold: far from what a thousand requests are.
+    // As much as the kernels' buffers hold, far less than a thousand requests.
     let request = request("GET", "/large", &format!("X: {}\r\n", "x".repeat(8_000)));
     let (_visitor, sent) = flood(&moss, &request);
     assert!(sent < 6 * MIB, "{sent} bytes were taken");

@@ -1,4 +1,4 @@
-//! Page connections are connections, and the first to go when there are too many.
+//! Page connections count as connections, and are the first to be closed when there are too many.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use crate::visitor::{UPGRADE, Visitor, ask, get};
 
 const LEN: usize = 8 << 20;
 
-/// Page connections at the least, however few connections are allowed.
+/// Page connections that are always allowed, even with few connections.
 const LEAST: usize = 8;
 
-/// A moss with so many places.
+/// A moss with this limit of connections.
 fn start(connections: usize) -> Moss {
     site(&[("a.txt", &b"a"[..]), ("large", &content(1, LEN))])
         .set("MOSS_MAX_CONNECTIONS", connections.to_string())
@@ -31,7 +31,7 @@ fn idle(moss: &Moss) -> Visitor {
     visitor
 }
 
-/// A download whose reader waits.
+/// A download whose reader has stopped.
 #[track_caller]
 fn download(moss: &Moss) -> Visitor {
     let mut visitor = Visitor::on(narrow(moss.address()));
@@ -45,7 +45,7 @@ fn expect_open(visitor: &mut Visitor) {
     assert_eq!(visitor.get("/a.txt").body, b"a");
 }
 
-/// Nothing more is said to those who asked for nothing: not within TLS either.
+/// A connection without a request is closed without an answer, with and without TLS.
 #[track_caller]
 fn expect_displaced(mut visitor: Visitor) {
     assert_eq!(visitor.rest().len(), 0);
@@ -65,11 +65,11 @@ fn expect_broken_off(mut visitor: Visitor) {
 /// The answer to an upgrade that must be refused.
 #[track_caller]
 fn expect_full(moss: &Moss) {
-    let status = Client::try_open(moss.connect()).err().expect("a full house");
+    let status = Client::try_open(moss.connect()).err().expect("a full server");
     assert!(status.contains(" 503 "), "{status}");
 }
 
-/// So many page connections have places, and one more takes that of the first.
+/// This number of page connections is allowed, and one more takes the place of the first.
 #[track_caller]
 fn expect_places(moss: &Moss, count: usize) {
     let mut visitors: Vec<_> = (0..count).map(|_| idle(moss)).collect();
@@ -96,7 +96,7 @@ fn eight_page_connections_are_always_allowed() {
 fn connection_that_is_idle_for_longest_gives_way() {
     let moss = start(32);
     let mut visitors: Vec<_> = (0..LEAST).map(|_| idle(&moss)).collect();
-    // The first ones are used again: now the third is the oldest.
+    // The first ones send another request: now the third is idle for the longest.
     expect_open(&mut visitors[1]);
     expect_open(&mut visitors[0]);
     let mut newcomers = vec![idle(&moss)];
@@ -129,9 +129,9 @@ fn where_all_places_are_downloads_another_one_is_asked_to_come_again() {
     let seconds = answer.header("Retry-After").and_then(|value| value.parse::<u32>().ok());
     assert!(seconds.is_some(), "{answer:?}");
     visitor.expect_end();
-    // It is no matter of WebSockets.
+    // WebSockets are still accepted.
     moss.guest().expect_nothing();
-    // When one is done there is a place.
+    // When one has ended there is a place.
     expect_whole(&mut downloads[3]);
     expect_open(&mut downloads[3]);
     let mut another = idle(&moss);
@@ -142,7 +142,7 @@ fn where_all_places_are_downloads_another_one_is_asked_to_come_again() {
 
 #[test]
 fn where_all_places_are_downloads_what_is_short_is_answered() {
-    // Health above all: an orchestrator takes anything else for a reason to start moss anew.
+    // Above all health: after any other answer an orchestrator would restart moss.
     let moss = start(32);
     let mut downloads: Vec<_> = (0..LEAST).map(|_| download(&moss)).collect();
     for (target, status) in [("/health", 200), ("/a.txt", 200), ("/none", 404)] {
@@ -169,7 +169,7 @@ fn place_of_a_reader_that_breaks_off_is_free_again() {
 }
 
 #[test]
-fn full_house_answers_pages_and_keeps_no_connection() {
+fn full_server_answers_pages_and_keeps_no_connection() {
     let moss = start(LEAST);
     let mut master = moss.master("1");
     let mut guests: Vec<_> = (1..LEAST).map(|_| moss.guest()).collect();
@@ -196,7 +196,7 @@ fn page_connections_take_the_last_places_only_until_a_websocket_comes() {
     let mut master = moss.master("1");
     let mut guests: Vec<_> = (1..LEAST - 2).map(|_| moss.guest()).collect();
     let (first, second) = (idle(&moss), idle(&moss));
-    // All places are taken now: this one is answered, and that is all.
+    // All places are taken now: this one is answered, and then closed.
     assert!(Visitor::of(&moss).get("/a.txt").is_last());
     for displaced in [first, second] {
         guests.push(moss.guest());
@@ -214,7 +214,7 @@ fn websocket_displaces_the_idle_first_and_then_downloads() {
     let mut guests: Vec<_> = (1..LEAST - 3).map(|_| moss.guest()).collect();
     let (oldest, idle) = (download(&moss), idle(&moss));
     let mut younger = download(&moss);
-    // The younger one makes progress, and the other does not.
+    // The newer one makes progress, the other one does not.
     let first = younger.read(LEN / 2);
     guests.push(moss.guest());
     expect_displaced(idle);
@@ -229,7 +229,7 @@ fn websocket_displaces_the_idle_first_and_then_downloads() {
 }
 
 #[test]
-fn websockets_displace_every_page_connection_and_then_the_house_is_full() {
+fn websockets_displace_every_page_connection_before_the_server_is_full() {
     let moss = start(LEAST);
     let mut master = moss.master("1");
     let downloads: Vec<_> = (1..LEAST).map(|_| download(&moss)).collect();
@@ -248,14 +248,14 @@ fn upgrade_of_a_page_connection_takes_its_own_place() {
     let (first, mut second) = (idle(&moss), idle(&moss));
     let mut first = first.upgrade();
     first.expect_nothing();
-    // Nobody had to go for it.
+    // No connection was closed for it.
     expect_open(&mut second);
     master.expect_nothing();
     guests.iter_mut().for_each(Client::expect_nothing);
 }
 
 #[test]
-fn upgrade_of_a_page_connection_in_a_full_house_is_refused() {
+fn upgrade_of_a_page_connection_is_refused_by_a_full_server() {
     let moss = start(LEAST);
     let mut master = moss.master("1");
     let mut guests: Vec<_> = (1..LEAST).map(|_| moss.guest()).collect();
@@ -281,7 +281,7 @@ fn upgrade_makes_room_for_another_page_connection() {
 
 #[test]
 fn many_upgrades_of_page_connections_leave_no_trace_among_them() {
-    // moss checks the length of its line of idle connections, in debug builds.
+    // In debug builds moss checks the length of its list of idle connections.
     let moss = start(160);
     let mut guests: Vec<_> = (0..120).map(|_| idle(&moss).upgrade()).collect();
     let mut visitor = idle(&moss);

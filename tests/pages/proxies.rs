@@ -1,6 +1,6 @@
-//! Whose a connection is that a trusted proxy opens, and how many an address may have behind
-//! one. The test is the proxy: it comes from 127.0.0.1, and whoever comes from another address
-//! of this machine is a stranger.
+//! Connections from a trusted proxy: which client address counts, and how many connections an
+//! address may have. The test itself is the proxy, at 127.0.0.1. Connections from other
+//! addresses of this machine are not trusted.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use crate::sockets::{narrow, narrow_from};
 use crate::support::{Client, Moss, OVER_TLS, PATIENCE, Setup, Stream, connect_tcp};
 use crate::visitor::{UPGRADE, Visitor, request};
 
-/// Too large for what a kernel takes of it at once.
+/// Larger than what the kernel takes at once.
 const LARGE: usize = 1 << 20;
 
-/// A moss that trusts this test, with pages, where an address has so many connections.
+/// A moss with pages that trusts this test, with this limit of connections for an address.
 fn limited_to(limit: usize) -> Setup {
     site(&[("a.txt", b"a".to_vec()), ("large.bin", vec![0; LARGE])])
         .set("MOSS_TRUSTED_PROXIES", "127.0.0.1,10.0.0.0/8")
@@ -22,12 +22,12 @@ fn limited_to(limit: usize) -> Setup {
         .set("MOSS_LOG", "debug")
 }
 
-/// The header by which a proxy says whose a request is.
+/// The header in which a proxy names the client.
 fn of(asker: &str) -> String {
     format!("X-Forwarded-For: {asker}\r\n")
 }
 
-/// A WebSocket that the proxy opens with these lines, or the status of the answer.
+/// A WebSocket that the proxy opens with these header lines, or the status of the answer.
 fn open(moss: &Moss, lines: &str) -> Result<Client, u16> {
     open_on(Visitor::of(moss), lines)
 }
@@ -38,7 +38,7 @@ fn open_on(mut visitor: Visitor, lines: &str) -> Result<Client, u16> {
         .map_err(|line| line["HTTP/1.1 ".len()..][..3].parse().expect("a status"))
 }
 
-/// As many WebSockets of this asker as are let in, of which one more must be answered 429.
+/// Opens WebSockets for this client up to its limit. One more must be answered 429.
 #[track_caller]
 fn assert_room(moss: &Moss, lines: &str, expected: usize) -> Vec<Client> {
     let clients: Vec<_> = (0..expected)
@@ -55,7 +55,7 @@ fn each_address_behind_a_proxy_has_so_many_connections_and_no_more() {
     for asker in ["192.0.2.1", "192.0.2.2", "2001:db8::1", "198.51.100.7:1234"] {
         clients.extend(assert_room(&moss, &of(asker), 2));
     }
-    // The same ones, said in other words.
+    // The same addresses, spelled differently.
     for asker in [
         "::ffff:192.0.2.1",
         "192.0.2.2:80",
@@ -69,7 +69,7 @@ fn each_address_behind_a_proxy_has_so_many_connections_and_no_more() {
 }
 
 #[test]
-fn what_a_client_writes_left_of_its_address_does_not_help_it() {
+fn forged_addresses_left_of_the_proxys_do_not_help() {
     let moss = limited_to(2).start();
     let _clients = assert_room(&moss, &of("192.0.2.1"), 2);
     for (at, made_up) in
@@ -96,13 +96,13 @@ fn header_of_whoever_is_not_trusted_is_ignored() {
         .map(|low| open_on(stranger(), &of(&format!("192.0.2.{low}"))).expect("an upgrade"))
         .collect();
     clients.iter_mut().for_each(Client::expect_nothing);
-    // As it comes itself it is told before it asks, and through TLS not even that.
+    // By its own address it is refused before its request, and through TLS without an answer.
     if OVER_TLS {
         stranger().stream().shake_hands().expect_err("no handshake");
     } else {
         assert_eq!(stranger().answer().status, 429);
     }
-    // Nor has it used up anything of those that it named.
+    // It has used up nothing of the limits of the addresses that it named.
     assert_room(&moss, &of("192.0.2.1"), 3);
     assert!(!moss.log().contains("guest at 192.0.2.2"), "{}", moss.log());
 }
@@ -116,7 +116,7 @@ fn what_a_proxy_asks_for_itself_has_no_limit() {
     for lines in lines.cycle().take(28) {
         clients.push(open(&moss, &lines).expect("an upgrade"));
     }
-    // Nor do those who come directly have less for it.
+    // It does not count against direct connections.
     let stranger = narrow_from([127, 0, 0, 2], moss.address());
     clients.push(Client::open(stranger));
     assert_room(&moss, &of("192.0.2.1"), 1);
@@ -149,7 +149,7 @@ fn requests_of_several_that_come_at_once_are_each_judged() {
         assert_eq!(visitor.answer().status, status);
     }
     visitor.expect_end();
-    // And byte by byte.
+    // The same byte by byte.
     let mut visitor = Visitor::of(&moss);
     for byte in request("GET", "/a.txt", &of("192.0.2.1")).as_bytes() {
         visitor.send([*byte]);
@@ -210,21 +210,21 @@ fn upgrade_keeps_its_address() {
     assert_eq!(visitor.get_with("/a.txt", &of("192.0.2.1")).status, 200);
     let mut client = open_on(visitor, &of("192.0.2.2")).expect("an upgrade");
     assert_eq!(open(&moss, &of("192.0.2.2")).err(), Some(429));
-    // Who asked before has its place.
+    // The earlier request was for another address, which has its limit back.
     let one = open(&moss, &of("192.0.2.1")).expect("an upgrade");
     client.expect_nothing();
     drop(one);
     client.close();
-    // It counts until both sides have hung up.
+    // It counts until both sides have closed.
     while let Err(status) = open(&moss, &of("192.0.2.2")) {
         assert_eq!(status, 429);
     }
 }
 
 #[test]
-fn answer_that_is_being_sent_counts_and_a_connection_that_rests_does_not() {
+fn answer_that_is_being_sent_counts_and_an_idle_connection_does_not() {
     let moss = limited_to(1).start();
-    // As a proxy keeps them for whoever asks next.
+    // Idle connections, as a proxy keeps them for its next requests.
     let mut pool: Vec<_> = (0..4).map(|_| Visitor::of(&moss)).collect();
     for visitor in &mut pool {
         assert_eq!(visitor.get_with("/a.txt", &of("192.0.2.1")).status, 200);
@@ -232,12 +232,12 @@ fn answer_that_is_being_sent_counts_and_a_connection_that_rests_does_not() {
     let mut reader = Visitor::on(narrow(moss.address()));
     reader.send(request("GET", "/large.bin", &of("192.0.2.1")));
     assert_eq!(reader.head().status, 200);
-    // Which hangs up: until then it would count, too.
+    // This visitor closes at once: otherwise it would count, too.
     assert_eq!(pool.remove(0).get_with("/a.txt", &of("192.0.2.1")).status, 429);
     assert_eq!(open(&moss, &of("192.0.2.1")).err(), Some(429));
     assert_eq!(pool[0].get_with("/a.txt", &of("192.0.2.2")).status, 200);
     drop(reader);
-    // moss does not know at once.
+    // moss does not notice at once.
     while open(&moss, &of("192.0.2.1")).is_err() {}
     assert_eq!(Visitor::of(&moss).get_with("/a.txt", &of("192.0.2.1")).status, 200);
 }
@@ -249,7 +249,7 @@ fn who_is_within_the_limit_stays_so_beside_others_that_are_refused() {
     let again = ["/large.bin", "/a.txt", "/a.txt"];
     reader.send(again.map(|target| request("GET", target, &of("192.0.2.1"))).concat());
     assert_eq!(reader.head().status, 200);
-    // They count until they have hung up, and don't.
+    // They count until they close, which they don't.
     let refused: Vec<_> = (0..3)
         .map(|_| {
             let mut visitor = Visitor::of(&moss);
@@ -265,7 +265,7 @@ fn who_is_within_the_limit_stays_so_beside_others_that_are_refused() {
 }
 
 #[test]
-fn after_a_storm_each_address_has_all_its_room_again() {
+fn after_a_flood_each_address_has_its_limit_again() {
     let limit = 4;
     let moss = limited_to(limit).set("MOSS_LOG", "info").start();
     let mut askers =
@@ -311,7 +311,7 @@ fn flood_behind_a_proxy_does_not_take_the_places_of_others() {
     let _full = assert_room(&moss, &of("192.0.2.1"), 2);
     let mut other = open(&moss, &of("192.0.2.2")).expect("an upgrade");
     let before = descriptors(&moss);
-    // Answered or not, they stay as long as they may.
+    // Answered or not, they stay open as long as possible.
     let flood: Vec<_> = (0..60)
         .map(|_| {
             let mut visitor = Visitor::of(&moss);
@@ -336,7 +336,7 @@ fn log_names_whose_the_connection_is() {
     assert!(moss.wait_for_log("(429)").contains("visitor at 192.0.2.1: "));
     client.close();
     moss.wait_for_log("guest at 192.0.2.1: left");
-    // Who asked last, if nobody asks any more; a proxy where nobody else is known.
+    // Between requests the last client; the proxy, if none was named.
     let mut visitor = Visitor::of(&moss);
     visitor.get_with("/a.txt", &of("192.0.2.2"));
     visitor.get_with("/a.txt", &of("2001:DB8::3"));

@@ -1,4 +1,4 @@
-//! Parts of pages: without them iOS plays no sound and no video, and nobody resumes.
+//! Range requests: without them iOS plays neither sound nor video, and downloads can't resume.
 
 use crate::site::{assert_same, content, site};
 use crate::support::Moss;
@@ -38,7 +38,7 @@ fn range_is_sent_alone() {
         ("bytes=-400", 600, 999),
         ("bytes=-1000", 0, 999),
         ("bytes=007-0008", 7, 8),
-        // What lies behind the end is no mistake: nobody knows the length beforehand.
+        // A range may end after the page's end: a client need not know the length.
         ("bytes=0-1000", 0, 999),
         ("bytes=500-18446744073709551615", 500, 999),
         ("bytes=-1001", 0, 999),
@@ -75,7 +75,7 @@ fn range_behind_the_end_can_not_be_satisfied() {
 }
 
 #[test]
-fn range_that_is_none_is_ignored() {
+fn malformed_range_is_ignored() {
     let (moss, page) = start();
     let mut visitor = Visitor::of(&moss);
     for range in [
@@ -130,7 +130,7 @@ fn more_than_one_range_line_is_ignored() {
 
 #[test]
 fn many_ranges_cost_no_more_than_the_page() {
-    // A classic: each range is the whole page.
+    // A known attack: each range is the whole page.
     let (moss, page) = start();
     let range = format!("bytes={}0-", "0-,".repeat(1_500));
     let answer = get_range(&mut Visitor::of(&moss), &range);

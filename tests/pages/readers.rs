@@ -1,4 +1,4 @@
-//! Readers of large pages, slow ones above all: what they cost moss, and what they cost others.
+//! Readers of large pages, mainly slow ones: what they cost moss and other connections.
 
 use std::io::{ErrorKind, Read};
 use std::thread;
@@ -23,7 +23,7 @@ fn pages() -> Setup {
     site(&[("large", &page()[..]), ("small", b"small")])
 }
 
-/// A reader that has the head of the large page and its first bytes, and then waits.
+/// A reader that reads the head and the first bytes of the large page, and then stops.
 fn silent_reader(moss: &Moss) -> (Visitor, Vec<u8>) {
     let mut reader = Visitor::on(narrow(moss.address()));
     reader.send(get("/large"));
@@ -32,7 +32,7 @@ fn silent_reader(moss: &Moss) -> (Visitor, Vec<u8>) {
     (reader, first)
 }
 
-/// Waits until moss has nothing to do: the kernel takes no more for anybody.
+/// Waits until moss is idle: the kernel takes no more bytes of any download.
 fn wait_until_idle(moss: &Moss) {
     let start = Instant::now();
     let mut asleep = 0;
@@ -46,20 +46,20 @@ fn wait_until_idle(moss: &Moss) {
 #[test]
 fn sixty_slow_readers_cost_next_to_nothing() {
     const READERS: usize = 60;
-    /// For all of them, of 480 MiB that they are being sent. Through TLS each holds a record
-    /// that the socket has not taken whole.
+    /// Memory for all of them, while 480 MiB are being sent. Through TLS each holds a record
+    /// that the socket has taken only in part.
     const GROWTH: usize = if OVER_TLS { 4 * MIB } else { 2 * MIB };
 
     // A quarter of the connections may be page connections.
     let moss = pages().set("MOSS_MAX_CONNECTIONS", (4 * READERS + 40).to_string()).start();
-    // Once for what is allocated once.
+    // A first reader, for what is allocated only once.
     assert_eq!(Visitor::of(&moss).get("/large").body.len(), LEN);
     let memory = Memory::watch(&moss);
     let readers: Vec<_> = (0..READERS).map(|_| silent_reader(&moss)).collect();
     wait_until_idle(&moss);
     assert_eq!(Visitor::of(&moss).get("/small").body, b"small");
     memory.assert_peak_below(GROWTH);
-    // They read on by turns, a piece at a time, and some of them to the end.
+    // They take turns to read a piece, and some of them read to the end.
     let page = page();
     let mut readers = readers;
     for _ in 0..10 {
@@ -108,12 +108,12 @@ fn reader_that_stops_in_the_middle_is_dropped_and_nobody_waits() {
         assert_eq!(visitor.get("/small").body, b"small");
         master.expect_nothing();
         assert!(start.elapsed() < PATIENCE, "still there:\n{}", moss.log());
-        // Slowly, or the connection has its thousand requests.
+        // Slowly: a connection has at most a thousand requests.
         thread::sleep(Duration::from_millis(50));
     }
     let line = moss.wait_for_log(": slow_reader");
     assert!(line.contains(", visitor at 127.0.0.1: "), "{line}");
-    // What comes afterwards is what the kernel had.
+    // After that only bytes arrive that the kernel already had.
     found.extend(reader.rest());
     assert!(found.len() < LEN, "the whole page came");
     assert_same(&found, &page()[..found.len()], "what came of the page");
@@ -121,20 +121,20 @@ fn reader_that_stops_in_the_middle_is_dropped_and_nobody_waits() {
 
 #[test]
 fn reader_of_answers_that_stops_is_dropped() {
-    // Many small ones, of which none is begun before the kernel has room for it.
+    // Many small answers. None is begun before the kernel has room for it.
     let moss = site(&[("a.txt", content(2, 15_000))])
         .set("MOSS_KEEPALIVE_SECONDS", "1")
         .set("MOSS_LOG", "debug")
         .start();
     let mut reader = Visitor::on(narrow(moss.address()));
-    // Each with a head of its own length, so that they don't fit a pipe's size.
+    // The lengths differ, so that no buffer is filled exactly.
     reader.send(get("/a.txt").repeat(900));
     moss.wait_for_log(": slow_reader");
 }
 
 #[test]
 fn reader_may_be_slow_as_long_as_it_reads() {
-    // Dropped after two seconds of nothing; this takes longer.
+    // A reader that reads nothing is dropped after two seconds; this takes longer.
     let moss = pages().set("MOSS_KEEPALIVE_SECONDS", "1").start();
     let (mut reader, mut found) = silent_reader(&moss);
     for _ in 0..50 {
@@ -163,7 +163,7 @@ fn reader_on_a_very_slow_line_is_not_dropped() {
 
 #[test]
 fn keepalive_of_a_reader_is_that_of_pages_and_not_five_seconds() {
-    // A reader that waits is not an idle connection.
+    // A stopped reader is not an idle connection.
     let moss = pages().start();
     let (mut reader, mut found) = silent_reader(&moss);
     let mut idle = Visitor::of(&moss);
@@ -188,7 +188,7 @@ fn readers_that_break_off_leave_nothing() {
                 reader.stream().reset_at_end();
             }
         }
-        // Places come back, too: they all fit again.
+        // Their places are free again: as many new ones are accepted.
         wait_for_descriptors(&moss, before);
     }
     assert!(memory.rise() < LEFT, "{} bytes are left", memory.rise());
@@ -217,8 +217,8 @@ fn drain(mut stream: &Stream) -> usize {
     }
 }
 
-/// How much of pages a client's packets wait for: bytes that are sent before the second of
-/// two arrives, and as many as the readers' kernels take then.
+/// How many bytes of pages are sent while a client's packets wait: those before the second of
+/// two packets arrives, and how many more the readers' kernels take after that.
 fn waiting(moss: &Moss, client: &mut Client, master: &mut Client) -> (usize, usize) {
     const READERS: usize = 60;
 
@@ -253,8 +253,8 @@ fn packets_and_newcomers_do_not_wait_for_downloads() {
     let moss = pages().set("MOSS_MAX_CONNECTIONS", "400").start();
     let mut master = moss.master("1");
     let (mut client, _) = moss.client_of(&mut master);
-    // Moss goes on sending while a busy machine keeps this test from looking: it has many
-    // tries. If packets did wait, the kernels would be full whenever the second arrives.
+    // On a busy machine moss may send much before this test can look, so it tries often. If
+    // packets did wait, the kernels would be full each time.
     let is_short = |_| {
         let (before, most) = waiting(&moss, &mut client, &mut master);
         println!("packets came after {before} bytes, where {most} could be sent");
@@ -265,7 +265,7 @@ fn packets_and_newcomers_do_not_wait_for_downloads() {
     assert!((0..40).any(is_short), "packets wait for downloads");
 }
 
-/// What moss has sent and was not read yet, while moss is stopped.
+/// Bytes that moss has sent and that were not read yet, while moss is stopped.
 fn sent(readers: &[Visitor]) -> usize {
     let mut sum = 0;
     loop {

@@ -1,4 +1,4 @@
-//! SIGHUP: the folder is read anew while moss serves, and nothing is ever half new.
+//! SIGHUP: the folder is read again while moss serves, and all pages change at once.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -15,7 +15,7 @@ use crate::sockets::narrow;
 use crate::support::{Moss, PATIENCE};
 use crate::visitor::{Visitor, ask, get, request};
 
-/// What stands in the log when the old pages stay.
+/// The log line when the old pages stay.
 const STAY: &str = "the old pages stay";
 
 #[test]
@@ -28,7 +28,7 @@ fn sighup_takes_the_new_pages() {
     write(&folder_of(&moss), "sub/fresh.txt", "fresh");
     assert_eq!(visitor.get("/").body, b"old", "before it is told");
     reload_until(&moss, "/", b"new");
-    // On the connection that was there, too.
+    // Also on a connection that was already open.
     let answer = visitor.get("/");
     assert_eq!(answer.body, b"new");
     assert_ne!(answer.tag(), old);
@@ -50,7 +50,7 @@ fn new_tag_is_another_one_and_the_old_one_is_good_no_more() {
 
 #[test]
 fn link_may_lead_to_another_folder_from_then_on() {
-    // As careful people put a new version in place.
+    // An atomic replacement by a new version.
     let setup = site(&[("index.html", "old"), ("gone.txt", "x")]);
     write(setup.folder(), "version-2/index.html", "new");
     symlink("pages", setup.folder().join("current")).expect("a link");
@@ -84,7 +84,7 @@ fn expect_the_old_pages(moss: &Moss, spoil: impl FnOnce(), repair: impl FnOnce()
     let mut visitor = Visitor::of(moss);
     assert_eq!(visitor.get("/").body, b"old");
     assert_eq!(visitor.get("/sub/page.txt").body, b"page");
-    // Once it is well again, the next one is taken.
+    // When the folder is valid again, the next reload succeeds.
     repair();
     replace(moss, "index.html", "new");
     reload_until(moss, "/", b"new");
@@ -107,7 +107,7 @@ fn old_pages_stay_if_the_folder_is_gone() {
 }
 
 #[test]
-fn old_pages_stay_if_the_folder_is_none() {
+fn old_pages_stay_if_the_path_is_not_a_folder() {
     let moss = start();
     let (folder, away) = (folder_of(&moss), moss.folder().join("away"));
     expect_the_old_pages(
@@ -153,7 +153,7 @@ fn download_goes_on_with_the_old_bytes() {
     let (old, new) = (content(1, 8 << 20), content(2, 8 << 20));
     let moss = site(&[("large", &old)]).start();
     let mut visitor = Visitor::on(narrow(moss.address()));
-    // And so does one that was asked for before, but its answer begins later.
+    // Also one that was requested before, but whose answer begins later.
     visitor.send([get("/large"), get("/large")].concat());
     let head = visitor.head();
     let mut found = visitor.read(10_000);
@@ -183,7 +183,8 @@ fn download_of_a_page_that_is_gone_goes_on() {
 #[test]
 fn downloads_of_old_pages_do_not_add_up() {
     const LEN: usize = 4 << 20;
-    /// The pages, those before them, and those that are being read: a dozen would be twice it.
+    /// The pages, the previous ones, and those that are being read. A dozen versions would be
+    /// twice as much.
     const GROWTH: usize = 6 * LEN;
 
     let moss = site(&[("large", content(0, LEN))]).start();
@@ -210,7 +211,7 @@ fn download_of_an_old_page_does_not_live_for_ever() {
     let head = visitor.head();
     replace(&moss, "large", "new");
     reload_until(&moss, "/large", b"new");
-    // It makes progress all the while.
+    // It makes progress all the time.
     let mut found = 0;
     for _ in 0..65 {
         thread::sleep(Duration::from_secs(1));
@@ -222,7 +223,7 @@ fn download_of_an_old_page_does_not_live_for_ever() {
 
 #[test]
 fn pages_become_new_all_at_once() {
-    // Much lies between the two, so that reading takes a while.
+    // Much data between the two, so that reading takes a while.
     let filler = content(1, 24 << 20);
     let old = [("a.txt", &b"old"[..]), ("m.bin", &filler), ("z.txt", b"old")];
     let moss = site(&old).start();
@@ -234,7 +235,7 @@ fn pages_become_new_all_at_once() {
     let mut visitor = Visitor::of(&moss);
     for round in 0.. {
         assert!(start.elapsed() < PATIENCE, "the new pages do not come");
-        // Whoever is answered first may be the last to see the old ones.
+        // The first of two answers may still be old when the second is new, not the reverse.
         let requests = if round % 2 == 0 { [&first, &second] } else { [&second, &first] };
         visitor.send(requests.map(String::as_str).concat());
         let (one, other) = (visitor.answer(), visitor.answer());
@@ -263,7 +264,7 @@ fn sighup_while_the_folder_is_read_begins_anew() {
 
     let moss = site::<&str>(&[]).start();
     let folder = folder_of(&moss);
-    // Small pages among large ones, in whatever order moss finds them.
+    // Small pages among large ones, as moss reads them in any order.
     let put = |text: &str| {
         for page in 0..PAGES {
             replace(&moss, &format!("{page}.txt"), text);
@@ -281,10 +282,10 @@ fn sighup_while_the_folder_is_read_begins_anew() {
         while bytes_read(&moss) < before + PAGES as usize / 2 * LEN {
             assert!(start.elapsed() < PATIENCE, "nothing is read");
         }
-        // Some of the small ones are read already, and some are not.
+        // Now some of the small ones have been read, and some have not.
         let text = format!("{round}, in time");
         put(&text);
-        // Without another signal.
+        // No further signal is needed.
         for page in 0..PAGES {
             while ask(&moss, get(&format!("/{page}.txt"))).body != text.as_bytes() {
                 assert!(start.elapsed() < PATIENCE, "{page}.txt does not come");
@@ -321,7 +322,8 @@ fn packets_pass_while_the_folder_is_read() {
     let mut master = moss.master("1");
     let (mut client, id) = moss.client_of(&mut master);
     let mut round_trip = || assert_eq!(client.introduce(&mut master), id);
-    // A mebibyte a turn: there are 48 turns, and in a busy hour some of them are this test's.
+    // moss reads a mebibyte a turn, so there are 48 turns. On a busy machine this test gets only
+    // some of them.
     let mut most = 0;
     for attempt in 0..20 {
         most = most.max(rounds_of_a_reload(&moss, &mut round_trip, &attempt.to_string()));
@@ -339,7 +341,7 @@ fn folder_may_change_while_it_is_read() {
         site(&[("stable", &stable[..]), ("a/x.txt", b"x"), ("index.html", b"start")]).start();
     let folder = folder_of(&moss);
     let changing = folder.join("changing");
-    // A file that grows, is cut off, is gone, is a folder, is elsewhere, is a link.
+    // A file that grows, is truncated, is removed, becomes a folder, is moved, becomes a link.
     let change = |round: usize| {
         let _ = fs::write(&changing, vec![b'c'; round * 7_919 % 3_000_000]);
         let _ = File::options().write(true).open(&changing).map(|file| file.set_len(5));
@@ -368,8 +370,8 @@ fn folder_may_change_while_it_is_read() {
 
 #[test]
 fn many_reloads_leave_no_memory_behind() {
-    /// The pages that are being read, and gaps that the allocator keeps: ten reloads of which
-    /// nothing is given back would be 80 MiB.
+    /// The pages that are being read, and fragmentation. Ten reloads that leak would take
+    /// 80 MiB.
     const GROWTH: usize = 32 << 20;
 
     let moss = site(&[("large", content(1, 8 << 20)), ("a.txt", b"0".to_vec())]).start();

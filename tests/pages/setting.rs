@@ -1,4 +1,4 @@
-//! The setting: which folders will do, and which stop moss before it serves.
+//! The setting: which folders are accepted, and which stop moss at its start.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -23,7 +23,7 @@ pub(crate) fn refusal(setup: Setup) -> String {
     stderr
 }
 
-/// A file of zeros that takes no place on the disk.
+/// A sparse file of zeros.
 fn write_zeros(folder: &Path, name: &str, len: u64) {
     let file = File::create(folder.join(name)).expect("a file in the test's folder");
     file.set_len(len).expect("a sparse file");
@@ -72,7 +72,7 @@ fn empty_folder_will_do() {
 }
 
 #[test]
-fn what_is_no_folder_stops_moss() {
+fn path_that_is_not_a_folder_stops_moss() {
     for value in
         ["none", "pages/none", "file", "file/", "pages/index.html", "nowhere", "pipe", "/dev/null"]
     {
@@ -80,7 +80,7 @@ fn what_is_no_folder_stops_moss() {
         symlink("none", setup.folder().join("nowhere")).expect("a link");
         make_pipe(&setup.folder().join("pipe"));
         let line = refusal(setup.set(DIRECTORY, value));
-        // What was meant, unless it stands there word for word.
+        // The line quotes the value.
         assert!(line.contains(value.trim_end_matches('/')), "{line}");
     }
 }
@@ -89,8 +89,7 @@ pub(crate) fn make_pipe(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo").success());
 }
 
-/// The same moss without root's right to read everything; nothing where that can't be
-/// taken away.
+/// The same moss without root's right to read every file; `None` if that right can't be dropped.
 fn without_rights(setup: Setup, test: &str) -> Option<Setup> {
     if !rustix::process::geteuid().is_root() {
         return Some(setup);
@@ -148,7 +147,7 @@ fn file_of_a_terabyte_stops_moss_at_once() {
 
 #[test]
 fn each_page_counts_as_256_bytes_more_than_it_has() {
-    // Its path counts, too; hence some bytes of tolerance.
+    // Some bytes of tolerance, because its path counts, too.
     let setup = site::<&str>(&[]);
     write_zeros(&folder(&setup), "zeros", MOST - 250);
     refusal(setup);
@@ -161,7 +160,7 @@ fn each_page_counts_as_256_bytes_more_than_it_has() {
 }
 
 #[test]
-fn empty_files_with_long_paths_are_too_much_some_time() {
+fn empty_files_with_long_paths_count_too() {
     const LEN: usize = 3_000;
 
     let setup = site::<&str>(&[]);
@@ -170,7 +169,7 @@ fn empty_files_with_long_paths_are_too_much_some_time() {
         deep.push("d".repeat(199));
     }
     fs::create_dir_all(&deep).expect("folders in the test's folder");
-    // As many files, each of them under as many paths.
+    // Many files, each at many paths.
     let count = (MOST / (LEN as u64 + 256)).isqrt() + 1;
     for name in 0..count {
         File::create(deep.join(name.to_string())).expect("a file in the test's folder");
@@ -188,7 +187,7 @@ fn pages_are_served_from_memory() {
 }
 
 #[test]
-fn file_that_comes_later_is_no_page() {
+fn file_that_is_added_later_is_no_page() {
     let moss = site(&[("index.html", "start")]).start();
     write(&folder_of(&moss), "later.txt", "x");
     assert_eq!(ask(&moss, get("/later.txt")).status, 404);
@@ -210,7 +209,7 @@ fn pages_take_no_descriptors() {
     let with: Moss = site(&pages).start();
     let without = Moss::start();
     assert_eq!(Visitor::of(&with).get("/7/").body, b"x");
-    // After a first connection each, which has ended.
+    // After a first connection to each of them.
     assert_eq!(ask(&without, get("/health")).status, 200);
     let all = |moss: &Moss| {
         let names = fs::read_dir(format!("/proc/{}/fd", moss.pid())).expect("a process");

@@ -1,4 +1,4 @@
-//! A folder of pages for a moss that is going to be started, or runs already.
+//! The folder of pages of a moss in these tests.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -29,31 +29,31 @@ pub(crate) fn site<B: AsRef<[u8]>>(pages: &[(&str, B)]) -> Setup {
     setup
 }
 
-/// Where its pages are.
+/// The folder of pages of a setup.
 pub(crate) fn folder(setup: &Setup) -> PathBuf {
     setup.folder().join(FOLDER)
 }
 
-/// Where the pages of a running moss are.
+/// The folder of pages of a running moss.
 pub(crate) fn folder_of(moss: &Moss) -> PathBuf {
     moss.folder().join(FOLDER)
 }
 
-/// Writes a file whose path may be any bytes, and the folders that it needs.
+/// Writes a file, whose path may be any bytes, and makes the folders for it.
 pub(crate) fn write(folder: &Path, path: impl AsRef<[u8]>, bytes: impl AsRef<[u8]>) {
     let path = folder.join(OsStr::from_bytes(path.as_ref()));
     fs::create_dir_all(path.parent().expect("a folder")).expect("folders in the test's folder");
     fs::write(path, bytes).expect("a file in the test's folder");
 }
 
-/// Replaces a page as careful people do: it is never half there.
+/// Replaces a page atomically.
 pub(crate) fn replace(moss: &Moss, path: &str, bytes: impl AsRef<[u8]>) {
     let fresh = moss.folder().join("fresh");
     fs::write(&fresh, bytes).expect("a file in the test's folder");
     fs::rename(fresh, folder_of(moss).join(path)).expect("the same folder");
 }
 
-/// Has moss read its pages again, and waits until this one is what it should be.
+/// Sends SIGHUP, and waits until this page has this content.
 #[track_caller]
 pub(crate) fn reload_until(moss: &Moss, target: &str, bytes: &[u8]) {
     moss.signal(Signal::HUP);
@@ -64,8 +64,7 @@ pub(crate) fn reload_until(moss: &Moss, target: &str, bytes: &[u8]) {
     }
 }
 
-/// Does something again and again in a thread of its own, for as long as something else goes
-/// on, be it that that fails.
+/// Repeats one function in another thread until the other function returns or panics.
 pub(crate) fn meanwhile<R>(again: impl Fn(usize) + Send, act: impl FnOnce() -> R) -> R {
     struct End<'a>(&'a AtomicBool);
 
@@ -83,8 +82,7 @@ pub(crate) fn meanwhile<R>(again: impl Fn(usize) + Send, act: impl FnOnce() -> R
     })
 }
 
-/// Bytes of every value in no order, other ones for each seed: a piece that is missing,
-/// doubled or out of place shows.
+/// Pseudo-random bytes by a seed: a missing, repeated or misplaced piece is noticed.
 pub(crate) fn content(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(len + 8);
@@ -98,7 +96,7 @@ pub(crate) fn content(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Fails unless both are equal, and says where they part instead of printing megabytes.
+/// Fails unless both are equal, and prints the first difference instead of megabytes.
 #[track_caller]
 pub(crate) fn assert_same(found: &[u8], expected: &[u8], what: &str) {
     if found != expected {

@@ -1,4 +1,4 @@
-//! Content-Type, by the ending of a page's name.
+//! Content-Type, by the extension of a page's name.
 
 use crate::site::site;
 use crate::visitor::{ask, get};
@@ -52,7 +52,7 @@ fn usual_endings_have_their_types() {
     }
     for (ending, known) in OTHERS {
         let found = type_of(ending);
-        // Text beneath, some of them: UTF-8 may be said there.
+        // Some of them are text, so they may have a charset.
         let bare = found.strip_suffix("; charset=utf-8").unwrap_or(&found);
         assert_eq!(bare, known, "{ending}");
     }
@@ -60,7 +60,7 @@ fn usual_endings_have_their_types() {
 
 #[test]
 fn case_of_an_ending_does_not_count() {
-    // As cameras write them.
+    // Cameras write them in upper case.
     let moss = site(&[("IMG_0001.JPG", "x"), ("INDEX.Html", "x")]).start();
     let jpg = ask(&moss, get("/IMG_0001.JPG"));
     assert_eq!(jpg.header("Content-Type"), Some("image/jpeg"));

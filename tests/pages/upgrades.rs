@@ -1,4 +1,4 @@
-//! WebSockets beside pages: an upgrade at `/` is one as ever, and may follow a page.
+//! WebSockets beside pages: an upgrade at `/` works as without pages, and may follow a page.
 
 use crate::site::{assert_same, content, site};
 use crate::support::{Client, Moss, TEXT, frame};
@@ -8,7 +8,7 @@ fn start() -> Moss {
     site(&[("index.html", "start"), ("a.txt", "a"), ("sub/index.html", "sub")]).start()
 }
 
-/// A connection on which a page was answered.
+/// A connection on which a page was requested and received.
 #[track_caller]
 fn after_a_page(moss: &Moss) -> Visitor {
     let mut visitor = Visitor::of(moss);
@@ -45,7 +45,7 @@ fn upgrade_may_follow_a_page() {
 
 #[test]
 fn upgraded_connection_is_kept_as_long_as_any() {
-    // Not for the five seconds of an idle page connection.
+    // Longer than the five seconds of an idle page connection.
     let moss = start();
     let mut client = after_a_page(&moss).upgrade();
     let mut idle = after_a_page(&moss);
@@ -103,7 +103,7 @@ fn upgrade_may_follow_what_was_not_found() {
 
 #[test]
 fn upgrade_ends_what_was_asked_for_in_http() {
-    // What follows is a frame, whatever it looks like.
+    // All that follows is read as frames, even if it looks like a request.
     let moss = start();
     let mut visitor = after_a_page(&moss);
     visitor.send(format!("{UPGRADE}\r\n{}", get("/a.txt")));

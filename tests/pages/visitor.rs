@@ -1,11 +1,11 @@
-//! A visitor of pages: one HTTP connection, of which not a byte more is read than an answer
-//! has, so that whatever comes next is seen.
+//! A visitor of pages: one HTTP connection. Not a byte more is read than an answer has, so that
+//! surplus bytes are noticed.
 
 use std::io::{ErrorKind, Read, Write};
 
 use crate::support::{Client, Moss, Stream};
 
-/// A request that is upgraded, without the empty line at its end.
+/// An upgrade request, without the empty line at its end.
 pub(crate) const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -22,7 +22,7 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-/// What a browser sends, reduced to what counts. Each of `lines` ends with CR LF.
+/// A minimal request. Each of `lines` ends with CR LF.
 pub(crate) fn request(method: &str, target: &str, lines: &str) -> String {
     format!("{method} {target} HTTP/1.1\r\nHost: box\r\n{lines}\r\n")
 }
@@ -32,7 +32,7 @@ pub(crate) fn get(target: &str) -> String {
     request("GET", target, "")
 }
 
-/// The answer to the first request of a connection of its own.
+/// The answer to a request on a new connection.
 #[track_caller]
 pub(crate) fn ask(moss: &Moss, request: impl AsRef<[u8]>) -> Answer {
     let mut visitor = Visitor::of(moss);
@@ -41,12 +41,12 @@ pub(crate) fn ask(moss: &Moss, request: impl AsRef<[u8]>) -> Answer {
 }
 
 impl Visitor {
-    /// On a connection of its own.
+    /// A visitor on a new connection.
     pub(crate) fn of(moss: &Moss) -> Self {
         Self(moss.connect())
     }
 
-    /// On this connection.
+    /// A visitor on this connection.
     pub(crate) fn on(stream: Stream) -> Self {
         Self(stream)
     }
@@ -56,7 +56,7 @@ impl Visitor {
         &self.0
     }
 
-    /// Sends bytes as they are.
+    /// Sends these bytes.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).expect("moss reads");
     }
@@ -83,7 +83,7 @@ impl Visitor {
         answer
     }
 
-    /// The next answer without the body: that of a HEAD, or to read the body by hand.
+    /// The next answer without reading a body: for HEAD, or when the test reads the body itself.
     #[track_caller]
     pub(crate) fn head(&mut self) -> Answer {
         let mut head = Vec::new();
@@ -97,7 +97,7 @@ impl Visitor {
         Answer::parse(std::str::from_utf8(&head).expect("UTF-8"))
     }
 
-    /// Reads so much of a body.
+    /// Reads this number of bytes.
     #[track_caller]
     pub(crate) fn read(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
@@ -105,7 +105,7 @@ impl Visitor {
         bytes
     }
 
-    /// Reads what comes before the end of the connection, which need not be orderly.
+    /// Reads up to the end of the connection, which may be a reset.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         if let Err(error) = self.0.read_to_end(&mut rest) {
@@ -116,7 +116,7 @@ impl Visitor {
         rest
     }
 
-    /// Moss must end the connection, in an orderly way, without a further byte.
+    /// Moss must close the connection without a reset and without a further byte.
     #[track_caller]
     pub(crate) fn expect_end(&mut self) {
         let mut rest = Vec::new();
@@ -124,14 +124,14 @@ impl Visitor {
         assert!(rest.is_empty(), "{:?} instead of the end", String::from_utf8_lossy(&rest));
     }
 
-    /// Goes on as a WebSocket.
+    /// Sends an upgrade request, and continues as a WebSocket.
     #[track_caller]
     pub(crate) fn upgrade(mut self) -> Client {
         self.send(format!("{UPGRADE}\r\n"));
         Client::upgraded(self.0).expect("an upgrade")
     }
 
-    /// Goes on as the WebSocket that was requested.
+    /// Continues as the WebSocket that was requested.
     #[track_caller]
     pub(crate) fn upgraded(self) -> Client {
         Client::upgraded(self.0).expect("an upgrade")
@@ -156,7 +156,7 @@ impl Answer {
             let is_token = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
             assert!(is_token && answer.values(name).count() == 1, "{head}");
         }
-        // RFC 9110, section 8.6: what has no Content-Length ends with the connection.
+        // RFC 9110, section 8.6: without a Content-Length the body would end with the connection.
         assert_eq!(answer.header("Content-Length").is_none(), code == "304", "{head}");
         answer
     }
@@ -177,12 +177,12 @@ impl Answer {
         self.header("ETag").expect("an entity tag").to_owned()
     }
 
-    /// Whether it says that the connection ends with it.
+    /// Whether it has `Connection: close`.
     pub(crate) fn is_last(&self) -> bool {
         self.header("Connection") == Some("close")
     }
 
-    /// What the body should have, and has unless the request was a HEAD.
+    /// The announced length of the body.
     pub(crate) fn body_len(&self) -> usize {
         self.header("Content-Length").map_or(0, |len| len.parse().expect("a number"))
     }

@@ -1,11 +1,11 @@
-//! Without `MOSS_PAGES_DIRECTORY` HTTP is what it was; only HEAD is answered as well.
+//! HTTP without `MOSS_PAGES_DIRECTORY`.
 
 use std::io::Write;
 
 use crate::support::{Client, Moss};
 use crate::visitor::{Answer, UPGRADE, Visitor, get, request};
 
-/// The answer must have this status, and the connection end behind it.
+/// The answer must have this status, and then the connection must end.
 #[track_caller]
 fn expect_last(moss: &Moss, request: &str, status: u16) -> Answer {
     let mut visitor = Visitor::of(moss);
@@ -36,7 +36,7 @@ fn every_answer_is_the_last() {
 }
 
 #[test]
-fn hosts_are_not_looked_at() {
+fn hosts_are_ignored() {
     let moss = Moss::start();
     for lines in ["", "Host: a\r\nHost: b\r\n", "Host: a\r\nHost: a\r\n"] {
         expect_last(&moss, &format!("GET /health HTTP/1.1\r\n{lines}\r\n"), 200);
@@ -48,7 +48,7 @@ fn hosts_are_not_looked_at() {
 }
 
 #[test]
-fn bodies_are_not_looked_at() {
+fn bodies_are_ignored() {
     let moss = Moss::start();
     for lines in
         ["Content-Length: 5\r\n", "Content-Length: x\r\n", "Transfer-Encoding: chunked\r\n"]
@@ -59,7 +59,7 @@ fn bodies_are_not_looked_at() {
 }
 
 #[test]
-fn escapes_are_not_read() {
+fn escapes_are_not_decoded() {
     let moss = Moss::start();
     for target in ["/%68ealth", "/%zz", "/%2f", "/%"] {
         expect_last(&moss, &get(target), 404);

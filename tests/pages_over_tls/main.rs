@@ -1,7 +1,7 @@
-//! Pages through TLS: the tests of `pages` once more, and what only two ports show.
-//! `support` knows by this program's name how to connect.
+//! Pages through TLS: the tests of `pages` once more, and tests of the two ports. `support`
+//! connects through TLS because of this program's name.
 //!
-//! Not here is what says nothing of connections: what is read from the folder.
+//! Tests that only read the folder are left out.
 
 #[path = "../support/mod.rs"]
 mod support;

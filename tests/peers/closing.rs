@@ -1,8 +1,8 @@
-//! How a WebSocket ends: the close codes of RFC 6455 section 7.4.1, and who is deaf.
+//! How a WebSocket ends: the close codes of RFC 6455, section 7.4.1, and silent peers.
 
 use crate::support::{Moss, TEXT};
 
-/// A guest that sends these bytes must be closed with this code, and nobody else.
+/// A guest that sends these bytes must be closed with this code, and no other peer.
 fn assert_closes(bytes: &[u8], code: u16) {
     let moss = Moss::start();
     let mut other = moss.client();
@@ -113,7 +113,7 @@ fn text_in_fragments_that_is_no_utf8_is_closed_with_1007() {
     guest.expect_close(1007);
 }
 
-/// A ping of exactly so many bytes.
+/// A ping packet of exactly this length.
 fn ping_of(len: usize) -> String {
     let frame = r#"{"type":"ping","payload":""}"#.len();
     format!(r#"{{"type":"ping","payload":"{}"}}"#, "x".repeat(len - frame))
@@ -161,7 +161,7 @@ fn longer_packet_in_fragments_is_closed_with_1009() {
 fn close_is_heard_over_what_the_peer_goes_on_sending() {
     let moss = Moss::with(&[("MOSS_MAX_PACKET_BYTES", "1000")]);
     let mut guest = moss.guest();
-    // Far more than the kernel would hold for a server that does not read it.
+    // Far more than the kernel's buffers hold if the server does not read.
     guest.send(&ping_of(8 << 20));
     guest.expect_close(1009);
 }
@@ -196,7 +196,7 @@ fn client_that_does_not_read_is_closed_with_1013() {
     let mut master = moss.master("1");
     let (mut slow, id) = moss.client_of(&mut master);
     let packet = format!(r#"{{"type":"x","payload":"{}","id":"{id}"}}"#, "x".repeat(60_000));
-    // How much the kernel holds for it is the kernel's secret.
+    // The size of the kernel's buffers is not known.
     loop {
         master.send(&packet);
         master.send(r#"{"type":"ping"}"#);

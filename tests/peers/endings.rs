@@ -1,11 +1,11 @@
-//! Each connection that moss ends, and each request that it refuses, leaves one line in the
-//! log: its id, its address, and the word for the reason.
+//! Each connection that moss ends, and each request that it refuses, has one line in the log:
+//! its id, its address, and a word for the reason.
 
 use std::io::{Read, Write};
 
 use crate::support::{Moss, SECRET, Setup, TEXT};
 
-/// The one line with this word, which names the address and is of this level.
+/// Checks that one line has this word, with the address and this level.
 #[track_caller]
 fn expect_line(moss: &Moss, level: &str, ending: &str) {
     let part = format!("at 127.0.0.1: {ending}");
@@ -77,7 +77,7 @@ fn wrong_secrets_are_warned_of_one_by_one() {
 }
 
 #[test]
-fn full_house_is_warned_of() {
+fn full_server_is_warned_of() {
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "1")]);
     let _master = moss.master("1");
     expect_refusal(&moss, &format!("{UPGRADE}\r\n"), "503");
@@ -102,7 +102,7 @@ fn refusals_leave_their_lines() {
 }
 
 #[test]
-fn comings_and_goings_are_for_those_who_look_closely() {
+fn joining_and_leaving_are_logged_at_debug() {
     let moss = Moss::with(&[("MOSS_LOG", "debug")]);
     moss.guest().close();
     expect_line(&moss, "DEBUG", "connected");

@@ -1,8 +1,8 @@
-//! What a packet may look like, and that its payload is passed on byte for byte.
+//! The forms of a packet, and that its payload is passed on byte for byte.
 
 use crate::support::{Client, Moss};
 
-/// Everything that a JSON library would be tempted to tidy up.
+/// JSON that a library might rewrite.
 const PAYLOADS: [&str; 24] = [
     "18446744073709551616",
     "1e400",
@@ -195,7 +195,7 @@ fn message_in_fragments_is_one_packet() {
     master.expect(&format!(r#"{{"type":"x","payload":"é😀","id":"{id}"}}"#));
 }
 
-/// Sends each byte in a frame of its own, characters cut in two included.
+/// Sends each byte in a frame of its own, also within a character.
 fn in_fragments(client: &mut Client, opcode: u8, bytes: &[u8]) {
     for (at, byte) in bytes.iter().enumerate() {
         let opcode = if at == 0 { opcode } else { 0x0 };

@@ -1,10 +1,10 @@
-//! What moss says when it can't do something: every code, and when it keeps silent.
+//! The error packets: every code, and when there is none.
 
 use serde_json::Value;
 
 use crate::support::{Client, Moss, SECRET};
 
-/// What a guest can send that is no packet.
+/// Messages that are not packets.
 const NO_PACKETS: [&str; 27] = [
     "",
     " ",
@@ -35,7 +35,7 @@ const NO_PACKETS: [&str; 27] = [
     "{'type':'ping'}",
 ];
 
-/// Payloads of `set-master` that claim nothing.
+/// Invalid payloads of `set-master`.
 const NO_CLAIMS: [&str; 10] = [
     "null",
     "\"x\"",
@@ -53,8 +53,8 @@ fn claim(secret: &str, sdp: &str) -> String {
     format!(r#"{{"type":"set-master","payload":{{"secret":"{secret}","sdp":{sdp}}}}}"#)
 }
 
-/// Everything that is answered by an error, by a guest, a client without a master, and a
-/// master; `check` is run after each.
+/// Sends everything that is answered by an error, as a guest, as a client without a master, and
+/// as a master. Runs `check` after each.
 fn provoke_all(moss: &Moss, kind: &str, mut check: impl FnMut(&mut Client, &str)) {
     let mut peer = moss.guest();
     peer.send(&format!(r#"{{"type":"{kind}"}}"#));
@@ -283,7 +283,7 @@ fn packet_of_the_master_needs_an_id() {
 }
 
 #[test]
-fn id_of_nobody_is_an_unknown_client_and_named() {
+fn unknown_id_is_an_unknown_client_and_named() {
     let moss = Moss::start();
     let mut master = moss.master("1");
     for id in ["", "1", "nobody", "a\"b\\", "é😀", "-1", "99999999999999999999999"] {
@@ -299,7 +299,7 @@ fn guest_is_an_unknown_client() {
     let moss = Moss::start();
     let mut old = moss.master("1");
     let (mut peer, id) = moss.client_of(&mut old);
-    // By becoming master and being replaced, a client becomes a guest whose id is known.
+    // A client that became master and was replaced is a guest whose id is known.
     peer.set_master("2");
     let mut master = moss.master("3");
     peer.expect_error("replaced");
@@ -399,7 +399,7 @@ fn five_wrong_secrets_close_the_connection_when_errors_are_off_too() {
 }
 
 #[test]
-fn off_is_a_type_like_any_other_for_packets() {
+fn off_is_an_ordinary_packet_type() {
     let moss = Moss::with(&[("MOSS_ERROR_TYPE", "off")]);
     let mut master = moss.master("1");
     let (mut client, id) = moss.client_of(&mut master);
@@ -420,7 +420,7 @@ fn error_is_never_answered_by_an_error() {
     let moss = Moss::start();
     provoke_all(&moss, "moss-error", |peer, _| peer.expect_nothing());
     for spelling in ["oops", "\\u006fops"] {
-        // A moss each: the master of the last one may not be gone yet.
+        // A new moss each time: the previous one may not have noticed yet that its master left.
         let moss = Moss::with(&[("MOSS_ERROR_TYPE", "oops")]);
         provoke_all(&moss, spelling, |peer, _| peer.expect_nothing());
     }

@@ -1,4 +1,4 @@
-//! What moss says to those who speak HTTP, and which requests become a WebSocket.
+//! Answers to HTTP requests, and which requests become a WebSocket.
 
 use std::io::{Read, Write};
 
@@ -8,7 +8,7 @@ use crate::support::{Client, Moss, Stream, TEXT, frame};
 const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// A whole answer, after which the connection has ended.
+/// A complete answer, after which the connection has ended.
 struct Answer {
     status: String,
     head: String,
@@ -16,7 +16,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// Reads to the end of the connection and holds the answer against its own head.
+    /// Reads to the end of the connection and checks that the head matches the body.
     #[track_caller]
     fn read(mut stream: Stream) -> Self {
         let mut bytes = Vec::new();
@@ -72,7 +72,7 @@ fn health(moss: &Moss) -> serde_json::Value {
 }
 
 #[test]
-fn health_tells_how_moss_is() {
+fn health_has_version_and_uptime() {
     let moss = Moss::start();
     let health = health(&moss);
     assert_eq!(health["status"], "ok");
@@ -84,7 +84,7 @@ fn health_tells_how_moss_is() {
 }
 
 #[test]
-fn health_counts_those_who_are_here() {
+fn health_counts_present_peers() {
     let moss = Moss::start();
     let _guest = moss.guest();
     let mut master = moss.master("1");
@@ -159,12 +159,12 @@ fn answer_to_head_has_no_body() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer and the end of the connection");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    // RFC 9110, section 9.3.2: whoever reads on takes a body for the next answer.
+    // RFC 9110, section 9.3.2: a client would take a body for the next answer.
     assert!(answer.ends_with("\r\n\r\n"), "{answer}");
 }
 
 #[test]
-fn large_body_still_hears_that_it_is_not_wanted() {
+fn request_with_a_large_body_still_gets_its_answer() {
     let moss = Moss::start();
     let mut stream = moss.connect();
     let body = vec![b'x'; 16 << 20];
@@ -188,7 +188,7 @@ fn other_websocket_versions_are_told_the_right_one() {
 }
 
 #[test]
-fn what_is_no_http_is_a_bad_request() {
+fn bytes_that_are_not_http_are_a_bad_request() {
     let moss = Moss::start();
     for bytes in [
         b"\x15\x03\x01\x00\x02\x02\x28".as_slice(),
@@ -454,7 +454,7 @@ fn own_page_is_forbidden_unless_self_is_named() {
 }
 
 #[test]
-fn full_house_asks_to_come_again() {
+fn full_server_asks_to_come_again() {
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "3")]);
     let _master = moss.master("1");
     let mut guest = moss.guest();

@@ -1,4 +1,4 @@
-//! How moss stops, and that it keeps nothing of connections that are gone.
+//! How moss stops, and that it keeps nothing of ended connections.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Client, Moss, PATIENCE, Setup, TEXT, frame, skipped};
 
-/// Each kind of peer, closed as moss stops. They end at once, so moss need not wait.
+/// Peers of each kind are closed when moss stops. They close at once, so moss need not wait.
 fn assert_stops(moss: &mut Moss, signal: impl FnOnce(&Moss)) {
     let mut guest = moss.guest();
     let mut master = moss.master("1");
@@ -33,7 +33,7 @@ fn sigint_closes_everyone_with_1001_and_exits_0() {
 
 #[test]
 fn sigterm_stops_moss_as_pid_1_too() {
-    // --kill-child: no moss is left behind if this test dies.
+    // --kill-child: moss is killed if this test dies.
     let unshare = ["unshare", "--pid", "--fork", "--kill-child"];
     let allowed = std::process::Command::new(unshare[0]).args(&unshare[1..]).arg("true").output();
     if !allowed.as_ref().is_ok_and(|output| output.status.success()) {
@@ -108,7 +108,7 @@ fn assert_back_to(moss: &Moss, base: usize) {
     }
 }
 
-/// Opens 300 connections, a third of them clients, ends each, and finds none left.
+/// Opens 300 connections, a third of them clients, ends each, and checks that none is left.
 fn assert_nothing_is_left(end: impl Fn(Client)) {
     let moss = Moss::start();
     moss.guest().close();

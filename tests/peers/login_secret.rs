@@ -1,4 +1,4 @@
-//! `MOSS_LOGIN_SECRET`: who does not know it is no client.
+//! `MOSS_LOGIN_SECRET`: a login without it is refused.
 
 use crate::support::{Client, Moss, OFFER, SECRET, Setup};
 
@@ -29,7 +29,7 @@ fn login_with_the_secret_is_a_login() {
     let mut master = moss.master("1");
     expect_client(&moss, &right());
     assert_eq!(master.json()["type"], "client-joined");
-    // As JSON may spell it.
+    // The same secret with JSON escapes.
     expect_client(&moss, &login(r#"{"secret":"\u0034 \ud83d\udd11 7"}"#));
 }
 
@@ -72,7 +72,7 @@ fn each_login_is_looked_at() {
     client.receive();
     client.send(r#"{"type":"login"}"#);
     client.expect_error("wrong-secret");
-    // It is a client all the same.
+    // But it stays a client.
     assert_eq!(master.json()["type"], "client-joined");
     client.introduce(&mut master);
 }
@@ -91,7 +91,7 @@ fn master_needs_its_own_secret_only() {
 }
 
 #[test]
-fn without_the_setting_the_payload_of_a_login_is_not_looked_at() {
+fn without_the_setting_the_payload_of_a_login_is_ignored() {
     let moss = Moss::start();
     let _master = moss.master("1");
     for payload in ["null", "1", r#"{"secret":"whatever"}"#, r#"{"secret":1,"secret":2}"#] {

@@ -1,5 +1,5 @@
-//! What peers meet at moss, against the real program: HTTP, packets, errors, notices, and
-//! how connections and moss itself end.
+//! What peers see of moss, against the real program: HTTP, packets, errors, notices, and how
+//! connections and moss itself end.
 //!
 //! `peers_over_tls` runs the same tests through TLS.
 

@@ -1,4 +1,4 @@
-//! `/metrics`: what is counted, and that the sums agree.
+//! `/metrics`: what is counted, and that the sums match.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Client, Moss, TEXT, frame};
 
-/// Everything that one scrape told, by name and labels.
+/// All values of one scrape, by name and labels.
 struct Figures(BTreeMap<String, f64>);
 
 impl Figures {
@@ -76,7 +76,7 @@ fn watched() -> Moss {
     Moss::with(&[("MOSS_METRICS", "on")])
 }
 
-/// Looks again and again until the figures are as they should be.
+/// Scrapes repeatedly until the condition holds.
 #[track_caller]
 fn wait_for(moss: &Moss, are_right: impl Fn(&Figures) -> bool) -> Figures {
     let end = Instant::now() + Duration::from_secs(30);
@@ -129,7 +129,7 @@ fn each_label_is_there_from_the_start() {
     }
     let counters = figures.0.iter().filter(|(name, _)| name.contains("_total"));
     let others = counters.filter(|(name, _)| {
-        // The visitor that asks, and in what time.
+        // The scraping connection, its handshake, and CPU time.
         ![
             "moss_connections_accepted_total",
             "moss_tls_handshakes_total",
@@ -142,11 +142,11 @@ fn each_label_is_there_from_the_start() {
 }
 
 #[test]
-fn roles_follow_who_is_who() {
+fn roles_are_counted() {
     let moss = watched();
     let roles =
         |figures: &Figures| ["http", "guest", "client", "master"].map(|role| figures.role(role));
-    // The one that asks is a visitor.
+    // The scraping connection is a visitor.
     assert_eq!(roles(&Figures::of(&moss)), [1.0, 0.0, 0.0, 0.0]);
     let mut master = moss.master("1");
     let (client, _) = moss.client_of(&mut master);
@@ -162,7 +162,7 @@ fn roles_follow_who_is_who() {
     let figures = wait_for(&moss, |figures| figures.role("client") == 0.0);
     assert_eq!(roles(&figures), [2.0, 2.0, 0.0, 1.0]);
     assert_eq!(figures.of_name("moss_master_changes_total"), 2.0);
-    // Renewing an offer changes no master.
+    // Renewing an offer is no change of the master.
     second.set_master("3");
     assert_eq!(Figures::of(&moss).of_name("moss_master_changes_total"), 2.0);
 }
@@ -194,7 +194,7 @@ fn each_end_has_one_reason() {
 }
 
 #[test]
-fn what_is_relayed_is_the_peers_and_nothing_of_moss() {
+fn only_packets_between_peers_count_as_relayed() {
     let moss = watched();
     let mut master = moss.master("1");
     let (mut client, id) = moss.client_of(&mut master);
@@ -207,7 +207,7 @@ fn what_is_relayed_is_the_peers_and_nothing_of_moss() {
     master.expect(&to_master);
     master.send(&format!(r#"{{"type":"b","payload":"c","id":"{id}"}}"#));
     client.expect(to_client);
-    // Not passed on: answers of moss's own, and what it can't do.
+    // Not passed on: moss's own answers, and packets that cause errors.
     client.send(r#"{"type":"ping"}"#);
     client.expect(r#"{"type":"pong","payload":""}"#);
     master.send(r#"{"type":"b","id":"1"}"#);
@@ -244,7 +244,7 @@ fn clients_that_wait_for_the_master_are_seen() {
     let (mut other, _) = moss.client_of(&mut master);
     let (client, id) = moss.client_of(&mut master);
     let mut sender = client.second_sender();
-    // It ends when moss closes it.
+    // The thread ends when moss closes the connection.
     let flood = thread::spawn(move || {
         let packet = format!(r#"{{"type":"a","payload":"{}"}}"#, "x".repeat(100_000));
         let frame = frame(TEXT, packet.as_bytes());
@@ -259,7 +259,7 @@ fn clients_that_wait_for_the_master_are_seen() {
     let seconds = |figures: &Figures| figures.of_name("moss_back_pressure_seconds_total");
     wait_for(&moss, |figures| seconds(figures) > 0.0);
 
-    // One goes while it waits, and another begins to.
+    // One leaves while it waits, and another begins to wait.
     master.send(&format!(r#"{{"type":"kick","id":"{id}"}}"#));
     paused(0.0);
     other.send(r#"{"type":"a"}"#);
@@ -290,9 +290,9 @@ fn turns_are_counted_into_buckets_that_grow() {
 }
 
 #[test]
-fn kernel_is_asked_once_a_second_however_many_ask() {
+fn kernel_is_asked_once_a_second_at_most() {
     let moss = watched();
     let cpu = || Figures::of(&moss).of_name("process_cpu_seconds_total");
-    // Each scrape takes some, which the kernel would tell to the nanosecond.
+    // Each scrape takes CPU time, which the kernel measures in nanoseconds.
     assert!((0..50).any(|_| cpu() == cpu()));
 }

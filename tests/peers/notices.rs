@@ -1,4 +1,4 @@
-//! The packets that exist only if they are given a type: joined, left, master left, kick.
+//! The optional packets, which exist only if they have a type: joined, left, master left, kick.
 
 use crate::support::{Client, Moss};
 
@@ -20,7 +20,7 @@ fn with_kick() -> Moss {
     Moss::with(&[("MOSS_KICK_TYPE", "kick"), ("MOSS_CLIENT_LEFT_TYPE", "left")])
 }
 
-/// The id in a notice, which must have nothing else in it.
+/// The id in a notice, whose payload must have nothing else.
 fn id_in(notice: &str, kind: &str) -> String {
     let id = notice
         .strip_prefix(&format!(r#"{{"type":"{kind}","payload":{{"id":""#))
@@ -166,7 +166,7 @@ fn client_leaves_after_its_last_packet() {
 }
 
 #[test]
-fn guest_that_leaves_is_not_missed() {
+fn guest_that_leaves_is_not_reported() {
     let moss = with_left();
     let mut master = moss.master("1");
     moss.guest().close();
@@ -237,7 +237,7 @@ fn guest_does_not_hear_that_the_master_left() {
 }
 
 #[test]
-fn takeover_is_no_leaving_of_the_master() {
+fn takeover_is_not_reported_as_the_master_leaving() {
     let moss = with_master_left();
     let mut client = moss.client();
     let old = moss.master("1");

@@ -1,4 +1,4 @@
-//! Who gets what: guests, clients, the master and its offer, as their peers meet them.
+//! Which packets guests, clients and the master get.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ fn offer(payload: &str) -> String {
     format!(r#"{{"type":"{OFFER}","payload":{payload}}}"#)
 }
 
-/// A login that has been handled, whatever it was answered.
+/// Logs in, and waits until moss has handled that.
 fn log_in(client: &mut Client) {
     client.send(r#"{"type":"login"}"#);
 }
@@ -127,7 +127,7 @@ fn master_renews_its_offer() {
     let mut later = moss.guest();
     log_in(&mut later);
     later.expect(&offer("2"));
-    // Not told `replaced`: it replaced nobody but itself.
+    // No `replaced`: it replaced only itself.
     master.expect_nothing();
 }
 
@@ -136,7 +136,7 @@ fn client_that_becomes_master_is_no_client_any_more() {
     let moss = Moss::start();
     let mut first = moss.master("1");
     let (mut second, id) = moss.client_of(&mut first);
-    // Its own offer does not come back to it: the confirmation is next.
+    // It does not get its own offer: the confirmation is the next packet.
     second.set_master("2");
     second.send(&format!(r#"{{"type":"x","id":"{id}"}}"#));
     second.expect_error("unknown-client");
@@ -226,7 +226,7 @@ fn id_is_a_number_in_decimal() {
 }
 
 #[test]
-fn id_stays_through_login_and_takeover() {
+fn id_is_kept_through_login_and_takeover() {
     let moss = Moss::start();
     let mut master = moss.master("1");
     let (mut client, id) = moss.client_of(&mut master);
@@ -267,7 +267,7 @@ fn answer_that_comes_too_late_reaches_nobody() {
     let mut master = moss.master("1");
     let (client, id) = moss.client_of(&mut master);
     client.close();
-    // The next connection may well be kept in the same place.
+    // The next connection may get the same slot in moss's table.
     let (mut next, _) = moss.client_of(&mut master);
     master.send(&format!(r#"{{"type":"x","id":"{id}"}}"#));
     master.expect_error("unknown-client");
@@ -395,7 +395,7 @@ fn packet_sent_before_the_master_came_is_not_kept_for_it() {
 
 const MANY: usize = 10_000;
 
-/// Different lengths, so that packets straddle every boundary on their way.
+/// Different lengths, so that packets cross the boundaries of all buffers.
 fn numbered(number: usize) -> String {
     format!(r#"{{"n":{number},  "fill":"{}"}}"#, "é".repeat(number % 300))
 }
@@ -421,7 +421,7 @@ fn packets_to_the_master_keep_their_order() {
 
 #[test]
 fn packets_to_a_client_keep_their_order() {
-    // The master must not outrun a client by more than the client's backlog.
+    // The master waits, so that it does not exceed the client's backlog.
     let moss = Moss::with(&[("MOSS_MAX_BACKLOG_BYTES", "16777216")]);
     let mut master = moss.master("1");
     let (mut client, id) = moss.client_of(&mut master);

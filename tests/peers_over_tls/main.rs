@@ -1,5 +1,5 @@
-//! What peers meet at moss, through TLS: the tests of `peers` once more. `support` knows by
-//! this program's name how to connect.
+//! What peers see of moss, through TLS: the tests of `peers` once more. `support` connects
+//! through TLS because of this program's name.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! Random numbers that a seed gives again: splitmix64.
+//! Random numbers, reproducible by a seed: splitmix64.
 
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
@@ -18,17 +18,17 @@ impl Random {
         mixed ^ mixed >> 31
     }
 
-    /// Less than `end`, near enough to evenly.
+    /// Less than `end`, almost uniform.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
-    /// From `low` on, and less than `high`.
+    /// At least `low`, and less than `high`.
     pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.next() % (high - low)
     }
 
-    /// True once in so many times; never for 0.
+    /// True once in `odds` times on average; never for 0.
     pub(crate) fn is_one_in(&mut self, odds: usize) -> bool {
         odds > 0 && self.below(odds) == 0
     }

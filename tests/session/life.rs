@@ -1,4 +1,4 @@
-//! From accept to the end: deadlines, last words, and who waits for whom.
+//! The life of a session: deadlines, the Close, and the end.
 
 use super::*;
 use moss::connection::backlog::Spares;
@@ -50,7 +50,7 @@ fn silent_peer_is_pinged_once_and_then_dropped() {
 }
 
 #[test]
-fn moss_that_stood_still_asks_before_it_drops() {
+fn moss_that_was_frozen_pings_before_it_drops() {
     let mut served = Served::open();
     let keepalive = served.config.keepalive;
     served.wait(5 * keepalive);

@@ -1,4 +1,4 @@
-//! The session as bytes in, bytes out: no socket, and the time is whatever a test says.
+//! The session as bytes in, bytes out: without a socket, and with a time that the test sets.
 
 mod life;
 mod memory;
@@ -21,8 +21,8 @@ const UPGRADE: &[u8] =
     b"GET / HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// RFC 6455, section 5.2: the opcodes, and FIN, which every frame has but a fragment
-/// that others follow.
+/// RFC 6455, section 5.2: the opcodes, and FIN, which every frame has except a fragment
+/// that is not the last.
 const CONTINUATION: u8 = 0x0;
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
@@ -33,11 +33,11 @@ const FIN: u8 = 0x80;
 
 const MAX_PACKET: usize = 262_144;
 
-/// What a session may hold beyond the packet that it is receiving: buffers' slack,
-/// tungstenite's state and its read buffer.
+/// Bytes that a session may hold beyond the packet that it is receiving: unused capacity of
+/// buffers, tungstenite's state and its read buffer.
 const SLACK: usize = 8 << 10;
 
-/// A session with what a server does for it.
+/// A session, driven as the server does.
 struct Served {
     session: Session,
     config: Config,
@@ -45,7 +45,7 @@ struct Served {
     now: Instant,
     /// The most that the session ever held between two receives.
     most_held: usize,
-    /// Events without a break.
+    /// The budget of a turn, in events.
     budget: usize,
 }
 
@@ -58,7 +58,7 @@ impl Served {
         Self { session, config, pages: None, now, most_held: 0, budget: usize::MAX }
     }
 
-    /// A WebSocket whose response is sent.
+    /// An open WebSocket whose response was sent.
     fn open() -> Self {
         let mut served = Self::new();
         assert!(matches!(served.receive(UPGRADE)[..], [Event::Upgrade(_)]));
@@ -66,7 +66,7 @@ impl Served {
         served
     }
 
-    /// Hands over bytes as the server does, and collects what they say.
+    /// Passes bytes to the session as the server does, and collects the events.
     fn receive(&mut self, bytes: &[u8]) -> Vec<Event<'static>> {
         let mut said = Vec::new();
         let mut bytes = bytes.to_vec();
@@ -78,7 +78,7 @@ impl Served {
         said
     }
 
-    /// One turn: up to a budget of events. Says how many there were.
+    /// One turn: up to a budget of events. Returns their number.
     fn take(&mut self, received: &mut [u8], said: &mut Vec<Event<'static>>) -> usize {
         let mut events = 0;
         let mut input = self.session.take_in(received, self.now);
@@ -115,7 +115,7 @@ impl Served {
         sent
     }
 
-    /// Sends everything, which is one Close; its code.
+    /// Sends everything, which must be one Close. Returns its code.
     fn close_code(&mut self) -> u16 {
         let sent = self.sent();
         assert_eq!(self.session.phase(), Phase::Ending);
@@ -142,7 +142,7 @@ fn owned(event: Event<'_>) -> Event<'static> {
     }
 }
 
-/// A client's frame: masked, of minimal length. The first byte says all but that.
+/// A client's frame: masked, with the shortest length field. `first` is its first byte.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     let mut frame = header(first, payload.len() as u64);

@@ -1,5 +1,5 @@
-//! How much a session holds: nothing at rest, and never more than a bound that is
-//! written here, whatever a peer sends.
+//! How much memory a session holds: none at rest, and never more than the bounds here,
+//! whatever a peer sends.
 
 use super::*;
 use moss::connection::backlog::Spares;
@@ -167,6 +167,6 @@ fn peer_that_is_cut_off_keeps_only_the_frame_that_has_begun() {
     }
     served.session.advance(1, &mut Spares::default(), served.now);
     served.session.cut(Ending::SlowReader, served.now);
-    // The Close behind it doubles the buffer.
+    // The Close after it doubles the buffer.
     assert!(served.session.held() <= 2 * 10_000 + SLACK, "{}", served.session.held());
 }

@@ -1,10 +1,10 @@
-//! Bytes come and go in any pieces; nothing depends on them.
+//! Bytes come and go in any pieces, without any effect on the result.
 
 use super::*;
 use crate::random::Random;
 use moss::connection::backlog::Spares;
 
-/// A conversation with all that a session knows; its last frame is a Close.
+/// A conversation with all kinds of frames; the last one is a Close.
 fn conversation(large: usize) -> Vec<u8> {
     [
         UPGRADE.to_vec(),
@@ -25,7 +25,7 @@ fn conversation(large: usize) -> Vec<u8> {
 }
 
 #[test]
-fn spent_budget_is_gone_on_with_without_new_bytes() {
+fn session_goes_on_after_a_spent_budget_without_new_bytes() {
     let mut served = Served::open();
     served.budget = 2;
     let frames = [frame(FIN | TEXT, b"1"), frame(FIN | PING, b"2"), frame(FIN | TEXT, b"3")];

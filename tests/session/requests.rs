@@ -1,4 +1,4 @@
-//! A session that is asked for pages: what it answers, what it holds, and when it ends.
+//! A session with requests for pages: its answers, its memory, and its end.
 
 use super::*;
 use crate::random::Random;
@@ -12,7 +12,7 @@ const WRONG: &[u8] = b"GET /small.txt HTTP/1.1\r\n\r\n";
 
 const LARGE_BYTES: usize = 1 << 20;
 
-/// The most that is queued for one who reads nothing: that much, and one more answer.
+/// The limit of bytes queued for a peer that reads nothing; one more answer may exceed it.
 const MOST_QUEUED: usize = 2 * SHORT_BYTES + 1_000;
 
 fn site() -> Served {
@@ -22,7 +22,7 @@ fn site() -> Served {
 }
 
 impl Served {
-    /// Takes at most so many bytes of what is to be sent.
+    /// Takes at most this number of bytes of what is to be sent.
     fn take_answer(&mut self, most: usize) -> Vec<u8> {
         self.session.allow(most);
         let mut taken = self.session.unsent().to_vec();
@@ -33,7 +33,8 @@ impl Served {
         taken
     }
 
-    /// Takes all that is to be sent, and reads on where that lets it; so many bytes at a time.
+    /// Takes all that is to be sent, a number of bytes at a time, and goes on with requests that
+    /// waited for it.
     fn answers(&mut self, mut piece: impl FnMut() -> usize) -> Vec<u8> {
         let mut sent = Vec::new();
         loop {
@@ -147,7 +148,7 @@ fn upgrade_may_follow_a_page() {
 }
 
 #[test]
-fn peer_that_says_no_more_gets_all_that_it_asked_for() {
+fn peer_that_shut_down_writing_gets_all_answers() {
     let mut served = site();
     served.receive(LARGE);
     served.session.peer_ended(served.now);
@@ -231,7 +232,7 @@ fn reader_may_be_slow_for_as_long_as_it_takes_something() {
 }
 
 #[test]
-fn reader_that_takes_nothing_and_asks_on_is_dropped_all_the_same() {
+fn reader_that_reads_nothing_is_dropped_even_if_it_sends_requests() {
     let mut served = site();
     let patience = 2 * served.config.keepalive;
     served.receive(SMALL);

@@ -1,10 +1,10 @@
-//! The rules of RFC 6455: what breaks one, in every position, and what each is answered.
+//! The rules of RFC 6455: what violates one, in every position, and the close code of each.
 
 use super::*;
 
-/// Breaks a rule in every position: as the first frame, behind a message, in a message's
-/// fragments, and behind a control frame in those; and with something behind it, which
-/// must not be heard any more.
+/// Violates a rule in every position: as the first frame, after a message, between a message's
+/// fragments, and after a control frame between those. More frames follow, which must be
+/// ignored.
 fn assert_fails(offence: &[u8], code: u16) {
     let message = frame(FIN | TEXT, b"{}");
     let fragment = frame(TEXT, b"a");
@@ -60,7 +60,7 @@ fn control_frames_in_fragments_or_too_long_are_a_protocol_error() {
 }
 
 #[test]
-fn close_that_is_none_is_a_protocol_error() {
+fn malformed_close_is_a_protocol_error() {
     assert_fails(&frame(FIN | CLOSE, b"\x03"), 1002);
     for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535] {
         assert_fails(&close(code, b""), 1002);
@@ -69,7 +69,7 @@ fn close_that_is_none_is_a_protocol_error() {
 
 #[test]
 fn text_that_is_no_utf8_is_inconsistent_data() {
-    // No start, an overlong spelling, half a surrogate pair, too large, an end too soon.
+    // No start, an overlong form, half a surrogate pair, too large, an early end.
     for bad in [&b"\xff"[..], b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"a\xe2\x82"] {
         let mut served = Served::open();
         assert_eq!(served.receive(&frame(FIN | TEXT, bad)), [Event::Handled]);
@@ -132,7 +132,7 @@ fn message_within_a_message_is_a_protocol_error() {
 }
 
 #[test]
-fn oversized_frame_is_told_from_its_header() {
+fn oversized_frame_is_refused_at_its_header() {
     for len in [MAX_PACKET as u64 + 1, 1 << 32, 1 << 40, 1 << 63, u64::MAX] {
         for first in [FIN | TEXT, FIN | BINARY, TEXT] {
             // The mask belongs to the header; not one byte of payload ever comes.
@@ -146,7 +146,7 @@ fn oversized_frame_is_told_from_its_header() {
 }
 
 #[test]
-fn excess_is_told_from_the_header_of_a_fragment_or_a_ping() {
+fn too_long_fragments_and_pings_are_refused_at_their_header() {
     for (first, second, code) in [
         (frame(TEXT, &[b'x'; MAX_PACKET - 1]), header(CONTINUATION, 2), 1009),
         (frame(TEXT, b"x"), header(CONTINUATION, MAX_PACKET as u64), 1009),

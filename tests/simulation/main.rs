@@ -1,21 +1,21 @@
-//! The whole server on a simulated network: one seed determines what the kernel, the
-//! clock and the peers do, and everything that moss promises is checked all the time.
+//! The whole server on a simulated network: one seed determines what the kernel, the clock and
+//! the peers do, and all that moss promises is checked all the time.
 //!
 //! | file | |
 //! |---|---|
-//! | `plan` | what a seed means: settings, peers, faults |
+//! | `plan` | a seed's settings, peers and faults |
 //! | `network` | connections, readiness, faults; the clock |
 //! | `people` | the peers |
-//! | `pages` | a folder of pages, and what is asked for |
-//! | `sealed` | their TLS |
+//! | `pages` | a folder of pages, and requests |
+//! | `sealed` | the peers' TLS |
 //! | `judge` | what must hold |
-//! | `manager` | who started moss, and watches it |
+//! | `manager` | the service manager and its watchdog |
 //! | `wire` | HTTP and WebSocket from the peers' side |
-//! | `universe` | all of it together, as the world that moss asks |
+//! | `universe` | all of it together, as moss's [`World`](moss::server::world::World) |
 //!
-//! A *peer* has a number, and each of its connections is a *link*; moss knows a link by its
-//! id. A turn: moss waits, all the others live until something is ready for it; it makes its
-//! calls, each of which the judge hears of; then the judge looks at what the turn has done.
+//! A *peer* has a number, and each of its connections is a *link*; moss knows a link by its id.
+//! In a turn, moss waits while the others run, until something is ready for it; then it makes
+//! its calls, each of which the judge sees; at the end the judge checks the turn.
 //!
 //! A failure prints its seed and the smallest plan that still fails.
 //!
@@ -46,19 +46,19 @@ use moss::tls;
 use plan::Plan;
 use universe::{Outcome, run};
 
-/// Always the same, so that a change that breaks one is seen by the next run.
+/// The same seeds each time, so that a change that breaks one is noticed by the next run.
 const FIXED_SEEDS: u64 = 100;
 
-/// Beyond those, seeds that fail with the mend of a fault taken out. A change of `plan` makes
-/// them other plans: then it takes new ones.
+/// Also seeds that fail if the fix of a bug is removed. A change of `plan` changes what they
+/// mean: then new ones have to be found.
 const KEPT_SEEDS: [u64; 2] = [161734942576708, 151942831861153];
 
-/// New each time.
+/// How many new seeds each time.
 const NEW_SEEDS: u64 = 100;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// How long a failing plan is made smaller.
+/// How long to look for a smaller plan that fails.
 const SHRINKING: Duration = Duration::from_secs(20);
 
 #[test]
@@ -68,8 +68,8 @@ fn moss_keeps_its_promises() {
     try_seeds((1..=FIXED_SEEDS).chain(KEPT_SEEDS).chain(new), Instant::now() + HOUR);
 }
 
-/// Between two pauses of a slow master a newcomer could take more than its share at once. It
-/// takes a newcomer that comes at just that moment: one of these seeds has one.
+/// Once a newcomer could take more than its share between two pauses of a slow master. It must
+/// come at the right moment: one of these seeds has such a newcomer.
 #[test]
 fn newcomers_get_no_more_than_their_shares() {
     for seed in 9..=11 {
@@ -77,7 +77,7 @@ fn newcomers_get_no_more_than_their_shares() {
     }
 }
 
-/// Keys differ from run to run, and nothing else may.
+/// Only TLS keys may differ between two runs.
 #[test]
 fn seed_gives_the_same_run_again() {
     let with_tls = (1..).map(Plan::new).filter(Plan::has_tls);
@@ -99,7 +99,7 @@ fn one_seed() {
 
 /// Tries new seeds on all cores, for `MOSS_SIM_MINUTES`.
 #[test]
-#[ignore = "takes as long as it is told to"]
+#[ignore = "takes as long as MOSS_SIM_MINUTES says"]
 fn minutes() {
     let minutes =
         std::env::var("MOSS_SIM_MINUTES").map_or(1, |text| text.parse().expect("minutes"));
@@ -109,9 +109,9 @@ fn minutes() {
     println!("{seeds} seeds: {hours:.1} simulated hours, {} packets", sum.passed);
 }
 
-/// How fast it is; see it with `--release -- --ignored --nocapture`.
+/// Prints how fast the simulation is: run it with `--release -- --ignored --nocapture`.
 #[test]
-#[ignore = "says how fast it is and checks nothing"]
+#[ignore = "prints how fast it is, and checks nothing"]
 fn speed() {
     let began = Instant::now();
     let outcome = run(&Plan::quiet(50, 3_600), false);
@@ -126,15 +126,15 @@ fn speed() {
     println!("a flood: {:.0} packets a second", outcome.passed as f64 / took);
 }
 
-/// The first of seeds that nobody has tried; it is printed.
+/// The first of the new seeds, which is printed.
 fn new_seed() -> u64 {
     let first = RandomState::new().build_hasher().finish() >> 16;
     println!("new seeds from {first} on");
     first
 }
 
-/// Tries seeds on all cores, the last of them begun by `until`: how many, and their sum.
-/// Panics if one fails, when all were tried.
+/// Tries seeds on all cores, and begins none after `until`. Returns their number and their
+/// summed results. Panics at the end if one has failed.
 fn try_seeds(seeds: impl Iterator<Item = u64> + Send, until: Instant) -> (u64, Outcome) {
     let seeds = Mutex::new(seeds);
     let next = || {
@@ -176,7 +176,7 @@ fn try_seeds(seeds: impl Iterator<Item = u64> + Send, until: Instant) -> (u64, O
     total.into_inner().expect("no worker panics")
 }
 
-/// Runs a plan; what it fails with, if it does.
+/// Runs a plan. Returns its failure, if there is one.
 fn try_plan(plan: &Plan) -> Result<Outcome, String> {
     panic::catch_unwind(AssertUnwindSafe(|| run(plan, false))).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -184,10 +184,10 @@ fn try_plan(plan: &Plan) -> Result<Outcome, String> {
     })
 }
 
-/// A plan that fails in the same way, as small as it is to be had in a while.
+/// The smallest plan found within the time limit that fails in the same way.
 fn smallest(plan: &Plan) -> Plan {
     let until = Instant::now() + SHRINKING;
-    // The way it fails, without the numbers in it.
+    // The failure's text without its numbers.
     let way = |plan: &Plan| {
         let why = try_plan(plan).err()?;
         Some(why.chars().filter(|character| !character.is_ascii_digit()).take(60).collect())

@@ -1,17 +1,17 @@
-//! Who started moss: hears how it is, and has a watchdog, maybe.
+//! The service manager: receives moss's notifications, and may have a watchdog.
 //!
-//! Its clock is the world's: it goes on while moss stands still.
+//! It uses the world's clock, which goes on while moss is frozen.
 
 use moss::operate::notify::Notice;
 
 use crate::network::MILLISECOND;
 
-/// What it knows, and what it has to hear by when. All in microseconds.
+/// Its state, and the watchdog's deadline. All times in microseconds.
 #[derive(Debug)]
 pub(crate) struct Manager {
-    /// How often the watchdog wants to hear that the loop goes on.
+    /// The watchdog's interval.
     pub(crate) interval: Option<u64>,
-    /// When moss asked for the time last, by which it goes.
+    /// When moss last asked for the time, which it then uses.
     pub(crate) asked_at: u64,
     heard_at: u64,
     is_reloading: bool,
@@ -19,7 +19,7 @@ pub(crate) struct Manager {
 }
 
 impl Manager {
-    /// Of a moss that is about to start.
+    /// For a moss that is about to start.
     pub(crate) fn new(interval: Option<u64>) -> Self {
         Self { interval, asked_at: 0, heard_at: 0, is_reloading: false, is_stopping: false }
     }
@@ -28,7 +28,7 @@ impl Manager {
         self.interval.map(|interval| self.heard_at + interval)
     }
 
-    /// moss tells it this; `reads` while it reads files, `stops` once it was told to stop.
+    /// moss sends a notification; `reads` while it reads files, `stops` after a signal to stop.
     pub(crate) fn hears(&mut self, notice: Notice, reads: bool, stops: bool) {
         assert!(!self.is_stopping || notice == Notice::Watchdog, "{notice:?}, and moss stops");
         match notice {
@@ -45,22 +45,25 @@ impl Manager {
             }
             Notice::Watchdog => {
                 let due = self.due().expect("a watchdog");
-                assert!(self.asked_at >= due, "the watchdog hears of moss too early");
+                assert!(self.asked_at >= due, "moss notifies the watchdog too early");
                 self.heard_at = self.asked_at;
             }
         }
     }
 
-    /// moss waits for so long at most, if nothing happens.
+    /// moss is about to wait, at most this long.
     pub(crate) fn waits(&self, wait: Option<u64>) {
         let Some(due) = self.due() else { return };
         let wait = wait.expect("an end of the wait, for the watchdog");
         assert!(self.asked_at + wait < due + MILLISECOND, "the watchdog would wait longer");
     }
 
-    /// A turn is over.
+    /// A turn has ended.
     pub(crate) fn after_turn(&self, reads: bool, stops: bool) {
-        assert!(self.due().is_none_or(|due| self.asked_at < due), "the watchdog heard nothing");
+        assert!(
+            self.due().is_none_or(|due| self.asked_at < due),
+            "moss did not notify the watchdog"
+        );
         assert_eq!(self.is_reloading, reads && !stops, "moss reads its files again, or not");
         assert_eq!(self.is_stopping, stops, "moss was told to stop, or not");
     }

@@ -1,15 +1,14 @@
-//! What the kernel and the network do, by a seed: connections, their buffers and delays,
-//! readiness as epoll gives it by edges, and every fault that moss may meet.
+//! The simulated kernel and network, by a seed: connections, their buffers and delays,
+//! edge-triggered readiness as with epoll, and every fault that moss may meet.
 //!
-//! A connection ([`Link`]) is two pipes. Bytes that one side sent are *in flight* until
-//! the pipe carries them to the other side's kernel, where they have *arrived*. Both
-//! sides' buffers have a size, so whoever does not read stops the other in the end.
+//! A connection ([`Link`]) is two pipes. Bytes that one side sent are *in flight* until the pipe
+//! carries them to the other side's kernel, where they have *arrived*. Buffers have a size, so a
+//! side that does not read eventually blocks the other.
 //!
-//! moss is told of a change only (an edge), all changes since the last poll at once, with
-//! the flags as they are at the poll. What a system call does to a buffer in parts, it
-//! does as if the rest had come a moment later: with an edge of its own. Nothing here
-//! knows what the bytes mean, or what moss should do with them; where they are TLS, the
-//! peer says where its records end and what they hold.
+//! A poll reports only changes (edges), all since the last poll at once, with the present flags.
+//! A system call that takes only a part of a buffer acts as if the rest had come a moment later,
+//! with another edge. This module does not know what the bytes mean; for TLS, the peer tells it
+//! where its records end and how many bytes of plain text they hold.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -25,27 +24,27 @@ pub(crate) const MICROSECOND: u64 = 1;
 pub(crate) const MILLISECOND: u64 = 1_000;
 pub(crate) const SECOND: u64 = 1_000_000;
 
-/// How good a connection is.
+/// The quality of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line {
-    /// One way, in microseconds.
+    /// In one direction, in microseconds.
     pub(crate) delay: u64,
-    /// Bytes a second, each way.
+    /// Bytes a second, in each direction.
     pub(crate) bandwidth: u64,
     /// The most bytes that arrive at once.
     pub(crate) piece: usize,
-    /// Bytes that the kernels hold in each of the four places.
+    /// The size of each of the four kernel buffers.
     pub(crate) buffer: usize,
 }
 
-/// How often each call meets a fault: one in so many, 0 for never.
+/// How often calls meet a fault: once in this number, 0 for never.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Odds {
-    /// A receive or a send takes a part only, or nothing.
+    /// A receive or a send takes only a part, or nothing.
     pub(crate) partial: usize,
     /// A call is interrupted by a signal.
     pub(crate) interrupted: usize,
-    /// A poll tells of what is not there: flags that are not so, tokens that are gone.
+    /// A poll reports false events: wrong flags, old tokens.
     pub(crate) spurious: usize,
     /// A connection is gone when it is accepted.
     pub(crate) aborted: usize,
@@ -53,16 +52,16 @@ pub(crate) struct Odds {
     pub(crate) late: usize,
 }
 
-/// What happens at a time.
+/// An event at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Event {
     /// A connection is complete.
     Connected(usize),
-    /// A pipe carries what it can: to moss, or from it.
+    /// A pipe carries what it can, to moss or from it.
     Carry(usize, bool),
     /// A reset by the peer arrives.
     Reset(usize),
-    /// A peer looks up.
+    /// A peer runs.
     Wake(usize),
     /// A fault of the plan begins.
     Fault(usize),
@@ -70,10 +69,10 @@ pub(crate) enum Event {
     Stage,
 }
 
-/// One way of a connection.
+/// One direction of a connection.
 #[derive(Debug, Default)]
 struct Pipe {
-    /// What has arrived, then what is in flight; from moss only their lengths matter.
+    /// Bytes that have arrived, then those in flight; of bytes from moss only the numbers.
     data: VecDeque<u8>,
     in_flight: usize,
     arrived: usize,
@@ -86,20 +85,20 @@ struct Pipe {
 #[derive(Debug)]
 pub(crate) struct Link {
     line: Line,
-    /// By which it comes.
+    /// The port at which it arrives.
     pub(crate) endpoint: Endpoint,
     pub(crate) address: IpAddr,
-    /// Whom a trusted proxy names, which it comes from.
+    /// The client that is named, if it comes from a trusted proxy.
     pub(crate) named: Option<IpAddr>,
     /// To moss, and from it.
     up: Pipe,
     down: Pipe,
     token: Option<usize>,
-    /// The most that moss's kernel holds of what was not carried to the peer.
+    /// The size of the send buffer in moss's kernel.
     send_buffer: usize,
-    /// It is on the list for the next poll.
+    /// It has an event for the next poll.
     woken: bool,
-    /// moss met a full buffer and is to be told of room.
+    /// moss met a full buffer, and must get an event when there is room.
     wants_room: bool,
     /// A reset has arrived at moss: once an error, then the end.
     error: Option<bool>,
@@ -109,7 +108,7 @@ pub(crate) struct Link {
     pub(crate) closed_by_peer: bool,
     /// The peer's kernel got a reset, or the connection was refused.
     pub(crate) broken: bool,
-    /// The peer's host is away: nothing is carried, either way.
+    /// The peer's host has vanished: nothing is carried in either direction.
     pub(crate) away: bool,
     pub(crate) stalled_until: u64,
     noticed: bool,
@@ -118,54 +117,54 @@ pub(crate) struct Link {
     /// Bytes that moss has sent, and received.
     pub(crate) sent: u64,
     pub(crate) received: u64,
-    /// Of TLS, where the peer's records end, in bytes of theirs and in bytes of what they
-    /// hold, as far as moss has not received them. Nothing without TLS.
+    /// With TLS: where the peer's records end, in bytes of records and of plain text, as far as
+    /// moss has not received them. `None` without TLS.
     pub(crate) records: Option<VecDeque<(u64, u64)>>,
-    /// Bytes of records that moss has received to their ends, and of what those hold.
+    /// Bytes of complete records that moss has received, and of their plain text.
     opened: u64,
     pub(crate) plain: u64,
-    /// Until moss has received so much it can say nothing, for want of a handshake.
+    /// moss can send nothing before it has received this much, for lack of a handshake.
     pub(crate) can_be_told_at: u64,
-    /// Where TLS says that the peer says no more.
+    /// Where the peer's `close_notify` is.
     pub(crate) says_no_more_at: u64,
-    /// When moss accepted it, and received from it last.
+    /// When moss accepted it, and last received from it.
     pub(crate) accepted: u64,
     pub(crate) heard: u64,
-    /// Since when something waits that moss could receive.
+    /// Since when there are bytes that moss could receive.
     pub(crate) waits_since: u64,
     /// Where the peer's messages end, in plain bytes from its first on, as far as moss has
     /// not received them.
     pub(crate) messages: VecDeque<u64>,
     /// The end of the last message that moss has received.
     whole: u64,
-    /// When moss received the first of what follows it.
+    /// When moss received the first byte after it.
     pub(crate) half_since: u64,
 }
 
-/// What moss asked of the kernel in one turn.
+/// The system calls of moss in one turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Turn {
     pub(crate) accepts: usize,
     pub(crate) accepted: usize,
     pub(crate) receives: usize,
     pub(crate) bytes: usize,
-    /// Connections that began to speak TLS.
+    /// Connections that began a TLS handshake.
     pub(crate) handshakes: usize,
     pub(crate) sends: usize,
-    /// Bytes of pages, as far as they are sent from the one copy and without TLS.
+    /// Bytes of pages that were sent from the shared copy, without TLS.
     pub(crate) poured: usize,
     pub(crate) ready: usize,
     pub(crate) others: usize,
 }
 
 impl Turn {
-    /// Whether moss was told of nothing and asked for nothing.
+    /// Whether moss got no event and made no call.
     pub(crate) fn is_idle(&self) -> bool {
         self.accepts + self.receives + self.sends + self.ready + self.others == 0
     }
 }
 
-/// All of it.
+/// The network, with all connections.
 pub(crate) struct Network {
     /// Simulated time, in microseconds.
     pub(crate) now: u64,
@@ -174,7 +173,7 @@ pub(crate) struct Network {
     pub(crate) links: Vec<Link>,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     serial: u64,
-    /// Complete connections that moss has not accepted, by their doors.
+    /// Complete connections that moss has not accepted, by port.
     queues: [VecDeque<usize>; 2],
     pub(crate) listening: bool,
     listeners_woken: [bool; 2],
@@ -182,19 +181,19 @@ pub(crate) struct Network {
     woken: Vec<usize>,
     gone: Vec<usize>,
     ready: Vec<Ready>,
-    /// Links whose peer has something to look at.
+    /// Links with something new for their peer.
     pub(crate) notices: Vec<usize>,
-    /// Sockets that moss has, and may have.
+    /// The number of moss's sockets, and its limit.
     sockets: usize,
     pub(crate) most_sockets: usize,
     pub(crate) no_sockets_until: u64,
-    /// Until then a poll does not come back.
+    /// A poll does not return before this time.
     pub(crate) busy_until: u64,
     pub(crate) turn: Turn,
-    /// When moss came back from its last poll, which is what it takes for the time.
+    /// When moss's last poll returned, which moss uses as the time.
     turn_began: u64,
     late_again: u64,
-    /// All that moss received and sent, as one number.
+    /// A hash of all that moss received and sent.
     pub(crate) trail: u64,
 }
 
@@ -226,7 +225,7 @@ impl Network {
         }
     }
 
-    // What the simulation does.
+    // Called by the simulation.
 
     pub(crate) fn at(&mut self, time: u64, event: Event) {
         self.serial += 1;
@@ -246,7 +245,7 @@ impl Network {
         self.events.pop().map(|Reverse((.., event))| event)
     }
 
-    /// Does what an event of the network's own says.
+    /// Runs an event of the network itself.
     pub(crate) fn happen(&mut self, event: Event) {
         match event {
             Event::Connected(link) => self.connected(link),
@@ -256,17 +255,17 @@ impl Network {
         }
     }
 
-    /// A signal asks moss to stop.
+    /// Sends moss a signal to stop.
     pub(crate) fn stop(&mut self) {
         self.signals.stop += 1;
     }
 
-    /// A signal asks moss to read its files again.
+    /// Sends moss a signal to read its files again.
     pub(crate) fn reload(&mut self) {
         self.signals.reload += 1;
     }
 
-    /// All is well from now on.
+    /// Ends all faults.
     pub(crate) fn calm(&mut self) {
         self.odds = Odds::default();
         self.no_sockets_until = 0;
@@ -281,7 +280,7 @@ impl Network {
         self.links[link].stalled_until = until;
     }
 
-    // What peers do.
+    // Called by peers.
 
     pub(crate) fn connect(&mut self, line: Line, address: IpAddr, endpoint: Endpoint) -> usize {
         self.links.push(Link {
@@ -344,7 +343,7 @@ impl Network {
         self.links[link].down.arrived
     }
 
-    /// The peer reads at most so many bytes.
+    /// The peer reads at most this number of bytes.
     pub(crate) fn read(&mut self, number: usize, most: usize) -> usize {
         let link = &mut self.links[number];
         let count = link.down.arrived.min(most);
@@ -387,9 +386,9 @@ impl Network {
         self.at(at, Event::Reset(number));
     }
 
-    // What moss does.
+    // Called by moss.
 
-    /// Whether a poll has something to tell.
+    /// Whether a poll has something to report.
     pub(crate) fn has_news(&self) -> bool {
         !self.woken.is_empty() || self.listeners_woken.contains(&true) || self.is_signalled()
     }
@@ -398,7 +397,7 @@ impl Network {
         self.signals.stop + self.signals.reload > 0
     }
 
-    /// What a poll tells: some or all of what has changed, in any order.
+    /// The events of a poll: some or all changes, in any order.
     pub(crate) fn poll(&mut self) {
         self.turn_began = self.now;
         self.ready.clear();
@@ -459,7 +458,7 @@ impl Network {
         self.random.is_one_in(self.odds.interrupted)
     }
 
-    /// How late a poll comes back.
+    /// How late a poll returns.
     pub(crate) fn lateness(&mut self) -> u64 {
         if self.now < self.busy_until {
             return self.busy_until - self.now;
@@ -472,7 +471,7 @@ impl Network {
         late
     }
 
-    /// moss accepts: the number of the link.
+    /// moss accepts a connection. Returns the link's number.
     pub(crate) fn accept(&mut self, endpoint: Endpoint) -> io::Result<(usize, IpAddr)> {
         self.turn.accepts += 1;
         self.now += 20 * MICROSECOND;
@@ -631,14 +630,14 @@ impl Network {
         Ok(())
     }
 
-    /// moss bounds what its kernel holds.
+    /// moss sets the size of a send buffer.
     pub(crate) fn limit_send_buffer(&mut self, number: usize, bytes: usize) {
         let link = &mut self.links[number];
         link.send_buffer = link.send_buffer.min(bytes);
     }
 
-    /// moss closes its socket. With unread input that is a reset, which takes what was
-    /// sent before along, as far as the peer has not read it.
+    /// moss closes its socket. With unread input that causes a reset, which discards sent bytes
+    /// that the peer has not read.
     pub(crate) fn drop_stream(&mut self, number: usize) {
         self.turn.others += 1;
         self.sockets -= 1;
@@ -652,13 +651,13 @@ impl Network {
             let delay = link.line.delay;
             self.schedule(number, false, delay);
         }
-        // What still comes is answered by a reset.
+        // Bytes that still arrive are answered by a reset.
         if self.links[number].up.in_flight > 0 && !self.links[number].away {
             self.break_peer(number);
         }
     }
 
-    // What the kernel does.
+    // The kernel.
 
     fn connected(&mut self, number: usize) {
         let endpoint = self.links[number].endpoint as usize;
@@ -727,7 +726,7 @@ impl Network {
         self.notice(number);
     }
 
-    /// Tells moss of room once a third of its buffer is free, as Linux does.
+    /// Gives moss an event for room once a third of its buffer is free, as Linux does.
     fn tell_room(&mut self, number: usize) {
         let link = &mut self.links[number];
         if link.wants_room && link.down.in_flight <= link.send_buffer * 2 / 3 {
@@ -751,8 +750,7 @@ impl Network {
         self.wake_moss(number);
     }
 
-    /// The peer's kernel learns that the connection is broken; what it has not read yet
-    /// may be lost.
+    /// The peer's kernel notices that the connection is broken; unread bytes may be lost.
     fn break_peer(&mut self, number: usize) {
         let keep = self.random.is_one_in(2);
         let link = &mut self.links[number];
@@ -780,7 +778,7 @@ impl Network {
         }
     }
 
-    /// The next link whose peer has something to look at.
+    /// The next link with something new for its peer.
     pub(crate) fn next_notice(&mut self) -> Option<usize> {
         let link = self.notices.pop()?;
         self.links[link].noticed = false;
@@ -789,7 +787,7 @@ impl Network {
 }
 
 impl Link {
-    /// The flags, as they are now.
+    /// The present flags.
     fn readiness(&self) -> Readiness {
         let error = self.error.is_some();
         let free = self.send_buffer.saturating_sub(self.down.in_flight);
@@ -807,17 +805,17 @@ impl Link {
         self.up.arrived > 0
     }
 
-    /// How much of a message that is not whole moss has received, a record included.
+    /// How many bytes of an incomplete message moss has received, including an incomplete record.
     pub(crate) fn half(&self) -> u64 {
         self.plain - self.whole + (self.received - self.opened)
     }
 
-    /// How much of a record that is not whole moss has received.
+    /// How many bytes of an incomplete record moss has received.
     pub(crate) fn unopened(&self) -> usize {
         (self.received - self.opened) as usize
     }
 
-    /// Whether the peer's end has arrived, or the line is broken.
+    /// Whether the peer's end has arrived, or the connection is broken.
     pub(crate) fn is_over(&self) -> bool {
         self.is_broken() || self.up.end_arrived || self.received >= self.says_no_more_at
     }
@@ -827,7 +825,7 @@ impl Link {
         self.error.is_some()
     }
 
-    /// Whether moss can say anything: at once or, with TLS, after the handshake.
+    /// Whether moss can send data: at once or, with TLS, after the handshake.
     pub(crate) fn can_be_told(&self) -> bool {
         self.received >= self.can_be_told_at
     }

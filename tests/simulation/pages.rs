@@ -1,7 +1,7 @@
-//! The pages: a folder on disk that a reload finds changed, and what peers ask for.
+//! The pages: a folder on disk that changes before each reload, and requests.
 //!
-//! The folder is there in two versions. moss is given a link that leads to one of them, and
-//! leads to the other before each signal to read its files again.
+//! There are two versions of the folder, and a symbolic link to one of them, which moss reads.
+//! Before each signal to read the files again the link changes to the other version.
 
 use std::fs;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::random::Random;
 use crate::wire;
 
-/// Paths, and lengths in each version. One has the same length in both.
+/// Paths of pages, and their lengths in each version. One has the same length in both.
 const FILES: [(&str, [usize; 2]); 6] = [
     ("/index.html", [400, 500]),
     ("/empty.css", [0, 30]),
@@ -23,16 +23,16 @@ const FILES: [(&str, [usize; 2]); 6] = [
     ("/large.mp4", [2 << 20, 1 << 20]),
 ];
 
-/// Those of which many are asked for at once.
+/// Pages that are requested many times at once.
 const SMALL_FILES: usize = 3;
 
 /// The last request of a connection.
 pub(crate) const MOST_REQUESTS: u64 = 1_000;
 
-/// A link to the folder, which goes with the simulation.
+/// The link to the folder, removed when it is dropped.
 pub(crate) struct Folder {
     pub(crate) link: PathBuf,
-    /// Where it leads.
+    /// The version to which it leads.
     pub(crate) version: usize,
 }
 
@@ -42,22 +42,22 @@ pub(crate) struct Ask {
     pub(crate) text: String,
     pub(crate) is_head: bool,
     pub(crate) due: Due,
-    /// It is the last of its connection.
+    /// It is the last one of its connection.
     pub(crate) is_last: bool,
 }
 
-/// What is to come of a request.
+/// The expected answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// A part of a page, or all of it.
+    /// A page, or a part of it.
     Page { file: usize, part: Part },
-    /// An answer with this status, without a page.
+    /// An answer with this status and without a page.
     Status(u16),
     /// A WebSocket.
     Upgrade,
 }
 
-/// How much of a page.
+/// Which part of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Whole,
@@ -87,7 +87,7 @@ impl Folder {
         Self { link, version: 0 }
     }
 
-    /// From now on it leads to the other version.
+    /// Changes the link to the other version.
     pub(crate) fn change(&mut self) {
         self.version = 1 - self.version;
         let next = self.link.with_extension("next");
@@ -106,7 +106,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("simulation-pages")
 }
 
-/// Several test programs may do so at once: what one has written is right for all.
+/// Several test programs may do this at once, as all of them write the same.
 fn write(version: usize) {
     for (file, (path, _)) in FILES.iter().enumerate() {
         let place = root().join(version.to_string()).join(&path[1..]);
@@ -125,10 +125,10 @@ impl Ask {
         Self { text, is_head: method == "HEAD", due, is_last: false }
     }
 
-    /// Anything that a browser might ask for.
+    /// Any request that a browser might send.
     pub(crate) fn any(random: &mut Random) -> Self {
         let file = random.below(FILES.len());
-        // A large one takes long to play.
+        // A large page takes long to simulate.
         let file = if file + 1 == FILES.len() && !random.is_one_in(4) { 0 } else { file };
         let (path, lens) = FILES[file];
         let path = if random.is_one_in(2) { path.trim_end_matches("index.html") } else { path };
@@ -163,19 +163,19 @@ impl Ask {
         ask
     }
 
-    /// Many of these are asked for at once.
+    /// A request that is sent many times at once.
     pub(crate) fn small(random: &mut Random) -> Self {
         let file = random.below(SMALL_FILES);
         Self::new("GET", FILES[file].0, "", Due::Page { file, part: Part::Whole })
     }
 
-    /// This takes a while to be sent.
+    /// A request for a page that takes a while to be sent.
     pub(crate) fn large(random: &mut Random) -> Self {
         let file = FILES.len() - 1 - random.below(2);
         Self::new("GET", FILES[file].0, "", Due::Page { file, part: Part::Whole })
     }
 
-    /// What who knows nothing of pages asks for.
+    /// Requests of a visitor that does not know the pages.
     pub(crate) fn plain(path: &str) -> Self {
         let due = match path {
             "/" => Due::Page { file: 0, part: Part::Whole },
@@ -192,7 +192,7 @@ impl Ask {
 }
 
 impl Part {
-    /// Which bytes of so many.
+    /// The range of bytes, for a page of this length.
     pub(crate) fn of(self, len: usize) -> Range<usize> {
         match self {
             Self::Whole => 0..len,

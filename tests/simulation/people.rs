@@ -1,9 +1,9 @@
-//! The peers: honest ones, and all who are not.
+//! The peers, honest and hostile.
 //!
-//! Each is a small program over its own end of a connection. It looks up when its kernel
-//! has something for it, or at a time that it chose; then it reads what its manners let it
-//! read, does what its kind does, and sends as much as its kernel takes. It tells the judge
-//! what it sends, and knows nothing of moss but what it was sent.
+//! Each is a small program on its side of a connection. It runs when its kernel has something
+//! for it, or at a time that it chose. Then it reads what its kind allows, does what its kind
+//! does, and sends as much as its kernel takes. It tells the judge what it sends, and knows of
+//! moss only what it has received.
 
 mod visitors;
 
@@ -19,22 +19,22 @@ use crate::random::Random;
 use crate::sealed::{self, Clients, Manners, Sealed, TRICKS, Trick};
 use crate::wire::{self, Said, push_frame, push_header};
 
-/// What moss has sent on a connection: where each message ends, and what it is.
+/// Messages that moss has sent on a connection, with their ends.
 pub(crate) type Mail = VecDeque<(u64, Said)>;
 
-/// What a peer acts upon.
+/// What peers act upon.
 pub(crate) struct World<'w> {
     pub(crate) network: &'w mut Network,
     pub(crate) judge: &'w mut Judge,
     pub(crate) mail: &'w mut Vec<Mail>,
-    /// The TLS of links that have it, and what all of them share.
+    /// The TLS of the links that have it, and what they share.
     pub(crate) sealed: &'w mut BTreeMap<usize, Sealed>,
     pub(crate) clients: &'w Clients,
-    /// Mischief is over.
+    /// Hostile behaviour has ended.
     pub(crate) calm: bool,
 }
 
-/// The most that one flooder sends.
+/// The most packets that one flooder sends.
 const FLOOD_BYTES: u64 = 16 << 20;
 
 /// A peer.
@@ -47,11 +47,11 @@ pub(crate) struct Peer {
     line: Line,
     address: IpAddr,
     padding: usize,
-    /// Between two of its packets.
+    /// The time between two of its packets.
     period: u64,
     pub(crate) link: Option<usize>,
     stage: Stage,
-    /// Not taken by its kernel yet; how much was taken before, and where its messages end.
+    /// Bytes that its kernel has not taken yet; how many were taken before; ends of messages.
     out: Vec<u8>,
     taken: u64,
     ends: Vec<u64>,
@@ -59,16 +59,17 @@ pub(crate) struct Peer {
     wakes_at: u64,
     leaves_at: u64,
     comes_again: bool,
-    /// What it may still read.
+    /// How much it may still read.
     allowance: u64,
-    /// How often it did what it does, and how often it floods still.
+    /// How often it has acted, and how many packets of a flood are left.
     done: u64,
     flood: u64,
-    /// Answers that it waits for.
+    /// The number of answers that it waits for.
     owed: u64,
-    /// As master, its last claim; as one who floods for a share, 1 while there is a master.
+    /// The last claim of a master; for a client that floods for its share, 1 while there is a
+    /// master.
     claim: u64,
-    /// Clients that it has heard of as master, with their ids.
+    /// Clients that it was told of as master, with their ids.
     known: BTreeMap<usize, String>,
 }
 
@@ -78,7 +79,7 @@ enum Stage {
     Connecting,
     Head,
     Open,
-    /// It has said goodbye, or was told goodbye.
+    /// It has sent or received a Close.
     Leaving,
 }
 
@@ -139,12 +140,12 @@ impl Peer {
         self
     }
 
-    /// When it wants to look up first.
+    /// When it runs first.
     pub(crate) fn begins_at(&self) -> u64 {
         self.wakes_at
     }
 
-    /// Its time has come.
+    /// The time that it chose has come.
     pub(crate) fn wakes(&mut self, world: &mut World<'_>) {
         let now = world.network.now;
         if now < self.wakes_at {
@@ -201,7 +202,7 @@ impl Peer {
         self.flushes(link, world);
     }
 
-    /// Mischief is over: whoever stood in the way reads on, or goes.
+    /// Ends hostile behaviour: peers that did not read go on reading, or leave.
     pub(crate) fn calms(&mut self, world: &mut World<'_>) {
         let Some(link) = self.link else { return };
         self.leaves_at = u64::MAX;
@@ -220,7 +221,7 @@ impl Peer {
         }
     }
 
-    /// Its host is away from now on.
+    /// Its host vanishes.
     pub(crate) fn vanishes(&mut self, world: &mut World<'_>) {
         if let Some(link) = self.link.take() {
             world.judge.tears(link);
@@ -276,7 +277,7 @@ impl Peer {
         if self.endpoint == Endpoint::Tls {
             self.takes_up_tls(link, world);
         }
-        // Who waits for the answer is the rule, and not who must.
+        // Most peers wait for the answer, though none has to.
         let often = if self.kind == Kind::Share { 2 } else { 4 };
         if self.random.is_one_in(often) && matches!(self.kind, Kind::Client | Kind::Share) {
             self.logs_in(link, world);
@@ -288,7 +289,7 @@ impl Peer {
         }
     }
 
-    /// Whether it comes by a trusted proxy. Who asks for pages does not, and who asks badly.
+    /// Whether it comes through a trusted proxy. Visitors of pages, and bad visitors, do not.
     fn is_proxied(&self) -> bool {
         let is_plain = !matches!(
             self.kind,
@@ -317,7 +318,7 @@ impl Peer {
         }
     }
 
-    /// TLS to the plain endpoint, or none to the other.
+    /// Sends TLS to the plain port, or plain HTTP to the TLS port.
     fn without_an_s(&mut self, clients: &Clients) -> Vec<u8> {
         if self.endpoint == Endpoint::Plain {
             let mut hello = sealed::hello(clients);
@@ -336,7 +337,7 @@ impl Peer {
 
     fn takes_up_tls(&mut self, link: usize, world: &mut World<'_>) {
         if self.kind == Kind::Stranger {
-            // moss waits for TLS until it knows better.
+            // moss expects TLS until it sees that it is something else.
             world.network.links[link].can_be_told_at = 1;
             return;
         }
@@ -369,14 +370,14 @@ impl Peer {
         world.sealed.insert(link, sealed);
     }
 
-    /// What moss may do to it.
+    /// For which reasons moss may end it.
     fn facts(&self) -> Facts {
         let mut may_end: Vec<&str> = match self.kind {
             Kind::Client | Kind::Guest | Kind::Master | Kind::Inspector => vec![],
             Kind::Visitor => vec!["not_found", "no_upgrade"],
             Kind::Browser => vec!["not_found", "method", "range", "bad_request"],
             Kind::Dawdler | Kind::Stopper => vec![],
-            // Each packet without a master is answered by an error.
+            // Without a master each packet is answered by an error.
             Kind::Flooder | Kind::Share => vec!["memory", "slow_reader"],
             Kind::SlowMaster => vec![],
             Kind::DeadMaster => vec!["slow_master", "slow_reader", "memory", "silent"],
@@ -484,7 +485,7 @@ impl Peer {
         }
     }
 
-    /// It is a WebSocket now.
+    /// Its upgrade was answered.
     fn opens(&mut self, link: usize, world: &mut World<'_>) {
         self.next = world.network.now + self.random.between(0, self.period);
         if self.kind == Kind::SlowMaster {
@@ -511,14 +512,14 @@ impl Peer {
         }
     }
 
-    /// What its kind does, each time that it looks.
+    /// What its kind does each time that it runs.
     fn acts(&mut self, link: usize, world: &mut World<'_>) {
         let now = world.network.now;
         if world.calm {
             return;
         }
         match self.kind {
-            // For nothing but errors it would flood in vain.
+            // A flood that only causes errors would be useless.
             Kind::Share if self.claim == 0 => {}
             Kind::Flooder | Kind::Share => {
                 while self.out.len() < 32 << 10 && self.flood > 0 {
@@ -594,13 +595,13 @@ impl Peer {
         let payload = world.judge.sends(link);
         let mut text = format!("{{\"type\":\"p\",\"payload\":{payload}}}");
         let most = self.settings.max_packet;
-        // In pieces of a few bytes a large one takes long to play, and a small memory has no
-        // room for those of two.
+        // In pieces of a few bytes a large packet takes long to simulate, and with little memory
+        // there is no room for two.
         let quick = most < 20_000 || self.line.piece >= 1_000;
         let ample = most < 20_000 || self.settings.max_memory >= 64 * most;
         let often = if quick && ample && self.kind != Kind::Flooder { 20 } else { 2_000 };
         if self.kind != Kind::Share && self.random.is_one_in(often) {
-            // As long as it may be.
+            // The longest packet.
             text.extend(std::iter::repeat_n(' ', most - text.len()));
         }
         self.says(&text);
@@ -620,7 +621,7 @@ impl Peer {
         self.ends.push(self.taken + self.out.len() as u64);
     }
 
-    /// A message, now and then in fragments with a pong in between.
+    /// Sends a message, sometimes in fragments with a pong in between.
     fn says(&mut self, text: &str) {
         let text = text.as_bytes();
         if !self.random.is_one_in(16) || text.len() < 2 {
@@ -637,7 +638,7 @@ impl Peer {
         self.ends.push(self.taken + self.out.len() as u64);
     }
 
-    /// A master renews its offer now and then, or turns to a client.
+    /// A master sometimes renews its offer, or sends a packet to a client.
     fn masters(&mut self, link: usize, world: &mut World<'_>) {
         if self.claim == 0 || self.random.is_one_in(8) {
             return self.claims(link, world);
@@ -656,7 +657,7 @@ impl Peer {
         self.says(&format!("{{\"type\":\"q\",\"id\":\"{id}\",\"payload\":{payload}}}"));
     }
 
-    /// A packet for a master.
+    /// A master receives a packet.
     fn receives(&mut self, text: &str, world: &mut World<'_>) {
         if self.kind == Kind::Share {
             self.claim = text.starts_with("{\"type\":\"offer\"").into();
@@ -665,7 +666,7 @@ impl Peer {
             return;
         }
         if text.contains("\"code\":\"replaced\"") {
-            // It stops, or comes again much later as another start would.
+            // It stops, or reconnects much later, as after a restart.
             self.claim = 0;
             self.known.clear();
             self.next = world.network.now + 3 * self.period;
@@ -713,7 +714,7 @@ impl Peer {
         }
     }
 
-    /// Breaks a rule of RFC 6455, in a way that has to end it.
+    /// Violates a rule of RFC 6455, for which moss must end it.
     fn breaks(&mut self) {
         let out = &mut self.out;
         match self.random.below(10) {
@@ -737,7 +738,7 @@ impl Peer {
         }
     }
 
-    /// Holds as much of a packet as it may, and drips or not.
+    /// Sends an incomplete packet, as long as allowed, and then a byte at a time, or nothing.
     fn hoards(&mut self, link: usize, world: &mut World<'_>) {
         let most = self.settings.max_packet as u64;
         let now = world.network.now;
@@ -757,7 +758,7 @@ impl Peer {
                 self.allowance = if self.random.is_one_in(2) { most - held as u64 } else { 0 };
             }
         } else if self.allowance > 1 && now >= self.next {
-            // A sign of life, for as long as there is a byte left.
+            // A byte as a sign of life, as long as there is one left.
             self.allowance -= 1;
             self.next = now + SECOND / 2;
             self.out.push(0);
@@ -768,7 +769,7 @@ impl Peer {
         self.wake_at(now + SECOND / 2, world);
     }
 
-    /// Goes of its own accord.
+    /// Leaves by itself.
     fn leaves(&mut self, link: usize, world: &mut World<'_>) {
         if self.stage == Stage::Open
             && self.kind != Kind::Hoarder
@@ -780,7 +781,7 @@ impl Peer {
         match self.random.below(4) {
             0 => return self.tears(link, world),
             1 => {
-                // Whatever is not sent yet is given up, half a frame too.
+                // Unsent bytes are given up, also within a frame.
                 self.out.clear();
                 world.judge.tears(link);
                 world.network.end(link);
@@ -796,7 +797,7 @@ impl Peer {
         self.stage = Stage::Leaving;
     }
 
-    /// Goes by a word of TLS alone, which comes right after the last of its own.
+    /// Leaves only by `close_notify`, right after its last record.
     fn leaves_tls(&mut self, link: usize, world: &mut World<'_>) {
         if matches!(self.kind, Kind::Client | Kind::Nuisance) {
             for _ in 0..3 {
@@ -815,7 +816,7 @@ impl Peer {
         let clings = self.kind == Kind::Clinger
             || (self.kind == Kind::BadTls && self.number.is_multiple_of(2));
         if clings && !world.calm && !world.network.links[link].broken {
-            // It keeps its end open.
+            // It does not close.
             return;
         }
         if world.network.links[link].broken {
@@ -826,7 +827,7 @@ impl Peer {
         if let Some(sealed) = world.sealed.get_mut(&link)
             && self.random.is_one_in(2)
         {
-            // The other half never says it.
+            // The other half of the peers never sends it.
             sealed.leaves();
             self.flushes(link, world);
         }
@@ -885,7 +886,7 @@ impl Peer {
     }
 }
 
-/// Where addresses are limited, a few are shared by all.
+/// If addresses are limited, all peers share a few of them.
 fn address(number: usize, settings: Settings) -> IpAddr {
     let few = if settings.per_address.is_some() { 6 } else { 97 };
     let shared = number % few;
@@ -898,7 +899,7 @@ fn address(number: usize, settings: Settings) -> IpAddr {
     }
 }
 
-/// An honest peer's line is good enough for what it is sent.
+/// An honest peer's connection is good enough for what it is sent.
 fn line(kind: Kind, random: &mut Random) -> Line {
     let buffer = random.pick(&[64 << 10, 128 << 10, 256 << 10]);
     let piece = random.pick(&[1, 7, 200, 1_460, 64 << 10, 64 << 10]);
@@ -909,7 +910,7 @@ fn line(kind: Kind, random: &mut Random) -> Line {
             Line { delay, bandwidth: 1 << 28, piece: 64 << 10, buffer: 256 << 10 }
         }
         Kind::Flooder => Line { delay, bandwidth: 1 << 27, piece: piece.max(1_460), buffer },
-        // Who sends much takes too long byte by byte.
+        // Byte by byte, much data would take too long.
         Kind::Returner
         | Kind::Rubbish
         | Kind::Hoarder

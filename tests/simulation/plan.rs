@@ -1,8 +1,8 @@
-//! What a seed means: settings, peers with their lines, faults, and how long it lasts.
+//! The plan of a seed: settings, peers with their connections, faults, and the duration.
 //!
-//! Everything random that shapes a simulation is decided here, and each peer has a seed of
-//! its own. So a plan that fails can be made smaller, by a peer, a fault or a while, and
-//! what is left of it still happens much as before ([`Plan::smaller`]).
+//! All random decisions about a simulation are made here, and each peer has a seed of its own.
+//! So a plan that fails can be made smaller, by a peer, a fault or some time, and the rest
+//! still happens much as before ([`Plan::smaller`]).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,15 +16,15 @@ use moss::tls;
 use crate::network::{MILLISECOND, Odds, SECOND};
 use crate::random::Random;
 
-/// What proves a master, and a client.
+/// The secrets of masters and of clients.
 pub(crate) const SECRET: &str = "only-the-simulation-knows";
 pub(crate) const LOGIN_SECRET: &str = "the-code-on-the-label";
 
-/// Trusted proxies, and one of them.
+/// The trusted proxies, and one of them.
 const PROXIES: &str = "172.16.0.0/12";
 pub(crate) const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 16, 0, 1));
 
-/// The settings of one moss, as far as they matter here.
+/// The settings of moss that matter here.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) max_connections: usize,
@@ -35,26 +35,26 @@ pub(crate) struct Settings {
     /// In microseconds.
     pub(crate) keepalive: u64,
     pub(crate) login_secret: bool,
-    /// The optional packets about comings and goings have types.
+    /// The optional packets about clients and masters have types.
     pub(crate) notices: bool,
     /// Pages are served.
     pub(crate) pages: bool,
 }
 
-/// Who a peer is. The first four are honest: moss may drop them for want of a place alone.
+/// The kind of a peer. The first four are honest: moss may drop them only for lack of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Sends the master numbered packets.
     Client,
-    /// Claims, answers, sends packets of its own.
+    /// Sends set-master, answers packets, and sends some of its own.
     Master,
     /// Pings.
     Guest,
-    /// Asks for /health, or for what is not there.
+    /// Requests /health, or a path that does not exist.
     Visitor,
     /// A client that floods.
     Flooder,
-    /// A client that floods a slow master without a pause, for its share of it.
+    /// A client that floods a slow master without a pause, to get its share.
     Share,
     /// A master that reads slowly.
     SlowMaster,
@@ -62,44 +62,43 @@ pub(crate) enum Kind {
     DeadMaster,
     /// Floods with pings and reads the pongs.
     Pinger,
-    /// A client that logs in again and again.
+    /// A client that logs in repeatedly.
     Returner,
-    /// Takes over again and again.
+    /// Becomes master repeatedly.
     Usurper,
-    /// Asks for answers that it does not read.
+    /// Causes answers that it does not read.
     Stalled,
     /// The same, reading a little.
     Trickler,
-    /// Holds half a frame; alone, or while it drips.
+    /// Sends an incomplete frame, and then nothing, or a byte at a time.
     Hoarder,
     /// Guesses secrets.
     Guesser,
-    /// Breaks RFC 6455.
+    /// Violates RFC 6455.
     Breaker,
-    /// Breaks HTTP.
+    /// Violates HTTP.
     BadVisitor,
-    /// Breaks TLS, or never finishes its handshake.
+    /// Violates TLS, or never finishes its handshake.
     BadTls,
-    /// Holds a long first message of TLS that is not whole.
+    /// Sends a long first message of TLS, incomplete.
     HelloHoarder,
-    /// Comes to the TLS endpoint without TLS, or with it to the other one.
+    /// Sends plain HTTP to the TLS port, or TLS to the plain port.
     Stranger,
     /// Never finishes its request head.
     Dripper,
-    /// Sends what is no packet.
+    /// Sends messages that are not packets.
     Rubbish,
-    /// Says nothing once it is in, or logged in, not even a pong.
+    /// Sends nothing after its upgrade or login, not even a pong.
     Mute,
-    /// Does not end what moss has closed.
+    /// Does not close a connection that moss has closed.
     Clinger,
-    /// A client that the master sends away.
+    /// A client that the master kicks.
     Nuisance,
-    /// Asks for pages, one request after the other or several at once, and maybe then for a
-    /// WebSocket.
+    /// Requests pages, one after the other or several at once, and perhaps then a WebSocket.
     Browser,
     /// Reads large pages slowly.
     Dawdler,
-    /// Asks for large pages, or many small ones, and stops reading.
+    /// Requests large pages, or many small ones, and stops reading.
     Stopper,
     /// Compares /health with what the judge knows, when all is calm.
     Inspector,
@@ -124,33 +123,33 @@ const HOSTILE: [Kind; 16] = [
     Kind::DeadMaster,
 ];
 
-/// A peer: when it comes first, and the seed of all that it does.
+/// A peer: its start time, and the seed of its actions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
     pub(crate) kind: Kind,
     pub(crate) endpoint: Endpoint,
     pub(crate) at: u64,
-    /// How many messages it floods with, if that is what it does.
+    /// The number of messages, if it floods.
     pub(crate) much: u64,
     pub(crate) seed: u64,
 }
 
-/// Something that goes wrong.
+/// A fault.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
-    /// Nothing moves on a peer's line for so long.
+    /// Nothing is carried on a peer's connection for this time.
     Stall(usize, u64),
     /// A peer's connection is reset.
     Reset(usize),
-    /// A peer's host is away for good.
+    /// A peer's host vanishes for good.
     Away(usize),
-    /// There are no descriptors for so long.
+    /// There are no descriptors for this time.
     NoSockets(u64),
-    /// moss gets no processor for so long.
+    /// moss gets no processor for this time.
     Busy(u64),
-    /// The machine sleeps for so long: moss's clock goes on, and nothing else.
+    /// The machine sleeps for this time: only moss's clock goes on.
     Sleep(u64),
-    /// A signal asks moss to read its files again. They are as they were.
+    /// A signal makes moss read its files again.
     Reload,
 }
 
@@ -163,15 +162,15 @@ pub(crate) struct Plan {
     pub(crate) most_sockets: usize,
     pub(crate) parts: Vec<Part>,
     pub(crate) faults: Vec<(u64, Fault)>,
-    /// When faults and mischief end, in microseconds.
+    /// When faults and hostile behaviour end, in microseconds.
     pub(crate) calm: u64,
-    /// moss is stopped twice, the second time at once.
+    /// moss gets a second signal to stop, soon after the first.
     pub(crate) twice: bool,
     /// moss is stopped before all is calm.
     pub(crate) early: bool,
-    /// Peers stay, and do what they do without a pause.
+    /// Peers stay connected, and act without a pause.
     pub(crate) steady: bool,
-    /// How often a watchdog wants to hear of moss, in microseconds.
+    /// The interval of the watchdog, in microseconds.
     pub(crate) watchdog: Option<u64>,
 }
 
@@ -197,14 +196,14 @@ impl Plan {
         match random.below(10) {
             0 => plan.crowd_of_one_kind(&mut random),
             1 => plan.slow_master(&mut random),
-            2 => plan.full_house(&mut random),
+            2 => plan.full_server(&mut random),
             3 => plan.rush(&mut random),
             4 => plan.handover(&mut random),
             _ => plan.street(&mut random),
         }
         plan.add_faults(&mut random);
         if tls::AVAILABLE {
-            // Of its own, so that the rest of a plan is the same with and without.
+            // With its own random numbers, so that the rest of a plan is the same with and without.
             plan.add_tls(&mut Random::new(!seed));
         }
         plan.add_pages(&mut Random::new(seed.rotate_left(24)));
@@ -213,7 +212,7 @@ impl Plan {
         plan
     }
 
-    /// So many clients with a packet a second each, for so long, and nothing that goes wrong.
+    /// A number of clients with a packet a second each, for some time, and without faults.
     pub(crate) fn quiet(clients: usize, seconds: u64) -> Self {
         let mut random = Random::new(1);
         let mut plan = Self {
@@ -234,15 +233,15 @@ impl Plan {
         plan
     }
 
-    /// A plan of floods alone.
+    /// A plan with only floods.
     pub(crate) fn flood(clients: usize, seconds: u64) -> Self {
         let mut plan = Self::quiet(0, seconds);
         plan.add(Kind::Flooder, clients, &mut Random::new(2));
         plan
     }
 
-    /// A slow master that two clients flood, and newcomers who do so too, two every three
-    /// seconds.
+    /// A slow master that two clients flood, and new clients that also flood it, two every
+    /// three seconds.
     pub(crate) fn newcomers(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let mut plan = Self::quiet(0, 20);
@@ -292,14 +291,14 @@ impl Plan {
     /// Clients that flood a slow master for their shares.
     fn slow_master(&mut self, random: &mut Random) {
         if random.is_one_in(2) {
-            // Shares of such packets are seen over short spans.
+            // Small packets, so that shares can be checked over short spans.
             self.settings = Settings::for_packets(1_000, random);
         }
-        // Long enough for those to be dropped who are silent all the while.
+        // Long enough for silent peers to be dropped.
         let (keepalive, longest) = random.pick(&[(2, 20), (6, 8), (30, 8)]);
         self.settings.keepalive = keepalive * SECOND;
         self.calm = self.calm.min(longest * SECOND);
-        // Who is received in part has nothing to send for a moment, and loses its turn.
+        // After a partial receive a client has nothing for a moment, and would lose its turn.
         self.odds.partial = 0;
         self.add(Kind::SlowMaster, 1, random);
         let shares = random.pick(&[2, 2, 3, 3, 6, 20]);
@@ -334,8 +333,8 @@ impl Plan {
         }
     }
 
-    /// More who want to come in than there are places.
-    fn full_house(&mut self, random: &mut Random) {
+    /// More peers than there are places.
+    fn full_server(&mut self, random: &mut Random) {
         self.settings.max_connections = random.between(1, 8) as usize;
         self.most_sockets = self.settings.max_connections + random.pick(&[20, 20, 4]);
         self.settings.per_address = random.pick(&[None, None, Some(2), Some(5)]);
@@ -350,7 +349,7 @@ impl Plan {
         }
     }
 
-    /// Many who come at once, and moss is busy with something else at that moment.
+    /// Many peers that connect at once, while moss is busy.
     fn rush(&mut self, random: &mut Random) {
         self.calm = self.calm.min(8 * SECOND);
         self.add(Kind::Master, 1, random);
@@ -383,8 +382,8 @@ impl Plan {
         self.parts.push(Part { kind, endpoint: Endpoint::Plain, at, much, seed: random.next() });
     }
 
-    /// Some come through TLS, in some of the plans, and a few break it. A handshake takes
-    /// long to play, so they are never very many.
+    /// In some plans, some peers use TLS, and a few violate it. A handshake takes long to
+    /// simulate, so they are never very many.
     fn add_tls(&mut self, random: &mut Random) {
         let with_tls = random.is_one_in(6);
         for _ in 0..random.pick(&[0, 0, 0, 0, 1, 3]) {
@@ -428,8 +427,7 @@ impl Plan {
         }
     }
 
-    /// Pages are served in some of the plans, and peers ask for them; in a few nobody asks for
-    /// anything else.
+    /// In some plans pages are served and requested; in a few, peers request only pages.
     fn add_pages(&mut self, random: &mut Random) {
         if !random.is_one_in(4) {
             return;
@@ -470,13 +468,13 @@ impl Plan {
         }
     }
 
-    /// Whether all peers ask for pages, and for nothing that has to be held.
+    /// Whether all peers request only pages, so that moss holds little.
     pub(crate) fn has_only_visitors(&self) -> bool {
         let kinds = [Kind::Browser, Kind::Dawdler, Kind::Stopper, Kind::Inspector];
         self.parts.iter().all(|part| kinds.contains(&part.kind))
     }
 
-    /// Whether moss has a certificate, for those who come through TLS.
+    /// Whether moss has a certificate, for peers that use TLS.
     pub(crate) fn has_tls(&self) -> bool {
         self.parts.iter().any(|part| part.endpoint == Endpoint::Tls || part.kind == Kind::Stranger)
     }
@@ -484,11 +482,11 @@ impl Plan {
     fn add_faults(&mut self, random: &mut Random) {
         for _ in 0..random.pick(&[0, 0, 3, 12]) {
             let peer = random.below(self.parts.len());
-            // Who shares a slow master must never be short of what to send.
+            // Clients that share a slow master must always have something to send.
             if matches!(self.parts[peer].kind, Kind::Share | Kind::SlowMaster) {
                 continue;
             }
-            // An honest peer answers in time whatever its line does, so that is not for long.
+            // A short time: an honest peer must still answer moss's pings in time.
             let stall = random.between(1, self.settings.keepalive / (10 * MILLISECOND));
             let fault = match random.below(8) {
                 0 => Fault::Reset(peer),
@@ -512,7 +510,7 @@ impl Plan {
         let count = self.parts.len();
         for size in [count / 2, count / 4, 1] {
             for first in (0..count).step_by(size.max(1)).filter(|_| size > 0) {
-                // Faults name peers by their numbers, which are others then.
+                // Faults refer to peers by number, and the numbers change.
                 push(&|plan| {
                     let end = count.min(first + size);
                     plan.parts.drain(first..end);
@@ -556,7 +554,7 @@ impl Plan {
         plans
     }
 
-    /// How much there is to it.
+    /// The size of the plan.
     fn size(&self) -> u64 {
         let mut odds = self.odds;
         let odds = odds.each().iter().filter(|odds| ***odds > 0).count();
@@ -568,7 +566,7 @@ impl Plan {
     }
 }
 
-/// One thing a line.
+/// Printed with one item a line.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}: {:?}", self.seed, self.settings)?;
@@ -622,7 +620,7 @@ impl Settings {
         }
     }
 
-    /// As moss reads them.
+    /// The settings as moss's configuration.
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::new(SECRET, "offer");
         config.limits.max_connections = self.max_connections;

@@ -1,13 +1,13 @@
-//! TLS from the peers' side: what a peer says is sealed before its kernel takes it, and what
-//! moss sends is opened as soon as it is sent.
+//! TLS on the peers' side: a peer's bytes are encrypted (*sealed*) before its kernel takes them,
+//! and moss's bytes are decrypted (*opened*) as soon as they are sent.
 //!
-//! So the network carries TLS, and cuts, delays and loses it wherever it likes, while peers
-//! and judge deal with plain text alone. A peer's TLS hears moss at once, but what it answers
-//! waits until the peer has read that.
+//! So the network carries TLS, and cuts, delays and loses it anywhere, while peers and judge see
+//! only plain text. A peer's TLS receives moss's bytes at once, but its answers wait until the
+//! peer has read them.
 //!
-//! The keys are random, and the lengths must not be, or a seed would not give the same run
-//! again: so all signatures have one length (the key is an Ed25519 one), and tickets are
-//! those of this run.
+//! The keys are random, but lengths must not be: otherwise a seed would not give the same run
+//! again. So all signatures have the same length (the key is Ed25519), and sessions are resumed
+//! only with tickets of this run.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -29,7 +29,7 @@ use crate::network::Network;
 use crate::random::Random;
 use crate::wire;
 
-/// The most plain text in one record, and what a record is longer than that at most
+/// The most plain text in one record, and the most bytes that a record adds to it
 /// (RFC 8446, section 5.2).
 const MOST_PLAIN_BYTES: usize = 1 << 14;
 const RECORD_BYTES: usize = 256;
@@ -37,39 +37,39 @@ const RECORD_BYTES: usize = 256;
 /// A record's header: type, version, length.
 const HEADER_BYTES: usize = 5;
 
-/// As short as some cut their handshake's records.
+/// The length to which some peers cut the records of their handshake.
 const FRAGMENT_BYTES: usize = 64;
 
-/// How a peer breaks TLS, or does not.
+/// How a peer violates TLS, if it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trick {
-    /// Does as it should.
+    /// Does not violate it.
     None,
-    /// Never says a word.
+    /// Never sends a byte.
     Silence,
-    /// Stops or drips before its first message is whole; a long one, if it can.
+    /// Stops or slows down before its first message, a long one if possible, is complete.
     HalfHello,
-    /// Does not go on after it.
+    /// Sends nothing after its first message.
     HalfHandshake,
-    /// Begins as TLS does, and is none.
+    /// Begins like TLS, but is not TLS.
     Rubbish,
-    /// Wants a protocol within TLS that moss does not speak, or a version of TLS.
+    /// Requires a protocol (ALPN) or a version of TLS that moss does not support.
     OtherProtocol,
     OldVersion,
-    /// Trusts nobody, and says so.
+    /// Does not trust the certificate, and sends an alert.
     Distrust,
-    /// Damages what it says last in the handshake, or one of its first records.
+    /// Damages its last message of the handshake, or one of its first records.
     DamagedHandshake,
     DamagedRecord,
-    /// After the handshake: a record that is too long, none at all, half of one.
+    /// After the handshake: a record that is too long, bytes that are no record, half a record.
     TooLong,
     NoRecord,
     HalfRecord,
-    /// Says that it says no more, and nothing else.
+    /// Sends only `close_notify`.
     Goodbye,
 }
 
-/// All that break it.
+/// All violations.
 pub(crate) const TRICKS: [Trick; 13] = [
     Trick::Silence,
     Trick::HalfHello,
@@ -86,20 +86,19 @@ pub(crate) const TRICKS: [Trick; 13] = [
     Trick::Goodbye,
 ];
 
-/// How a peer does TLS.
+/// How a peer uses TLS.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Manners {
     pub(crate) trick: Trick,
-    /// It sends so much that it does not do so in short records.
+    /// It sends much, so it does not use short records.
     pub(crate) much: bool,
-    /// Its first message may be a long one. Where there is little memory that may cost a
-    /// guest its place.
+    /// Its first message may be long. With little memory, moss may drop a guest for that.
     pub(crate) long: bool,
 }
 
-/// What the peers of one run have in common.
+/// What the peers of one run share.
 pub(crate) struct Clients {
-    /// Of TLS 1.3, in short fragments, with a long first message, and of TLS 1.2.
+    /// Configurations for TLS 1.3, for short fragments, for a long first message, and for TLS 1.2.
     usual: [Arc<ClientConfig>; 4],
     other_protocol: Arc<ClientConfig>,
     distrusts: Arc<ClientConfig>,
@@ -110,29 +109,29 @@ pub(crate) struct Sealed {
     client: ClientConnection,
     trick: Trick,
     random: Random,
-    /// The most plain text that it seals in one record.
+    /// The most plain text in one of its records.
     piece: usize,
-    /// Sealed, and not taken by the peer's kernel; and the rest of a record that it keeps
-    /// back for itself, behind which nothing is sealed.
+    /// Sealed bytes that the peer's kernel has not taken; and the rest of a record that it holds
+    /// back, after which nothing is sealed.
     pending: Vec<u8>,
     kept: Vec<u8>,
-    /// Bytes ever sealed, and what they hold in plain.
+    /// The number of sealed bytes so far, and of their plain text.
     sealed: u64,
     plain: u64,
     records: usize,
-    /// What TLS answers when the peer has read so much, and whether it is the last of the
+    /// Answers of TLS that wait until the peer has read this much, and whether they end the
     /// handshake.
     answers: VecDeque<(u64, Vec<u8>, bool)>,
-    /// When the peer has read so much it may seal.
+    /// The peer may seal when it has read this much.
     opens_at: u64,
-    /// It keeps a part of the next record of this many back.
+    /// It holds back a part of the next record after this many bytes.
     keeps_back: Option<usize>,
-    /// It says no more: after all that it has to say, or from now on.
+    /// It sends `close_notify`: after all unsent bytes, or already.
     leaves: bool,
     dumb: bool,
-    /// What moss has sent of a record.
+    /// The received part of moss's next record.
     record: Vec<u8>,
-    /// moss has said that it says no more, or that something is wrong.
+    /// moss has sent `close_notify`, or another alert.
     pub(crate) closed: bool,
     pub(crate) alerted: bool,
 }
@@ -188,7 +187,7 @@ impl Clients {
 }
 
 impl Sealed {
-    /// A peer's TLS on this link, of which nothing is written yet.
+    /// A peer's TLS on this link, before its first byte.
     pub(crate) fn new(
         link: usize,
         clients: &Clients,
@@ -208,7 +207,7 @@ impl Sealed {
             Trick::OtherProtocol => &clients.other_protocol,
             Trick::Distrust => &clients.distrusts,
             Trick::HalfHello => &clients.usual[2],
-            // Each record is one that it makes.
+            // Each record is made by the test.
             _ if usual == 1 && piece > 50 => &clients.usual[0],
             _ if usual == 2 && !long => &clients.usual[0],
             _ => &clients.usual[usual],
@@ -268,7 +267,7 @@ impl Sealed {
         sealed
     }
 
-    /// What TLS has to say.
+    /// The bytes that TLS wants to send.
     fn written(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         while self.client.wants_write() {
@@ -277,7 +276,7 @@ impl Sealed {
         bytes
     }
 
-    /// These bytes go to the peer's kernel next. They are whole records, which hold so much.
+    /// Adds complete records to the unsent bytes; `plain` is the length of their plain text.
     fn push(&mut self, link: usize, bytes: &[u8], plain: usize, network: &mut Network) {
         self.pending.extend_from_slice(bytes);
         self.sealed += bytes.len() as u64;
@@ -286,18 +285,18 @@ impl Sealed {
         records.push_back((self.sealed + self.kept.len() as u64, self.plain));
     }
 
-    /// The peer says no more after what it has to say.
+    /// The peer sends `close_notify` after its unsent bytes.
     pub(crate) fn leaves(&mut self) {
         self.leaves = true;
     }
 
-    /// Keeps a part of what comes back, once so many bytes were sealed: no record is whole
-    /// after that.
+    /// Holds back a part of the next record after this number of sealed bytes: no later record is
+    /// complete.
     pub(crate) fn keeps_back(&mut self, after: usize) {
         self.keeps_back = Some(after);
     }
 
-    /// Gives a byte of what was kept back, but never the last one.
+    /// Releases a byte that was held back, but never the last one.
     pub(crate) fn drips(&mut self) {
         if self.kept.len() > 1 {
             self.pending.push(self.kept.remove(0));
@@ -305,7 +304,7 @@ impl Sealed {
         }
     }
 
-    /// Gives the peer's kernel as much as it takes. How much of `out` was sealed.
+    /// Passes to the peer's kernel as much as it takes. Returns how much of `out` was sealed.
     pub(crate) fn flush(
         &mut self,
         link: usize,
@@ -424,8 +423,8 @@ impl Sealed {
         self.push(link, &record, plain.len(), network);
     }
 
-    /// Opens what moss sends, when so much has been sent in all: what each record holds that
-    /// has come to its end by that.
+    /// Opens moss's bytes, of which `sent` were sent in all. Returns the content of each record
+    /// that is complete now.
     pub(crate) fn opens(&mut self, bytes: &[u8], sent: u64) -> Vec<Vec<u8>> {
         self.record.extend_from_slice(bytes);
         let mut opened = Vec::new();
@@ -440,12 +439,12 @@ impl Sealed {
             match self.client.process_new_packets() {
                 Ok(state) => self.closed |= state.peer_has_closed(),
                 Err(Error::AlertReceived(_)) => (self.alerted, self.dumb) = (true, true),
-                // It says so only once.
+                // It sends that only once.
                 Err(_) if self.trick == Trick::Distrust => {}
                 Err(error) => panic!("{trick:?}: what moss sends can't be opened: {error}"),
             }
             let mut plain = Vec::new();
-            // It ends by what is no error.
+            // An alert that is no error.
             let _ = self.client.reader().read_to_end(&mut plain);
             if !plain.is_empty() {
                 opened.push(plain);
@@ -464,7 +463,7 @@ impl Sealed {
         opened
     }
 
-    /// The length of the next record, if all of it was sent.
+    /// The length of the next record, if it was sent completely.
     fn next_record(&self) -> Option<usize> {
         let header: &[u8; HEADER_BYTES] = self.record.first_chunk()?;
         assert!((20..=23).contains(&header[0]), "moss sends what is no TLS: {header:?}");
@@ -473,13 +472,13 @@ impl Sealed {
         (self.record.len() >= HEADER_BYTES + len).then_some(HEADER_BYTES + len)
     }
 
-    /// Whether moss has ended a record, and begun no other.
+    /// Whether moss's last record is complete.
     pub(crate) fn is_whole(&self) -> bool {
         self.record.is_empty()
     }
 }
 
-/// The start of a connection, for one that comes to the wrong endpoint.
+/// The first bytes of a TLS connection, for a peer at the wrong port.
 pub(crate) fn hello(clients: &Clients) -> Vec<u8> {
     let mut client = Clients::connect(&clients.usual[0]);
     let mut bytes = Vec::new();

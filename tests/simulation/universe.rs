@@ -1,12 +1,12 @@
 //! One simulation: moss, its peers and the network between them, on one clock.
 //!
-//! moss runs as it is, turn by turn, and asks this [`World`] for all that it needs. While it
-//! waits in a poll the others live: the network carries, peers look up, faults happen. A turn
-//! of moss takes no time but what its calls cost. After each turn it is checked what moss
-//! did with it, and every so often what it should have done by then.
+//! The real server runs turn by turn, and makes all its calls to this [`World`]. While it waits
+//! in a poll, the others run: the network carries bytes, peers act, faults happen. A turn of moss
+//! takes only the time of its calls. After each turn its effects are checked, and from time to
+//! time all deadlines.
 //!
-//! First there is mischief; then all is calm, and what is owed has ten seconds; then moss
-//! has to sleep, and at last to stop.
+//! First there are faults and hostile peers; then all is calm, and moss has ten seconds to send
+//! all that it owes; then moss has to sleep, and at last to stop.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -32,46 +32,45 @@ use crate::random::Random;
 use crate::sealed::{self, Clients, Sealed};
 use crate::wire::{Reader, Said};
 
-/// How long what is owed may take once all is calm.
+/// How long moss may take to send all that it owes, once all is calm.
 const SETTLING: u64 = 10 * SECOND;
 
-/// What one turn of moss may do, see its schedule: 4 MiB of all who are ready, 1 MiB of
-/// arrivals, and the rest of one share (1 MiB). Where TLS takes more than the plain text
-/// does, so many bytes count for a frame.
+/// The limit of bytes that a turn receives, see moss's schedule: 4 MiB from all ready peers, 1 MiB
+/// from new connections, and the rest of one share (1 MiB). With TLS, this number of bytes
+/// counts for a frame.
 const TURN_BYTES: usize = (4 << 20) + (1 << 20) + (1 << 20) + (128 << 10) + 22 * TURN_FRAMES;
 const TURN_ACCEPTS: usize = 256;
 
-/// Each counts for 128 frames.
+/// The limit of handshakes in a turn: each counts for 128 frames.
 const TURN_HANDSHAKES: usize = TURN_FRAMES / 128 + 2;
 
-/// What is sent of pages in a turn: so many bytes, where less at once is no page, but what
-/// was queued.
+/// The limit of bytes of pages that a turn sends. Shorter sends are queued bytes, not pages.
 const TURN_POURS: usize = 1 << 20;
 const MOST_QUEUED: usize = 34 << 10;
 
-/// What is held for a visitor at most: its answers and its next request, with their buffers'
-/// slack, and TLS.
+/// The most memory for a visitor: its answers and its next request, with unused capacity of
+/// buffers, and TLS.
 const VISITOR_BYTES: usize = 160 << 10;
 
-/// Turns in a row that may ask the kernel for nothing: beside a slow master a client's share
-/// is as little as 64 bytes a turn, it is received up to 64 KiB at a time, and each frame
-/// counts as it comes and, with an id, as it goes.
+/// How many turns in a row may make no system call: with a slow master a client's share is as
+/// little as 64 bytes a turn, up to 64 KiB are received at a time, and each frame counts when
+/// it is received and when it is sent.
 const IDLE_TURNS: usize = 4_000;
 
-/// What came of a simulation that found nothing.
+/// The result of a simulation without a failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// Simulated time, in microseconds.
     pub(crate) time: u64,
-    /// Packets passed on.
+    /// How many packets were passed on.
     pub(crate) passed: u64,
     pub(crate) turns: u64,
-    /// All that moss asked of the network, as one number.
+    /// A hash of all calls of moss to the network.
     pub(crate) trail: u64,
 }
 
 impl Outcome {
-    /// Adds another's.
+    /// Adds the numbers of another simulation.
     pub(crate) fn add(&mut self, other: Self) {
         self.time += other.time;
         self.passed += other.passed;
@@ -80,7 +79,7 @@ impl Outcome {
     }
 }
 
-/// Where a simulation is.
+/// The stage of a simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Mischief,
@@ -93,16 +92,16 @@ struct Universe {
     plan: Plan,
     network: Network,
     people: Vec<Peer>,
-    /// Whose each link is.
+    /// The peer of each link.
     owners: Vec<usize>,
     mail: Vec<Mail>,
     readers: Vec<Reader>,
-    /// The TLS of links that have it.
+    /// The TLS of the links that have it.
     sealed: BTreeMap<usize, Sealed>,
     clients: Clients,
     /// The pages, if any are served.
     folder: Option<Folder>,
-    /// The version of them that moss is reading.
+    /// The version of the pages that moss is reading.
     reading: Option<usize>,
     judge: Judge,
     manager: Manager,
@@ -114,18 +113,18 @@ struct Universe {
     random: Random,
     looks_at: u64,
     turns: u64,
-    /// How many turns in a row asked the kernel for nothing.
+    /// How many turns in a row made no system call.
     idle_turns: usize,
-    /// Those in the last three seconds, in which nothing happens.
+    /// The same in the last three seconds, in which nothing happens.
     idle_while_asleep: usize,
-    /// Signals that moss was told of.
+    /// How many signals to stop moss has got.
     signalled: usize,
-    /// How often it was told to read its files again, less how often it has said so.
+    /// Signals to read files again that moss has not handled yet.
     unread: usize,
     traced: bool,
 }
 
-/// Runs a plan. Panics when something does not hold; `traced` prints all that happens.
+/// Runs a plan. Panics when a check fails; `traced` prints all events.
 pub(crate) fn run(plan: &Plan, traced: bool) -> Outcome {
     listen_to_the_log();
     LINES.with_borrow_mut(Vec::clear);
@@ -206,7 +205,7 @@ impl Universe {
         }
     }
 
-    /// Lets everybody do what is due.
+    /// Runs all events up to a time.
     fn live(&mut self) {
         loop {
             if let Some(link) = self.network.next_notice() {
@@ -218,7 +217,7 @@ impl Universe {
                 });
                 continue;
             }
-            // Now and then moss gets in between two things of one moment.
+            // Sometimes moss runs between two events of the same moment.
             let now = self.network.now;
             let on_time = self.network.next_time().is_some_and(|time| now < time + MILLISECOND);
             if on_time && self.network.has_news() && self.random.is_one_in(3) {
@@ -247,7 +246,7 @@ impl Universe {
             calm: self.stage != Stage::Mischief,
         };
         act(&mut self.people[number], &mut world);
-        // Who connects has the next link.
+        // A new connection is the next link.
         while self.owners.len() < self.network.links.len() {
             self.owners.push(number);
             self.mail.push(Mail::new());
@@ -277,7 +276,7 @@ impl Universe {
             Fault::Busy(len) => self.network.busy_until = now + len,
             Fault::Sleep(len) => {
                 self.asleep += len;
-                // The second in which it began counts for no deadline.
+                // Deadlines are checked only after its first second.
                 self.judge.lateness += SECOND;
             }
             Fault::Reload => {
@@ -326,7 +325,7 @@ impl Universe {
         self.stage = stage;
     }
 
-    /// Somebody asks for /health when all has settled.
+    /// An inspector requests /health when all is calm.
     fn visit(&mut self, at: u64) {
         let number = self.people.len();
         let (kind, endpoint) = (Kind::Inspector, Endpoint::Plain);
@@ -362,7 +361,7 @@ impl Universe {
             && turn.is_idle()
             && self.judge.owes_nothing(&self.network.links);
         if owes_nothing {
-            assert_eq!(held, 0, "nobody is owed anything, and bytes are held");
+            assert_eq!(held, 0, "moss owes nothing, but holds bytes");
         }
         let now = self.network.now;
         self.judge.ends_turn(&self.network.links, now);
@@ -382,7 +381,7 @@ impl Universe {
         }
     }
 
-    /// Nobody was left, or they had their time, or there was a second signal.
+    /// moss may end: no connection is left, or the time is over, or there was a second signal.
     fn after_last_turn(&mut self) {
         self.take_lines();
         let waited = self.network.now - self.stage_began;
@@ -478,7 +477,7 @@ impl Universe {
         Ok(count)
     }
 
-    /// Lets the judge hear what moss has sent by now, and the peer when it has read so much.
+    /// Passes to the judge what moss has sent, and to the peer what it has read.
     fn tell(&mut self, link: usize, plain: &[u8], end: u64) {
         self.readers[link].push(plain);
         while let Some(message) = self.readers[link].next(self.judge.is_head(link)) {
@@ -499,10 +498,10 @@ impl Universe {
     }
 }
 
-/// The world as moss sees it.
+/// The world that moss calls.
 struct Kernel(Rc<RefCell<Universe>>);
 
-/// moss's end of a connection.
+/// moss's side of a connection.
 struct Stream {
     universe: Rc<RefCell<Universe>>,
     link: usize,
@@ -560,7 +559,7 @@ impl Seam for Kernel {
         universe.signalled += signals.stop;
         if signals.reload > 0 {
             let version = universe.folder.as_ref().map(|folder| folder.version);
-            // One that is being read is given up for another.
+            // A version that is being read is given up for the newer one.
             universe.reading = version;
             universe.unread += usize::from(version.is_none() || universe.plan.has_tls());
         }
@@ -605,7 +604,7 @@ impl Write for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // What has failed already fails once.
+        // A socket reports its error only once.
         if std::thread::panicking() {
             return;
         }
@@ -624,12 +623,12 @@ impl std::fmt::Debug for Stream {
 }
 
 thread_local! {
-    /// What moss has logged since somebody looked.
+    /// The log lines since the last check.
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     static LISTENS: Cell<bool> = const { Cell::new(true) };
 }
 
-/// A log that keeps moss's lines, each for the simulation on its own thread.
+/// A logger that keeps moss's lines, separately for each thread and its simulation.
 struct Listener;
 
 impl log::Log for Listener {

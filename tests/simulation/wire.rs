@@ -1,8 +1,7 @@
-//! What peers put on the wire, and what they read from it: HTTP/1.1 and RFC 6455 from the
-//! other side, with no line of moss's own code.
+//! HTTP/1.1 and RFC 6455 on the peers' side, without moss's own code.
 //!
-//! [`Reader`] also judges: moss's frames have no mask, no reserved bit, no fragments and
-//! text that is UTF-8. Anything else ends the simulation, wherever a write was cut.
+//! [`Reader`] also checks moss's frames: no mask, no reserved bits, no fragments, and text in
+//! UTF-8. Anything else is a failure.
 
 /// Opcodes (RFC 6455, section 5.2).
 pub(crate) const CONTINUATION: u8 = 0;
@@ -12,34 +11,34 @@ pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
-/// A proper upgrade, whole.
+/// A complete, valid upgrade request.
 pub(crate) const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Something that moss said.
+/// A message from moss.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
-    /// The head of an answer in HTTP.
+    /// The head of an HTTP answer.
     Head { status: u16, head: String },
     /// A piece of the page that follows it.
     Page(Vec<u8>),
-    /// The answer is whole, 101 included. Its body, unless that is a page; and whether the
+    /// An answer is complete, also a 101. Its body, unless that is a page; and whether the
     /// connection ends after it.
     Http { status: u16, body: String, ends: bool },
     /// A packet.
     Text(String),
-    /// moss asks for a sign of life.
+    /// A ping frame.
     Ping,
-    /// moss answers a ping frame.
+    /// A pong frame.
     Pong,
-    /// moss closes, or answers a Close. Without a code: 1005.
+    /// A Close, or the answer to one. 1005 if it has no code.
     Close { code: u16, reason: String },
 }
 
 impl Said {
-    /// Whether it took moss a frame of its own: an answer to a ping or to what is no packet,
-    /// or a packet that was passed on.
+    /// Whether moss handled a frame for it: an answer to a ping or to an invalid packet, or a
+    /// packet that was passed on.
     pub(crate) fn took_a_frame(&self) -> bool {
         let types = ["pong\"", "p\"", "q\"", "moss-error\",\"payload\":{\"code\":\"invalid"];
         match self {
@@ -64,16 +63,16 @@ pub(crate) fn push_frame(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
     rest.iter_mut().zip(MASKS).for_each(|(byte, mask)| *byte ^= mask);
 }
 
-/// A mask with four different bytes, so that none can be taken for another.
+/// A mask with four different bytes, so that no confusion of them goes unnoticed.
 const MASK: [u8; 4] = [0x5a, 0x01, 0xc3, 0x7e];
 
-/// Four of it: large packets are many.
+/// The mask four times, as large packets have many bytes.
 const MASKS: [u8; 16] = {
     let [a, b, c, d] = MASK;
     [a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d]
 };
 
-/// Appends the header of a masked frame that claims to be so long.
+/// Appends the header of a masked frame with this length.
 pub(crate) fn push_header(out: &mut Vec<u8>, first: u8, len: u64) {
     out.push(first);
     match len {
@@ -90,15 +89,15 @@ pub(crate) fn push_header(out: &mut Vec<u8>, first: u8, len: u64) {
     out.extend_from_slice(&MASK);
 }
 
-/// Reads what moss sends on one connection, however it is cut.
+/// Reads what moss sends on one connection, in any pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     /// After the 101.
     open: bool,
     closed: bool,
-    /// Of an answer whose head was read: how much of its body is to come.
+    /// An answer whose head was read, with the rest of its body to come.
     answer: Option<Answer>,
-    /// What is not read yet, and was.
+    /// The received bytes, and how many of them were read.
     partial: Vec<u8>,
     at: usize,
 }
@@ -109,18 +108,18 @@ struct Answer {
     status: u16,
     ends: bool,
     left: usize,
-    /// It has a page, which is told of in pieces.
+    /// It has a page, which is passed on in pieces.
     is_page: bool,
 }
 
 impl Reader {
-    /// Takes what has come.
+    /// Adds received bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.partial.drain(..std::mem::take(&mut self.at));
         self.partial.extend_from_slice(bytes);
     }
 
-    /// The next that has become whole; and whether HEAD was asked for, if that is an answer.
+    /// The next complete message; `is_head` if the next answer is for HEAD.
     pub(crate) fn next(&mut self, is_head: bool) -> Option<Said> {
         let bytes = &self.partial[self.at..];
         let (len, next) = match &mut self.answer {
@@ -166,7 +165,7 @@ fn next_head(bytes: &[u8], is_head: bool) -> Option<(usize, Answer, String)> {
     Some((end, Answer { status, ends, left, is_page }, head))
 }
 
-/// What a line of an answer's head says.
+/// The value of a header line of an answer.
 pub(crate) fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     head.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }

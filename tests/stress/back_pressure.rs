@@ -1,6 +1,6 @@
-//! Nothing is lost between a client and a live master, and nobody waits for ever.
+//! No packet is lost between a client and a live master, and nobody waits for ever.
 //!
-//! A master that does not read stops moss from reading its clients, and nothing else.
+//! While a master does not read, moss does not read its clients, but serves all other peers.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -15,10 +15,10 @@ use crate::support::{Client, Moss, PATIENCE, TEXT, frame};
 /// Three times what the kernel's buffers and moss's limit hold for one client.
 const MANY: usize = 30_000;
 
-/// Packets of a flood that are as long as a candidate with its envelope, and more.
+/// Bytes of a flood's packets: somewhat more than an ICE candidate with its envelope.
 const LEN: usize = 1_000;
 
-/// A master that does not read, and a client that has sent all that moss takes.
+/// A master that does not read, and a client that has sent as much as moss takes.
 fn stall(moss: &Moss, offer: &str) -> (Client, Client, Vec<Flood>) {
     let mut master = narrow_master(moss, offer);
     let (client, _) = moss.client_of(&mut master);
@@ -27,7 +27,7 @@ fn stall(moss: &Moss, offer: &str) -> (Client, Client, Vec<Flood>) {
     (master, client, floods)
 }
 
-/// The next packet of this type, after packets of the master's or errors.
+/// The next packet of this type; others from the master and errors are skipped.
 #[track_caller]
 fn wait_for_packet(client: &mut Client, part: &str) -> String {
     let start = Instant::now();
@@ -55,7 +55,7 @@ fn packets_to_a_stalled_master_all_arrive_in_order() {
         clients.iter().map(|(client, _)| Flood::start(client, PACKETS / 4, LEN)).collect();
     wait_until_stuck(&moss, &floods);
 
-    // Guests, new connections, logins and health are served all the while.
+    // Guests, new connections, logins and health are served meanwhile.
     let before = cpu_time(&moss);
     let pause = Instant::now();
     moss.guest().expect_nothing();
@@ -64,7 +64,7 @@ fn packets_to_a_stalled_master_all_arrive_in_order() {
     late.expect(r#"{"type":"connection-offer","payload":1}"#);
     let health = health(&moss);
     assert_eq!((&health["clients"], &health["master"]), (&5.into(), &true.into()), "{health}");
-    // And moss sleeps: a paused client that is readable does not keep it awake.
+    // And moss sleeps: a paused client with unread bytes does not wake it up.
     thread::sleep(Duration::from_secs(1).saturating_sub(pause.elapsed()));
     let used = cpu_time(&moss) - before;
     assert!(used < PAUSE_CPU * pause.elapsed().as_secs().max(1) as u32, "{used:?} in a pause");
@@ -84,9 +84,9 @@ fn master_that_never_reads_is_dropped_and_the_next_is_served() {
     let moss = Moss::with(&[("MOSS_KEEPALIVE_SECONDS", "4")]);
     let (mut stalled, mut client, floods) = stall(&moss, "1");
     wait_for_packet(&mut client, "no-master");
-    // What has begun to be sent is finished, and then it is told why.
+    // The frame that has begun is completed, and then comes the Close.
     let reader = thread::spawn(move || expect_last_close(&mut stalled, 1013));
-    // The rest of the flood is refused packet by packet.
+    // The rest of the flood is answered by errors.
     let drain = thread::spawn(move || {
         while !client.receive().contains("connection-offer") {}
         client
@@ -95,7 +95,7 @@ fn master_that_never_reads_is_dropped_and_the_next_is_served() {
     reader.join().expect("the stalled master is told");
     let mut next = moss.master("2");
     let mut client = drain.join().expect("the client gets the next offer");
-    // What is left of the flood may come first.
+    // Errors for the rest of the flood may come first.
     client.send(r#"{"type":"hello"}"#);
     wait_for_packet(&mut next, "hello");
 }
@@ -105,7 +105,7 @@ fn stalled_master_hears_that_it_was_replaced() {
     let moss = Moss::start();
     let (mut stalled, _client, _floods) = stall(&moss, "1");
     let _next = moss.master("2");
-    // Past a second, in which moss looks at everybody's limits.
+    // Longer than a second, after which moss checks the limits of all peers.
     thread::sleep(Duration::from_millis(1_500));
     wait_for_packet(&mut stalled, "replaced");
 }
@@ -140,7 +140,7 @@ fn new_master_releases_paused_clients() {
     let stuck = floods[0].sent();
     let mut next = moss.master("2");
     let drain = thread::spawn(move || wait_for_packet(&mut client, "connection-offer"));
-    // Far less than the half minute after which a pause would end by itself.
+    // Much shorter than the half minute after which a pause would end by itself.
     let mut arrivals = Arrivals::default();
     arrivals.receive(&mut next, 1);
     let left = MANY - arrivals.next();
@@ -186,7 +186,7 @@ fn paused_clients_may_close_reset_or_stop_within_a_message() {
 fn newcomers_do_not_push_a_stalled_master_over() {
     let moss = Moss::start();
     let (mut master, _client, floods) = stall(&moss, "1");
-    // Each brings request, login and packets at once: as much as one receive takes.
+    // Each sends request, login and packets at once, as much as one receive takes.
     const NEWCOMERS: usize = 60;
     const PACKETS: usize = 50;
     let newcomers: Vec<_> = (0..NEWCOMERS)
@@ -211,7 +211,7 @@ fn newcomers_do_not_push_a_stalled_master_over() {
 }
 
 #[test]
-fn paused_client_hears_why_it_is_kicked() {
+fn paused_client_gets_the_reason_of_its_kick() {
     let moss = Moss::with(&[("MOSS_KICK_TYPE", "kick")]);
     let mut master = narrow_master(&moss, "1");
     let (mut client, id) = moss.client_of(&mut master);
@@ -219,7 +219,7 @@ fn paused_client_hears_why_it_is_kicked() {
     wait_until_stuck(&moss, &floods);
     let stuck = floods[0].sent();
     master.send(&format!(r#"{{"type":"kick","payload":"too much","id":"{id}"}}"#));
-    // A closing session is always read, or its client would never come to read the Close.
+    // A closing session is always read: otherwise its client might never read the Close.
     floods[0].wait_for(stuck + 1_000);
     expect_last_close(&mut client, 1008);
 }

@@ -1,6 +1,6 @@
-//! Each violation of RFC 6455 gets its close code wherever it is met: in the first frame,
-//! after good ones, within a fragmented message, whole or in pieces. The session is driven
-//! without a socket; over sockets the Autobahn suite does the like.
+//! Each violation of RFC 6455 gets its close code in every position: in the first frame, after
+//! valid ones, within a fragmented message, whole or in pieces. The session runs without a
+//! socket; the Autobahn suite tests the same over sockets.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
 const FIN: u8 = 0x80;
 
-/// What a session says to these pieces: its messages, then its close code if any.
+/// A session's reaction to these pieces: its messages, and its close code if any.
 fn outcome(pieces: &[&[u8]]) -> (Vec<String>, Option<u16>) {
     let now = Instant::now();
     let config = Config::new("secret", "offer");
@@ -41,7 +41,7 @@ fn outcome(pieces: &[&[u8]]) -> (Vec<String>, Option<u16>) {
 /// The code of the Close that must be the last of these frames, if there is one.
 fn close_code(mut frames: &[u8]) -> Option<u16> {
     while let [first, len, rest @ ..] = frames {
-        assert!(*len < 126, "moss has little to say here");
+        assert!(*len < 126, "moss sends only short frames here");
         let (payload, rest) = rest.split_at(usize::from(*len));
         if *first == CLOSE {
             assert!(rest.is_empty(), "a frame after the Close");
@@ -56,12 +56,12 @@ fn unmasked(first: u8, payload: &[u8]) -> Vec<u8> {
     [&[first, payload.len() as u8], payload].concat()
 }
 
-/// A frame that is longer than `len` says: only its header matters.
+/// The header of a frame with this length field; the payload does not matter.
 fn header(first: u8, len: u64) -> Vec<u8> {
     [&[first, 0xff][..], &len.to_be_bytes(), &[0; 4]].concat()
 }
 
-/// Violations that are ones in every position.
+/// Frames that are violations in every position.
 fn violations() -> Vec<(String, Vec<u8>, u16)> {
     let mut list = Vec::new();
     let mut add = |name: String, bytes, code| list.push((name, bytes, code));
@@ -95,8 +95,8 @@ fn violations() -> Vec<(String, Vec<u8>, u16)> {
     list
 }
 
-/// Good frames that may stand before a violation, with the messages in them; the last
-/// ones leave a message open.
+/// Valid frames before a violation, with the number of messages in them; the last ones leave a
+/// message open.
 fn positions() -> Vec<(&'static str, Vec<u8>, usize)> {
     vec![
         ("first", Vec::new(), 0),
@@ -112,7 +112,7 @@ fn positions() -> Vec<(&'static str, Vec<u8>, usize)> {
 fn each_violation_has_its_code_in_every_position() {
     for (position, before, messages) in positions() {
         for (name, bytes, code) in violations() {
-            // What follows a violation is not looked at any more.
+            // What follows a violation is ignored.
             let whole = [&before[..], &bytes, &frame(FIN, b"x"), &frame(TEXT, b"late")].concat();
             let (found, closed) = outcome(&[&whole]);
             assert_eq!(closed, Some(code), "{name}, {position}");
@@ -154,7 +154,7 @@ fn text_must_be_utf_8() {
             let frames = [frame(0x01, start), frame(PING, b""), frame(FIN, end)].concat();
             assert_eq!(outcome(&[&frames]).1, Some(1007), "{bad:x?} cut at {at}");
         }
-        // Binary is nobody's business here.
+        // Binary messages need not be UTF-8.
         assert_eq!(outcome(&[&frame(0x82, &text)]).1, None, "{bad:x?}");
     }
     // A character may be spread over fragments.

@@ -1,8 +1,8 @@
-//! Floods of a moss at its default settings, whose control group may take little memory. Who is
-//! over its limit is killed: that moss lives says that its defaults fit.
+//! Floods of a moss with default settings, in a control group with little memory. The kernel
+//! kills a process above the limit, so the tests show that the defaults fit.
 //!
-//! A control group of version 2 counts what the kernel holds for sockets as well, which is what
-//! bounds a connection's buffers here. Of version 1, this shows no more than moss's own memory.
+//! A control group of version 2 also counts the kernel's buffers of sockets. With version 1
+//! these tests check only moss's own memory.
 
 use std::io::Write;
 
@@ -33,7 +33,7 @@ fn kernel_holds_little_where_that_counts() {
     let test = "kernel_holds_little_where_that_counts";
     let Some(group) = Cgroup::of(test, 64 * MIB) else { return };
     let moss = Setup::new().before(&group.enter()).start();
-    // Neither the master's kernel nor the client's takes much: all else is in moss and in its own.
+    // The kernels of master and client take little: the rest is in moss and in its kernel.
     let mut master = narrow_master(&moss, "1");
     let mut client = narrow_guest(&moss);
     client.send(LOGIN);
@@ -41,26 +41,26 @@ fn kernel_holds_little_where_that_counts() {
     client.introduce(&mut master);
     let floods = [Flood::start(&client, 100_000, 1_000)];
     wait_until_stuck(&moss, &floods);
-    // A backlog, and little more. By itself the kernel would take 3 MB.
+    // A backlog, and little more. With its default buffers the kernel would take 3 MB.
     let taken = floods[0].sent() * 1_000;
     assert!(taken < MIB + MIB / 2, "{taken} bytes were taken");
 }
 
-/// All floods one after the other, while those before go on.
+/// Starts all floods one after the other, without ending the earlier ones.
 fn floods(test: &str, limit: usize) {
-    // Through TLS each of them takes its time.
-    // What there is room for at 16 MB.
+    // Through TLS each flood takes longer.
+    // As many connections as are allowed at 16 MB.
     let crowd = crowd(420);
     let Some(group) = Cgroup::of(test, limit) else { return };
     let mut setup = Setup::new().before(&group.enter());
     if limit < 32 * MIB {
-        // As in moss.service and the image: without it, holes in the heap may be too much.
+        // As in moss.service and the image: otherwise fragmentation may exceed the limit.
         setup = setup.set("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=131072");
     }
     let moss = setup.start();
     moss.wait_for_log(&format!(" {} in all; keepalive", limit / 4));
     let lives = |flood: &str| {
-        // It has met all of it.
+        // moss has handled all of it.
         moss.guest().expect_nothing();
         let peak = group.peak().unwrap_or(0) >> 10;
         println!("{flood}: {peak} KiB at most");
@@ -82,7 +82,7 @@ fn floods(test: &str, limit: usize) {
     let pings = silent(&moss, crowd.size * 5 / 21, &pings);
     lives("pongs that nobody reads");
 
-    // Who reads is still there, and what it sends arrives.
+    // Peers that read are still connected, and their packets arrive.
     reader.expect_nothing();
     assert_eq!(reader.introduce(&mut master), id);
 
@@ -94,8 +94,8 @@ fn floods(test: &str, limit: usize) {
     drop((offers, halves, pings));
 }
 
-/// Connections that send this and never read. The kernel takes next to nothing for every second
-/// one of them. One that was dropped meanwhile may be gone already.
+/// Opens connections that send this and never read. Every second one has small kernel buffers.
+/// Some may be dropped meanwhile.
 fn silent(moss: &Moss, count: usize, bytes: &[u8]) -> Vec<Stream> {
     let request = [REQUEST.as_bytes(), bytes].concat();
     let connect = |number| {

@@ -1,11 +1,11 @@
-//! Crowds of connections of which nothing but the streams are kept.
+//! Crowds of connections, kept as plain streams.
 
 use std::io::{ErrorKind, Read, Write};
 
 use crate::sockets::REQUEST;
 use crate::support::{Moss, Stream};
 
-/// Guests of which nothing but the stream is kept.
+/// Guests, kept as plain streams.
 pub(crate) fn guests(moss: &Moss, count: usize) -> Vec<Stream> {
     let open = |_| {
         let mut stream = moss.connect();
@@ -33,7 +33,7 @@ pub(crate) fn drain(mut stream: &Stream) -> usize {
             Ok(0) => return drained,
             Ok(count) => drained += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Blocked, or reset by a moss that has ended.
+            // Nothing more to read, or a reset by a moss that has ended.
             Err(_) => return drained,
         }
     }

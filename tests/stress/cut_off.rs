@@ -1,8 +1,8 @@
 //! A peer whose host vanishes: no Close, no FIN, no RST, and nothing answers. Two network
 //! namespaces, one for moss and one for the peer, and a cable that is pulled.
 //!
-//! Needs root and iproute2; elsewhere it says so and leaves the proof to the simulation,
-//! where hosts vanish too.
+//! Needs root and iproute2. Without them the test is skipped; the simulation tests vanished
+//! hosts, too.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::sockets::{wait_for_clients, wait_for_packet};
 use crate::support::{Client, Setup, Stream, skipped};
 
-/// Where moss is, and where the peer is (RFC 5737: addresses that are nobody's).
+/// The addresses of moss and of the peer (RFC 5737: addresses for documentation).
 const HERE: &str = "192.0.2.1";
 const THERE: &str = "192.0.2.2";
 
@@ -47,7 +47,7 @@ impl Hosts {
         made.then_some(hosts)
     }
 
-    /// Nothing that one sends reaches the other any more, and neither is told.
+    /// Cuts the connection without a notice to either side.
     fn pull_the_cable(&self) {
         assert!(ip(&format!("-n {} link set cable down", self.there)), "the cable holds");
     }
@@ -66,7 +66,7 @@ fn ip(arguments: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Does something on a host. Sockets and processes that are made there stay there.
+/// Runs a function on a host. Sockets and processes that it makes belong to that host.
 fn on<T: Send>(host: &str, work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
@@ -87,7 +87,7 @@ fn peers_whose_host_is_cut_off_are_dropped() {
     };
     let setup = Setup::new()
         .listen_on("0.0.0.0")
-        // Short, but the near one must find the time to answer.
+        // Short, but long enough for the near peer to answer.
         .set("MOSS_KEEPALIVE_SECONDS", "4")
         .set("MOSS_MASTER_LEFT_TYPE", "master-left")
         .set("MOSS_CLIENT_LEFT_TYPE", "client-left");
@@ -102,7 +102,7 @@ fn peers_whose_host_is_cut_off_are_dropped() {
     let mut near = on(&hosts.here, || moss.client_of(&mut far_master)).0;
 
     hosts.pull_the_cable();
-    // Even with packets on their way to it, which the kernel sends again and again.
+    // Even with packets in flight, which the kernel repeats.
     near.send(r#"{"type":"lost"}"#);
     wait_for_packet(&mut near, r#"{"type":"master-left","payload":""}"#);
     on(&hosts.here, || {

@@ -1,14 +1,13 @@
-//! No wait is unbounded. The simulation checks each deadline; what is left here is the
-//! process, which has to end.
+//! No wait is unbounded. The simulation checks each deadline; here the process has to end.
 
 use std::time::{Duration, Instant};
 
 use crate::support::Moss;
 
-/// From the signal to the end.
+/// Time from the signal to the end.
 const STOP: Duration = Duration::from_secs(3);
 
-/// What a busy machine may add to it.
+/// Tolerance for a busy machine.
 const GRACE: Duration = Duration::from_secs(8);
 
 #[test]

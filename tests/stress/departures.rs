@@ -1,5 +1,5 @@
-//! Who has gone is gone for everybody, even when much happens in one turn: moss is stopped
-//! while it happens, and learns of it all at once, in order.
+//! A peer that has left has left for all others, even if much happens in one turn: moss is
+//! stopped meanwhile, and then reads it all at once, in order.
 
 use rustix::process::Signal;
 

@@ -1,5 +1,5 @@
-//! Nobody waits for those who send most. What is counted is what moss does first, not
-//! how long it takes: moss is stopped while everybody's packets are put before it.
+//! No peer waits for those that send most. The tests count what moss handles first, not how
+//! long it takes: moss is stopped while all packets are sent.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,8 +14,8 @@ use crate::process::{is_asleep, stop};
 use crate::sockets::narrow_master;
 use crate::support::{Client, Moss, OVER_TLS, TEXT, frame};
 
-/// Frames that moss handles for one peer before it turns to the next. In bytes, sent and
-/// caused to be sent, it is a mebibyte.
+/// Frames that moss handles for one peer before the next one. In bytes, sent and caused, the
+/// limit is a mebibyte.
 const TURN: usize = 1024;
 
 /// Writes until the kernel takes no more, and returns the number of whole packets.
@@ -38,7 +38,7 @@ fn fill(client: &Client, packet: &[u8], most: usize) -> usize {
 #[test]
 fn two_that_flood_do_not_delay_the_others() {
     const MOST: usize = 20_000;
-    /// A turn of each flood, and a little.
+    /// One share of each flood, and a little more.
     const BEFORE: usize = 2 * TURN + TURN / 4;
 
     let moss = Moss::start();
@@ -48,7 +48,7 @@ fn two_that_flood_do_not_delay_the_others() {
     let mut guest = moss.guest();
 
     stop(&moss);
-    // Short, so that many more than a turn's are in moss's own receive buffer already.
+    // Short packets, so that moss's receive buffer has many more than one share.
     let packet = frame(TEXT, br#"{"type":"f"}"#);
     let waiting: usize = floods.iter().map(|flood| fill(flood, &packet, MOST)).sum();
     assert!(waiting > 5 * BEFORE, "the kernel took {waiting} packets only");
@@ -76,7 +76,7 @@ fn clients_that_wait_for_the_master_take_turns() {
     const FLOODERS: usize = 4;
     const FLOOD: usize = 20_000;
     const OTHERS: usize = 40;
-    /// What had left for the master before, and one turn of each flooder, twice over.
+    /// Twice what was already sent to the master and one share of each flooder.
     const BEFORE: usize = 12_000;
 
     let moss = Moss::start();
@@ -100,8 +100,8 @@ fn clients_that_wait_for_the_master_take_turns() {
     assert!(arrivals.count() < BEFORE, "{} packets of the flood came before", arrivals.count());
 }
 
-/// A client whose packets the kernel always has plenty of. No thread of its own sends
-/// them: one that gets no CPU time, or holds its socket's lock, would not flood.
+/// A client whose send buffer is kept full. It has no thread of its own: without CPU time that
+/// would not flood.
 struct Fountain {
     client: Client,
     packets: Vec<u8>,
@@ -130,7 +130,7 @@ impl Fountain {
         unreachable!("the kernel takes no end of packets")
     }
 
-    /// Fills all, until nobody gets rid of anything any more, and moss sleeps.
+    /// Fills all buffers, until no client can send any more, and moss sleeps.
     fn fill(fountains: &mut [Self], moss: &Moss) {
         let mut still = 0;
         while still < 50 {
@@ -141,12 +141,12 @@ impl Fountain {
     }
 }
 
-/// Lets clients flood a master that reads slowly, each with packets of its own length, and
-/// fails unless each gets half of its fair share of the bytes, less one packet, in every
-/// span in which the master takes so many times the `packet` limit as there are clients.
+/// Lets clients flood a slow master, each with packets of another length. Each must get at
+/// least half of its fair share of the bytes, less one packet. This holds in every span in
+/// which the master reads `packet` bytes (the limit) times the number of clients.
 #[track_caller]
 fn expect_fair_shares(variables: &[(&str, &str)], packet: usize, lens: &[usize]) {
-    /// Bytes that the master takes in a go, and the pause after them.
+    /// Bytes that the master reads at once, and the pause after them.
     const SIP: usize = 16 << 10;
     const PAUSE: Duration = Duration::from_millis(1);
 
@@ -163,7 +163,7 @@ fn expect_fair_shares(variables: &[(&str, &str)], packet: usize, lens: &[usize])
     Fountain::fill(&mut fountains, &moss);
 
     let span = packet * lens.len();
-    // What had left for the master before all flooded tells nothing.
+    // What was sent to the master before all clients flooded does not count.
     let mut skip = most_in_kernel() + (2 << 20);
     let mut left = (6 * span).max(2 << 20);
     let mut sip = 0;
@@ -191,8 +191,8 @@ fn expect_fair_shares(variables: &[(&str, &str)], packet: usize, lens: &[usize])
     }
 }
 
-/// The least part of its fair share, and one packet more, that any of so many clients got
-/// in any span of so many bytes; and which client that was.
+/// The smallest part of its fair share, plus one packet, that a client got in any span of
+/// this number of bytes; and which client that was.
 fn least_part(arrivals: &[(usize, usize)], clients: usize, span: usize) -> (f64, usize) {
     let mut largest = vec![0; clients];
     for &(client, len) in arrivals {
@@ -221,7 +221,7 @@ fn least_part(arrivals: &[(usize, usize)], clients: usize, span: usize) -> (f64,
     least
 }
 
-/// Bytes that the kernel holds at most of what was sent and not received yet.
+/// The most bytes that the kernel holds between sender and receiver.
 fn most_in_kernel() -> usize {
     let sizes = fs::read_to_string("/proc/sys/net/ipv4/tcp_wmem").expect("a setting");
     sizes.split_whitespace().last().and_then(|most| most.parse().ok()).expect("three numbers")
@@ -242,7 +242,7 @@ fn shares_are_fair_at_a_small_backlog() {
 #[test]
 fn shares_are_fair_at_the_least_memory() {
     const CLIENTS: usize = 6;
-    /// Who waits for the master may have sent half a record, which is held meanwhile.
+    /// A client that waits for the master may have sent half a record, which is held.
     const HALVES: usize = if OVER_TLS { CLIENTS * (17 << 10) } else { 0 };
 
     let memory = (327_680 + HALVES).to_string();
@@ -257,8 +257,8 @@ fn large_packets_do_not_take_the_shares_of_small_ones() {
     expect_fair_shares(&[], PACKET, &lens);
 }
 
-/// The last packet of a greedy peer comes behind what others sent after it, if what its
-/// earlier ones cause is counted.
+/// If the bytes that a peer's packets cause are counted, its last packet is handled after
+/// packets that others sent later.
 fn expect_behind_others(moss: &Moss, master: &mut Client, greedy: &mut Client, packets: &[u8]) {
     let (mut other, _) = moss.client_of(master);
     stop(moss);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::process::is_asleep;
 use crate::support::{Client, Moss, PATIENCE, TEXT, frame};
 
-/// How long senders must be stuck, while moss sleeps, to count as held back.
+/// How long senders must be blocked, while moss sleeps, to count as held back.
 const STUCK: Duration = Duration::from_millis(300);
 
 /// A thread that sends numbered packets.
@@ -48,7 +48,7 @@ impl Flood {
         self.thread.join().expect("no panic");
     }
 
-    /// Waits until so many packets were sent.
+    /// Waits until this number of packets was sent.
     #[track_caller]
     pub(crate) fn wait_for(&self, count: usize) {
         let start = Instant::now();
@@ -59,7 +59,7 @@ impl Flood {
     }
 }
 
-/// Waits until nobody gets rid of a packet any more, and moss sleeps.
+/// Waits until no sender can send any more, and moss sleeps.
 #[track_caller]
 pub(crate) fn wait_until_stuck(moss: &Moss, floods: &[Flood]) {
     let total = || floods.iter().map(Flood::sent).sum::<usize>();
@@ -83,7 +83,7 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    /// Takes a packet if it is one of a flood's.
+    /// Checks a packet, if it belongs to a flood.
     #[track_caller]
     pub(crate) fn take(&mut self, packet: &str) -> bool {
         let Some(rest) = packet.strip_prefix(r#"{"type":"n","payload":""#) else { return false };
@@ -97,7 +97,7 @@ impl Arrivals {
         true
     }
 
-    /// Receives packets of floods until there are `count`. Others fail.
+    /// Receives packets of floods until there are `count`. Any other packet is a failure.
     #[track_caller]
     pub(crate) fn receive(&mut self, master: &mut Client, count: usize) {
         while self.count < count {

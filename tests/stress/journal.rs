@@ -1,4 +1,4 @@
-//! The log may go away, and its flood is bounded.
+//! moss works without a reader of its log, and bounds the number of lines.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write, pipe};
@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Client, Moss, PATIENCE, Setup, Stream};
 
-/// Lines a second that reach the log; see docs/operating.md.
+/// The limit of lines a second; see docs/operating.md.
 const LINES_A_SECOND: usize = 100;
 
 /// A moss whose stdout is the test's; killed when it is dropped.
@@ -23,7 +23,7 @@ impl Quiet {
         Self(command.stdout(stdout).spawn().expect("moss can be run"))
     }
 
-    /// Where it listens, as the kernel knows it.
+    /// The address at which it listens, from the kernel.
     fn address(&self) -> SocketAddr {
         let start = Instant::now();
         loop {
@@ -35,7 +35,7 @@ impl Quiet {
         }
     }
 
-    /// Serves those who come, and they are many, and then stops as it should.
+    /// It must serve many connections, and then stop normally.
     #[track_caller]
     fn assert_serves(mut self) {
         let address = self.address();
@@ -92,7 +92,7 @@ fn fill(pipe: &mut PipeWriter) {
         if poll(&mut fds, Some(&at_once)).expect("a poll") == 0 {
             return;
         }
-        // What poll promises: so much does not block.
+        // As much as poll says can be written without blocking.
         pipe.write_all(&[b'\n'; 4096]).expect("a pipe");
     }
 }
@@ -112,7 +112,7 @@ fn reader_of_the_log_may_leave() {
 }
 
 #[test]
-fn nobody_may_read_the_log() {
+fn log_may_have_no_reader() {
     let (reader, mut writer) = pipe().expect("a pipe");
     fill(&mut writer);
     let moss = Quiet::start(&talkative(), writer);
@@ -120,7 +120,7 @@ fn nobody_may_read_the_log() {
     for _ in 0..20 {
         Client::open(Stream::connect(address)).expect_nothing();
     }
-    // Somebody reads at last: what was lost is told.
+    // Now the log is read: it says how much was lost.
     let mut reader = BufReader::new(reader);
     let mut filler = [0; 4096];
     reader.read_exact(&mut filler).expect("a pipe");

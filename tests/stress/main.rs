@@ -1,11 +1,10 @@
-//! What moss promises under stress, against the real program: figures, and what the
-//! kernel has a part in. What the simulation says as well is left to it, as it is quicker.
-//! `stress_over_tls` runs the same tests through TLS.
+//! What moss promises under stress, against the real program: memory, CPU time, and what
+//! depends on the kernel. The simulation tests the rest, as it is faster. `stress_over_tls`
+//! runs the same tests through TLS.
 //!
-//! A bound on memory is a constant beside its test, and what is held against it is the
-//! kernel's own high-water mark of the process. A bound on fairness is a number of
-//! packets, never a time. Waits for moss's own deadlines are made short by
-//! `MOSS_KEEPALIVE_SECONDS`.
+//! A bound on memory is a constant beside its test, and is compared with the kernel's
+//! high-water mark of the process. A bound on fairness is a number of packets, never a time.
+//! `MOSS_KEEPALIVE_SECONDS` makes moss's deadlines short.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -19,7 +18,7 @@ mod deadlines;
 mod departures;
 mod fairness;
 mod flood;
-mod full_house;
+mod full_server;
 mod journal;
 mod memory;
 mod process;

@@ -1,5 +1,4 @@
-//! Memory is bounded, for each peer and for all together, whatever they send and
-//! whatever they do not read.
+//! Memory is bounded, for each peer and for all together, whatever they send or leave unread.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,13 +14,13 @@ use crate::support::{Client, Moss, OVER_TLS, Stream, TEXT, crowd, frame};
 const PING: u8 = 0x89;
 const PING_PACKET: &[u8] = br#"{"type":"ping"}"#;
 
-/// What a client is sent of this offer.
+/// The bytes of this offer as a client gets it.
 fn offer_packet(offer: &str) -> String {
     format!(r#"{{"type":"connection-offer","payload":{offer}}}"#)
 }
 
 /// Sends `total` bytes of these frames on a connection that is never read, and then
-/// reads up to the Close: the peer was dropped, and told so.
+/// reads up to the Close: the peer must have been dropped.
 #[track_caller]
 fn flood_unread(moss: &Moss, frames: &[u8], total: usize, growth: usize) {
     let memory = Memory::watch(moss);
@@ -36,28 +35,28 @@ fn flood_unread(moss: &Moss, frames: &[u8], total: usize, growth: usize) {
 }
 
 #[test]
-fn pings_that_nobody_reads_the_pongs_of() {
+fn unread_pongs_are_bounded() {
     flood_unread(&Moss::start(), &frame(PING, &[b'p'; 125]), 8 * MIB, 6 * MIB);
 }
 
 #[test]
-fn ping_packets_that_nobody_reads_the_answers_of() {
+fn unread_pong_packets_are_bounded() {
     flood_unread(&Moss::start(), &frame(TEXT, PING_PACKET), 4 * MIB, 4 * MIB);
 }
 
 #[test]
-fn bad_packets_that_nobody_reads_the_errors_of() {
+fn unread_errors_are_bounded() {
     flood_unread(&Moss::start(), &frame(TEXT, b"xxxxxxxx"), 2 * MIB, 4 * MIB);
 }
 
 #[test]
-fn answers_that_the_master_itself_does_not_read() {
+fn unread_answers_to_the_master_are_bounded() {
     const GROWTH: usize = 6 * MIB;
 
     let moss = Moss::start();
     let mut master = narrow_master(&moss, "1");
     let memory = Memory::watch(&moss);
-    // Above its limit a master has time until its pause ends; above twice of it, none.
+    // Above its limit a master has time until the pause ends; above twice the limit it has none.
     let burst = frame(TEXT, PING_PACKET).repeat(1_000);
     for _ in 0..600 {
         master.sender().send_raw(&burst);
@@ -70,7 +69,7 @@ fn answers_that_the_master_itself_does_not_read() {
 #[test]
 fn peers_that_are_dropped_hold_nothing_any_more() {
     const PEERS: usize = 24;
-    /// What one may hold, a few times over; kept for each it would be 24 MiB and more.
+    /// A few times what one peer may hold. If it were kept for each, it would be over 24 MiB.
     const GROWTH: usize = 8 * MIB;
 
     let moss = Moss::start();
@@ -89,7 +88,7 @@ fn peers_that_are_dropped_hold_nothing_any_more() {
 fn tiny_fragments_cost_what_is_in_them() {
     const CONNECTIONS: usize = 8;
     const FRAGMENTS: usize = 50_000;
-    /// A message's buffer moves as it grows.
+    /// A message's buffer is copied as it grows.
     const GROWTH: usize = CONNECTIONS * FRAGMENTS * 2 + MIB;
 
     let moss = Moss::start();
@@ -102,7 +101,7 @@ fn tiny_fragments_cost_what_is_in_them() {
         assert_eq!(guest.frame().first, 0x8a, "all fragments were taken");
     }
     memory.assert_peak_below(GROWTH);
-    // One message longer than a packet may be, in fragments that are not.
+    // A message above the limit, in fragments below it.
     let [guest, ..] = &mut guests[..] else { unreachable!("there are several") };
     guest.sender().send_raw(&frame(0x00, &[b'x'; 1000]).repeat(263));
     expect_last_close(guest, 1009);
@@ -126,13 +125,13 @@ fn empty_continuations_cost_nothing() {
 
 #[test]
 fn length_field_alone_reserves_no_memory() {
-    /// A session's own few hundred bytes, and the allocator's. TLS may have 4 KiB more.
+    /// A few hundred bytes of a session, and the allocator's overhead. With TLS 4 KiB more.
     const GROWTH_EACH: usize = if OVER_TLS { 6 << 10 } else { 2 << 10 };
 
     let crowd = crowd(1_000);
     let moss = Moss::start();
     let memory = Memory::watch(&moss);
-    // A header that announces as much as a packet may have, and one byte of it.
+    // A header that announces the longest packet, and one byte of it.
     let mut half = vec![TEXT, 0x80 | 127];
     half.extend(262_144_u64.to_be_bytes());
     half.extend([0, 0, 0, 0, b'x']);
@@ -142,7 +141,7 @@ fn length_field_alone_reserves_no_memory() {
     }
     moss.guest().expect_nothing();
     memory.assert_peak_below(crowd.size * GROWTH_EACH);
-    // More than a packet may have is refused without waiting for it.
+    // A longer one is refused at its header.
     for len in [262_145, u64::from(u32::MAX), u64::MAX >> 1, u64::MAX] {
         let mut guest = moss.guest();
         let mut huge = vec![TEXT, 0x80 | 127];
@@ -156,7 +155,7 @@ fn length_field_alone_reserves_no_memory() {
 #[test]
 fn half_packets_of_many_peers_stay_below_the_limit_of_all() {
     const LIMIT: usize = 8 * MIB;
-    /// Buffers that grow and go leave holes in the heap.
+    /// Growing buffers cause fragmentation.
     const GROWTH: usize = 2 * LIMIT;
 
     let crowd = crowd(200);
@@ -166,24 +165,24 @@ fn half_packets_of_many_peers_stay_below_the_limit_of_all() {
     let memory = Memory::watch(&moss);
     let half = &frame(TEXT, &vec![b' '; 250_000])[..240_000];
     for guest in &mut guests {
-        // One that was dropped meanwhile may be gone already.
+        // It may have been dropped meanwhile.
         let _ = guest.stream().write_all(half);
     }
     moss.guest().expect_nothing();
     memory.assert_peak_below(GROWTH);
-    // Who holds little is not touched.
+    // A peer that holds little is not affected.
     master.expect_nothing();
 }
 
 #[test]
-fn offers_that_hundreds_fetch_and_never_read() {
+fn unread_offers_of_hundreds_are_bounded() {
     const LIMIT: usize = 16 * MIB;
-    /// Buffers that grow and go leave holes in the heap, as large as the buffers. It is no
+    /// Growing buffers cause fragmentation, as large as the buffers. It is no
     /// more with 1,200 clients; without the limit, 300 would hold 300 MiB.
     const GROWTH: usize = 3 * LIMIT;
     const LOGIN: &str = r#"{"type":"login"}"#;
 
-    // Through TLS each fetches as much, and that takes its time.
+    // Fewer through TLS: each of them fetches as much, but more slowly.
     let crowd = crowd(if OVER_TLS { 100 } else { 300 });
     let moss = Moss::with(&[("MOSS_MAX_MEMORY_BYTES", &LIMIT.to_string())]);
     let offer = format!("\"{}\"", "o".repeat(200_000));
@@ -194,7 +193,7 @@ fn offers_that_hundreds_fetch_and_never_read() {
     let memory = Memory::watch(&moss);
     let all_are_here = AtomicBool::new(false);
     let clients: Vec<Stream> = thread::scope(|scope| {
-        // One that reads fetches offers meanwhile, and some more.
+        // A client that reads fetches offers meanwhile, and some more.
         scope.spawn(|| {
             let mut more = 20;
             while more > 0 {
@@ -214,7 +213,7 @@ fn offers_that_hundreds_fetch_and_never_read() {
     });
     moss.guest().expect_nothing();
     memory.assert_peak_below(GROWTH);
-    // Who reads does not pay for those who do not.
+    // A client that reads is not affected by those that do not.
     reader.expect_nothing();
     assert_eq!(reader.introduce(&mut master), id);
     drop(clients);
@@ -225,7 +224,7 @@ fn takeovers_among_clients_that_do_not_read() {
     const LIMIT: usize = 2 * MIB;
     const GROWTH: usize = LIMIT + 4 * MIB;
     const CLIENTS: usize = 40;
-    /// Enough to fill what the kernel takes for each client.
+    /// Enough to fill the kernel's buffers for each client.
     const TAKEOVERS: usize = 24;
 
     let moss = Moss::with(&[("MOSS_MAX_MEMORY_BYTES", &LIMIT.to_string())]);
@@ -251,7 +250,7 @@ fn takeovers_among_clients_that_do_not_read() {
         }
     }
     memory.assert_peak_below(GROWTH);
-    // Who reads does not pay for those who do not.
+    // A client that reads is not affected by those that do not.
     reader.expect_nothing();
     reader.introduce(&mut masters[1]);
     drop(clients);
@@ -274,7 +273,7 @@ fn takeovers_among_ten_thousand_clients() {
         })
         .collect();
     wait_for_clients(&moss, crowd.size);
-    // A smaller crowd gets a larger one: the sum must not fit what is allowed.
+    // A larger offer for a smaller crowd: the sum must exceed the limit.
     let offer = format!("\"{}\"", "o".repeat(10 * GROWTH / crowd.size));
     let mut masters = [moss.guest(), moss.guest()];
     masters[0].set_master("0");
@@ -299,7 +298,7 @@ fn takeovers_among_ten_thousand_clients() {
 fn large_packet_gives_its_memory_back() {
     const PEERS: usize = 40;
     const LEN: usize = 250_000;
-    /// What the allocator may keep for the next one; 10 MB would be left otherwise.
+    /// What the allocator may keep for the next packet. A leak would be 10 MB.
     const LEFT: usize = 2 * MIB;
 
     let moss = Moss::start();
@@ -312,7 +311,7 @@ fn large_packet_gives_its_memory_back() {
         assert!(master.receive().len() > LEN);
         master.send(&format!(r#"{{"type":"down","payload":"{payload}","id":"{id}"}}"#));
         assert!(client.receive().len() > LEN);
-        // In fragments, too.
+        // The same in fragments.
         client.sender().send_frame(0x01, br#"{"type":"up","payload":""#);
         client.sender().send_frame(0x00, payload.as_bytes());
         client.sender().send_frame(0x80, br#""}"#);

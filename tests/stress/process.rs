@@ -1,4 +1,4 @@
-//! What the kernel knows of a running moss: memory, CPU time, descriptors.
+//! What the kernel tells about a running moss: memory, CPU time, descriptors.
 
 use std::fs;
 use std::thread;
@@ -11,14 +11,14 @@ use crate::support::{Moss, PATIENCE};
 /// Bytes in a mebibyte.
 pub(crate) const MIB: usize = 1 << 20;
 
-/// Watches how far a moss's resident memory rises.
+/// Measures how far a moss's resident memory rises.
 pub(crate) struct Memory {
     pid: u32,
     before: usize,
 }
 
 impl Memory {
-    /// Starts to watch.
+    /// Starts to measure.
     pub(crate) fn watch(moss: &Moss) -> Self {
         let pid = moss.pid();
         // Sets the high-water mark to what is resident now (proc(5), clear_refs).
@@ -26,7 +26,7 @@ impl Memory {
         Self { pid, before: status(pid, "VmRSS") }
     }
 
-    /// The highest rise since then, in bytes, however short it lasted.
+    /// The highest rise since then, in bytes.
     pub(crate) fn peak(&self) -> usize {
         status(self.pid, "VmHWM").saturating_sub(self.before)
     }
@@ -36,7 +36,7 @@ impl Memory {
         status(self.pid, "VmRSS").saturating_sub(self.before)
     }
 
-    /// Fails if memory has ever risen by more.
+    /// Fails if memory has risen by more at any time.
     #[track_caller]
     pub(crate) fn assert_peak_below(&self, bound: usize) {
         let peak = self.peak();
@@ -45,7 +45,7 @@ impl Memory {
     }
 }
 
-/// CPU time that a moss has used so far, to a hundredth of a second.
+/// CPU time that a moss has used so far, in hundredths of a second.
 pub(crate) fn cpu_time(moss: &Moss) -> Duration {
     let stat = stat(moss);
     let ticks = |at: usize| -> u64 { stat[at].parse().expect("a number") };
@@ -53,7 +53,7 @@ pub(crate) fn cpu_time(moss: &Moss) -> Duration {
     Duration::from_millis(10 * (ticks(11) + ticks(12)))
 }
 
-/// Whether a moss waits for something to happen.
+/// Whether a moss is asleep.
 pub(crate) fn is_asleep(moss: &Moss) -> bool {
     stat(moss)[0] == "S"
 }
@@ -73,7 +73,7 @@ pub(crate) fn descriptors(moss: &Moss) -> usize {
     fs::read_dir(format!("/proc/{}/fd", moss.pid())).expect("a process").count()
 }
 
-/// The fields of proc(5)'s stat after the name, which may hold anything.
+/// The fields of /proc/<pid>/stat (proc(5)) after the name, which may contain spaces.
 fn stat(moss: &Moss) -> Vec<String> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", moss.pid())).expect("a process");
     let (_, fields) = stat.rsplit_once(')').expect("a name");

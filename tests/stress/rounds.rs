@@ -1,8 +1,8 @@
-//! A turn of the loop and a round of turns are bounded, however many have much to say.
+//! A turn of the loop and a round of turns are bounded, however many peers send much.
 //!
-//! Moss is stopped while the kernel's buffers of a crowd are filled with the smallest
-//! frames there are. What is counted then is how many of them moss has handled before it
-//! answers somebody else: each pong that a flooder could read is one.
+//! Moss is stopped while a crowd's kernel buffers are filled with the smallest frames. Then the
+//! test counts how many of them moss handles before it answers another peer: each pong that a
+//! flooder can read is one.
 
 use std::io::Write;
 use std::time::Instant;
@@ -19,11 +19,11 @@ const PING: u8 = 0x89;
 /// Bytes of a pong that answers an empty ping.
 const PONG_LEN: usize = 2;
 
-/// Frames that all peers together may have in a round, which is the most that anybody
-/// waits for; and a third of it again for moss's pace while the test comes to count.
+/// The limit of frames in a round, which is the longest wait of a peer; and a third more for
+/// what moss does before the test has counted.
 const ROUND: usize = (32 << 10) * 4 / 3;
 
-/// A crowd that floods a moss, and frames that it has handled so far.
+/// A crowd that floods a moss, and the number of frames that moss has handled.
 struct Siege {
     flooders: Vec<Stream>,
     waiting: usize,
@@ -42,7 +42,7 @@ impl Siege {
         Self { flooders, waiting, handled: 0 }
     }
 
-    /// Stops moss, and returns how many frames it has handled since this was asked last.
+    /// Stops moss, and returns how many frames it has handled since the last call.
     fn handled(&mut self, moss: &Moss) -> usize {
         stop(moss);
         let count = self.flooders.iter().map(drain).sum::<usize>() / PONG_LEN;
@@ -51,7 +51,7 @@ impl Siege {
         count
     }
 
-    /// Fails if moss has handled more than `most` frames since this was asked last.
+    /// Fails if moss has handled more than `most` frames since the last call.
     #[track_caller]
     fn expect_at_most(&mut self, moss: &Moss, most: usize, what: &str, start: Instant) {
         let time = start.elapsed();
@@ -61,10 +61,10 @@ impl Siege {
     }
 }
 
-/// Everybody is served within a round or two of a crowd's flood.
+/// All other peers are served within a round or two of a crowd's flood.
 fn expect_service(wanted: usize, each: usize) {
-    /// Who comes one after the other, and the frames that may be handled for each: some four
-    /// turns, as a new connection does not wait for a round.
+    /// The number of visitors, one after the other, and the frames that may be handled for each:
+    /// about four turns, as a new connection does not wait for a round.
     const VISITORS: usize = 20;
     const VISIT: usize = 20_000;
 
@@ -91,7 +91,7 @@ fn expect_service(wanted: usize, each: usize) {
     let start = Instant::now();
     (0..VISITORS).for_each(|_| _ = health(&moss));
     siege.expect_at_most(&moss, VISITORS * VISIT, "20 visitors are answered", start);
-    // All of that happened in the midst of it.
+    // All of that happened during the flood.
     assert!(siege.handled < siege.waiting / 2, "{} frames were too few", siege.waiting);
 }
 

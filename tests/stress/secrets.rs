@@ -1,11 +1,11 @@
-//! Neither the secret, nor guesses at it, nor a payload ever reaches the log.
+//! Neither the secret, nor wrong secrets, nor payloads are ever logged.
 
 use std::io::Write;
 
 use crate::sockets::expect_last_close;
 use crate::support::{OFFER, Setup, TEXT, frame};
 
-/// Letters that nothing else has.
+/// Texts that occur nowhere else.
 const CANARY: &str = "qzcanaryzq";
 
 #[test]
@@ -36,7 +36,7 @@ fn log_at_trace_has_neither_secret_nor_guess_nor_payload() {
     let joined = master.json();
     let id = joined["payload"]["id"].as_str().expect("an id").to_owned();
 
-    // Payloads, each way, whole, in binary and in fragments; and what is no packet.
+    // Payloads in both directions, whole, binary and in fragments; and invalid packets.
     client.send(&format!(r#"{{"type":"{CANARY}-type","payload":"{CANARY}-up"}}"#));
     master.receive();
     client.send_binary(format!(r#"{{"type":"x","payload":"{CANARY}-binary"}}"#).as_bytes());
@@ -57,7 +57,7 @@ fn log_at_trace_has_neither_secret_nor_guess_nor_payload() {
     master.send(&format!(r#"{{"type":"kick","payload":"{CANARY}-reason","id":"{id}"}}"#));
     expect_last_close(&mut client, 1008);
 
-    // Guesses, up to the one that closes the connection; claims that are none.
+    // Wrong secrets, up to the one that closes the connection; and invalid claims.
     let mut stranger = moss.guest();
     stranger.send(&format!(r#"{{"type":"set-master","payload":"{CANARY}"}}"#));
     stranger.expect_error("invalid-set-master");
@@ -66,7 +66,7 @@ fn log_at_trace_has_neither_secret_nor_guess_nor_payload() {
         stranger.expect_error("wrong-secret");
     }
     expect_last_close(&mut stranger, 1008);
-    // Violations that carry something, and a Close with a reason.
+    // Violations with a payload, and a Close with a reason.
     for (first, payload) in [
         (0xf1, format!("{CANARY}-reserved-bits")),
         (TEXT, format!("{CANARY}\u{0}")),
@@ -85,7 +85,7 @@ fn log_at_trace_has_neither_secret_nor_guess_nor_payload() {
     late.write_all(&frame(TEXT, CANARY.as_bytes())).expect("moss reads");
     moss.guest().expect_nothing();
 
-    // To its end: what is still on its way to here could be the line.
+    // The whole log, as a late line could be the wrong one.
     moss.terminate();
     assert!(moss.wait().success());
     let log = moss.log() + &moss.stderr();

@@ -9,7 +9,7 @@ use crate::support::{Client, Moss};
 const PACKETS: usize = 20_000;
 const LEN: usize = 4_000;
 
-/// The master's side of a round trip; what it is told meanwhile is collected.
+/// The master's side of a round trip; other packets are collected.
 fn round_trip(master: &mut Client, other: &mut Client, id: &str, told: &mut Vec<String>) {
     master.send(&format!(r#"{{"type":"there","id":"{id}"}}"#));
     other.expect(r#"{"type":"there","payload":""}"#);
@@ -48,7 +48,7 @@ fn client_that_does_not_read_is_dropped_and_nobody_waits() {
         }
         // As if the slow one did not exist.
         round_trip(&mut master, &mut other, &id, &mut told);
-        // When it reads at last it finds whole packets, and the reason.
+        // When it reads at last, it gets whole packets, and the reason.
         if let Some(mut slow) = slow.take_if(|_| !told.is_empty()) {
             end = Some(thread::spawn(move || expect_last_close(&mut slow, 1013)));
         }

@@ -1,5 +1,5 @@
-//! TCP connections with small buffers, so that a peer that does not read is felt by
-//! moss soon and not megabytes later, and connections that end badly.
+//! TCP connections with small buffers, so that moss soon notices a peer that does not read,
+//! and helpers around them.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,15 +11,15 @@ use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
 
 use crate::support::{Client, Moss, PATIENCE, SECRET, Stream, TEXT, with_time_outs};
 
-/// Bytes asked for; the kernel rounds up to its least.
+/// The requested buffer size; the kernel rounds it up to its minimum.
 const SMALL: usize = 4 << 10;
 
-/// A request that is upgraded.
+/// An upgrade request.
 pub(crate) const REQUEST: &str = "GET / HTTP/1.1\r\nHost: moss\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// A connection whose kernel keeps next to nothing for it in either direction.
+/// A connection with the smallest kernel buffers in both directions.
 pub(crate) fn narrow(address: SocketAddr) -> Stream {
     connect_narrow(
         socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket"),
@@ -35,7 +35,7 @@ pub(crate) fn narrow_from(from: [u8; 4], address: SocketAddr) -> Stream {
 }
 
 fn connect_narrow(socket: OwnedFd, address: SocketAddr) -> Stream {
-    // Before it connects: the window's scale is agreed on then.
+    // Set before it connects, since the window scale is negotiated then.
     sockopt::set_socket_recv_buffer_size(&socket, SMALL).expect("a small buffer");
     sockopt::set_socket_send_buffer_size(&socket, SMALL).expect("a small buffer");
     connect(&socket, &address).expect("moss accepts");
@@ -54,12 +54,12 @@ pub(crate) fn narrow_master(moss: &Moss, offer: &str) -> Client {
     master
 }
 
-/// Claims the master's place without waiting for an answer.
+/// Sends set-master without waiting for the confirmation.
 pub(crate) fn claim(offer: &str) -> String {
     format!(r#"{{"type":"set-master","payload":{{"secret":"{SECRET}","sdp":{offer}}}}}"#)
 }
 
-/// What `/health` answers.
+/// The answer of `/health`.
 pub(crate) fn health(moss: &Moss) -> serde_json::Value {
     let mut stream = moss.connect();
     stream.write_all(b"GET /health HTTP/1.1\r\n\r\n").expect("moss reads");
@@ -70,13 +70,13 @@ pub(crate) fn health(moss: &Moss) -> serde_json::Value {
     serde_json::from_str(body).expect("JSON")
 }
 
-/// Waits until so many clients are logged in.
+/// Waits until this number of clients is logged in.
 #[track_caller]
 pub(crate) fn wait_for_clients(moss: &Moss, count: usize) {
     wait_for_count(moss, "clients", count);
 }
 
-/// Waits until so many WebSockets are open.
+/// Waits until this number of WebSockets is open.
 #[track_caller]
 pub(crate) fn wait_for_connections(moss: &Moss, count: usize) {
     wait_for_count(moss, "connections", count);
@@ -91,7 +91,7 @@ fn wait_for_count(moss: &Moss, what: &str, count: usize) {
     }
 }
 
-/// Waits for this packet as a peer that answers pings, but not for ever.
+/// Waits for this packet, with a time limit, and answers pings meanwhile.
 #[track_caller]
 pub(crate) fn wait_for_packet(client: &mut Client, packet: &str) {
     let start = Instant::now();
@@ -108,8 +108,8 @@ pub(crate) fn wait_for_packet(client: &mut Client, packet: &str) {
     }
 }
 
-/// Reads what moss still sends, and fails unless it ends with a Close of this code and
-/// an orderly end of the connection.
+/// Reads all that moss still sends, and fails unless that ends with a Close of this code and
+/// a normal end of the connection.
 #[track_caller]
 pub(crate) fn expect_last_close(client: &mut Client, code: u16) {
     while let Some(frame) = client.next_frame() {

@@ -1,5 +1,5 @@
-//! A takeover among thousands stops nobody, and no client hears the new master before it
-//! has that one's offer.
+//! A takeover among thousands of clients delays nobody, and each client gets the new master's
+//! offer before any other packet from it.
 
 use std::io::{Read, Write};
 use std::time::Instant;
@@ -11,18 +11,18 @@ use crate::process::stop;
 use crate::sockets::{claim, wait_for_clients};
 use crate::support::{Client, Crowd, Moss, Stream, TEXT, crowd, frame};
 
-/// The last of the clients, who are told last.
+/// The number of clients that get the offer last.
 const LAST: usize = 100;
 
 /// A master, and a crowd of clients, in the order of their ids.
 struct House {
     moss: Moss,
-    /// It owns the place until somebody takes it.
+    /// The present master.
     master: Client,
     clients: Vec<Stream>,
-    /// The ids of the last of them.
+    /// The ids of the last clients.
     last: Vec<String>,
-    /// No other crowd comes meanwhile.
+    /// Keeps other crowds from starting.
     _crowd: Crowd,
 }
 
@@ -62,7 +62,7 @@ fn packet(kind: &str, payload: &str) -> Vec<u8> {
     bytes
 }
 
-/// The next bytes must be these.
+/// Checks the next bytes of a stream.
 #[track_caller]
 fn expect(client: &mut Stream, bytes: &[u8]) {
     let mut found = vec![0; bytes.len()];
@@ -74,8 +74,8 @@ fn offer() -> String {
     format!("\"{}\"", "o".repeat(2_000))
 }
 
-/// A new master whose first packets, to those who are told last, come in one go with its
-/// claim.
+/// A new master that sends its claim together with packets to the clients that get the offer
+/// last.
 fn expect_offer_first(variables: &[(&str, &str)], wanted: usize) {
     let House { moss, mut clients, last, _crowd, .. } = House::open(variables, wanted);
     let mut next = moss.guest();
@@ -96,7 +96,7 @@ fn expect_offer_first(variables: &[(&str, &str)], wanted: usize) {
     next.expect_nothing();
     for client in &clients {
         client.set_nonblocking(true).expect("an open connection");
-        assert_eq!(drain(client), 0, "each is told once");
+        assert_eq!(drain(client), 0, "each gets it once");
     }
 }
 
@@ -113,7 +113,7 @@ fn offer_comes_first_at_the_least_memory_too() {
 
 #[test]
 fn others_are_served_while_a_new_master_is_announced() {
-    /// Moss may be quicker than the test is to stop it.
+    /// Moss may finish before the test has stopped it, so the test tries several times.
     const TRIES: usize = 20;
 
     let House { moss, mut master, mut clients, _crowd, .. } = House::open(&[], 10_000);

@@ -1,5 +1,5 @@
-//! Who has to go where all peers together hold too much: strangers before clients, clients
-//! before the master, and whoever has held half a packet for longest before others.
+//! Which peers are dropped when all together hold too much: guests before clients, clients
+//! before the master, and first the one that has held an incomplete packet for longest.
 
 use std::io::{Read, Write};
 use std::time::Instant;
@@ -10,26 +10,25 @@ use crate::process::MIB;
 use crate::sockets::{health, narrow_guest, narrow_master};
 use crate::support::{Client, Moss, PATIENCE, Stream, TEXT, frame};
 
-/// The least that may be configured for packets of the default length.
+/// The least memory that may be configured for packets of the default length.
 const LEAST: &[(&str, &str)] =
     &[("MOSS_MAX_BACKLOG_BYTES", "327680"), ("MOSS_MAX_MEMORY_BYTES", "327680")];
 
-/// The least that may be configured at all.
+/// The least memory that may be configured at all.
 const LEAST_OF_ALL: &[(&str, &str)] = &[
     ("MOSS_MAX_PACKET_BYTES", "128"),
     ("MOSS_MAX_BACKLOG_BYTES", "65664"),
     ("MOSS_MAX_MEMORY_BYTES", "65664"),
 ];
 
-/// A peer that sends all of a packet of `len` bytes but its last ones. It may be dropped
-/// meanwhile.
+/// A peer that sends a packet of `len` bytes without its last ones. It may be dropped meanwhile.
 fn send_half(mut peer: &Stream, len: usize) {
     peer.set_nonblocking(false).expect("a connection");
     let packet = frame(TEXT, &vec![b' '; len]);
     let _ = peer.write_all(&packet[..packet.len() - len / 25 - 1]);
 }
 
-/// The code of the Close that a peer was sent, which is told nothing else.
+/// The code of the Close, which must be all that the peer was sent.
 fn close_code(mut peer: &Stream) -> Option<u16> {
     let mut bytes = [0; 4];
     peer.set_nonblocking(true).expect("a connection");
@@ -38,7 +37,7 @@ fn close_code(mut peer: &Stream) -> Option<u16> {
     Some(u16::from_be_bytes([bytes[2], bytes[3]]))
 }
 
-/// How many of these were dropped, none for another reason than memory.
+/// How many of these were dropped, which must be because of memory.
 #[track_caller]
 fn dropped(peers: &[Stream]) -> usize {
     let codes: Vec<_> = peers.iter().filter_map(close_code).collect();
@@ -47,7 +46,7 @@ fn dropped(peers: &[Stream]) -> usize {
 }
 
 /// Guests with half a packet each, beside a slow master and clients that flood it. At least
-/// `least` of them have to go.
+/// `least` of the guests must be dropped.
 fn expect_guests_to_pay(
     variables: &[(&str, &str)],
     (strangers, half, least): (usize, usize, usize),
@@ -71,13 +70,13 @@ fn expect_guests_to_pay(
 }
 
 #[test]
-fn half_packets_of_guests_cost_neither_the_master_nor_its_clients_anything() {
-    // Thirty-four of them fit an eighth of 64 MiB.
+fn half_packets_of_guests_cost_others_nothing() {
+    // Thirty-four of them fit into an eighth of 64 MiB.
     expect_guests_to_pay(&[], (250, 250_000, 250 - 35), (30_000, 1_000));
 }
 
 #[test]
-fn nor_do_they_at_the_least_memory() {
+fn half_packets_of_guests_cost_others_nothing_at_the_least_memory() {
     expect_guests_to_pay(LEAST, (20, 250_000, 18), (30_000, 1_000));
     expect_guests_to_pay(LEAST_OF_ALL, (400, 126, 100), (150_000, 100));
 }
@@ -102,7 +101,7 @@ fn expect_hoarders_to_pay(
     }
     for hoarder in &hoarders {
         send_half(hoarder, half);
-        // Moss has seen it by then: the next one's began later.
+        // Wait until moss has received it, so that the next one's packet begins later.
         honest.expect_nothing();
     }
     let large = format!(r#"{{"type":"x","payload":"{}"}}"#, "x".repeat(250_000));
@@ -122,17 +121,17 @@ fn expect_hoarders_to_pay(
 
 #[test]
 fn client_that_held_half_a_packet_for_longest_goes() {
-    // Sixty-nine of them fit a quarter of 64 MiB.
+    // Sixty-nine of them fit into a quarter of 64 MiB.
     expect_hoarders_to_pay(&[], (90, 250_000, 90 - 70));
 }
 
 #[test]
-fn it_goes_at_the_least_memory_too() {
+fn client_that_held_half_a_packet_for_longest_goes_at_the_least_memory() {
     expect_hoarders_to_pay(LEAST, (4, 250_000, 3));
 }
 
 #[test]
-fn it_goes_if_it_holds_less_than_who_came_later() {
+fn client_that_held_half_a_packet_for_longest_goes_even_if_it_holds_less() {
     let variables = [("MOSS_MAX_BACKLOG_BYTES", "327680"), ("MOSS_MAX_MEMORY_BYTES", "1310720")];
     expect_hoarders_to_pay(&variables, (2, 120_000, 1));
 }
@@ -155,7 +154,7 @@ fn large_packet_in_fragments_fits_the_least_memory() {
     client.expect_nothing();
 }
 
-/// A slow client of the master: packets to it fill the kernel, and moss's memory.
+/// A slow client: packets to it fill the kernel's buffers, and moss's memory.
 struct Slow {
     client: Client,
     id: String,
@@ -176,8 +175,8 @@ impl Slow {
         Self { client, id }
     }
 
-    /// Sends it some packets, and tells whether it was dropped for that. Step by step: the
-    /// kernel's part is the same for all then.
+    /// Sends it some packets, and returns whether it was dropped for that. In small steps, so
+    /// that the kernel takes the same part for all.
     fn fill(&self, master: &mut Client) -> bool {
         let filler = "x".repeat(LEN - 60);
         let packet = format!(r#"{{"type":"n","payload":"{filler}","id":"{}"}}"#, self.id);
@@ -194,7 +193,7 @@ impl Slow {
         }
     }
 
-    /// Clients that have so many bytes of `backlog` unsent; and packets for each.
+    /// Clients with this number of unsent bytes, and the packets for each.
     fn filled(
         moss: &Moss,
         master: &mut Client,
@@ -212,7 +211,7 @@ impl Slow {
         (slow, steps * STEP)
     }
 
-    /// Receives so many packets.
+    /// Receives this number of packets.
     fn receive(&mut self, packets: usize) {
         for _ in 0..packets {
             assert!(self.client.receive().starts_with(r#"{"type":"n","#));
@@ -220,7 +219,7 @@ impl Slow {
     }
 }
 
-/// Clients and guests that have not read what they were sent: so many of each.
+/// Clients and guests that do not read: this number of each.
 fn expect_guests_before_clients(memory: usize, backlog: usize, clients: usize, strangers: usize) {
     /// Each is answered by an error.
     const RUBBISH: usize = 500;
@@ -235,7 +234,7 @@ fn expect_guests_before_clients(memory: usize, backlog: usize, clients: usize, s
     let mut strangers: Vec<_> = (0..strangers).map(|_| narrow_guest(&moss)).collect();
     let rubbish = frame(TEXT, b"x").repeat(RUBBISH);
     let start = Instant::now();
-    // They fill up evenly, so together they are too much before one of them alone is.
+    // They fill up evenly, so their sum exceeds its limit before one of them exceeds its own.
     while health(&moss)["connections"] == 1 + clients + strangers.len() {
         for stranger in &mut strangers {
             let _ = stranger.stream().write_all(&rubbish);
@@ -259,7 +258,7 @@ fn guests_that_do_not_read_go_first_at_the_least_memory() {
 }
 
 #[test]
-fn what_guests_do_not_read_costs_no_client_its_half_packet() {
+fn unread_bytes_of_guests_cost_no_client_its_half_packet() {
     /// Each is answered by an error.
     const RUBBISH: usize = 500;
 
@@ -268,7 +267,7 @@ fn what_guests_do_not_read_costs_no_client_its_half_packet() {
     let (mut client, id) = moss.client_of(&mut master);
     let large = format!(r#"{{"type":"x","payload":"{}"}}"#, "x".repeat(200_000));
     let packet = frame(TEXT, large.as_bytes());
-    // More than the quarter of memory that is left to halves once it is full.
+    // More than the quarter of memory that incomplete packets may have when it is full.
     let (half, rest) = packet.split_at(150_000);
     client.sender().send_raw(half);
     let mut strangers: Vec<_> = (0..4).map(|_| narrow_guest(&moss)).collect();
@@ -286,7 +285,7 @@ fn what_guests_do_not_read_costs_no_client_its_half_packet() {
     master.expect(&format!(r#"{payload},"id":"{id}"}}"#));
 }
 
-/// Clients that have so much `unsent` each, beside a master that does not read either.
+/// Clients with this number of `unsent` bytes each, beside a master that does not read either.
 fn expect_clients_before_master(memory: usize, backlog: usize, clients: usize, unsent: usize) {
     const FLOOD: usize = 30_000;
 

@@ -1,8 +1,8 @@
 //! What moss promises under stress, through TLS: the tests of `stress` once more. `support`
-//! knows by this program's name how to connect.
+//! connects through TLS because of this program's name.
 //!
-//! Not here is what says nothing of connections: `conformance` has no sockets, and `journal`
-//! is about the log; `control_group` takes its time.
+//! Left out are `conformance`, which has no sockets, `journal`, which is about the log, and
+//! `control_group`, which takes long.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -21,8 +21,8 @@ mod departures;
 mod fairness;
 #[path = "../stress/flood.rs"]
 mod flood;
-#[path = "../stress/full_house.rs"]
-mod full_house;
+#[path = "../stress/full_server.rs"]
+mod full_server;
 #[path = "../stress/memory.rs"]
 mod memory;
 #[path = "../stress/process.rs"]

@@ -1,4 +1,4 @@
-//! A control group of a test's own, which limits a moss's memory.
+//! A control group for one test, which limits a moss's memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 
 use super::{PATIENCE, skipped};
 
-/// A group, of whichever version counts memory here. It goes when it is dropped, and with it
-/// whoever is in it: so it has to be dropped after its moss.
+/// A control group, of the version that controls memory here. Dropping it kills its processes
+/// and removes it, so it has to be dropped after its moss.
 pub struct Cgroup {
     path: PathBuf,
     is_version_2: bool,
 }
 
 impl Cgroup {
-    /// A group whose processes may take so many bytes; swap is no way out. Nothing where none
-    /// can be made, and a test is skipped.
+    /// A group with this limit in bytes, without swap. `None` if none can be made: then the test
+    /// is skipped.
     pub fn of(test: &str, bytes: usize) -> Option<Self> {
         let made = Self::version_1(bytes).or_else(|| Self::version_2(bytes));
         if made.is_none() {
@@ -34,12 +34,12 @@ impl Cgroup {
             is_version_2: false,
         };
         group.set("memory.limit_in_bytes", &bytes.to_string())?;
-        // Not everywhere is swap counted.
+        // Swap is not counted on every machine.
         let _ = group.set("memory.memsw.limit_in_bytes", &bytes.to_string());
         Some(group)
     }
 
-    /// Below the outermost group: in any other that has processes there is none with limits.
+    /// A group below the root: a group with processes can't have subgroups with limits.
     fn version_2(bytes: usize) -> Option<Self> {
         let group = Self { path: fresh(Path::new("/sys/fs/cgroup"))?, is_version_2: true };
         group.set("memory.max", &bytes.to_string())?;
@@ -47,19 +47,19 @@ impl Cgroup {
         Some(group)
     }
 
-    /// A group within this one, without a limit of its own.
+    /// A subgroup without a limit of its own.
     pub fn inner(&self) -> Option<Self> {
         let path = self.path.join("inner");
         fs::create_dir(&path).ok()?;
         Some(Self { path, is_version_2: self.is_version_2 })
     }
 
-    /// The shell command by which a process enters it, for `Setup::before`.
+    /// The shell command with which a process joins the group, for `Setup::before`.
     pub fn enter(&self) -> String {
         format!("echo $$ > '{}/cgroup.procs'", self.path.display())
     }
 
-    /// How many processes were killed for memory so far.
+    /// How many processes the kernel has killed for memory.
     pub fn kills(&self) -> u64 {
         let name = if self.is_version_2 { "memory.events" } else { "memory.oom_control" };
         let text = fs::read_to_string(self.path.join(name)).expect("a group");
@@ -67,7 +67,7 @@ impl Cgroup {
         line.expect("a count").parse().expect("a number")
     }
 
-    /// The most bytes that it has ever taken, if the kernel tells.
+    /// The most memory that it has used, if the kernel tells.
     pub fn peak(&self) -> Option<usize> {
         let name = if self.is_version_2 { "memory.peak" } else { "memory.max_usage_in_bytes" };
         fs::read_to_string(self.path.join(name)).ok()?.trim().parse().ok()
@@ -80,7 +80,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // A process that was killed is in it until it is gone.
+        // A killed process stays in the group until it has ended.
         let start = Instant::now();
         while fs::remove_dir(&self.path).is_err() && start.elapsed() < PATIENCE {
             thread::sleep(Duration::from_millis(5));
@@ -88,14 +88,14 @@ impl Drop for Cgroup {
     }
 }
 
-/// A new group in this one.
+/// Makes a group in this folder.
 fn fresh(parent: &Path) -> Option<PathBuf> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name =
         format!("moss-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let path = parent.join(name);
-    // On a machine without such a file system this would be an ordinary folder, and on one
-    // that may not be written to it fails.
+    // Without a cgroup file system this would make an ordinary folder; without the right to
+    // write it fails.
     if !parent.join("cgroup.procs").exists() {
         return None;
     }

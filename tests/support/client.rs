@@ -1,5 +1,5 @@
-//! A WebSocket client that blocks. Its frames are made by hand: a test can send what no
-//! library would, and nothing that moss sends is smoothed over.
+//! A blocking WebSocket client. It makes its frames itself: a test can send what no library
+//! would, and sees exactly what moss sends.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -18,7 +18,7 @@ const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
 
-/// Any mask will do, but for a test it should change every byte.
+/// Any mask is valid; this one changes every byte.
 const MASK: [u8; 4] = [0x5a, 0xa5, 0x3c, 0xc3];
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: moss\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -33,7 +33,7 @@ pub struct Client {
 /// The sending half, so that a test can send in one thread and receive in another.
 pub struct Sender(Stream);
 
-/// A frame as it came.
+/// A received frame.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The first byte: FIN, reserved bits and opcode.
@@ -48,7 +48,7 @@ impl Client {
         Self::try_open(stream).unwrap_or_else(|status| panic!("no upgrade: {status}"))
     }
 
-    /// The same where moss may refuse: the error is the response's first line.
+    /// Upgrades a connection, unless moss refuses: the error is the response's first line.
     pub fn try_open(mut stream: Stream) -> Result<Self, String> {
         stream.write_all(REQUEST.as_bytes()).expect("moss reads");
         Self::upgraded(stream)
@@ -124,7 +124,7 @@ impl Client {
         loop {
             match self.reader.fill_buf() {
                 Ok(bytes) => return bytes.is_empty(),
-                // Unlike the methods that read, this one leaves the second try to us.
+                // Unlike other methods of `Read`, this one does not retry when it is interrupted.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("nothing from moss: {error}"),
             }
@@ -137,7 +137,7 @@ impl Client {
         bytes
     }
 
-    /// The next packet's text. A ping on the way is answered.
+    /// The text of the next packet. Pings before it are answered.
     pub fn receive(&mut self) -> String {
         let start = Instant::now();
         loop {
@@ -176,8 +176,8 @@ impl Client {
         packet["payload"].clone()
     }
 
-    /// Nothing was sent to this peer that has not been received yet: the answer to a
-    /// ping is the next packet. Also shows that moss has handled all that was sent.
+    /// There must be no unread packet for this peer: the answer to a ping is the next packet.
+    /// After this, moss has handled all that the peer sent.
     #[track_caller]
     pub fn expect_nothing(&mut self) {
         self.send(r#"{"type":"ping"}"#);
@@ -185,7 +185,7 @@ impl Client {
     }
 
     /// The next frame must be a Close with this code, and then the connection must end.
-    /// The reason is returned.
+    /// Returns the reason.
     #[track_caller]
     pub fn expect_close(&mut self, code: u16) -> String {
         let frame = self.frame();
@@ -197,7 +197,7 @@ impl Client {
         reason
     }
 
-    /// Becomes master with this JSON as its offer, and sees it confirmed.
+    /// Becomes master with this JSON as its offer, and reads the confirmation.
     #[track_caller]
     pub fn set_master(&mut self, offer: &str) {
         let claim = format!(r#"{{"secret":"{SECRET}","sdp":{offer}}}"#);
@@ -205,7 +205,7 @@ impl Client {
         self.expect(r#"{"type":"master-confirmation","payload":""}"#);
     }
 
-    /// Sends a packet to the master, and learns from it under which id it goes.
+    /// Sends a packet to the master, and returns the client's id from it.
     #[track_caller]
     pub fn introduce(&mut self, master: &mut Self) -> String {
         self.send(r#"{"type":"hello"}"#);
@@ -214,7 +214,7 @@ impl Client {
         packet["id"].as_str().expect("an id").to_owned()
     }
 
-    /// Closes as RFC 6455 wants it. Once this returns, moss knows that the peer has left.
+    /// Closes as RFC 6455 says. When this returns, moss knows that the peer has left.
     pub fn close(mut self) {
         self.sender.send_frame(CLOSE, &1000_u16.to_be_bytes());
         while let Some(frame) = self.next_frame() {
@@ -224,13 +224,13 @@ impl Client {
         }
     }
 
-    /// Ends the connection without a Close. Once this returns, moss knows.
+    /// Ends the connection without a Close. When this returns, moss knows that the peer has left.
     pub fn hang_up(mut self) {
         self.stream().shutdown(Shutdown::Write).expect("an open connection");
         while self.next_frame().is_some() {}
     }
 
-    /// Ends with a reset instead of the usual farewell.
+    /// Ends the connection with a reset.
     pub fn reset(self) {
         self.stream().reset_at_end();
     }
@@ -252,7 +252,7 @@ impl Sender {
         self.try_send_raw(bytes).expect("moss reads");
     }
 
-    /// Sends bytes to a moss that may not read them, or end meanwhile.
+    /// Sends bytes to a moss that may not read them, or may end the connection meanwhile.
     pub fn try_send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)
     }

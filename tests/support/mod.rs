@@ -1,10 +1,10 @@
-//! What the black-box tests share: a moss of their own, and a WebSocket client that
-//! blocks. The program is the real one, and so are the sockets. In test programs that run
-//! [over TLS](OVER_TLS), all of it is set up for that.
+//! What the black-box tests share: starting a moss, and a blocking WebSocket client. The
+//! program and the sockets are real. In test programs that run [over TLS](OVER_TLS), all
+//! connections use TLS.
 //!
-//! No wait is endless: each panics after [`PATIENCE`]. No test needs to sleep: that a
-//! packet does *not* come is shown by the answer to a later one coming first (see
-//! [`Client::expect_nothing`]), since moss keeps the order of what it sends to a peer.
+//! Each wait has a time limit: it panics after [`PATIENCE`]. No test needs to sleep: since moss
+//! keeps the order of what it sends to a peer, a test shows that a packet does *not* come by the
+//! answer to a later one (see [`Client::expect_nothing`]).
 
 #![allow(
     dead_code,
@@ -36,27 +36,27 @@ pub use stream::{
     CERTIFICATES, OVER_TLS, Stream, connect_tcp, tls_config, tls_config_of, with_time_outs,
 };
 
-/// How long anything may take before its test fails. Only a hang takes so long.
+/// Time limit of each wait. Only a hang takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What proves a master, unless a test says otherwise.
+/// The secret of masters, unless a test sets another one.
 pub const SECRET: &str = "only-the-tests-know-it";
 
-/// The type of offers, unless a test says otherwise.
+/// The type of offers, unless a test sets another one.
 pub const OFFER: &str = "connection-offer";
 
-/// What stands in the log before the address without TLS.
+/// The text in the log before the address without TLS.
 const LISTENING: &str = "listening on ";
 
-/// A moss that is going to be started, in an empty folder and with an environment that
-/// holds nothing but these variables.
+/// A moss that is not started yet. It will run in an empty folder, with only these variables
+/// in its environment.
 pub struct Setup {
     folder: Folder,
     variables: Vec<(OsString, OsString)>,
     prefix: Vec<String>,
 }
 
-/// A moss that serves. It is killed when it is dropped.
+/// A running moss. It is killed when it is dropped.
 pub struct Moss {
     child: Child,
     stdout: Arc<Text>,
@@ -65,14 +65,14 @@ pub struct Moss {
     folder: Folder,
 }
 
-/// What a program has written so far.
+/// The output of a program so far.
 #[derive(Default)]
 struct Text {
     state: Mutex<(String, bool)>,
     grown: Condvar,
 }
 
-/// A fresh folder, removed with everything in it when it is dropped.
+/// A new folder, which is removed with its content when it is dropped.
 struct Folder(PathBuf);
 
 impl Setup {
@@ -93,25 +93,25 @@ impl Setup {
             .set("MOSS_TLS_PORT", "0")
     }
 
-    /// A moss without a single variable.
+    /// A moss without any variable.
     pub fn empty() -> Self {
         Self { folder: Folder::fresh(), variables: Vec::new(), prefix: Vec::new() }
     }
 
-    /// Sets a variable, or sets it anew.
+    /// Sets a variable.
     pub fn set(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self = self.unset(name);
         self.variables.push((name.into(), value.into()));
         self
     }
 
-    /// Takes a variable away.
+    /// Removes a variable.
     pub fn unset(mut self, name: &str) -> Self {
         self.variables.retain(|(known, _)| known != name);
         self
     }
 
-    /// Peers come in at this host.
+    /// Sets the host at which moss listens for peers.
     pub fn listen_on(self, host: &str) -> Self {
         self.set(if OVER_TLS { "MOSS_TLS_HOSTNAME" } else { "MOSS_HOSTNAME" }, host)
     }
@@ -127,7 +127,7 @@ impl Setup {
         self.within(&["/bin/sh", "-c", &format!("{command} && exec \"$0\" \"$@\"")])
     }
 
-    /// The words of a command that is given moss as its arguments, such as `unshare`.
+    /// A command, such as `unshare`, that runs moss as its arguments.
     pub fn within(mut self, words: &[&str]) -> Self {
         self.prefix = words.iter().map(|&word| word.to_owned()).collect();
         self
@@ -138,7 +138,7 @@ impl Setup {
         &self.folder.0
     }
 
-    /// The command, for what the methods below don't offer.
+    /// The command, for tests that the methods below don't fit.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let moss = env!("CARGO_BIN_EXE_moss");
         let mut command = match self.prefix.split_first() {
@@ -166,7 +166,7 @@ impl Setup {
         self.start_command(&mut command)
     }
 
-    /// The same with a command of the caller's; its stdout must be moss's.
+    /// Starts moss by this command, whose stdout must be moss's.
     pub fn start_command(self, command: &mut Command) -> Moss {
         let mut child = command.spawn().expect("moss can be run");
         let stdout = Text::read(child.stdout.take().expect("a pipe"));
@@ -182,7 +182,7 @@ impl Setup {
         Moss { child, stdout, stderr, address, folder: self.folder }
     }
 
-    /// Runs moss to its end, for what is not meant to serve.
+    /// Runs moss to its end: a command, or a start that fails.
     pub fn run(self, arguments: &[&str]) -> Output {
         let mut child = self.command(arguments).spawn().expect("moss can be run");
         let stdout = Text::read(child.stdout.take().expect("a pipe"));
@@ -196,22 +196,22 @@ impl Setup {
 }
 
 impl Moss {
-    /// A moss with the required variables only.
+    /// Starts a moss with only the required variables.
     pub fn start() -> Self {
         Setup::new().start()
     }
 
-    /// A moss with these variables besides the required ones.
+    /// Starts a moss with these variables and the required ones.
     pub fn with(variables: &[(&str, &str)]) -> Self {
         variables.iter().fold(Setup::new(), |setup, (name, value)| setup.set(name, value)).start()
     }
 
-    /// Where its peers come in.
+    /// The address for its peers, with TLS if the test program uses TLS.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where they come in without TLS, beside which there may be TLS.
+    /// The address without TLS.
     pub fn plain_address(&self) -> SocketAddr {
         last_word(&self.wait_for_log(LISTENING))
     }
@@ -221,22 +221,22 @@ impl Moss {
         &self.folder.0
     }
 
-    /// The process that was started.
+    /// The id of its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has logged so far.
+    /// Its log so far.
     pub fn log(&self) -> String {
         self.stdout.get()
     }
 
-    /// What it has written to stderr so far.
+    /// Its stderr so far.
     pub fn stderr(&self) -> String {
         self.stderr.get()
     }
 
-    /// Waits for a line of the log that holds `part`, and returns it.
+    /// Waits for a line of the log with `part` in it, and returns the line.
     pub fn wait_for_log(&self, part: &str) -> String {
         let line = self.stdout.wait_for(part);
         line.unwrap_or_else(|| panic!("{part:?} is not in the log:\n{}", self.log()))
@@ -252,13 +252,13 @@ impl Moss {
         kill_process(Pid::from_child(&self.child), signal).expect("moss is there");
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until it has ended.
     pub fn wait(&mut self) -> ExitStatus {
         assert!(self.stdout.wait_for_end(), "moss goes on:\n{}", self.log());
         self.child.wait().expect("a child to wait for")
     }
 
-    /// A connection, with time-outs, of a peer that says nothing of its own.
+    /// A connection with time-outs, on which nothing was sent yet.
     pub fn connect(&self) -> Stream {
         Stream::connect(self.address)
     }
@@ -268,7 +268,7 @@ impl Moss {
         Client::open(self.connect())
     }
 
-    /// A WebSocket that has logged in while there is no master, and moss knows.
+    /// A WebSocket that has logged in, without a master.
     pub fn client(&self) -> Client {
         let mut client = self.guest();
         client.send(r#"{"type":"login"}"#);
@@ -276,8 +276,7 @@ impl Moss {
         client
     }
 
-    /// A WebSocket that has logged in while there is a master, and the id under which
-    /// that master knows it.
+    /// A WebSocket that has logged in with this master, and its id.
     pub fn client_of(&self, master: &mut Client) -> (Client, String) {
         let mut client = self.guest();
         client.send(r#"{"type":"login"}"#);
@@ -300,7 +299,7 @@ fn last_word(line: &str) -> SocketAddr {
     address.unwrap_or_else(|| panic!("no address in {line:?}"))
 }
 
-/// Where a process listens, for one whose log does not tell.
+/// The address at which a process listens, from the kernel.
 pub fn listening_address(pid: u32) -> SocketAddr {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -339,7 +338,7 @@ impl Drop for Moss {
 }
 
 impl Text {
-    /// Reads in a thread until the end, so that the writer never waits.
+    /// Reads in a thread until the end, so that the writer never blocks.
     fn read(source: impl Read + Send + 'static) -> Arc<Self> {
         let text = Arc::new(Self::default());
         let written = Arc::clone(&text);
@@ -366,7 +365,7 @@ impl Text {
         self.state.lock().expect("no reader panics").0.clone()
     }
 
-    /// The first line that holds `part`; nothing if the text ends, or time is up.
+    /// The first line with `part` in it; `None` if the output ends, or after the time limit.
     fn wait_for(&self, part: &str) -> Option<String> {
         let line = |text: &str| text.lines().find(|line| line.contains(part)).map(str::to_owned);
         let state = self.state.lock().expect("no reader panics");
@@ -376,7 +375,7 @@ impl Text {
         line(&state.0)
     }
 
-    /// Whether the writer ends in time.
+    /// Whether the writer ends within the time limit.
     fn wait_for_end(&self) -> bool {
         let state = self.state.lock().expect("no reader panics");
         let wait = self.grown.wait_timeout_while(state, PATIENCE, |state| !state.1);

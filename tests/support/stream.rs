@@ -1,5 +1,5 @@
-//! A connection to moss: TCP, or TLS over TCP. Whether a test program goes through TLS is
-//! told by its name.
+//! A connection to moss: TCP, or TLS over TCP. The name of a test program decides whether it
+//! uses TLS.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -16,45 +16,44 @@ use super::PATIENCE;
 /// Whether connections go through TLS: in `peers_over_tls`, `stress_over_tls` and `tls`.
 pub const OVER_TLS: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), [.., b't', b'l', b's']);
 
-/// The folder with the certificates; see the script in it.
+/// The folder with the certificates, which a script in it has made.
 pub const CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
 
-/// The most that one record holds (RFC 8446, section 5.1).
+/// The largest content of a record (RFC 8446, section 5.1).
 const RECORD: usize = 1 << 14;
 
-/// A connection. Its clones are the same connection: one may be read in one thread while
-/// another is written in another, and it costs one descriptor.
+/// A connection. Its clones are handles of the same connection and descriptor: one thread may
+/// read while another writes.
 ///
-/// Within TLS, nothing happens before the first byte is written or read: then the
-/// handshake comes first.
+/// With TLS, the handshake takes place when the first byte is written or read.
 #[derive(Clone)]
 pub struct Stream {
     tcp: Arc<TcpStream>,
     tls: Option<Arc<Tls>>,
 }
 
-/// TLS's part of a connection. Nobody holds `connection` while waiting for the network.
+/// The TLS of a connection. `connection` is never locked while waiting for the network.
 struct Tls {
     connection: Mutex<ClientConnection>,
     incoming: Mutex<Incoming>,
     outgoing: Mutex<Vec<u8>>,
 }
 
-/// What was received and not decrypted yet.
+/// Received bytes that are not decrypted yet.
 #[derive(Default)]
 struct Incoming {
     bytes: Vec<u8>,
-    /// The peer said `close_notify`: nothing may follow but the end.
+    /// The peer has sent `close_notify`: only the end may follow.
     closed: bool,
 }
 
 impl Stream {
-    /// A connection whose every wait ends.
+    /// A connection with time limits.
     pub fn connect(address: SocketAddr) -> Self {
         Self::new(connect_tcp(address))
     }
 
-    /// The same on a TCP connection that is there already.
+    /// The same on an existing TCP connection.
     pub fn new(tcp: TcpStream) -> Self {
         if OVER_TLS { Self::over_tls(tcp, &CONFIG) } else { Self::plain(tcp) }
     }
@@ -64,11 +63,11 @@ impl Stream {
         Self { tcp: Arc::new(tcp), tls: None }
     }
 
-    /// A connection through TLS as this configuration has it.
+    /// A connection through TLS with this configuration.
     pub fn over_tls(tcp: TcpStream, config: &Arc<ClientConfig>) -> Self {
         let name = ServerName::try_from("localhost").expect("a name");
         let mut connection = ClientConnection::new(Arc::clone(config), name).expect("a client");
-        // Whoever writes has its own bound.
+        // The writer has a limit of its own.
         connection.set_buffer_limit(None);
         let tls = Tls {
             connection: Mutex::new(connection),
@@ -83,18 +82,18 @@ impl Stream {
         &self.tcp
     }
 
-    /// What is known of the TLS connection, the handshake's outcome above all.
+    /// The TLS connection, mainly for the result of the handshake.
     pub fn tls(&self) -> MutexGuard<'_, ClientConnection> {
         lock(&self.tls.as_ref().expect("a connection through TLS").connection)
     }
 
-    /// Shakes hands now, if that is to be done and was not.
+    /// Does the handshake now, if there is TLS and it was not done yet.
     pub fn shake_hands(&self) -> io::Result<()> {
         self.tls.as_ref().map_or(Ok(()), |tls| tls.shake_hands(&self.tcp))
     }
 
-    /// Leaves bytes to moss that it may read later. While it is stopped it can't shake
-    /// hands; within TLS these bytes go out once somebody waits for the answer.
+    /// Sends bytes to a stopped moss. With TLS they are only queued, as it can't do the
+    /// handshake: they are sent when the answer is read.
     pub fn write_ahead(&self, bytes: &[u8]) {
         match &self.tls {
             None => (&*self.tcp).write_all(bytes),
@@ -103,12 +102,12 @@ impl Stream {
         .expect("the kernel takes it");
     }
 
-    /// Whether calls that would wait fail instead.
+    /// Sets whether calls that would block fail instead.
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.tcp.set_nonblocking(nonblocking)
     }
 
-    /// Says farewell as the protocol has it, and ends this direction, or both.
+    /// Shuts down this direction, or both; with TLS it sends `close_notify` before.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         if how != Shutdown::Read {
             self.say_close_notify();
@@ -116,18 +115,17 @@ impl Stream {
         self.tcp.shutdown(how)
     }
 
-    /// Says, within TLS, that nothing more comes, unless another thread is stuck in the midst
-    /// of a record.
+    /// Sends `close_notify`, unless another thread is blocked within a record.
     pub fn say_close_notify(&self) {
         let Some(tls) = &self.tls else { return };
         if let Ok(mut outgoing) = tls.outgoing.try_lock() {
             lock(&tls.connection).send_close_notify();
-            // Like all farewells, it may come too late.
+            // The connection may already be closed.
             let _ = tls.encrypt(&[], &mut outgoing).and_then(|()| send(&mut outgoing, &self.tcp));
         }
     }
 
-    /// Ends with a reset instead of a farewell once the last handle is dropped.
+    /// Ends with a reset once the last handle is dropped.
     pub fn reset_at_end(&self) {
         rustix::net::sockopt::set_socket_linger(&*self.tcp, Some(Duration::ZERO))
             .expect("a TCP socket");
@@ -135,7 +133,7 @@ impl Stream {
 }
 
 impl Read for &Stream {
-    /// Within TLS, the end is an end only if it was announced; else it is an error.
+    /// With TLS, an end without `close_notify` is an error.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &self.tls {
             None => (&*self.tcp).read(buffer),
@@ -187,7 +185,7 @@ impl Tls {
                 return Ok(0);
             }
             let result = incoming.decrypt(&self.connection);
-            // An alert, mostly. Whoever writes at this moment takes it along.
+            // Mostly an alert. If another thread is writing, it sends this, too.
             if lock(&self.connection).wants_write()
                 && let Ok(mut outgoing) = self.outgoing.try_lock()
             {
@@ -198,8 +196,7 @@ impl Tls {
         }
     }
 
-    /// Takes as much as the kernel does, and a record more: what is left of it is sent by
-    /// the next call.
+    /// Accepts as much as the kernel does, and one record more, whose rest the next call sends.
     fn write(&self, bytes: &[u8], tcp: &TcpStream) -> io::Result<usize> {
         self.shake_hands(tcp)?;
         let mut outgoing = lock(&self.outgoing);
@@ -241,14 +238,14 @@ impl Tls {
             let result = incoming.decrypt(&self.connection);
             if result.is_err() {
                 self.encrypt(&[], &mut outgoing)?;
-                // The alert is for the peer's log; it may be gone.
+                // Best effort: the peer may be gone.
                 let _ = send(&mut outgoing, tcp);
             }
             result?;
         }
     }
 
-    /// Adds these bytes, and what TLS has to say of its own, to what goes out.
+    /// Encrypts these bytes into `outgoing`, together with TLS's own messages.
     fn encrypt(&self, bytes: &[u8], outgoing: &mut Vec<u8>) -> io::Result<()> {
         let mut connection = lock(&self.connection);
         connection.writer().write_all(bytes)?;
@@ -260,7 +257,7 @@ impl Tls {
 }
 
 impl Incoming {
-    /// Waits for more, unless there is some: how much there is, and nothing at the end.
+    /// Waits for received bytes, unless there are some: their number, 0 at the end.
     fn receive(&mut self, mut tcp: &TcpStream) -> io::Result<usize> {
         if self.bytes.is_empty() {
             self.bytes.resize(RECORD, 0);
@@ -271,7 +268,7 @@ impl Incoming {
         Ok(self.bytes.len())
     }
 
-    /// Gives rustls as much as it takes before its text is read.
+    /// Passes to rustls as much as it takes before its plain text is read.
     fn decrypt(&mut self, connection: &Mutex<ClientConnection>) -> io::Result<()> {
         if self.closed {
             return Err(io::Error::new(ErrorKind::InvalidData, "bytes after close_notify"));
@@ -279,7 +276,7 @@ impl Incoming {
         let mut connection = lock(connection);
         let count = connection.read_tls(&mut &*self.bytes)?;
         self.bytes.drain(..count);
-        // A connection that waits holds no buffer: there are crowds.
+        // A waiting connection keeps no buffer, as crowds have many connections.
         if self.bytes.is_empty() {
             self.bytes = Vec::new();
         }
@@ -290,13 +287,13 @@ impl Incoming {
     }
 }
 
-/// A TCP connection whose every wait ends.
+/// A TCP connection with time limits.
 pub fn connect_tcp(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("moss accepts");
     with_time_outs(stream)
 }
 
-/// Ends every wait of a TCP connection.
+/// Sets the time limits of a TCP connection.
 pub fn with_time_outs(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
     stream.set_write_timeout(Some(PATIENCE)).expect("a time-out");
@@ -304,12 +301,12 @@ pub fn with_time_outs(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// A client that trusts the tests' own authority, and comes as a new one each time.
+/// A client configuration that trusts the tests' CA and never resumes a session.
 pub fn tls_config() -> ClientConfig {
     tls_config_of(rustls::ALL_VERSIONS)
 }
 
-/// The same, of these versions only.
+/// The same with these versions only.
 pub fn tls_config_of(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let authority = format!("{CERTIFICATES}/ca.pem");
     let mut roots = RootCertStore::empty();

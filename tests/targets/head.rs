@@ -1,7 +1,6 @@
-//! Fuzz target: request heads. The verdict does not depend on the pieces in which the
-//! head comes; an upgrade is only granted to what RFC 6455, section 4.2.1, asks for, and
-//! to pages that may connect; whatever is answered is well-formed HTTP. What is due where
-//! pages are served is in `pages`.
+//! Fuzz target: request heads. The verdict does not depend on the pieces in which a head
+//! arrives; an upgrade needs what RFC 6455, section 4.2.1, requires, and an allowed origin;
+//! each answer is well-formed HTTP. `pages` has the same for a moss that serves pages.
 
 #[path = "pages.rs"]
 mod pages;
@@ -16,15 +15,15 @@ use moss::settings::config::{AllowedOrigins, Config};
 use moss::settings::networks::Networks;
 use tungstenite::handshake::derive_accept_key;
 
-/// Every prefix of a head up to this size is tried, and a sample of a longer one's.
+/// Up to this size every prefix of a head is tried; of longer heads only some.
 const EVERY_PREFIX: usize = 512;
 
-/// What no token contains (RFC 9110, section 5.6.2).
+/// Characters that no token contains (RFC 9110, section 5.6.2).
 const DELIMITERS: &str = "\"(),/:;<=>?@[\\]{}";
 
 const ORIGIN: &str = "https://a.example";
 
-/// Panics if moss treats the head in `data` otherwise than it should.
+/// Panics if moss handles the head in `data` wrongly.
 pub(crate) fn check(data: &[u8]) {
     let only = |own| AllowedOrigins::Only { named: vec![ORIGIN.to_owned()], own };
     for origins in [AllowedOrigins::Any, only(false), only(true)] {
@@ -48,7 +47,7 @@ pub(crate) fn check(data: &[u8]) {
     pages::check(data);
 }
 
-/// Whose it is that comes by a trusted proxy.
+/// Checks which client address moss reads from a trusted proxy's request.
 fn check_asker(data: &[u8]) {
     let trusted = Networks::parse("10.0.0.0/8,fd00::/8").expect("two networks");
     let asker = read_requester(data, &trusted);
@@ -77,7 +76,7 @@ fn check_asker(data: &[u8]) {
     assert_eq!(expected, Some(address));
 }
 
-/// The address of an entry, as the standard library reads it.
+/// The address in an entry, parsed by the standard library.
 fn known_address(entry: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(entry).ok().filter(|text| !text.contains('%'))?;
     let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse().map(IpAddr::V6).ok();
@@ -86,7 +85,7 @@ fn known_address(entry: &[u8]) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// A moss that lets these pages in.
+/// The configuration of a moss with these allowed origins.
 pub(super) fn allowing(origins: AllowedOrigins) -> Config {
     Config { allowed_origins: origins, ..Config::new("secret", "offer") }
 }
@@ -117,7 +116,7 @@ fn head_len(answer: &[u8]) -> usize {
     4 + answer.windows(4).position(|window| window == b"\r\n\r\n").expect("an end of the head")
 }
 
-/// Once a prefix has a verdict, more bytes don't change it.
+/// When a prefix has a verdict, more bytes must not change it.
 fn check_prefixes(data: &[u8], verdict: &Head, read: impl Fn(&[u8]) -> Head) {
     for len in (0..data.len()).step_by(1 + data.len() / EVERY_PREFIX) {
         let early = read(&data[..len]);
@@ -167,14 +166,14 @@ fn check_answer(request: &[u8], origins: &AllowedOrigins, answer: &[u8]) {
     assert!([400, 403, 404, 405, 426, 431].contains(&code), "{code}");
     assert!(code != 403 || !may_connect(request, origins), "a page that may connect");
     let value = |name| headers.iter().find(|header| header.0 == name).map(|header| header.1);
-    // The answer to HEAD tells a length, and has no body (RFC 9110, section 9.3.2).
+    // The answer to HEAD has a length, but no body (RFC 9110, section 9.3.2).
     if !body.is_empty() || !request_line(request).starts_with(b"HEAD ") {
         assert_eq!(value("Content-Length"), Some(body.len().to_string().as_str()));
     }
     assert_eq!(value("Connection"), Some("close"));
 }
 
-/// Whether the pages that the head names may connect.
+/// Whether the origin in the head is allowed.
 fn may_connect(head: &[u8], origins: &AllowedOrigins) -> bool {
     let AllowedOrigins::Only { own, .. } = origins else { return true };
     values(head, "origin").all(|origin| {
@@ -182,7 +181,7 @@ fn may_connect(head: &[u8], origins: &AllowedOrigins) -> bool {
     })
 }
 
-/// The authority that the request is for, empty if it is not certain.
+/// The authority of the request, empty if it is ambiguous.
 fn host(head: &[u8]) -> &[u8] {
     let target = request_line(head).split(|&byte| byte == b' ').nth(1).unwrap_or_default();
     let scheme = target.windows(3).position(|window| window == b"://");
@@ -195,7 +194,7 @@ fn host(head: &[u8]) -> &[u8] {
     }
 }
 
-/// Whether both, written out in full, are the same.
+/// Whether both are the same, with default ports added.
 fn is_own(origin: &[u8], host: &[u8]) -> Option<bool> {
     let (scheme, page) = str::from_utf8(origin).ok()?.split_once("://")?;
     let port = match scheme {
@@ -206,7 +205,8 @@ fn is_own(origin: &[u8], host: &[u8]) -> Option<bool> {
     Some(in_full(page, port)? == in_full(str::from_utf8(host).ok()?, port)?)
 }
 
-/// The host in lower case and the port, read from the end, where moss reads from the front.
+/// The host in lower case and the port. It is parsed from the end, while moss parses from the
+/// start.
 fn in_full(authority: &str, default_port: u16) -> Option<(String, u16)> {
     let rest = authority.trim_end_matches(|sign: char| sign.is_ascii_digit());
     let (host, port) = match rest.strip_suffix(':') {
@@ -239,7 +239,7 @@ fn request_line(head: &[u8]) -> &[u8] {
     lines(head).next().unwrap_or_default()
 }
 
-/// The lines up to the empty one that ends the head; empty ones may also come before it.
+/// The lines of the head, up to the empty line. Empty lines may come before the head.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes
         .split(|&byte| byte == b'\n')

@@ -1,13 +1,13 @@
-//! Fuzz target: a message is read by moss, and by a reader that is nothing but the
-//! grammar of RFC 8259 and the rules of the envelope. Both must say the same.
+//! Fuzz target: a message is read by moss, and by a plain parser of the grammar of RFC 8259 and
+//! the rules of the envelope. Both must agree.
 //!
-//! (A `serde_json::Value` can't be that reader: it drops duplicate keys, and refuses
-//! numbers and depths that moss passes on. Where it reads a text, it has a say too.)
+//! (A `serde_json::Value` can't be that parser: it drops duplicate keys, and refuses numbers and
+//! depths that moss passes on. If it can parse a text, it must agree, too.)
 
 use moss::protocol::packet::{Claim, EMPTY_PAYLOAD, Outgoing, Packet, parse_id};
 use serde_json::Value;
 
-/// Panics if moss reads `data` as anything else than it is.
+/// Panics if moss reads `data` wrongly.
 pub(crate) fn check(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let envelope = envelope(text);
@@ -18,7 +18,7 @@ pub(crate) fn check(data: &[u8]) {
     );
     let (Some(packet), Some(envelope)) = (packet, envelope) else { return };
     match envelope.payload {
-        // Not merely equal: the very bytes.
+        // Not only equal: the same bytes in memory.
         Some(payload) => assert!(std::ptr::eq(packet.payload, payload)),
         None => assert_eq!(packet.payload, EMPTY_PAYLOAD),
     }
@@ -34,7 +34,7 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-/// An id counts if and only if it is what moss would write.
+/// An id is valid if and only if moss would write it this way.
 fn check_id(id: &str) {
     let number = id.trim_matches('"').parse::<u64>().ok();
     assert_eq!(parse_id(id), number.filter(|number| id == format!("\"{number}\"")));
@@ -52,7 +52,7 @@ fn check_claim(payload: &str) {
     );
 }
 
-/// What is passed on has the announced length, and reads as the same packet.
+/// What is passed on has the computed length, and parses as the same packet.
 fn check_written(packet: &Packet<'_>) {
     let sent = Outgoing { kind: packet.kind_json, payload: packet.payload, sender: Some("7") };
     let mut text = Vec::new();
@@ -91,12 +91,12 @@ fn only<'a>(members: &[(String, &'a str)], key: &str) -> Option<Option<&'a str>>
     values.next().is_none().then_some(first)
 }
 
-/// The text of a JSON string, unless it has half a surrogate pair and so is no text.
+/// The text of a JSON string; `None` if it has half a surrogate pair.
 fn text_of(json: &str) -> Option<String> {
     serde_json::from_str(json).ok()
 }
 
-/// The members of a JSON object, values verbatim; nothing if `text` is something else.
+/// The members of a JSON object, with verbatim values; `None` if `text` is not one.
 fn members(text: &str) -> Option<Vec<(String, &str)>> {
     let mut json = Json { rest: text };
     let mut members = Vec::new();
@@ -110,7 +110,8 @@ fn members(text: &str) -> Option<Vec<(String, &str)>> {
     json.rest.is_empty().then_some(members)
 }
 
-/// RFC 8259, a rule a function. Each eats what it is about, or says `None`.
+/// The grammar of RFC 8259, one function for each rule. Each consumes its part of the input, or
+/// returns `None`.
 struct Json<'a> {
     rest: &'a str,
 }

@@ -1,5 +1,5 @@
-//! Where pages are served: what is due to a request, read from its lines as plainly as can
-//! be, and compared with what moss answers, each header line and byte of it.
+//! The expected answer to a request when pages are served, derived from its lines as plainly as
+//! possible, and compared with moss's answer, each header line and byte of it.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::{
     parse, request_line, tokens, values,
 };
 
-/// Paths, types and bytes. The first is left out of one of the two tables.
+/// Paths, types and bytes of files. The first one is missing in one of the two folders.
 const FILES: [(&[u8], &str, &[u8]); 9] = [
     (b"/index.html", "text/html; charset=utf-8", b"<!doctype html>\n"),
     (PAGE, "application/octet-stream", b"abcdefghijklmnopqrstuvwxyz"),
@@ -31,7 +31,7 @@ const FILES: [(&[u8], &str, &[u8]); 9] = [
 const PAGE: &[u8] = b"/page";
 const TAG: &[u8] = b"\"tag\"";
 
-/// What may stand in a header line.
+/// Characters that a header line may have.
 const GRAPHIC: &str = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
 
 /// The most header lines of a head.
@@ -55,16 +55,16 @@ thread_local! {
     static SITES: [Site; 2] = [Site::new(&FILES), Site::new(&FILES[1..])];
 }
 
-/// What a request is to get.
+/// The answer that a request must get.
 #[derive(Debug)]
 enum Due {
-    /// A WebSocket, or the reason why not.
+    /// A WebSocket, or the refusal.
     Upgrade,
-    /// How the server is.
+    /// The health report.
     Health { is_head: bool, after: After },
-    /// This, and the end.
+    /// This answer, and the end of the connection.
     Refusal(u16),
-    /// This, after which others may follow.
+    /// This answer, after which the connection stays open.
     Answer(Expected),
 }
 
@@ -72,14 +72,14 @@ enum Due {
 struct Expected {
     status: u16,
     after: After,
-    /// All lines but `Connection` and what a sentence has.
+    /// All header lines but `Connection` and those of a text.
     headers: BTreeMap<&'static str, String>,
-    /// Else a sentence, whatever it says; none for HEAD.
+    /// Otherwise a text with any wording; none for HEAD.
     body: Option<&'static [u8]>,
     is_head: bool,
 }
 
-/// Panics if a request in `data`, each behind the one before, gets what is not due to it.
+/// Panics if one of the pipelined requests in `data` gets a wrong answer.
 pub(super) fn check(data: &[u8]) {
     let origins = AllowedOrigins::Only { named: vec![ORIGIN.to_owned()], own: true };
     SITES.with(|sites| {
@@ -119,11 +119,11 @@ impl Site {
         spelled
     }
 
-    /// Checks the first request. How long its head is, if another may follow.
+    /// Checks the first request. Returns the length of its head, if another may follow.
     fn check(&self, data: &[u8], origins: &AllowedOrigins) -> Option<usize> {
         let verdict = read_head(data, &allowing(origins.clone()), Some(&self.pages));
         let Some(len) = whole_head(data) else {
-            // Something may be wrong with it already.
+            // It may already be invalid.
             match verdict {
                 Head::Incomplete => assert!(data.len() < MAX_HEAD_BYTES),
                 Head::Refused { answer, .. } => check_answer(data, origins, &answer),
@@ -204,7 +204,7 @@ impl Site {
             let headers = headers.iter().cloned().collect();
             Due::Answer(Expected { status, after, headers, body, is_head })
         };
-        // In whatever way it is spelled, a path begins with a slash.
+        // In all spellings a path begins with a slash.
         if !encoded.starts_with(b"/") {
             return answer(404, &[], None);
         }
@@ -346,7 +346,7 @@ fn whole_head(data: &[u8]) -> Option<usize> {
     None
 }
 
-/// Whether nobody could find fault with how the head is written: what is in it decides.
+/// Whether the head is well-formed, so that the answer depends only on its content.
 fn is_plain(head: &[u8]) -> bool {
     let is_token = |bytes: &[u8]| {
         !bytes.is_empty()
@@ -377,7 +377,7 @@ fn wants_upgrade(head: &[u8]) -> bool {
     has("upgrade", b"websocket") && has("connection", b"upgrade")
 }
 
-/// How long the body is that the head announces; nothing if that is not clear.
+/// The length of the body that the head announces; `None` if that is ambiguous.
 fn announced(head: &[u8]) -> Option<u64> {
     if values(head, "transfer-encoding").next().is_some() {
         return None;
@@ -393,7 +393,7 @@ fn announced(head: &[u8]) -> Option<u64> {
     }
 }
 
-/// The path of a target in whatever form, as it is spelled.
+/// The path of a target in any form, not decoded.
 fn path_of(target: &[u8]) -> &[u8] {
     let scheme = target.windows(3).position(|window| window == b"://");
     let from = match scheme {
@@ -421,8 +421,8 @@ fn decoded(path: &[u8]) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// Percent-encoded: all but letters, digits and these signs. Of a name, nothing is then taken
-/// for a scheme, a query or a slash.
+/// Percent-encodes all but letters, digits and these signs, so that no part of a name looks like
+/// a scheme, a query or a slash.
 fn spelled(bytes: &[u8], signs: &str) -> String {
     let spell = |&byte: &u8| match char::from(byte) {
         sign if sign.is_ascii_alphanumeric() || signs.contains(sign) => sign.to_string(),
@@ -431,7 +431,7 @@ fn spelled(bytes: &[u8], signs: &str) -> String {
     bytes.iter().map(spell).collect()
 }
 
-/// The first and the last byte that a range of bytes asks for; nothing for what is none.
+/// The first and the last byte of a byte range; `None` if it is malformed.
 fn asked(range: &[u8], len: u64) -> Option<(u64, u64)> {
     let (unit, rest) = range.split_at_checked(6)?;
     if !unit.eq_ignore_ascii_case(b"bytes=") {

@@ -1,5 +1,5 @@
-//! Fuzz target: bytes are read as the doings of a few connections. The relay must
-//! deliver exactly what the shadow [`Model`] expects, and must end up in its state.
+//! Fuzz target: bytes choose the actions of a few connections. The relay must deliver exactly
+//! what the [`Model`] expects, and must end in the same state.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,11 @@ use crate::model::{Action, Claim, Expected, Model, Named, Proof, Told};
 const SECRET: &str = "right \u{e9} secret";
 const LOGIN_SECRET: &str = "login \u{1f511}";
 
-/// Connections at a time.
+/// How many connections there are at a time.
 const MOST_PEERS: usize = 6;
 
-/// Runs as long as there are dice, and says for how many steps that was. Panics if the
-/// relay does something else than the model.
+/// Runs until the bytes in `dice` are used up, and returns the number of steps. Panics if the
+/// relay and the model differ.
 pub(crate) fn play(mut dice: impl Iterator<Item = u8>) -> u64 {
     let Some(mut world) = World::new(&mut dice) else { return 0 };
     let mut steps = 0;
@@ -26,7 +26,7 @@ pub(crate) fn play(mut dice: impl Iterator<Item = u8>) -> u64 {
     steps
 }
 
-/// The relay and its shadow, with the connections that drive both.
+/// The relay and the model, with the connections that drive both.
 struct World {
     relay: Relay,
     model: Model,
@@ -58,12 +58,12 @@ impl World {
         })
     }
 
-    /// Somebody does something; nothing if the dice are at their end.
+    /// Performs one action; `None` when the dice are used up.
     fn step(&mut self, dice: &mut impl Iterator<Item = u8>, step: u64) -> Option<()> {
         let known = self.here.len();
         let who = self.pick_peer(dice.next()?);
         let action = match self.pick_action(dice, step)? {
-            // Only somebody new is let in like that.
+            // Only new connections are restricted.
             Action::Restrict if self.here.len() == known => Action::Ping,
             action => action,
         };
@@ -90,7 +90,7 @@ impl World {
         Some(())
     }
 
-    /// The rules that need no model of what happens, only of who is what.
+    /// Checks rules that depend only on the present roles.
     fn check_receiver(&self, sender: u64, was_client: bool, told: &Told) {
         let to = told.to();
         assert!(self.here.contains(&to), "{told:?}: to somebody who is not here");
@@ -103,7 +103,7 @@ impl World {
             assert!(self.model.is_master(to), "{told:?}: an id that the receiver should not see");
         }
         let is_guest = !self.model.is_master(to) && !self.model.clients.contains(&to);
-        // What it was owed as a client came before it did what made it none.
+        // Offers that it was owed as a client came before the action that made it master.
         let is_owed = matches!(told, Told::Broadcast(..)) && to == sender && was_client;
         if is_guest && !is_owed {
             let is_pong = packet["type"] == "pong";
@@ -128,7 +128,7 @@ impl World {
         }
     }
 
-    /// Somebody who is here, or somebody new.
+    /// A present connection, or a new one.
     fn pick_peer(&mut self, die: u8) -> u64 {
         let pick = usize::from(die) % MOST_PEERS;
         if let Some(id) = self.here.get(pick) {
@@ -163,7 +163,7 @@ impl World {
         })
     }
 
-    /// An ordinary type, or one that means something to moss, or only in other hands.
+    /// An ordinary type, or one that has a meaning for moss, perhaps only from other roles.
     fn pick_type(&self, die: u8) -> String {
         let types = &self.config.types;
         let kinds = [
@@ -197,7 +197,7 @@ impl World {
             1 => Named::Null,
             2 => Named::Number,
             3 => Named::Text("\"\"".to_owned()),
-            // Nearly somebody's id.
+            // Almost the id of a connection.
             4 => Named::Text(format!("\"0{}\"", self.here[pick % self.here.len()])),
             5 => Named::Text(format!("\"{} \"", self.here[pick % self.here.len()])),
             6 => Named::Text("\"\\ud800\"".to_owned()),
@@ -218,7 +218,7 @@ fn compare(actual: Vec<Told>, expected: Expected, who: u64, action: &Action) {
     assert_eq!(actual.next(), None, "{who} did {action:?}");
 }
 
-/// Any JSON, some of it known by its step, so that old news is told from new.
+/// A JSON value. Some have the number of their step, so that old ones are told from new ones.
 fn payload(die: u8, step: u64) -> String {
     match die % 8 {
         0 => r#""""#.to_owned(),
@@ -231,7 +231,7 @@ fn payload(die: u8, step: u64) -> String {
     }
 }
 
-/// The packet that means this, with its keys in one order or another.
+/// A packet for this action, with its keys in any order.
 fn spell(action: &Action, die: u8) -> String {
     let (kind, payload, id) = match action {
         Action::Leave | Action::Announce(_) | Action::Restrict => {
@@ -254,7 +254,7 @@ fn spell(action: &Action, die: u8) -> String {
         }
     };
     let mut members = vec![format!(r#""type" : {kind}"#)];
-    // The payload that is absent is the empty string.
+    // An absent payload means the empty string.
     members.extend(
         payload
             .filter(|text| text != "\"\"" || die & 8 == 0)
@@ -266,7 +266,7 @@ fn spell(action: &Action, die: u8) -> String {
     format!("{{{}}}", members.join(","))
 }
 
-/// A packet whose payload and id nobody looks at.
+/// A packet whose payload and id have no meaning.
 fn spelled(die: u8, kind: &str) -> (String, Option<String>, Option<String>) {
     let kind = if die & 0x80 == 0 { plain(kind) } else { escaped(kind) };
     (kind, (die & 0x40 == 0).then(|| "[{}]".to_owned()), (die & 0x20 == 0).then(|| "5".to_owned()))

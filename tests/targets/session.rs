@@ -1,9 +1,8 @@
-//! Fuzz target: a session that gets its bytes in pieces, with budgets that end in
-//! between, says and sends what one does that gets them whole; and its messages are
-//! those of a plain tungstenite context that reads the same bytes. Where it serves pages, it
-//! answers each request once and in order, however it is cut and however slowly its answers
-//! are taken. Where it comes by a trusted proxy it says the same, and before each request
-//! whose that is.
+//! Fuzz target: a session that gets its bytes in pieces, with small budgets, has the same events
+//! and sends the same bytes as one that gets them whole. Its messages are those of a plain
+//! tungstenite context that reads the same bytes. If it serves pages, it answers each request
+//! once and in order, however it is cut and however slowly the answers are read. Behind a
+//! trusted proxy it does the same, and reports the client before each request.
 
 use std::io::{self, Read, Write};
 use std::time::Instant;
@@ -24,14 +23,14 @@ const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upg
 /// Small, so that a fuzzer's inputs reach beyond it.
 const MAX_PACKET_BYTES: usize = 300;
 
-/// What is held between two pieces: a partial head or frame, a message in fragments,
-/// their buffers' slack, tungstenite's buffers. All of it was sent already.
+/// Bytes that are held between two pieces: an incomplete head or frame, a message in fragments,
+/// unused capacity of buffers, tungstenite's buffers. Nothing is waiting to be sent.
 const MAX_HELD_BYTES: usize = 32 << 10;
 
-/// The largest page: all of it is never queued at once.
+/// The largest page, which is never queued as a whole.
 const LARGE_BYTES: usize = 40_000;
 
-/// What is queued at most for somebody who takes nothing: 16 KiB, and of the last answer its
+/// The limit of bytes queued for a peer that reads nothing: 16 KiB, and of the last answer the
 /// head and 16 KiB of its page.
 const MAX_QUEUED_BYTES: usize = 33 << 10;
 
@@ -46,7 +45,7 @@ pub(crate) fn check(data: &[u8]) {
     let mut stream = if mode & 1 == 0 { UPGRADE.to_vec() } else { Vec::new() };
     stream.extend_from_slice(bytes);
     let whole = run(&stream, &Manner::whole(None));
-    // Two sizes in turn, so that a frame's parts don't fall on the same places each time.
+    // Two sizes in turn, so that frames are cut at different places.
     let sizes = [usize::from(piece % 64) + 1, usize::from(mode >> 1) + 1];
     let budget = usize::from(budget % 8) + 1;
     let by_proxy = piece & 0x40 > 0;
@@ -56,14 +55,14 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-/// The same where pages are served; the peer's bytes are requests.
+/// The same for a moss that serves pages; the peer's bytes are requests.
 fn check_pages(stream: &[u8], [mode, piece, budget]: [u8; 3]) {
     let large = (0..LARGE_BYTES).map(|at| at as u8).collect();
     let pages = Pages::from_files([("/index.html", b"an index".to_vec()), ("/large", large)]);
     let whole = run(stream, &Manner::whole(Some(&pages)));
     let (due, is_all) = due(stream, &pages);
-    assert!(whole.sent.starts_with(&due), "not what is due");
-    assert!(!is_all || whole.sent.len() == due.len(), "more than what is due");
+    assert!(whole.sent.starts_with(&due), "wrong answers");
+    assert!(!is_all || whole.sent.len() == due.len(), "surplus bytes");
     let manner = Manner {
         pages: Some(&pages),
         sizes: [usize::from(piece) + 1, 1 << (mode % 16)],
@@ -76,19 +75,19 @@ fn check_pages(stream: &[u8], [mode, piece, budget]: [u8; 3]) {
     assert_eq!((cut.said, cut.phase), (whole.said, whole.phase));
 }
 
-/// The answers to all requests, each read by itself, and whether nothing follows them, as no
-/// request becomes a WebSocket.
+/// The answers to all requests, each handled alone, and whether these are all bytes: no request
+/// becomes a WebSocket.
 fn due(mut stream: &[u8], pages: &Pages) -> (Vec<u8>, bool) {
     let config = config();
     let mut due = Vec::new();
-    // The last that is answered on one connection.
+    // The last request of a connection.
     for number in 1..=1_000 {
         let (len, mut answer) = match read_head(stream, &config, Some(pages)) {
             Head::Answered { len, answer } => (len, answer),
             Head::Report { len, is_head, after, .. } => (len, told(is_head, after)),
             Head::Upgrade { response, .. } => return ([due, response].concat(), false),
             Head::Refused { answer, .. } => return ([due, answer].concat(), true),
-            // It is a request no more once others were.
+            // After other requests it is not a request any more.
             Head::Tls if number > 1 => return (due, false),
             _ => return (due, true),
         };
@@ -107,20 +106,20 @@ fn due(mut stream: &[u8], pages: &Pages) -> (Vec<u8>, bool) {
     (due, true)
 }
 
-/// What a server of these tests tells of its health.
+/// The health report in these tests.
 fn told(is_head: bool, after: After) -> Answer {
     let told = Health { uptime_seconds: 1, connections: 2, clients: 3, master: true };
     health(&told, is_head, after)
 }
 
-/// How a session is served.
+/// How a session is driven.
 struct Manner<'p> {
     pages: Option<&'p Pages>,
-    /// Those of the pieces in which the bytes come, in turn.
+    /// The sizes of received pieces, used in turn.
     sizes: [usize; 2],
-    /// Events without a break.
+    /// The budget of a turn, in events.
     budget: usize,
-    /// Bytes that are sent at a time.
+    /// How many bytes are sent at a time.
     takes: usize,
     by_proxy: bool,
 }
@@ -132,7 +131,7 @@ impl<'p> Manner<'p> {
     }
 }
 
-/// Everything that a session shows.
+/// All observable results of a session.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     said: Vec<Event<'static>>,
@@ -141,7 +140,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Sends so many bytes, or as many as there are. Whether there were any.
+    /// Sends this number of bytes, or fewer if there are not as many. Whether there were any.
     fn take(&mut self, session: &mut Session, most: usize, now: Instant) -> bool {
         session.allow(most);
         let unsent = session.unsent();
@@ -160,7 +159,7 @@ fn config() -> Config {
     config
 }
 
-/// A whole session.
+/// Runs a session from start to end.
 fn run(stream: &[u8], manner: &Manner<'_>) -> Outcome {
     let config = config();
     let now = Instant::now();
@@ -185,12 +184,12 @@ fn run(stream: &[u8], manner: &Manner<'_>) -> Outcome {
                 left -= 1;
                 let mut event = owned(event);
                 if matches!(event, Event::Requester(_)) {
-                    assert!(!asked && manner.by_proxy, "told twice, or unasked");
+                    assert!(!asked && manner.by_proxy, "a client twice, or without a proxy");
                     asked = true;
                     continue;
                 }
                 if matches!(event, Event::Upgrade(_) | Event::Report { .. } | Event::Answered(_)) {
-                    assert_eq!(asked, manner.by_proxy, "whose the request is");
+                    assert_eq!(asked, manner.by_proxy, "the client of the request");
                     asked = false;
                 }
                 match event {
@@ -244,7 +243,7 @@ fn owned(event: Event<'_>) -> Event<'static> {
     }
 }
 
-/// The same frames, read by tungstenite without moss.
+/// Compares with tungstenite alone, which reads the same frames.
 fn check_against_tungstenite(frames: &[u8], outcome: Outcome) {
     let mut said = outcome.said.into_iter();
     let Some(Event::Upgrade(response)) = said.next() else { panic!("no upgrade") };
@@ -258,7 +257,7 @@ fn check_against_tungstenite(frames: &[u8], outcome: Outcome) {
     let mut messages = Vec::new();
     let end = loop {
         let read = context.read(&mut stream);
-        // What the last frame has to be answered with is written here.
+        // This writes the answer to the last frame.
         let _ = context.flush(&mut stream);
         match read {
             Ok(Message::Text(text)) => messages.push(Event::Text(text.as_str().to_owned().into())),
@@ -310,7 +309,7 @@ fn has_long_control(mut frames: &[u8]) -> bool {
     false
 }
 
-/// Bytes to read, and a place to write; nothing more comes.
+/// A stream with these bytes to read, and a buffer for writes.
 struct Stream<'s> {
     input: &'s [u8],
     output: Vec<u8>,

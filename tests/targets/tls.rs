@@ -1,6 +1,6 @@
-//! Fuzz target: TLS. What a peer sends in pieces ends as it does whole, and no bytes panic;
-//! and once a real client has shaken hands, each side hears exactly what the other said, up
-//! to the first byte that was damaged.
+//! Fuzz target: TLS. Bytes in pieces have the same result as whole, and no bytes cause a panic.
+//! After the handshake of a real client, each side receives exactly what the other sent, up to
+//! the first damaged byte.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
-/// A handshake message, or a record, that is not whole; and one record on its way out.
+/// Bytes for an incomplete handshake message or record, and for one record to be sent.
 const MAX_HELD_BYTES: usize = 192 << 10;
 
-/// A peer that updates its keys over and over fails.
+/// A connection fails if its peer updates its keys more often.
 const MOST_UPDATES: usize = 16;
 
 static CREDENTIALS: LazyLock<Credentials> = LazyLock::new(|| {
@@ -42,9 +42,9 @@ fn file(name: &str) -> PathBuf {
     folders.into_iter().find(|folder| folder.exists()).expect("certificates").join(name)
 }
 
-/// Panics if TLS treats the bytes in `data` otherwise than it should. The first byte says how
-/// to cut them, and whether they come from the first byte of a connection on, or are the
-/// doings of a client that has shaken hands.
+/// Panics if TLS handles the bytes in `data` wrongly. The first byte says how to cut them, and
+/// whether they are the first bytes of a connection, or the actions of a client after its
+/// handshake.
 pub(crate) fn check(data: &[u8]) {
     let Some((&mode, data)) = data.split_first() else { return };
     let piece = usize::from(mode >> 1) + 1;
@@ -55,7 +55,7 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-/// What shows of a handshake's end, as far as it does not depend on randomness.
+/// The result of a handshake, as far as it does not depend on random numbers.
 #[derive(Debug, PartialEq, Eq)]
 struct End {
     failed: bool,
@@ -74,7 +74,7 @@ fn end_of(data: &[u8], piece: usize) -> End {
     }
     let silent = tls.unsent().is_empty();
     if !tls.is_handshaking() {
-        // Whatever has become of it.
+        // Whether it failed or not.
         assert_eq!(tls.seal(b"last words"), 10);
         tls.close();
     }
@@ -86,7 +86,7 @@ struct Pair {
     client: ClientConnection,
     tls: Tls,
     piece: usize,
-    /// A byte of the client's next records that is damaged.
+    /// The position of a damaged byte in the client's next records.
     damage: Option<usize>,
     heard: Vec<u8>,
     told: Vec<u8>,
@@ -130,7 +130,7 @@ fn talk(doings: &[u8], piece: usize) {
         let whole = pair.damage.is_none();
         pair.carry();
         if !whole && pair.damage.is_none() {
-            // It has failed, or waits for the rest of a record that claims to be longer.
+            // It has failed, or waits for the rest of a record whose length was damaged.
             assert!(said.starts_with(&pair.heard), "another thing is heard than was said");
             return;
         }
@@ -139,7 +139,7 @@ fn talk(doings: &[u8], piece: usize) {
         assert!(pair.told == sealed, "{} of {} bytes are told", pair.told.len(), sealed.len());
         assert_eq!((pair.tls.held(), pair.tls.half()), (0, 0));
         if pair.tls.has_ended() || doing[0] % 6 == 4 {
-            // Nothing that comes now is heard, whole or damaged.
+            // No later bytes are received, damaged or not.
             let mut late = bytes;
             pair.tls.receive(&mut late, &mut pair.heard);
             assert!(pair.heard == said && pair.tls.unsent().is_empty());
@@ -149,7 +149,7 @@ fn talk(doings: &[u8], piece: usize) {
 }
 
 impl Pair {
-    /// Carries bytes both ways until nobody has any.
+    /// Carries bytes in both directions until there are none.
     fn carry(&mut self) {
         loop {
             let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! Who can't or won't speak TLS as it should ends alone, with the alert that is due.
+//! A peer that violates TLS is closed, with the right alert, without an effect on others.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::wire::{
     connect, expect_alert, outgoing, read_record, read_to_error, record,
 };
 
-/// How long who got through its handshake is waited for (`ENDING_TIMEOUT`).
+/// How long moss waits for a peer to close after its handshake (`ENDING_TIMEOUT`).
 const ENDING: Duration = Duration::from_secs(5);
 
 #[test]
@@ -38,7 +38,7 @@ fn no_common_cipher_suite_gets_handshake_failure() {
 #[test]
 fn record_that_is_too_long_gets_record_overflow() {
     let moss = Moss::start();
-    // At its header: what it announces is not waited for.
+    // At its header, without waiting for its content.
     expect_alert(&moss, &[HANDSHAKE, 3, 1, 0xff, 0xff], AlertDescription::RecordOverflow);
 }
 
@@ -50,7 +50,7 @@ fn handshake_message_that_is_too_long_gets_decode_error() {
 }
 
 #[test]
-fn hello_that_is_none_gets_decode_error() {
+fn malformed_hello_gets_decode_error() {
     let moss = Moss::start();
     let hello = record(HANDSHAKE, &[1, 0, 0, 4, 3, 3, 0, 0]);
     expect_alert(&moss, &hello, AlertDescription::DecodeError);
@@ -92,7 +92,7 @@ fn record_that_can_not_be_decrypted_gets_bad_record_mac() {
 }
 
 #[test]
-fn client_that_trusts_nobody_ends_alone() {
+fn client_that_does_not_trust_the_certificate_ends_alone() {
     let moss = Moss::start();
     let mut other = moss.client();
     let config =
@@ -103,13 +103,13 @@ fn client_that_trusts_nobody_ends_alone() {
             .with_no_client_auth();
     let stream = Stream::over_tls(connect(&moss), &config.into());
     stream.shake_hands().expect_err("nobody signed for moss");
-    // It was told by an alert, and gives up as well.
+    // The client has sent an alert, and moss closes, too.
     assert_ends(stream);
     moss.wait_for_log("at 127.0.0.1: tls");
     other.expect_nothing();
 }
 
-/// Moss ends the connection in time, orderly or not.
+/// Moss must end the connection within the time limit, with or without a reset.
 #[track_caller]
 fn assert_ends(stream: Stream) {
     let mut tcp = stream.tcp();
@@ -124,7 +124,7 @@ fn failed_handshake_is_closed_at_once_after_its_alert() {
     let mut stream = connect(&moss);
     stream.write_all(&Hello { suites: vec![BAD_SUITE], ..Hello::new() }.record()).expect("moss");
     let start = Instant::now();
-    // It does not end its own direction: moss does not wait for that.
+    // The peer does not close its direction, and moss does not wait for that.
     assert!(read_record(&stream).is_some() && read_record(&stream).is_none());
     while descriptors(&moss) > base {
         assert!(start.elapsed() < PATIENCE, "{} descriptors, not {base}", descriptors(&moss));

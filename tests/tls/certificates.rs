@@ -1,4 +1,4 @@
-//! Which certificate a newcomer sees: forms of the files, reloads, what is wrong with them.
+//! Which certificate a new connection gets: formats of the files, reloads, invalid files.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -20,7 +20,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
     PathBuf::from(CERTIFICATES).join(name)
 }
 
-/// A moss whose certificate is a copy, to be changed by the test.
+/// A moss with a copy of a certificate, which the test may change.
 fn with_copies(certificate: &str, key: &str) -> Setup {
     let copy = |name| fs::read(fixture(name)).expect("a fixture");
     Setup::new()
@@ -30,7 +30,7 @@ fn with_copies(certificate: &str, key: &str) -> Setup {
         .file("key", copy(key))
 }
 
-/// Replaces a file as a renewal does: it is never half there.
+/// Replaces a file atomically, as a renewal does.
 fn replace(moss: &Moss, name: &str, content: &[u8]) {
     let fresh = moss.folder().join("fresh");
     fs::write(&fresh, content).expect("a file in the test's folder");
@@ -41,7 +41,7 @@ fn replace_by(moss: &Moss, name: &str, fixture_name: &str) {
     replace(moss, name, &fs::read(fixture(fixture_name)).expect("a fixture"));
 }
 
-/// Whether a newcomer is shown the first certificate of this file.
+/// Whether a new connection gets the first certificate of this file.
 fn shows(moss: &Moss, name: &str) -> bool {
     let mut guest = moss.guest();
     guest.expect_nothing();
@@ -84,7 +84,7 @@ fn sighup_takes_the_new_certificate_for_newcomers() {
     moss.signal(Signal::HUP);
     moss.wait_for_log("certificate was read again");
     assert!(shows(&moss, "other-chain.pem"));
-    // Those who are there notice nothing.
+    // Present connections are not affected.
     assert_eq!(client.introduce(&mut master), id);
     master.send(&format!(r#"{{"type":"x","id":"{id}"}}"#));
     client.expect(r#"{"type":"x","payload":""}"#);
@@ -126,7 +126,7 @@ fn old_certificate_stays_if_the_files_are_gone() {
 }
 
 #[test]
-fn file_without_an_end_stops_nobody() {
+fn endless_file_is_refused_and_delays_nobody() {
     let moss = with_copies("chain.pem", "key.pem").start();
     let mut guest = moss.guest();
     for (name, variable) in [("key", KEY_FILE), ("certificate", CERTIFICATE_FILE)] {
@@ -178,7 +178,7 @@ fn sighup_is_taken_many_times() {
 fn expired_certificate_is_warned_of_and_served() {
     let moss = Setup::new().set(CERTIFICATE_FILE, fixture("expired.pem")).start();
     assert!(moss.wait_for_log("EXPIRED").contains("WARN"));
-    // Our client refuses it, as browsers do. Moss has shown it all the same.
+    // The client refuses it, as browsers do, so moss has sent it.
     let stream = Stream::connect(moss.address());
     let error = stream.shake_hands().expect_err("the certificate has expired").to_string();
     assert!(error.contains("expired"), "{error}");

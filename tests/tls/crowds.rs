@@ -1,4 +1,4 @@
-//! Many at once: handshakes keep nobody waiting, and what is half there is bounded.
+//! Many connections at once: handshakes delay no other peer, and incomplete data is bounded.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -10,11 +10,11 @@ use crate::process::{MIB, Memory, stop};
 use crate::support::{Moss, PATIENCE, Stream, crowd};
 use crate::wire::{APPLICATION_DATA, HANDSHAKE, Hello, SERVER_HELLO, connect, read_record, record};
 
-/// Handshakes for which all peers together have time in a round: 32,768 frames, of which
-/// one costs 128. And a third of it again for moss's pace while the test comes to count.
+/// The limit of handshakes in a round: 32,768 frames, and a handshake counts for 128. And a third
+/// more for what moss does before the test has counted.
 const ROUND: usize = (32 << 10) / 128 * 4 / 3;
 
-/// How many of these were sent something.
+/// How many of these have received something.
 fn answered(streams: &[TcpStream]) -> usize {
     let is_answered = |stream: &TcpStream| {
         stream.set_nonblocking(true).expect("a connection");
@@ -70,11 +70,11 @@ fn packet_does_not_wait_for_a_thousand_handshakes() {
     }
 }
 
-/// Connections that send these bytes each, and no more: what they hold together stays within
-/// what is allowed to strangers' halves, an eighth of all.
+/// Connections that send only these bytes each. Together they must hold no more than the limit
+/// for incomplete data of guests, an eighth of the memory.
 fn expect_bounded(bytes: &[u8], open: impl Fn(&Moss) -> Stream) {
     const LIMIT: usize = 16 * MIB;
-    /// Buffers that grow and go leave holes in the heap.
+    /// Growing buffers cause fragmentation.
     const GROWTH: usize = 2 * LIMIT / 8;
 
     let crowd = crowd(600);
@@ -85,14 +85,14 @@ fn expect_bounded(bytes: &[u8], open: impl Fn(&Moss) -> Stream) {
     let streams: Vec<_> = (0..crowd.size).map(|_| open(&moss)).collect();
     let memory = Memory::watch(&moss);
     for stream in &streams {
-        // One that was dropped meanwhile may be gone already.
+        // It may have been dropped meanwhile.
         let _ = stream.tcp().write_all(bytes);
     }
     moss.guest().expect_nothing();
     memory.assert_peak_below(GROWTH);
-    // Who holds little is not touched.
+    // A peer that holds little is not affected.
     assert_eq!(client.introduce(&mut master), id);
-    // And whoever was dropped was so for this, and is told nothing that is no TLS.
+    // Dropped connections were dropped for memory, and got no bytes that are not TLS.
     moss.wait_for_log("memory (1013)");
     drop(streams);
 }
@@ -137,7 +137,7 @@ fn crowd_with_half_a_handshake_each_lets_others_in() {
 
 #[test]
 fn records_of_one_byte_do_not_keep_others_waiting() {
-    /// Each is a frame of its own to moss, and half of one to its sender.
+    /// Each is a record of one byte.
     const RECORDS: usize = 100_000;
 
     let moss = Moss::start();

@@ -1,5 +1,5 @@
-//! How connections through TLS end: the Close frame, then `close_notify`, then the end. What
-//! a peer leaves out of it is not missed.
+//! How connections through TLS end: the Close frame, then `close_notify`, then the end. A peer may
+//! leave out any of them.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -15,9 +15,8 @@ fn moss() -> Moss {
     Moss::with(&[("MOSS_CLIENT_LEFT_TYPE", LEFT), ("MOSS_LOG", "debug")])
 }
 
-/// What comes must be a Close of this code, `close_notify` and the end, in this order; the
-/// peer answers nothing. Without `close_notify` the end is an error, and there is nothing to
-/// read behind it.
+/// Moss must send a Close of this code, `close_notify` and the end, in this order, without an
+/// answer from the peer. An end without `close_notify` is an error.
 #[track_caller]
 fn expect_endings(mut stream: &Stream, code: u16) {
     let mut bytes = Vec::new();
@@ -27,7 +26,7 @@ fn expect_endings(mut stream: &Stream, code: u16) {
     assert_eq!(bytes.len(), 2 + usize::from(len), "{bytes:?}");
 }
 
-/// Every client of moss that the master knows, one of each version.
+/// Clients that the master knows, one for each version of TLS.
 fn clients(moss: &Moss, master: &mut Client) -> [(Client, String); 2] {
     [&TLS12, &TLS13].map(|version| {
         let stream = Stream::over_tls(connect(moss), &tls_config_of(&[version]).into());
@@ -99,7 +98,7 @@ fn close_notify_without_a_close_is_a_leaving() {
     let moss = moss();
     let mut master = moss.master("1");
     for (mut client, id) in clients(&moss, &mut master) {
-        // The direction stays open beneath: `close_notify` alone says it.
+        // TCP stays open: `close_notify` alone ends the connection.
         client.stream().say_close_notify();
         expect_left(&mut master, &id);
         assert_eq!(client.next_frame(), None);
@@ -115,7 +114,7 @@ fn packets_before_close_notify_arrive_and_those_behind_it_do_not() {
             client.send(&format!(r#"{{"type":"x","payload":{number}}}"#));
         }
         client.stream().say_close_notify();
-        // What a record may hold, but nobody can read any more.
+        // A valid record after `close_notify`, which must be ignored.
         let late = frame(0x81, br#"{"type":"late"}"#);
         let _ = client.stream().tcp().write_all(&late);
         for number in 0..100 {

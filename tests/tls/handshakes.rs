@@ -77,7 +77,7 @@ fn handshake_and_request_may_come_byte_by_byte() {
     let moss = Moss::start();
     for version in [&TLS12, &TLS13] {
         let (mut client, mut stream) = (client(tls_config_of(&[version])), connect(&moss));
-        // It goes out behind the handshake.
+        // It is sent after the handshake.
         client.writer().write_all(UPGRADE.as_bytes()).expect("room for it");
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n") {
@@ -103,7 +103,7 @@ fn expect_server_hello(moss: &Moss, pieces: &[&[u8]]) {
     assert_eq!((kind, content[0]), (HANDSHAKE, SERVER_HELLO));
 }
 
-/// One that just fits a record.
+/// One that just fits into a record.
 fn hello_of_16_kib() -> Hello {
     let rest = Hello::new().message().len();
     Hello { padding: (16 << 10) - rest, ..Hello::new() }
@@ -127,7 +127,7 @@ fn hello_may_come_in_many_records() {
     expect_server_hello(&moss, &records.iter().map(Vec::as_slice).collect::<Vec<_>>());
 }
 
-/// A client that comes back with a ticket, and says how each of its handshakes went.
+/// A client that reconnects with its ticket, and returns the kind of each handshake.
 struct Returning(Arc<ClientConfig>);
 
 impl Returning {
@@ -155,7 +155,7 @@ fn ticket_resumes_a_session() {
         let client = Returning::new(tls_config_of(&[version]));
         assert_eq!(client.come(&moss), HandshakeKind::Full);
         assert_eq!(client.come(&moss), HandshakeKind::Resumed, "{version:?}");
-        // With a new ticket each time, or the old one again.
+        // With a new ticket each time, or with the old one again.
         assert_eq!(client.come(&moss), HandshakeKind::Resumed, "{version:?}");
     }
 }
@@ -192,7 +192,7 @@ fn early_data_is_never_offered() {
     assert_eq!(connection.handshake_kind(), Some(HandshakeKind::Resumed), "there was a ticket");
 }
 
-/// The deadline for the request head, counted from accept, less what clocks differ by.
+/// The deadline for the request head, counted from accept, minus a tolerance.
 const DEADLINE: Duration = Duration::from_millis(9_500);
 
 #[test]
@@ -201,7 +201,7 @@ fn handshake_that_is_not_over_in_ten_seconds_is_ended() {
     let mut other = moss.client();
     let hello = Hello::new().record();
     let start = Instant::now();
-    // Nothing at all, half a header, half a hello, and all but the client's last words.
+    // Nothing at all, half a header, half a hello, and all but the client's last message.
     let streams = [0, 3, hello.len() / 2, hello.len()].map(|count| {
         let mut stream = connect(&moss);
         stream.write_all(&hello[..count]).expect("moss reads");
@@ -232,7 +232,7 @@ fn handshake_without_a_request_is_answered_408_after_ten_seconds() {
     }
 }
 
-/// What `/metrics` tells of handshakes, at the plain port: full, resumed, failed.
+/// The metrics of handshakes, from the plain port: full, resumed, failed.
 #[track_caller]
 fn handshakes(moss: &Moss) -> [String; 3] {
     let mut stream = TcpStream::connect(moss.plain_address()).expect("moss listens");
@@ -258,7 +258,8 @@ fn handshakes_are_counted_by_what_becomes_of_them() {
         }
     }
     assert_eq!(handshakes(&moss), ["2", "4", "0"]);
-    // One that leaves in the middle, one that breaks it, one that never begins, and plain HTTP.
+    // One that leaves during the handshake, one that violates it, one that sends nothing, and
+    // plain HTTP.
     let mut half = connect(&moss);
     half.write_all(&record(HANDSHAKE, &Hello::new().message())[..20]).expect("moss reads");
     drop(half);

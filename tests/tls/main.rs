@@ -1,5 +1,5 @@
 //! TLS, against the real program: what it adds to connections, on the wire and in time.
-//! What holds with and without it is in `peers_over_tls` and `stress_over_tls`.
+//! `peers_over_tls` and `stress_over_tls` have the tests that are the same without TLS.
 //!
 //! The certificates beside this file were made by the script beside it.
 

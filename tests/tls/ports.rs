@@ -1,4 +1,4 @@
-//! The two ports: plain and TLS at once, and what who is at the wrong one is told.
+//! The two ports, plain and TLS, and the answers to peers at the wrong port.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::support::{Client, Moss, Setup, connect_tcp};
 use crate::wire::{Hello, connect};
 
-/// The whole answer to a request in plain HTTP on the TLS port.
+/// The complete answer to a plain HTTP request on the TLS port.
 fn ask_plainly(moss: &Moss, request: impl AsRef<[u8]>) -> String {
     let mut stream = connect(moss);
     stream.write_all(request.as_ref()).expect("moss reads");
@@ -54,7 +54,7 @@ fn plain_request_that_is_no_get_is_told_of_tls() {
     ] {
         let answer = ask_plainly(&moss, request);
         assert!(answer.starts_with("HTTP/1.1 400 "), "{request}: {answer}");
-        assert!(answer.contains("https://"), "no word of what would be right: {answer}");
+        assert!(answer.contains("https://"), "without a hint at https: {answer}");
         assert_eq!(header(&answer, "Location"), None);
     }
 }
@@ -117,11 +117,11 @@ fn tls_on_the_plain_port_is_closed_without_a_word_and_the_log_says_what_it_was()
     }
     moss.wait_for_log("a peer spoke TLS to the plain port");
     moss.guest().expect_nothing();
-    // Once in a while, not each time.
+    // Logged once in a while, not each time.
     assert_eq!(moss.log().matches("spoke TLS").count(), 1, "{}", moss.log());
 }
 
-/// The master's side of moss for a program on the same box.
+/// A master at the plain port, as on the same machine.
 fn plain_guest(moss: &Moss) -> std::net::TcpStream {
     let mut stream = connect_tcp(moss.plain_address());
     let request = "GET / HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -190,7 +190,7 @@ fn moss_health_asks_the_plain_port_beside_tls() {
     let moss = Moss::start();
     let port = moss.plain_address().port().to_string();
     for hostname in ["127.0.0.1", ""] {
-        // With the very environment of the moss that serves, its certificate and all.
+        // In the same environment as the server, with its certificate.
         let setup = Setup::new().set("MOSS_HOSTNAME", hostname).set("MOSS_PORT", port.clone());
         let output = setup.run(&["health"]);
         let stdout = String::from_utf8(output.stdout).expect("UTF-8");

@@ -1,5 +1,5 @@
-//! The settings of TLS: what can't be used stops moss with one line that names the variable
-//! and holds nothing of what is in the files.
+//! The settings of TLS: an invalid value stops moss with one line, which names the variable and
+//! has nothing of the content of the files.
 
 use std::fs;
 
@@ -90,7 +90,7 @@ fn key_of_another_certificate_stops_moss() {
     assert_refused(setup, KEY_FILE);
     let setup = Setup::new().set(CERTIFICATE_FILE, fixture("other-chain.pem"));
     assert_refused(setup, KEY_FILE);
-    // The authority's first: it has another key than the leaf.
+    // The CA's certificate, which has another key.
     let setup = Setup::new().set(CERTIFICATE_FILE, fixture("ca.pem"));
     assert_refused(setup, KEY_FILE);
 }
@@ -112,7 +112,7 @@ fn port_that_is_taken_stops_moss() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("an address").port().to_string();
     let setup = Setup::new().set("MOSS_TLS_PORT", port.clone());
-    // It may be free another time.
+    // Not 2: the port may be free at a later start.
     let line = assert_ended(setup, "MOSS_TLS_PORT", 1);
     assert!(line.contains(&format!("127.0.0.1:{port}")), "{line}");
 }
@@ -135,7 +135,7 @@ fn same_port_at_two_addresses_is_no_contradiction() {
     drop(free);
     let setup = Setup::new().set("MOSS_HOSTNAME", "127.0.0.2");
     let setup = setup.set("MOSS_PORT", port.clone()).set("MOSS_TLS_PORT", port);
-    // Its settings are right; the port may have been taken meanwhile.
+    // Only `check`, as another program may have taken the port meanwhile.
     let output = setup.run(&["check"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
@@ -143,7 +143,7 @@ fn same_port_at_two_addresses_is_no_contradiction() {
 #[test]
 fn address_without_a_certificate_does_nothing_and_is_warned_of() {
     let setup = Setup::new().unset(CERTIFICATE_FILE).unset(KEY_FILE).unset("MOSS_TLS_HOSTNAME");
-    // It would not listen for TLS, so nothing waits for that here.
+    // `Setup::start` would wait for the TLS port, and there is none.
     let mut child = setup.command(&[]).spawn().expect("moss can be run");
     let address = crate::support::listening_address(child.id());
     assert!(address.ip().is_loopback());
@@ -175,7 +175,7 @@ fn settings_may_come_from_dotenv() {
     let names = [CERTIFICATE_FILE, KEY_FILE, "MOSS_TLS_HOSTNAME", "MOSS_TLS_PORT"];
     let setup = names.iter().fold(Setup::new(), |setup, name| setup.unset(name));
     let key = fs::read(fixture("key.pem")).expect("a fixture");
-    // A relative path is one from the working directory, as elsewhere.
+    // A relative path starts at the working directory.
     setup.file(".env", text).file("key", key).start().master("1").expect_nothing();
 }
 

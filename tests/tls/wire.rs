@@ -1,5 +1,4 @@
-//! TLS by hand: a hello that no library would send, records as they come, and rustls's
-//! client without a socket.
+//! TLS without a library: any ClientHello, single records, and rustls's client without a socket.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -20,23 +19,23 @@ pub(crate) const TLS_1_1: u16 = 0x0302;
 pub(crate) const TLS_1_2: u16 = 0x0303;
 pub(crate) const TLS_1_3: u16 = 0x0304;
 
-/// AES-128-GCM, which everybody has; and AES-128-CBC without forward secrecy.
+/// AES-128-GCM, which all support; and AES-128-CBC without forward secrecy.
 const GOOD_SUITES: [u16; 2] = [0x1301, 0xc02b];
 pub(crate) const BAD_SUITE: u16 = 0x002f;
 
 /// A ClientHello (RFC 8446, section 4.1.2).
 pub(crate) struct Hello {
-    /// What older servers look at.
+    /// The version field that older servers read.
     pub(crate) version: u16,
-    /// What it says of versions in an extension, if it has that.
+    /// The versions in the extension, if there is one.
     pub(crate) versions: Vec<u16>,
     pub(crate) suites: Vec<u16>,
-    /// Bytes that mean nothing.
+    /// Padding.
     pub(crate) padding: usize,
 }
 
 impl Hello {
-    /// One that gets a ServerHello.
+    /// A valid one, which gets a ServerHello.
     pub(crate) fn new() -> Self {
         let versions = vec![TLS_1_3, TLS_1_2];
         Self { version: TLS_1_2, versions, suites: GOOD_SUITES.into(), padding: 0 }
@@ -49,7 +48,7 @@ impl Hello {
             // Groups: X25519 and P-256. Signatures: ECDSA with P-256, RSA-PSS.
             extension(10, &sized(2, numbers(&[0x001d, 0x0017]))),
             extension(13, &sized(2, numbers(&[0x0403, 0x0804]))),
-            // A share for X25519: the point that everybody begins with.
+            // A key share for X25519: the base point.
             extension(51, &sized(2, [&[0, 0x1d, 0, 32, 9][..], &[0; 31]].concat())),
             extension(21, &vec![0; self.padding]),
         ];
@@ -77,13 +76,13 @@ fn extension(kind: u16, content: &[u8]) -> Vec<u8> {
     [&kind.to_be_bytes()[..], &sized(2, content.to_vec())].concat()
 }
 
-/// These bytes behind their length.
+/// These bytes after their length.
 fn sized(len_of_len: usize, bytes: Vec<u8>) -> Vec<u8> {
     let len = (bytes.len() as u32).to_be_bytes();
     [&len[4 - len_of_len..], &bytes].concat()
 }
 
-/// A record of TLS, as it stands before anything is encrypted.
+/// An unencrypted TLS record.
 pub(crate) fn record(kind: u8, content: &[u8]) -> Vec<u8> {
     [&[kind, 3, 1][..], &sized(2, content.to_vec())].concat()
 }
@@ -93,7 +92,7 @@ pub(crate) fn connect(moss: &Moss) -> TcpStream {
     connect_tcp(moss.address())
 }
 
-/// The next record: its kind and what is in it. Nothing at the end.
+/// The type and content of the next record. `None` at the end.
 pub(crate) fn read_record(mut stream: &TcpStream) -> Option<(u8, Vec<u8>)> {
     let mut header = [0; 5];
     if stream.read(&mut header[..1]).expect("a record or the end") == 0 {
@@ -105,7 +104,7 @@ pub(crate) fn read_record(mut stream: &TcpStream) -> Option<(u8, Vec<u8>)> {
     Some((header[0], content))
 }
 
-/// Sends bytes as a stranger's first, and expects nothing but a fatal alert, and the end.
+/// Sends these as the first bytes, and expects only a fatal alert, and the end.
 #[track_caller]
 pub(crate) fn expect_alert(moss: &Moss, bytes: &[u8], alert: AlertDescription) {
     let mut stream = connect(moss);
@@ -114,13 +113,13 @@ pub(crate) fn expect_alert(moss: &Moss, bytes: &[u8], alert: AlertDescription) {
     assert_eq!(read_record(&stream), None);
 }
 
-/// rustls's side of a connection, whose bytes the test carries.
+/// A client of rustls, whose bytes the test carries.
 pub(crate) fn client(config: ClientConfig) -> ClientConnection {
     let name = ServerName::try_from("localhost").expect("a name");
     ClientConnection::new(config.into(), name).expect("a client")
 }
 
-/// What it wants to send now.
+/// The bytes that it wants to send now.
 pub(crate) fn outgoing(client: &mut ClientConnection) -> Vec<u8> {
     let mut bytes = Vec::new();
     while client.wants_write() {
@@ -129,8 +128,8 @@ pub(crate) fn outgoing(client: &mut ClientConnection) -> Vec<u8> {
     bytes
 }
 
-/// Sends a hello, and receives until the client has all that it needs to finish its
-/// handshake. What it would send then is still to be sent.
+/// Sends a hello, and receives until the client has all that it needs to finish its handshake.
+/// Its last message is not sent yet.
 pub(crate) fn begin_handshake(client: &mut ClientConnection, stream: &mut TcpStream) {
     stream.write_all(&outgoing(client)).expect("moss reads");
     while client.is_handshaking() {
@@ -139,8 +138,7 @@ pub(crate) fn begin_handshake(client: &mut ClientConnection, stream: &mut TcpStr
     }
 }
 
-/// Reads to the end of the connection, and returns the error that the client meets on the
-/// way.
+/// Reads to the end of the connection, and returns the client's error.
 pub(crate) fn read_to_error(client: &mut ClientConnection, stream: &mut TcpStream) -> Error {
     let mut error = None;
     while client.read_tls(stream).expect("an end without a reset") > 0 {

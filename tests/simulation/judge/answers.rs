@@ -1,5 +1,5 @@
-//! What visitors are answered: each request in its order, byte for byte, from one version of
-//! the folder; and when a connection that is kept open for them ends.
+//! The answers to visitors: each request in order, byte for byte, from one version of the
+//! folder; and when a connection that is kept open ends.
 
 use std::collections::VecDeque;
 
@@ -8,40 +8,41 @@ use crate::network::{Link, SECOND};
 use crate::pages::{Ask, Due, MOST_REQUESTS, Part, bytes};
 use crate::wire::field;
 
-/// Visitors that are kept have a quarter of all places, and so many in any case.
+/// Page connections may have a quarter of all places, and at least this number.
 const LEAST_KEPT: usize = 8;
 
 /// Places beyond MOSS_MAX_CONNECTIONS, for heads and for a master.
 const MORE_PLACES: usize = 20;
 
-/// How long moss waits for the next request, and for the rest of one that has begun.
+/// How long moss waits for the next request, and for the rest of an incomplete one.
 const IDLE: u64 = 5 * SECOND;
 const HEAD: u64 = 10 * SECOND;
 
-/// How long old pages are sent on.
+/// How long downloads of old pages go on.
 const FAREWELL: u64 = 60 * SECOND;
 
-/// The versions of the folder, in the order in which moss has served them, and since when.
+/// The versions of the folder that moss has served, in order, with their start times.
 #[derive(Debug)]
 pub(super) struct Generations(Vec<(u64, usize)>);
 
 /// The requests of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    /// Not answered yet; with each when it was asked, and where it ends in what its peer says.
+    /// Requests that are not answered yet; with each its time, and where it ends in the peer's
+    /// bytes.
     asked: VecDeque<(Ask, u64, u64)>,
-    /// Whether it ever asked.
+    /// Whether it has ever sent a request.
     pub(super) any: bool,
     /// The answer that is being sent.
     answer: Option<Answer>,
     answered: u64,
-    /// The last answer has said that it is the last.
+    /// The last answer had `Connection: close`.
     ends: bool,
-    /// It was ended as one that has its answers, and was not idle: it must have been told so.
+    /// It was ended as one that has its answers, and was not idle: an answer must say so.
     must_end: bool,
-    /// It was so when others wanted its place, or may have.
+    /// It was idle, or may have been, when another connection needed its place.
     pub(super) crowded: bool,
-    /// When moss could send something last.
+    /// When moss could last send something.
     moved: u64,
 }
 
@@ -49,7 +50,7 @@ pub(super) struct Requests {
 #[derive(Debug)]
 struct Answer {
     due: Due,
-    /// Which generations the page may be of.
+    /// The versions of which the page may be.
     generations: Vec<usize>,
     /// How many bytes of it were sent.
     at: usize,
@@ -62,7 +63,7 @@ impl Default for Generations {
 }
 
 impl Generations {
-    /// Which one stood at a time.
+    /// The version at a time.
     fn at(&self, time: u64) -> usize {
         self.0.partition_point(|(since, _)| *since <= time) - 1
     }
@@ -89,14 +90,14 @@ impl Requests {
 }
 
 impl Judge {
-    /// A peer asks for something; the request ends there.
+    /// A peer sends a request, which ends at this position.
     pub(crate) fn asks(&mut self, link: usize, ask: Ask, end: u64, now: u64) {
         let requests = &mut self.connections[link].requests;
         requests.any = true;
         requests.asked.push_back((ask, now, end));
     }
 
-    /// Whether the next answer is one to HEAD.
+    /// Whether the next answer is for HEAD.
     pub(crate) fn is_head(&self, link: usize) -> bool {
         let front = self.connections[link].requests.asked.front();
         front.is_some_and(|(ask, ..)| ask.is_head)
@@ -133,7 +134,7 @@ impl Judge {
             "{kind:?} {link} is told that this was the last: {head}"
         );
         requests.ends = ends;
-        // One that stood when the request was sent, or later.
+        // A version that was served when the request was sent, or later.
         let first = self.generations.at(at);
         let mut answer = Answer {
             due: ask.due,
@@ -183,7 +184,7 @@ impl Judge {
         answer.at += piece.len();
     }
 
-    /// An answer is whole.
+    /// An answer is complete.
     pub(super) fn ends_answer(&mut self, link: usize) {
         let requests = &mut self.connections[link].requests;
         let Some(answer) = requests.answer.take() else { return };
@@ -194,8 +195,7 @@ impl Judge {
         }
     }
 
-    /// Whether moss had a reason to end a visitor with this word; nothing if it is for others
-    /// to say.
+    /// Whether moss had a reason to end a visitor with this word; `None` if another check decides.
     pub(super) fn may_end_visitor(
         &self,
         link: usize,
@@ -206,7 +206,7 @@ impl Judge {
         let connection = &self.connections[link];
         let requests = &connection.requests;
         if !requests.any || connection.open {
-            // Who asked for nothing but a WebSocket is judged by others.
+            // Connections that only requested a WebSocket are checked elsewhere.
             return None;
         }
         let still = self.turn_began.saturating_sub(requests.moved);
@@ -214,12 +214,12 @@ impl Judge {
             "answered" => true,
             "full" => self.is_full(link, links),
             "busy" => self.is_crowded(link, links) && !self.could_give_way(links),
-            // For another visitor only those give way who are idle.
+            // Only an idle visitor loses its place to another visitor.
             "displaced" => self.is_full(link, links),
             "memory" => connection.blocked || self.settings.max_memory < 64 << 20,
             "slow_reader" => {
                 let current = requests.answer.iter().map(|answer| answer.generations[0]);
-                // One that is not begun yet may have been looked up long ago.
+                // The page of an answer that has not begun may have been looked up long ago.
                 let next = requests.asked.iter().map(|(_, at, _)| self.generations.at(*at));
                 let latest = self.generations.0.len() - 1;
                 let is_old = current.chain(next).min().is_some_and(|oldest| {
@@ -245,7 +245,7 @@ impl Judge {
         connection.requests.crowded = is_crowded;
     }
 
-    /// moss has dropped a visitor: one that was not idle was told so.
+    /// moss has dropped a visitor: if it was not idle, an answer must have said so.
     pub(super) fn drops_visitor(&self, link: usize, network: &Link) {
         let connection = &self.connections[link];
         let requests = &connection.requests;
@@ -262,7 +262,7 @@ impl Judge {
         }
     }
 
-    /// What should have happened to a visitor by now.
+    /// Checks deadlines of a visitor.
     pub(super) fn looks_at_visitor(&self, link: usize, network: &Link, now: u64) {
         let connection = &self.connections[link];
         let (kind, requests) = (connection.facts.kind, &connection.requests);
@@ -283,24 +283,24 @@ impl Judge {
             Some((.., end)) if network.plain >= *end => {
                 assert!(idle <= grain, "{kind:?} {link} is not answered for {idle}");
             }
-            // What has begun has its time, whatever drips.
+            // An incomplete request has a deadline, even if more bytes arrive.
             _ if network.half() > 0 => {
                 let age = now - network.half_since.max(requests.moved);
                 assert!(age <= HEAD + grain, "{kind:?} {link} has asked for half of it for {age}");
             }
-            // It is on its way.
+            // It is in flight.
             Some(_) => {}
             None => assert!(idle <= IDLE + grain, "{kind:?} {link} is idle for {idle} and stays"),
         }
     }
 
-    /// Whether there may be no place for another visitor, as far as can be told from outside.
+    /// Whether all places of visitors may be taken, as far as can be told from outside.
     fn is_crowded(&self, link: usize, links: &[Link]) -> bool {
         let most = (self.settings.max_connections / 4).max(LEAST_KEPT);
         self.may_be_kept(link, links) >= most || self.is_full(link, links)
     }
 
-    /// Whether visitors may be in the way of others.
+    /// Whether visitors may have to give up places for others.
     fn is_full(&self, link: usize, links: &[Link]) -> bool {
         let most = self.settings.max_connections;
         let open = self.connections.iter().filter(|connection| {
@@ -337,7 +337,7 @@ impl Judge {
         self.connections.iter().enumerate().filter(may_be_kept).count()
     }
 
-    /// Visitors that are kept open, and WebSockets, have their limits.
+    /// Checks the limits of open page connections and WebSockets.
     pub(super) fn counts_visitors(&self, links: &[Link]) {
         let most = self.settings.max_connections;
         let idle = |&(_, connection): &(usize, &Connection)| {

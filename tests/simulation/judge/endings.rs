@@ -1,8 +1,8 @@
-//! Why and when connections end, and that those who say something are heard.
+//! Why and when connections end, and that moss reads what peers send.
 
 use moss::server::world::Endpoint;
 
-use super::house::neighbours;
+use super::admission::neighbours;
 use super::{Connection, Facts, Judge};
 use crate::network::{Link, MILLISECOND, SECOND};
 use crate::plan::{Kind, LOGIN_SECRET, SECRET, Settings};
@@ -17,7 +17,7 @@ impl Judge {
         let Some(&link) = self.by_id.get(id) else { return };
         let Some((_, why)) = rest.split_once(": ") else { return };
         let (word, code) = match why.split_once(" (") {
-            // The reason is rustls's.
+            // The reason comes from rustls.
             Some((word @ "tls", _)) => (word, 0),
             Some((word, code)) => (word, code.trim_end_matches(')').parse().expect("a code")),
             None => (why, 0),
@@ -43,7 +43,7 @@ impl Judge {
             "left" => connection.left || links[link].broken || connection.torn,
             "answered" => true,
             "stopping" => self.stopping,
-            // Its host is away, or its last words got lost.
+            // Its host has vanished, or its last bytes were lost.
             "silent" | "timeout" | "tls" | "slow_reader" | "slow_master" | "memory"
             | "displaced"
                 if connection.torn =>
@@ -52,12 +52,12 @@ impl Judge {
             }
             _ if visitor.is_some() => visitor == Some(true),
             "memory" if half => true,
-            // Each client that waits may hold a record of which the rest is not received, and
-            // guests pay before clients.
+            // Each waiting client may hold an incomplete record, and guests are dropped before
+            // clients.
             "memory" if self.is_scarce && !was_client && connection.reign.is_none() => true,
-            // It is a guest now, and has much from the time when it was none.
+            // It is a guest now, but holds much from the time before.
             "memory" if connection.blocked && was_replaced => true,
-            // Its kernel takes a part for no reason: so it does not read.
+            // The simulated kernel takes only a part at random, as if the peer did not read.
             "memory"
                 if connection.blocked && self.odds.partial > 0 && connection.reign.is_none() =>
             {
@@ -71,7 +71,7 @@ impl Judge {
             "silent" => assert!(waited >= 2 * self.settings.keepalive, "{line}: after {waited}"),
             "timeout" => {
                 assert!(now - links[link].accepted >= 10 * SECOND, "{line}");
-                assert!(links[link].can_be_told(), "{line}: in the middle of its handshake");
+                assert!(links[link].can_be_told(), "{line}: during its handshake");
             }
             "tls" => {
                 let is_late = now - links[link].accepted >= 10 * SECOND;
@@ -86,7 +86,7 @@ impl Judge {
             "per_address" | "dropped" => assert!(connection.over, "{line}: and it is not over"),
             "full" => self.refused.push(link),
             "displaced" if connection.requests.any => {}
-            // The answer to its upgrade may have been on its way for a while.
+            // The answer to its upgrade may have been in flight for a while.
             "not_master" | "displaced" if !connection.logged_in => {
                 let age = now - links[link].accepted;
                 assert!(age >= SECOND, "{line}: after {age}");
@@ -97,12 +97,12 @@ impl Judge {
         connection.untold = !links[link].can_be_told();
         connection.sealed = connection.blocked.then_some(connection.records + 1);
         if connection.facts.kind == Kind::Share || connection.reign.is_some() {
-            // What was measured until now does not count.
+            // Measurements so far do not count.
             self.shares.begin_anew();
         }
     }
 
-    /// Whether it was master, and is none any more; it may not have been told yet.
+    /// Whether it was master before, and may not have been told that it was replaced.
     fn was_replaced(&self, link: usize, links: &[Link]) -> bool {
         let own = self.reigns.iter().rposition(|reign| reign.link == link);
         let mut others = self.lives(links).filter(|(other, _)| *other != link);
@@ -112,9 +112,9 @@ impl Judge {
         })
     }
 
-    /// Whether a packet that is not whole may have cost it its place, by three conditions.
+    /// Whether moss may have dropped it for an incomplete packet, by three conditions.
     fn may_drop_for_half(&self, link: usize, is_client: bool, links: &[Link]) -> bool {
-        // What it received in this turn may have been a half on the way.
+        // What was received in this turn may have been incomplete in between.
         let counted = |link: &Link| match link.half() {
             0 if link.heard < self.turn_began => 0,
             half => half + half / 8 + (2 << 10),
@@ -128,7 +128,7 @@ impl Judge {
         let stalls = |connection: &Connection| connection.blocked && is_guest(connection);
         let guests = self.lives(links).any(|(_, connection)| stalls(connection));
         let packet = if guests { self.settings.max_packet as u64 + (64 << 10) } else { 0 };
-        // A client's that waits for the master is not the client's fault.
+        // A client is not dropped for a packet that waits for the master.
         let clients_wait = self.lives(links).any(|(_, connection)| {
             connection.blocked && (connection.reign.is_some() || !connection.claims.is_empty())
         });
@@ -139,8 +139,9 @@ impl Judge {
                 && other.half_since + SECOND < own.half_since
                 && 8 * other.half() * count >= most
         };
-        // Such packets are too much: all together one packet, and else a quarter. Its own is
-        // more than a trifle. And nobody was there first: no guest, and no client if it is one.
+        // Incomplete packets exceed their limit: together the longest packet, or else a quarter.
+        // Its own has more than a minimum. And no other comes first: no guest, and no client if
+        // it is the master.
         most > packet.max(self.settings.max_memory as u64 / 4)
             && 16 * counted(own) * count >= least
             && !all.iter().any(is_older)
@@ -153,7 +154,7 @@ impl Judge {
         let kind = self.connections[link].facts.kind;
         if self.connections[link].id.is_none() {
             let flood = self.settings.per_address.is_some_and(|limit| {
-                // Eight over the limit are answered, where that takes no handshake.
+                // Eight connections above the limit are answered, if that takes no handshake.
                 let answered = if network.endpoint == Endpoint::Tls { 0 } else { 8 };
                 neighbours(link, links, &self.connections) >= limit + answered
             });
@@ -164,21 +165,21 @@ impl Judge {
             panic!("{kind:?} {link} is dropped without a line in the log");
         };
         if let Some(reign) = connection.reign.take() {
-            // What was on its way to it may be lost.
+            // What was in flight to it may be lost.
             self.reigns[reign].ended = Some(now);
         }
         let whole = connection.facts.reads && !connection.torn && !network.broken;
         let at_once =
             ["tls", "tls_on_plain", "dropped"].contains(&word.as_str()) || connection.untold;
         if connection.breaks_tls.is_some() {
-            // Nothing more can be said to it, whatever it was ended for before.
+            // Nothing more can be sent to it, whatever the earlier reason.
             return;
         }
         if at_once {
             let waited = now - since;
             let is_kept = connection.blocked || waited <= SECOND + self.lateness;
             assert!(is_kept, "{kind:?} {link}, {word}, was kept for {waited}");
-            // To close with unread input is a reset, which would overtake the alert.
+            // Closing with unread input causes a reset, which would discard the alert.
             let overtakes = connection.breaks_tls == Some(true)
                 && network.has_input()
                 && self.odds.partial == 0
@@ -186,25 +187,25 @@ impl Judge {
             assert!(!overtakes, "{kind:?} {link}, {word}, is not read, and loses its alert");
             return;
         }
-        // Where memory is full, a last word that the kernel does not take at once is given up.
+        // When memory is full, a Close that the kernel does not take at once is given up.
         let ample = self.settings.max_memory >= 64 << 20;
         let given_up = ["memory", "displaced"].contains(&word.as_str())
             || (connection.is_visitor() && (word == "slow_reader" || connection.requests.crowded));
-        // The line tells of all its answers.
+        // The log line tells of all its answers.
         let many = connection.is_visitor() && word == "answered";
         let tells = network.can_be_told();
         let owed = *code > 0 && !self.stopping && !given_up && !connection.blocked && !many;
         if owed && whole && tells {
             let said = connection.close.or(connection.status);
-            assert_eq!(said, Some(*code), "the last word to {kind:?} {link}, who was {word}");
+            assert_eq!(said, Some(*code), "the Close of {kind:?} {link}, ended as {word}");
         }
         let waited = now - since;
         assert!(waited <= 6 * SECOND + self.lateness, "{link}, {word}, stayed for {waited}");
         let keeps = ample || !(connection.blocked || connection.untold);
         if !network.is_over() && !self.stopping && !given_up && keeps {
-            // In a full house others want its place.
+            // On a full server another connection may take its place.
             let least = if self.settings.max_connections < 100 { 1 } else { 5 } * SECOND;
-            // It counts from when its turn began.
+            // Counted from the start of the turn.
             let waited = waited + 10 * MILLISECOND;
             assert!(waited >= least, "{kind:?} {link}, {word}, had {waited} to hang up");
         }
@@ -216,14 +217,14 @@ impl Judge {
         let kind = connection.facts.kind;
         let word = match &connection.ending {
             Some((word, ..)) => word,
-            // It ends by its last answer, and the line comes behind that.
+            // It ends with its last answer, and the log line comes after that.
             None if connection.is_visitor() => "answered",
             None => panic!("{kind:?} {link} is shut down without a line in the log"),
         };
         if network.is_broken() || ["memory", "displaced"].contains(&word) {
             return;
         }
-        // Where memory is full, last words are given up.
+        // When memory is full, unsent bytes are given up.
         let ample = self.settings.max_memory >= 64 << 20;
         if !ample && connection.blocked {
             return;
@@ -240,7 +241,7 @@ impl Judge {
         }
     }
 
-    /// Looks for what should have happened by now.
+    /// Checks all deadlines.
     pub(crate) fn looks(&self, links: &[Link], now: u64) {
         let keepalive = self.settings.keepalive;
         let heard_since = self.clients_are_heard_since(links, now);
@@ -251,12 +252,12 @@ impl Judge {
             }
             let kind = connection.facts.kind;
             let age = now.saturating_sub(network.accepted);
-            // What was received may have had to wait for the master, but not for ever. Nor is
-            // somebody silent whose kernel says that there is something.
+            // Received packets may have to wait for the master, but not for ever. And a peer with
+            // unread bytes in moss's kernel is not silent.
             let since = if connection.logged_in { heard_since } else { 0 };
             let excused = since.max(self.spurious_until.min(now));
             let excused = match self.spurious_until > 0 && connection.logged_in {
-                // Each time that it has to wait, its kernel may say so again.
+                // Each time that it has to wait, the simulated kernel may repeat its events.
                 true => excused,
                 false => excused.min(network.heard + keepalive + SECOND),
             };
@@ -284,16 +285,16 @@ impl Judge {
                     "{kind:?} {link} was silent for {silent}"
                 ),
             }
-            // What can't be sent any more is given up, and what had come is still read.
+            // Unsent bytes are given up, and received bytes are still read.
             if kind == Kind::Stalled && connection.ending.is_none() && !network.broken {
-                // It sends little but pings of 131 bytes; each is answered by 127.
+                // It sends mostly pings of 131 bytes; each is answered by 127 bytes.
                 let owed = (network.plain / 131 * 127).saturating_sub(network.sent);
                 let most = self.settings.max_backlog as u64 + (64 << 10);
                 assert!(owed <= most, "{kind:?} {link} is owed {owed} bytes");
             }
             let is_visitor = connection.is_visitor();
             if is_visitor && connection.requests.is_owed() {
-                // Its next request waits until the answer is sent.
+                // Its next request waits until the present answer is sent.
                 continue;
             }
             let moved = if is_visitor { connection.requests.moved() } else { 0 };
@@ -305,8 +306,8 @@ impl Judge {
         }
     }
 
-    /// What is held of messages that are not whole, as far as hoarders tell: they send little
-    /// else. What clients have to wait with is no half.
+    /// Bytes held of incomplete messages, as far as hoarders tell: they send little else. Packets
+    /// of clients that wait for the master do not count.
     fn bounds_halves(&self, links: &[Link], clients_are_heard: bool) {
         let (mut guests, mut all) = (0, 0);
         for (link, connection) in self.lives(links) {
@@ -324,7 +325,7 @@ impl Judge {
         assert!(all <= most || !clients_are_heard, "guests and clients hold {all} back");
     }
 
-    /// Since when no client has to wait for the master: it reads, or there is none.
+    /// Since when no client had to wait for the master: it reads, or there is none.
     fn clients_are_heard_since(&self, links: &[Link], now: u64) -> u64 {
         let ended = self.reigns.iter().map(|reign| match reign.ended {
             Some(ended) => ended,
@@ -337,7 +338,8 @@ impl Judge {
         ended.max().unwrap_or(0)
     }
 
-    /// moss has stopped; all who could hear it were told, unless it had to be quick.
+    /// moss has stopped: each peer that could receive it got a Close, unless moss had to stop at
+    /// once.
     pub(crate) fn stops(&self, links: &[Link], at_once: bool) {
         for (link, (connection, network)) in self.connections.iter().zip(links).enumerate() {
             let kind = connection.facts.kind;

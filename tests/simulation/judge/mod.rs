@@ -1,26 +1,27 @@
-//! What must hold, all the time: a model of moss that is simpler than moss.
+//! What must hold at all times: a model of moss that is simpler than moss.
 //!
 //! It sees what peers send, each message that moss sends ([`Judge::said`], in the order of
-//! each connection), the lines of moss's log, the ends of its sockets and of its turns. It
-//! does not see into moss, and panics as soon as something can't be explained by docs/protocol.md and docs/promises.md.
+//! each connection), moss's log lines, and the ends of its sockets and turns. It does not look
+//! into moss, and panics as soon as something contradicts docs/protocol.md or
+//! docs/promises.md.
 //!
-//! Packets are numbered, and their text follows from their number, so all is compared byte
-//! for byte without being kept. A *reign* is the time from a `master-confirmation` to the
-//! `replaced` on the same connection, or to its end: during one, each client's packets
+//! Packets are numbered, and their text follows from the number, so they are compared byte for
+//! byte without being kept. A *reign* is the time of one master: from a `master-confirmation` to
+//! the `replaced` on the same connection, or to its end. During a reign each client's packets
 //! arrive without a gap.
 //!
 //! | file | |
 //! |---|---|
-//! | `packets` | who is told what |
-//! | `endings` | why and when connections end; that all are heard |
-//! | `house` | who is let in |
-//! | `answers` | what visitors are answered |
-//! | `shares` | who gets how much of a slow master |
+//! | `packets` | which packets each peer gets |
+//! | `endings` | why and when connections end; that moss reads all |
+//! | `admission` | which connections are accepted |
+//! | `answers` | the answers to visitors |
+//! | `shares` | each client's share of a slow master |
 //! | `payload` | the packets themselves |
 
+mod admission;
 mod answers;
 mod endings;
-mod house;
 mod packets;
 mod payload;
 mod shares;
@@ -30,47 +31,47 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use crate::network::{Link, MILLISECOND, Odds};
 use crate::plan::{Kind, Settings};
 use crate::wire::Said;
+use admission::neighbours;
 use answers::{Generations, Requests};
-use house::neighbours;
 pub(crate) use payload::offer;
 use payload::{to_client, to_master};
 use shares::Shares;
 
-/// Frames that one turn handles, and receives that it makes, at most: 4,096 of all who are
-/// ready and 1,024 of arrivals, and the rest of one share (1,024) each.
+/// The limit of frames and of receives in a turn: 4,096 for all ready peers and 1,024 for new
+/// connections, and the rest of one share (1,024) for each of both.
 pub(crate) const TURN_FRAMES: usize = 4_096 + 1_024 + 2 * 1_024;
 
 /// What may happen to a peer.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     pub(crate) kind: Kind,
-    /// The words of the log by which moss may end it.
+    /// The log's words for reasons with which moss may end it.
     pub(crate) may_end: Vec<&'static str>,
-    /// It has to be ended by one of them before all is over.
+    /// It must be ended with one of them before the simulation ends.
     pub(crate) must_end: bool,
-    /// It reads all that comes at once, so it gets each last word of moss's.
+    /// It reads all at once, so it gets the Close.
     pub(crate) reads: bool,
     /// The longest padding of its packets.
     pub(crate) padding: usize,
 }
 
-/// All that is known of a connection.
+/// All that is known about a connection.
 #[derive(Debug)]
 struct Connection {
     facts: Facts,
     id: Option<String>,
-    /// It asked for a WebSocket, and got one; when.
+    /// It got a WebSocket; when.
     open: bool,
     opened: u64,
-    /// It was let in where there was room for it, or into a full house, to become master or
-    /// nothing. Neither if that can't be told from outside.
+    /// It was accepted normally (`resident`), or by a full server only to become the master
+    /// (`candidate`). Neither if that can't be told from outside.
     resident: bool,
     candidate: bool,
     /// Its address had too many connections when it came.
     over: bool,
-    /// It is known whom the proxy names that it came by.
+    /// The client address that its proxy names is known.
     asked: bool,
-    /// Its kernel did not take all that moss had; in which turn that was so.
+    /// The kernel did not take all that moss had for it; in which turn.
     blocked: bool,
     blocked_in: u64,
     blocked_since: u64,
@@ -81,34 +82,34 @@ struct Connection {
     requests: Requests,
     /// The line of the log: word, code, time.
     ending: Option<(String, u16, u64)>,
-    /// What it was sent after that, but for a Close.
+    /// How many messages it was sent after that, except a Close.
     after_ending: usize,
-    /// There was no handshake by then, so it could be told nothing.
+    /// Its handshake was not finished then, so nothing could be sent to it.
     untold: bool,
-    /// It has broken TLS, and whether an alert is due to it.
+    /// It has violated TLS, and whether it must get an alert.
     breaks_tls: Option<bool>,
-    /// Records that it was sent, and the one that was sealed when its end came.
+    /// Records that it was sent, and the one that was encrypted when it was ended.
     records: u64,
     sealed: Option<u64>,
-    /// The peer has begun to leave, by whatever way.
+    /// The peer has begun to leave, in any way.
     left: bool,
-    /// Something of it may be lost: it was reset, or its host is away.
+    /// Some of its bytes may be lost: it was reset, or its host has vanished.
     torn: bool,
     logged_in: bool,
-    /// Packets to the master that it has sent; of them answered `no-master`.
+    /// How many packets to the master it has sent, and how many were answered `no-master`.
     sent: u64,
     unanswered: u64,
-    /// Of them received, by reign: the first and the next.
+    /// The received ones, by reign: the first number and the next one.
     runs: Vec<(usize, u64, u64)>,
     pings: u64,
     wrong_secrets: u64,
-    /// Claims that were not confirmed yet.
+    /// Claims that are not confirmed yet.
     claims: VecDeque<u64>,
     reign: Option<usize>,
-    /// The last offer that it was sent, and what came with each.
+    /// The last offer that it was sent, and the packets that came after each.
     offer: Option<u64>,
     from_master: HashMap<u64, u64>,
-    /// Clients that it was told of as master.
+    /// Clients that it was told of while it was master.
     present: BTreeSet<usize>,
 }
 
@@ -117,20 +118,20 @@ struct Connection {
 struct Reign {
     link: usize,
     began: u64,
-    /// When it was over.
+    /// When it ended.
     ended: Option<u64>,
     /// The last claim.
     claim: u64,
-    /// It ended by a takeover, and all that was due before has been sent.
+    /// It ended by a takeover, and all earlier packets have been sent.
     replaced: bool,
 }
 
-/// Knows what must hold.
+/// Checks what must hold.
 pub(crate) struct Judge {
     settings: Settings,
-    /// There is TLS, and memory for a few records only.
+    /// There is TLS, and memory for only a few records.
     is_scarce: bool,
-    /// What its kernel does for no reason; until when it tells moss of what is not there.
+    /// The random faults of the simulated kernel; until when it reports false events.
     odds: Odds,
     spurious_until: u64,
     connections: Vec<Connection>,
@@ -138,18 +139,18 @@ pub(crate) struct Judge {
     reigns: Vec<Reign>,
     /// Who made each claim.
     claimants: Vec<usize>,
-    /// What masters sent: by claim and client.
+    /// How many packets masters have sent: by claim and client.
     to_clients: BTreeMap<(u64, usize), u64>,
     pub(crate) stopping: bool,
     /// The last turn that ended with a master.
     had_master: u64,
     turn: u64,
     turn_began: u64,
-    /// Frames of this turn that peers were answered, or that were passed on.
+    /// Frames that were answered or passed on in this turn.
     frames: usize,
-    /// Who was told in this turn that the house is full.
+    /// Connections that were refused in this turn because the server is full.
     refused: Vec<usize>,
-    /// How long moss was kept from its work at most.
+    /// The longest time for which moss got no processor.
     pub(crate) lateness: u64,
     /// Packets that moss passed on.
     pub(crate) passed: u64,
@@ -182,7 +183,7 @@ impl Judge {
         }
     }
 
-    // What peers do.
+    // Actions of peers.
 
     pub(crate) fn connects(&mut self, link: usize, facts: Facts) {
         assert_eq!(link, self.connections.len(), "links are numbered in order");
@@ -229,13 +230,13 @@ impl Judge {
         self.connections[link].left = true;
     }
 
-    /// The peer, or its network, is gone in the middle of something.
+    /// The peer, or its network, is gone without an orderly end.
     pub(crate) fn tears(&mut self, link: usize) {
         self.connections[link].left = true;
         self.connections[link].torn = true;
     }
 
-    /// The peer breaks TLS, and is due an alert or not.
+    /// The peer violates TLS, and must get an alert or not.
     pub(crate) fn breaks_tls(&mut self, link: usize, alert: bool) {
         self.connections[link].breaks_tls = Some(alert);
     }
@@ -244,20 +245,20 @@ impl Judge {
         self.connections[link].logged_in = true;
     }
 
-    /// A client sends its next packet, of this payload.
+    /// A client sends its next packet, with this payload.
     pub(crate) fn sends(&mut self, link: usize) -> String {
         let connection = &mut self.connections[link];
         connection.sent += 1;
         to_master(link, connection.sent - 1, connection.facts.padding)
     }
 
-    /// Nobody floods for a share any more.
+    /// No client floods for its share any more.
     pub(crate) fn rests(&mut self) {
         self.shares.change(&self.settings);
         self.shares.over = true;
     }
 
-    /// The kernel does nothing without a reason any more.
+    /// The simulated kernel makes no random faults any more.
     pub(crate) fn calms(&mut self, now: u64) {
         self.spurious_until = self.spurious_until.min(now);
     }
@@ -266,7 +267,7 @@ impl Judge {
         self.connections[link].pings += 1;
     }
 
-    /// A master claims its place: the number of the claim.
+    /// A master sends set-master. Returns the number of this claim.
     pub(crate) fn claims(&mut self, link: usize) -> u64 {
         self.claimants.push(link);
         let claim = self.claimants.len() as u64;
@@ -281,7 +282,7 @@ impl Judge {
         self.connections[link].is_visitor()
     }
 
-    /// What kind of peer a link is of.
+    /// The kind of a link's peer.
     pub(crate) fn kind(&self, link: usize) -> Kind {
         self.connections[link].facts.kind
     }
@@ -294,7 +295,7 @@ impl Judge {
         to_client(claim, client, *sent - 1, padding)
     }
 
-    // What moss does.
+    // Actions of moss.
 
     pub(crate) fn registers(&mut self, link: usize, token: usize, links: &[Link]) {
         let id = token.to_string();
@@ -305,7 +306,7 @@ impl Judge {
         }
     }
 
-    /// It is from now on one of those of its address, and may be one too many.
+    /// Counts a connection for its address, whose limit it may exceed.
     fn counts(&mut self, link: usize, links: &[Link]) {
         let neighbours = neighbours(link, links, &self.connections);
         self.connections[link].over =
@@ -319,7 +320,7 @@ impl Judge {
         self.frames = 0;
     }
 
-    /// A kernel took so much of what moss had for a peer, and so much is left.
+    /// The kernel took this much of what moss had for a peer, and this much is left.
     pub(crate) fn sent(&mut self, link: usize, count: usize, left: usize) {
         let connection = &mut self.connections[link];
         if count > 0 {
@@ -329,21 +330,21 @@ impl Judge {
             connection.blocked_in = self.turn;
             connection.unblocked_in = self.turn;
         } else if connection.unblocked_in != self.turn {
-            // Of TLS, one record may be taken and the next one not.
+            // With TLS, one record may be taken and the next one not.
             connection.blocked_since = self.turn_began;
         }
         connection.blocked = left > 0;
         connection.unsent = left;
     }
 
-    /// moss sends a record to its end; what it says follows.
+    /// moss has sent a complete record; its content follows.
     pub(crate) fn opens_record(&mut self, link: usize) {
         self.connections[link].records += 1;
     }
 
-    /// moss sends something whole.
+    /// moss has sent a complete message.
     pub(crate) fn said(&mut self, link: usize, said: &Said, links: &[Link], now: u64) {
-        // What was queued in earlier turns is no work of this one.
+        // What was queued in earlier turns does not count for this one.
         if said.took_a_frame() && self.connections[link].blocked_in != self.turn {
             self.frames += 1;
             assert!(self.frames <= TURN_FRAMES, "{} frames in a turn", self.frames);
@@ -383,14 +384,14 @@ impl Judge {
         }
     }
 
-    /// Who is cut off gets the frame that had begun, and a Close. What was sealed can't be
-    /// taken back, and is sent before that.
+    /// A peer that is dropped gets the frame that had begun, and a Close. Encrypted records can't
+    /// be taken back, and are sent before that.
     fn gives_up_the_rest(&mut self, link: usize, said: &Said) {
         let connection = &mut self.connections[link];
         let Some((word, ..)) = &connection.ending else { return };
         if ["slow_reader", "slow_master", "memory"].contains(&word.as_str())
             && !matches!(said, Said::Close { .. } | Said::Head { .. })
-            // Answers are given up only with all last words.
+            // Answers are given up only when the Close is, too.
             && !connection.is_visitor()
             && connection.sealed != Some(connection.records)
         {
@@ -399,15 +400,15 @@ impl Judge {
         }
     }
 
-    /// What moss holds at least: what it did not get rid of, and records that are not whole.
+    /// The least that moss holds: unsent bytes, and incomplete records.
     pub(crate) fn least_held(&self, links: &[Link]) -> usize {
         let holds = |&(link, connection): &(usize, &Connection)| {
             !links[link].is_over() && connection.breaks_tls.is_none()
         };
         let lives = self.lives(links).filter(holds);
-        // A short record of TLS's own may be opened before the one that came with it.
+        // A short record of TLS itself may be decrypted before the one that came with it.
         let half = |link: &Link| link.unopened().saturating_sub(64);
-        // A page is not held for anybody.
+        // Pages are shared, not held for a connection.
         let unsent = |connection: &Connection| match connection.is_visitor() {
             true => 0,
             false => connection.unsent,
@@ -415,7 +416,7 @@ impl Judge {
         lives.map(|(link, connection)| unsent(connection) + half(&links[link])).sum()
     }
 
-    /// Those that moss has and has not begun to end.
+    /// Connections that moss has and has not begun to end.
     fn lives<'j>(&'j self, links: &'j [Link]) -> impl Iterator<Item = (usize, &'j Connection)> {
         let all = self.connections.iter().enumerate();
         all.filter(|(link, connection)| connection.lives(&links[*link]))
@@ -426,7 +427,7 @@ impl Judge {
         *pings = pings.checked_sub(1).unwrap_or_else(|| panic!("{link} gets a pong too many"));
     }
 
-    /// Whether moss has nothing to hold for anybody: none of those that it has is away.
+    /// Whether moss holds nothing for any peer: none was reset, and no host has vanished.
     pub(crate) fn owes_nothing(&self, links: &[Link]) -> bool {
         let mut all = self.connections.iter().zip(links);
         !all.any(|(connection, network)| network.is_moss_s() && connection.torn)
@@ -434,7 +435,7 @@ impl Judge {
 }
 
 impl Connection {
-    /// moss has it, and has not begun to end it.
+    /// Whether moss has it, and has not begun to end it.
     fn lives(&self, network: &Link) -> bool {
         network.is_moss_s() && self.ending.is_none() && self.id.is_some()
     }

@@ -1,4 +1,4 @@
-//! Who is told what: packets between clients and masters, offers, comings and goings.
+//! Which packets each peer gets: packets between clients and masters, offers, notices.
 
 use std::collections::BTreeSet;
 
@@ -57,7 +57,7 @@ impl Judge {
         self.passed += 1;
         let claim = field(text, "\"k\":");
         let (to, number) = (field(text, "\"to\":") as usize, field(text, "\"n\":"));
-        assert_eq!(to, link, "{link} gets what is for another");
+        assert_eq!(to, link, "{link} gets another client's packet");
         let master = self.claimants[claim as usize - 1];
         let payload = to_client(claim, link, number, self.connections[master].facts.padding);
         assert_eq!(text, format!("{{\"type\":\"q\",\"payload\":{payload}}}"));
@@ -75,7 +75,7 @@ impl Judge {
         assert_eq!(text, format!("{{\"type\":\"offer\",\"payload\":{payload}}}"));
         let client = &mut self.connections[link];
         assert!(client.logged_in, "{link} is no client and gets an offer");
-        assert!(!client.candidate, "{link} is let into a full house as a client");
+        assert!(!client.candidate, "{link} is accepted by a full server as a client");
         client.offer = Some(claim);
     }
 
@@ -131,7 +131,7 @@ impl Judge {
                 self.reigns[reign].replaced = true;
                 self.reigns[reign].ended = Some(self.turn_began);
             }
-            // A master that was replaced, or whose client has left.
+            // From a master that was replaced, or for a client that has left.
             "not-logged-in" | "unknown-client" if !connection.is_plain_client() => {}
             "invalid-packet" | "master-cannot-login" | "not-logged-in" if kind == Kind::Rubbish => {
             }
@@ -139,12 +139,12 @@ impl Judge {
         }
     }
 
-    /// All is calm, and what was owed had its time.
+    /// All is calm, and there was time for all that was owed.
     pub(crate) fn settles(&self, links: &[Link], now: u64) {
         let lives: Vec<usize> = (0..self.connections.len())
             .filter(|&link| self.connections[link].lives(&links[link]))
             .collect();
-        // One that is away may not have been told that it is replaced.
+        // A master whose host vanished may not have been told that it was replaced.
         let reigning = lives.iter().copied().filter(|&link| self.connections[link].reign.is_some());
         let (away, masters): (Vec<usize>, Vec<usize>) =
             reigning.partition(|&link| self.connections[link].torn);
@@ -154,8 +154,8 @@ impl Judge {
             assert!(master.claims.is_empty(), "a claim was not answered");
             master.reign.map(|reign| self.reigns[reign].claim)
         });
-        // Who is silent has twice the keepalive, from when the last ten seconds began at the
-        // latest. Who guesses needs a while for five guesses.
+        // A silent peer has twice the keepalive, at the latest from the start of the last ten
+        // seconds. A guesser needs a while for five guesses.
         let grace = |connection: &Connection, network: &Link| match connection.facts.kind {
             Kind::Mute => network.heard + 12 * SECOND + 2 * self.settings.keepalive,
             _ => network.accepted + 30 * SECOND,
@@ -193,15 +193,15 @@ impl Judge {
         }
         if let Some(master) = master.filter(|_| self.settings.notices) {
             let clients = lives.into_iter().filter(|&link| self.connections[link].logged_in);
-            // The login of one that is away may never have arrived.
+            // The login of a peer whose host vanished may never have arrived.
             let (away, clients): (BTreeSet<usize>, BTreeSet<usize>) =
                 clients.partition(|&link| self.connections[link].torn);
             let known: BTreeSet<usize> = &master.present - &away;
-            assert_eq!(known, clients, "whom the master knows");
+            assert_eq!(known, clients, "the clients that the master knows");
         }
     }
 
-    /// Each packet of a client went to one master, or was answered.
+    /// Checks that each packet of a client went to one master, or was answered.
     fn settles_packets(&self, link: usize, connection: &Connection, network: &Link) {
         let mut runs = connection.runs.clone();
         runs.sort_unstable_by_key(|run| run.1);
@@ -212,7 +212,7 @@ impl Judge {
         assert!(told <= sent, "{link} sent {sent} and was answered {told}");
         let forced = connection.ending.as_ref().is_some_and(|(word, ..)| word != "left");
         let whole = !forced && !connection.torn && !network.broken && connection.open;
-        // What a master that is gone, or that does not read, has not read is lost with it.
+        // Packets that a lost or stalled master has not read are lost.
         let lost = self.reigns.iter().any(|reign| {
             let ended = reign.ended.or(self.connections[reign.link].left.then_some(u64::MAX));
             !reign.replaced && ended.is_some_and(|ended| ended >= connection.opened)

@@ -1,4 +1,4 @@
-//! Packets that follow from their numbers, so that they are compared and never kept.
+//! Packets whose text follows from their number, so that they can be compared without being kept.
 
 /// A client's packet.
 pub(crate) fn to_master(link: usize, number: u64, padding: usize) -> String {

@@ -1,36 +1,36 @@
-//! Who gets how much of a slow master.
+//! Each client's share of a slow master.
 
 use std::collections::BTreeMap;
 
 use crate::plan::Settings;
 
-/// A newcomer's line may bring less than its share at first.
+/// A new client's connection may first deliver less than its share.
 const NEWCOMER_BYTES: u64 = 256 << 10;
 
-/// What floods before a slow master got of it.
+/// What each flooding client got of a slow master.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
-    /// Not all of them flood any more.
+    /// Some of them have stopped flooding.
     pub(super) over: bool,
     skipped: u64,
     passed: Vec<(usize, u64)>,
     clients: BTreeMap<usize, Flooder>,
 }
 
-/// Who floods.
+/// A flooding client.
 #[derive(Debug, Default)]
 struct Flooder {
     /// The length of its largest packet.
     largest: u64,
-    /// All that has passed of it, and how much of that before this span.
+    /// Its bytes that were passed on, and those before this span.
     passed: u64,
     before: u64,
 }
 
 impl Shares {
-    /// A slow master is sent so many bytes of a client.
+    /// A slow master is sent this number of bytes from a client.
     pub(super) fn pass(&mut self, client: usize, len: u64, largest: u64, settings: &Settings) {
-        // The first that a slow master takes fills buffers that are empty.
+        // The first bytes only fill empty buffers.
         if self.over || self.skipped < settings.max_backlog as u64 + (1 << 20) {
             self.skipped += len;
             return;
@@ -44,14 +44,14 @@ impl Shares {
         self.passed.push((client, len));
     }
 
-    /// One of those who flood has gone, so buffers may become empty.
+    /// A flooding client has left, so buffers may become empty.
     pub(super) fn begin_anew(&mut self) {
         *self = Self { over: self.over, ..Self::default() };
     }
 
-    /// Those who flood are others from now on. Each had half of its fair share at least, in
-    /// bytes and less one packet, over any span of so many times the packet limit as there
-    /// were clients.
+    /// The set of flooding clients changes. Each must have had at least half of its fair share,
+    /// in bytes and less one packet, over any span of the packet limit times the number of
+    /// clients.
     pub(super) fn change(&mut self, settings: &Settings) {
         let passed = std::mem::take(&mut self.passed);
         self.check(&passed, settings);
@@ -62,7 +62,7 @@ impl Shares {
 
     fn check(&mut self, passed: &[(usize, u64)], settings: &Settings) {
         let count = self.clients.len() as u64;
-        // Longer than it must be, as one packet more or less counts for nothing then.
+        // Longer than necessary, so that one packet more or less does not matter.
         let largest = self.clients.values().map(|flooder| flooder.largest).max().unwrap_or(0);
         let span = 8 * count * largest.max(settings.max_packet as u64);
         let mut of: BTreeMap<usize, u64> = BTreeMap::new();
@@ -74,7 +74,7 @@ impl Shares {
                 bytes += len;
                 end += 1;
             }
-            // What ends the span may be a whole packet of one of them.
+            // The span may end with a whole packet of one of them.
             let fair = bytes.saturating_sub(settings.max_packet as u64) / count;
             for (client, flooder) in &self.clients {
                 let got = of.get(client).copied().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Those who ask for pages: before they ask for a WebSocket, or for nothing else.
+//! Visitors of pages, some of which then request a WebSocket.
 
 use super::{Peer, Stage, World};
 use crate::network::{MILLISECOND, SECOND};
@@ -6,14 +6,14 @@ use crate::pages::Ask;
 use crate::plan::Kind;
 use crate::wire;
 
-/// What a reader that stops reads before, at least: a handshake of TLS.
+/// How much a reader reads at least before it stops: a TLS handshake.
 const LEAST_READ: u64 = 10_000;
 
-/// Bytes that a slow reader takes each time.
+/// How many bytes a slow reader reads each time.
 const SLOW_BYTES: u64 = 4_000;
 
 impl Peer {
-    /// It has connected, and wants to say what is in `out`: a request, or half of one.
+    /// It has connected, and puts a request, or half of one, into `out`.
     pub(super) fn asks_first(&mut self, link: usize, world: &mut World<'_>) {
         let own = std::mem::take(&mut self.out);
         self.owed = 0;
@@ -47,7 +47,7 @@ impl Peer {
                 self.asks(link, Ask::plain(path), world);
             }
             Kind::Client | Kind::Guest | Kind::Master | Kind::Flooder
-                // Byte by byte the answers take so long that it seems to be silent.
+                // Byte by byte the answers take so long that it would count as silent.
                 if self.line.piece >= 200 && self.random.is_one_in(4) =>
             {
                 for _ in 0..self.random.between(1, 5) {
@@ -78,7 +78,7 @@ impl Peer {
         world.judge.asks(link, ask, end, world.network.now);
     }
 
-    /// An answer is whole; it may be the last.
+    /// An answer is complete; it may be the last one.
     pub(super) fn is_answered(&mut self, ends: bool, world: &mut World<'_>) {
         let was_asked = self.owed > 0;
         self.owed = self.owed.saturating_sub(1);
@@ -91,7 +91,7 @@ impl Peer {
         }
     }
 
-    /// What a visitor does, each time that it looks.
+    /// What a visitor does each time that it runs.
     pub(super) fn visits(&mut self, link: usize, world: &mut World<'_>) {
         let now = world.network.now;
         match self.kind {
@@ -99,7 +99,7 @@ impl Peer {
             Kind::Browser if self.owed > 0 => {}
             Kind::Browser if now < self.next => self.wake_at(self.next, world),
             Kind::Browser if self.flood > 0 => self.asks_more(link, world),
-            // It has all that it wanted, or waits until moss ends it.
+            // It has all answers, or waits until moss ends it.
             Kind::Browser if self.done == 0 => {
                 self.done = 1;
                 match self.random.below(3) {

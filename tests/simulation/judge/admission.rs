@@ -1,44 +1,45 @@
-//! Who is let in: full houses, the places that they keep for a master, addresses.
+//! Which connections moss accepts: a full server, the places that it keeps for a master, limits
+//! for addresses.
 
 use std::net::IpAddr;
 
 use super::{Connection, Judge};
 use crate::network::{Link, MILLISECOND, SECOND};
 
-/// Connections that a full house has room for while it has no master.
+/// How many more connections a full server accepts while it has no master.
 const MASTER_PLACES: usize = 8;
 
 impl Judge {
-    /// It is a WebSocket from now on. In a full house only a master is wanted: while there
-    /// is none that answers, so many more may come to be it, and nothing else.
+    /// A connection has become a WebSocket. A full server without a master that answers accepts
+    /// this number of further connections, only to become the master.
     pub(super) fn enters(&mut self, link: usize, links: &[Link], now: u64) {
         let most = self.settings.max_connections;
         let open = |&(_, other): &(usize, &Connection)| other.open;
         let here: Vec<_> = self.lives(links).filter(open).collect();
         let count = here.len();
-        // Its place may have been another's before it was told that it had it.
+        // It may already have lost its place before its upgrade was answered.
         let stays = self.connections[link].ending.is_none();
-        assert!(!stays || count < most + MASTER_PLACES, "{link} is let in beside {count}");
+        assert!(!stays || count < most + MASTER_PLACES, "{link} is accepted beside {count}");
         let candidate = here.iter().filter(|(_, other)| other.resident).count() >= most;
         let resident = self.may_be_open(links).len() <= most;
         let master = here.iter().find(|(_, other)| other.reign.is_some());
-        // It was heard, and was so before somebody was let in.
+        // The master has sent something, before this connection was accepted.
         let answers = master.is_some_and(|&(link, _)| {
             let heard = links[link].heard;
             heard < self.turn_began && now - heard < self.settings.keepalive
         }) && self.connections[link].blocked_in != self.turn;
-        // Who came while there was none may still wait for its time.
+        // Connections accepted while there was no master may still be within their deadline.
         let others = here.iter().filter(|(_, other)| now - other.opened > 12 * SECOND).count();
-        assert!(!answers || others < most, "{link} is let in beside a master and {others}");
+        assert!(!answers || others < most, "{link} is accepted beside a master and {others}");
         let connection = &mut self.connections[link];
-        assert!(!connection.over, "{link} is one too many of its address, and is let in");
+        assert!(!connection.over, "{link} exceeds its address's limit, and is accepted");
         connection.open = true;
         connection.opened = now;
         connection.candidate = candidate;
         connection.resident = resident;
     }
 
-    /// Whoever was refused was refused for a reason, and the master is known.
+    /// Checks at the end of a turn that there was a reason for each refusal.
     pub(crate) fn ends_turn(&mut self, links: &[Link], now: u64) {
         self.counts_visitors(links);
         let reigns = |&(_, connection): &(usize, &Connection)| connection.reign.is_some();
@@ -50,7 +51,7 @@ impl Judge {
             refused.is_empty() || self.may_be_open(links).len() >= self.settings.max_connections,
             "there was a place for {refused:?}, whatever visitors there are"
         );
-        // A claim that was not answered yet may have been heard.
+        // A claim that was not answered yet may have been received.
         let wanted = !refused.is_empty()
             && self.had_master + 1 < self.turn
             && !self.lives(links).any(|(_, connection)| !connection.claims.is_empty());
@@ -59,11 +60,11 @@ impl Judge {
         }
         let here = self.may_be_open(links);
         let recent = |connection: &Connection| {
-            // moss counts from when the turns began.
+            // moss counts from the start of a turn.
             let age = now - connection.opened;
             !connection.open || age <= SECOND + 10 * MILLISECOND + self.lateness
         };
-        // One that was master keeps its place, above the limit too.
+        // A former master keeps its place, also above the limit.
         let gives_way = |connection: &&Connection| {
             connection.candidate && connection.ending.is_none() && !recent(connection)
         };
@@ -75,7 +76,7 @@ impl Judge {
         );
     }
 
-    /// Those that may have been open in this turn, as far as can be told from outside.
+    /// Connections that may have been open in this turn, as far as can be told from outside.
     fn may_be_open(&self, links: &[Link]) -> Vec<&Connection> {
         let may = |(link, connection): &(usize, &Connection)| {
             let upgrades = connection.open
@@ -87,9 +88,9 @@ impl Judge {
         all.filter(may).map(|(_, connection)| connection).collect()
     }
 
-    /// moss tells an inspector how many are here: those that are not ending, or have begun to
-    /// end after they were counted. The login of one that is away may never have arrived, and
-    /// of one that came just now not yet.
+    /// Checks the counts that moss reports to an inspector: connections that are not ending, or
+    /// have begun to end after they were counted. The login of a peer whose host vanished may
+    /// never have arrived, and that of a new one not yet.
     pub(super) fn inspects(&self, body: &str, links: &[Link]) {
         let fits = |ended_by: u64| {
             let here = |&(link, connection): &(usize, &Connection)| {
@@ -106,11 +107,11 @@ impl Judge {
             let counts = |clients| format!("\"connections\":{open},\"clients\":{clients},");
             (clients - in_doubt..=clients).any(|clients| body.contains(&counts(clients)))
         };
-        assert!(fits(u64::MAX) || fits(self.turn_began), "not who is here: {body}");
+        assert!(fits(u64::MAX) || fits(self.turn_began), "wrong counts: {body}");
     }
 }
 
-/// How many connections of its address moss has beside it: an IPv6 /64 is one.
+/// How many other connections of its address moss has: an IPv6 /64 counts as one address.
 pub(super) fn neighbours(link: usize, links: &[Link], all: &[Connection]) -> usize {
     let network = |address: IpAddr| match address.to_canonical() {
         IpAddr::V4(address) => (0, address.to_bits().into()),

@@ -1,4 +1,4 @@
-//! A full house is survived, and so are few descriptors.
+//! A full server, and too few descriptors.
 
 use std::io::{Read, Write};
 use std::thread;
@@ -10,10 +10,10 @@ use crate::process::{cpu_time, descriptors, is_asleep};
 use crate::sockets::{REQUEST, health, narrow_from};
 use crate::support::{Client, Moss, OVER_TLS, PATIENCE, Setup, Stream, crowd};
 
-/// CPU time in a second of full house; a busy loop would take all of it.
+/// CPU time that a full server may use in a second; a busy loop would use all of it.
 const IDLE_CPU: Duration = Duration::from_millis(250);
 
-/// What an upgrade is answered.
+/// The answer to an upgrade.
 fn answer(moss: &Moss) -> String {
     let mut stream = moss.connect();
     stream.write_all(REQUEST.as_bytes()).expect("moss reads");
@@ -22,8 +22,8 @@ fn answer(moss: &Moss) -> String {
     answer
 }
 
-/// Fails if moss is busy for a second. On a crowded machine a busy loop may get little
-/// CPU time, but it never sleeps.
+/// Fails if moss is busy during a second. On a busy machine a loop may get little CPU time, but
+/// it never sleeps.
 #[track_caller]
 fn assert_idle(moss: &Moss) {
     let before = cpu_time(moss);
@@ -38,7 +38,7 @@ fn assert_idle(moss: &Moss) {
 }
 
 #[test]
-fn full_house_says_so_and_lets_the_next_in_when_one_leaves() {
+fn full_server_says_so_and_accepts_the_next_when_one_leaves() {
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "5")]);
     let _master = moss.master("1");
     let mut guests: Vec<_> = (0..4).map(|_| moss.guest()).collect();
@@ -57,11 +57,11 @@ fn full_house_says_so_and_lets_the_next_in_when_one_leaves() {
 }
 
 #[test]
-fn silent_connections_beside_a_full_house_leave_it_answering() {
+fn full_server_answers_beside_silent_connections() {
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "5")]);
     let _master = moss.master("1");
     let _guests: Vec<_> = (0..4).map(|_| moss.guest()).collect();
-    // Within the reserve for heads.
+    // Fewer than the places for request heads.
     let _silent: Vec<_> = (0..10).map(|_| moss.connect()).collect();
     assert!(answer(&moss).starts_with("HTTP/1.1 503 "));
     assert_eq!(health(&moss)["status"], "ok");
@@ -86,18 +86,18 @@ fn descriptors_that_run_out_are_waited_for() {
     let crowd = crowd(200);
     let moss = Moss::start();
     let mut guest = moss.guest();
-    // Taken from a running moss, which knows nothing of it: accept fails with EMFILE.
+    // The limit of the running moss is lowered: accept fails with EMFILE.
     let limit = 1 + descriptors(&moss) as u64 + 3;
     set_descriptor_limit(&moss, limit);
     let waiting: Vec<Stream> = (0..crowd.size).map(|_| moss.connect()).collect();
     moss.wait_for_log("no new connections");
     assert_idle(&moss);
     guest.expect_nothing();
-    // Those that wait are served once others have left.
+    // Waiting connections are served once others have left.
     drop(waiting);
     moss.guest().expect_nothing();
 
-    // And once there are more of them, without anybody leaving.
+    // And once the limit is raised.
     let kept: Vec<Stream> = (0..20).map(|_| moss.connect()).collect();
     set_descriptor_limit(&moss, 1_000);
     moss.guest().expect_nothing();
@@ -106,13 +106,13 @@ fn descriptors_that_run_out_are_waited_for() {
     assert!(lines < 100, "{lines} lines of log");
 }
 
-/// Comes again until it is let in; before that, each answer has this status.
+/// Tries again until it is accepted; before that, each answer must have this status.
 #[track_caller]
 fn first_let_in(moss: &Moss, status: &str) -> Client {
     let start = Instant::now();
     loop {
         let stream = moss.connect();
-        // Where an address has too many, not even a handshake is begun.
+        // Above an address's limit there is not even a handshake.
         if !(status == " 429 " && stream.shake_hands().is_err()) {
             match Client::try_open(stream) {
                 Ok(guest) => return guest,
@@ -123,25 +123,25 @@ fn first_let_in(moss: &Moss, status: &str) -> Client {
     }
 }
 
-/// As many as there are places for the next master.
+/// The number of places for the next master.
 const PLACES: usize = 8;
 
-/// As many connections as beside these are read in a full house.
+/// How many more connections a full server reads.
 const RESERVE: usize = 12;
 
 #[test]
-fn silence_does_not_keep_the_house_shut() {
-    // Every place there is, and never a byte from any of them.
+fn silent_connections_do_not_keep_the_server_full() {
+    // All places are taken by connections that send nothing.
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "1"), ("MOSS_LOG", "debug")]);
     let silent: Vec<_> = (0..1 + PLACES + RESERVE + 30).map(|_| moss.connect()).collect();
     moss.guest().expect_nothing();
     assert!(moss.log().contains(": displaced"), "{}", moss.log());
-    assert!(!moss.log().contains(": timeout"), "before anybody's time is over");
+    assert!(!moss.log().contains(": timeout"), "before any deadline");
     drop(silent);
 }
 
 #[test]
-fn full_house_lets_a_master_in() {
+fn full_server_accepts_a_master() {
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "3")]);
     let mut clients: Vec<_> = (0..3).map(|_| moss.client()).collect();
     let mut master = moss.master("1");
@@ -149,7 +149,7 @@ fn full_house_lets_a_master_in() {
         client.expect(r#"{"type":"connection-offer","payload":1}"#);
         client.introduce(&mut master);
     }
-    // It keeps its place, and with it the house is full for all others.
+    // It keeps its place, and the server is full for all others.
     assert!(answer(&moss).starts_with("HTTP/1.1 503 "));
     master.close();
     moss.master("2").expect_nothing();
@@ -163,7 +163,7 @@ fn guest_in_the_masters_place_may_not_log_in() {
     candidate.expect_nothing();
     candidate.send(r#"{"type":"x"}"#);
     candidate.expect_error("not-logged-in");
-    // Not only when its time is over: nothing is answered after the login.
+    // At once, not only at its deadline: the login is the last packet that is read.
     candidate.send(r#"{"type":"login"}"#);
     candidate.send(r#"{"type":"ping"}"#);
     candidate.expect_close(1013);
@@ -184,7 +184,7 @@ fn silent_strangers_do_not_keep_the_master_out() {
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "1")]);
     let _client = moss.client();
     let mut strangers: Vec<_> = (0..PLACES).map(|_| moss.guest()).collect();
-    // The oldest has to go once it is over a second old; a master tries again till then.
+    // The oldest is dropped once it is over a second old; the master tries again until then.
     let mut master = first_let_in(&moss, " 503 ");
     master.set_master("1");
     strangers.remove(0).expect_close(1013);
@@ -195,7 +195,7 @@ fn silent_strangers_do_not_keep_the_master_out() {
 fn master_that_does_not_answer_leaves_its_place_to_another() {
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "1"), ("MOSS_KEEPALIVE_SECONDS", "2")]);
     let _silent = moss.master("1");
-    // Pinged after two seconds, dropped after four; in between another is let in.
+    // It is pinged after two seconds and dropped after four; in between another is accepted.
     let mut next = first_let_in(&moss, " 503 ");
     next.set_master("2");
     assert!(!moss.log().contains(": silent"), "it was still there");
@@ -211,15 +211,15 @@ fn set_descriptor_limit(moss: &Moss, limit: u64) {
 fn address_has_so_many_connections_and_no_more() {
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS_PER_ADDRESS", "3")]);
     let mut guests: Vec<_> = (0..2).map(|_| moss.guest()).collect();
-    // A request that is not finished counts as well.
+    // An incomplete request counts, too.
     let silent = moss.connect();
     for _ in 0..20 {
         if OVER_TLS {
-            // Closed before a handshake, which would be for nothing.
+            // Closed before the handshake, to save its cost.
             moss.connect().shake_hands().expect_err("no handshake");
             continue;
         }
-        // Told at once, whatever it wants.
+        // Answered at once, without reading its request.
         let mut stream = moss.connect();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("a whole answer");
@@ -228,7 +228,7 @@ fn address_has_so_many_connections_and_no_more() {
     }
     Client::open(narrow_from([127, 0, 0, 2], moss.address())).expect_nothing();
     guests.pop().expect("a guest").close();
-    // It counts until both sides have hung up.
+    // It counts until both sides have closed.
     guests.push(first_let_in(&moss, " 429 "));
     guests.iter_mut().for_each(Client::expect_nothing);
     drop(silent);
@@ -239,12 +239,12 @@ fn flood_of_one_address_does_not_take_the_places_of_others() {
     let moss =
         Moss::with(&[("MOSS_MAX_CONNECTIONS", "4"), ("MOSS_MAX_CONNECTIONS_PER_ADDRESS", "2")]);
     let before = descriptors(&moss);
-    // Never read, never closed: each would take a place until it is given up.
+    // Connections that never read nor close: each would hold a place until it is given up.
     let crowd = crowd(200);
     let flood: Vec<_> = (0..crowd.size).map(|_| moss.connect()).collect();
     let socket = narrow_from([127, 0, 0, 2], moss.address());
     Client::open(socket).expect_nothing();
-    // Those within the limit, eight that are answered, and the other one.
+    // Those within the limit, eight that are being answered, and the other one.
     assert!(descriptors(&moss) <= before + 2 + 8 + 1, "{}", descriptors(&moss));
     drop(flood);
 }
