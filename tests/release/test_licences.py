@@ -1,0 +1,59 @@
+"""LICENCES-OF-PARTS.txt, against what the programs themselves tell of where they come from."""
+
+import re
+
+import pytest
+
+@pytest.fixture
+def licences(unpacked):
+    return (unpacked / "LICENCES-OF-PARTS.txt").read_text()
+
+
+def parts(program, pattern):
+    """What is linked in, by the source files that messages of panics name."""
+    found = re.findall(pattern, program.read_bytes())
+    return {(name.decode(), version.decode()) for name, version in found}
+
+
+def test_lists_each_crate_and_its_licence(unpacked, licences):
+    crates = parts(unpacked / "moss", rb"/cargo/registry/src/[^/]+/([\w-]+)-(\d[^/]*)/")
+    assert {"mio", "rustls"} <= {name for name, _ in crates}
+    for name, version in crates:
+        assert re.search(rf"^  {name} {re.escape(version)}: \w", licences, re.M), (name, version)
+        assert texts_for(f"{name} {version}", licences), (name, version)
+
+
+def test_lists_the_parts_of_rusts_library(unpacked, licences):
+    crates = parts(unpacked / "moss", rb"/rust/deps/([\w-]+)-(\d[^/]*)/")
+    assert "hashbrown" in {name for name, _ in crates}
+    for name, _ in crates:
+        assert re.search(rf"^  {name} \d\S*: \w", licences, re.M), name
+        assert texts_for(f"{name} (standard library)", licences), name
+
+
+# They are not of Rust, and cargo does not know them.
+def test_has_the_licences_of_ring_and_of_the_c_library(licences):
+    [ring] = set(re.findall(r"^  (ring \S+): ", licences, re.M))
+    text = "\n".join(texts_for(ring, licences))
+    assert "Permission to use, copy, modify, and/or distribute this software" in text
+    assert "the fiat-crypto authors" in text
+    [text] = texts_for("glibc (GNU Lesser General Public License)", licences)
+    assert "6. As an exception to the Sections above" in text
+    [text] = texts_for("libgcc", licences)
+    assert "GCC RUNTIME LIBRARY EXCEPTION" in text.upper()
+
+
+def test_says_what_commit_to_link_anew(unpacked, licences):
+    commit = re.search(r"of commit ([0-9a-f]{40})", licences)[1]
+    assert f"({commit[:12]})".encode() in (unpacked / "moss").read_bytes()
+
+
+def texts_for(name, licences):
+    """The texts under whose names this one is."""
+    rule = "=" * 78
+    _, *rest = licences.split(rule)
+    found = []
+    for names, text in zip(rest[::2], rest[1::2], strict=True):
+        if name in re.split(r",\s+", " ".join(names.split())):
+            found.append(text)
+    return found
