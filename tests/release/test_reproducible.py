@@ -1,0 +1,39 @@
+"""A second build, elsewhere and under other circumstances, has the same bytes."""
+
+import os
+import shutil
+from pathlib import Path
+
+from conftest import RELEASE, REPOSITORY, run
+
+# One of three: the others take the same way, with another compiler.
+ARCHITECTURE = "x86_64"
+
+
+def test_has_the_same_bytes_in_another_folder(tmp_path):
+    clone = tmp_path / "a folder of another name"
+    run("git", "-c", "safe.directory=*", "clone", "--quiet", REPOSITORY, clone)
+    # A draft may be of changes that are not committed.
+    listed = run("git", "-c", "safe.directory=*", "ls-files", "-z", cwd=REPOSITORY)
+    for name in filter(None, listed.split("\0")):
+        shutil.copy(REPOSITORY / name, clone / name)
+    # The crates are not fetched again: cargo finds them by another path.
+    home = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
+    other_home = tmp_path / "cargo"
+    other_home.mkdir()
+    (other_home / "registry").symlink_to(home / "registry")
+
+    folder = tmp_path / "release"
+    environment = {name: value for name, value in os.environ.items() if name != "CARGO_TARGET_DIR"}
+    environment |= {"CARGO_HOME": str(other_home), "TZ": "Asia/Tokyo", "LANG": "C.UTF-8"}
+    run(
+        *("release/build", "--draft", "--only", ARCHITECTURE, folder),
+        cwd=clone,
+        env=environment,
+        umask=0o077,
+        timeout=900,
+    )
+    files = [file.name for file in folder.iterdir() if file.name.endswith((".gz", ".deb", ".tgz"))]
+    assert any(ARCHITECTURE in name for name in files)
+    different = [name for name in files if (folder / name).read_bytes() != (RELEASE / name).read_bytes()]
+    assert not different
