@@ -1,15 +1,15 @@
 //! How many connections each address has, for `MOSS_MAX_CONNECTIONS_PER_ADDRESS`.
 //!
-//! An IPv4 address counts by itself. An IPv6 address counts with its /64: that is what
-//! one subscriber, often one device, is given, and it may use any address in it. An IPv4
-//! address that a dual-stack socket shows as `::ffff:a.b.c.d` is that IPv4 address.
+//! Each IPv4 address counts by itself. IPv6 addresses count by their /64: that is what one
+//! subscriber, often one device, gets, and it may use any address in it. An IPv4 address
+//! that a dual-stack socket shows as `::ffff:a.b.c.d` counts as that IPv4 address.
 //!
-//! A trusted proxy's own connections are not counted: those that it passes on are, by the
-//! address that it names (see `forwarded` in the room `http`).
+//! A trusted proxy's own connections are not counted; the connections that it passes on are
+//! counted for the address that it names (see `http::forwarded`).
 //!
-//! The caller keeps one invariant: each [`Addresses::enter`] has one
-//! [`Addresses::leave`] of the same address, whatever the former said. So there are never
-//! more entries than connections.
+//! The caller keeps one invariant: for each [`Addresses::enter`] there is one
+//! [`Addresses::leave`] of the same address, whatever the former returned. So there are
+//! never more entries than connections.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,30 +17,30 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::settings::networks::Networks;
 
-/// How many connections over the limit one address has answered at a time; more of them
-/// are a flood, which must not take the places of others.
+/// How many connections over the limit of one address are answered at a time. More than that
+/// is a flood, which must not take the places of others.
 const MOST_ANSWERED: usize = 8;
 
-/// How a connection stands to the limit of its address.
+/// Whether a connection is within the limit of its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entered {
     /// It is within the limit.
     Within,
-    /// It is over the limit, and is told so.
+    /// It is over the limit, and gets an answer that says so.
     Over,
-    /// It is so far over the limit that it is dropped without a word.
+    /// It is so far over the limit that it is dropped without an answer.
     FarOver,
 }
 
-/// The open connections of each address, as far as they are limited.
+/// The open connections of each address.
 #[derive(Debug)]
 pub(crate) struct Addresses {
     /// Without a limit nothing is counted.
     limit: Option<usize>,
-    /// The standard library's hasher: peers choose their IPv6 addresses, and must not be
-    /// able to choose ones that collide.
+    /// With the standard library's hasher: peers can choose their IPv6 addresses, and must not
+    /// be able to choose colliding ones.
     open: HashMap<IpAddr, usize>,
-    /// Proxies.
+    /// Trusted proxies.
     trusted: Networks,
 }
 
@@ -50,15 +50,15 @@ impl Addresses {
         Self { limit, open: HashMap::new(), trusted }
     }
 
-    /// Whether this is a trusted proxy. Its own connections are not to enter.
+    /// Whether this is a trusted proxy, whose own connections must not enter.
     pub(crate) fn is_trusted(&self, ip: IpAddr) -> bool {
         self.trusted.contains(ip)
     }
 
-    /// Counts a connection, and says how it stands to the limit of its address.
+    /// Counts a connection, and says whether it is within the limit of its address.
     ///
-    /// One over the limit counts too until it leaves: its answer takes a place as any
-    /// other connection does, and nobody has to remember who was counted.
+    /// A connection over the limit counts, too, until it leaves: it takes a place while it is
+    /// answered, and nobody has to remember which ones were counted.
     pub(crate) fn enter(&mut self, ip: IpAddr) -> Entered {
         let Some(limit) = self.limit else { return Entered::Within };
         let open = self.open.entry(key(ip)).or_default();
@@ -75,7 +75,7 @@ impl Addresses {
         if self.limit.is_none() {
             return;
         }
-        // Gone with its last connection: else every address that ever came would stay.
+        // Removed with its last connection, or the map would grow for ever.
         if let Entry::Occupied(mut open) = self.open.entry(key(ip)) {
             *open.get_mut() -= 1;
             if *open.get() == 0 {
@@ -87,7 +87,7 @@ impl Addresses {
 
 #[cfg(debug_assertions)]
 impl Addresses {
-    /// Panics if others than these have entered and not left.
+    /// Panics if the counts are not those of these addresses.
     pub(crate) fn check(&self, counted: Vec<IpAddr>) {
         let mut own = Self::new(self.limit, Networks::default());
         counted.into_iter().for_each(|ip| {
@@ -102,7 +102,7 @@ pub(crate) fn are_one(one: IpAddr, other: IpAddr) -> bool {
     key(one) == key(other)
 }
 
-/// What is counted as one.
+/// The key under which an address is counted.
 fn key(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),

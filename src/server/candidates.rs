@@ -1,9 +1,9 @@
-//! The places that a full house keeps for the next master.
+//! The extra places of a full server for the next master.
 //!
-//! While there is no master, or the one there is does not answer, a few connections above
-//! the limit are let in. They may ping and claim to be master, and nothing else. Who does
-//! not become master in time has to go, and so has the one that came first where another
-//! finds no place: silent strangers must not keep the master out.
+//! While there is no master, or the master does not answer, a few connections above the limit
+//! are accepted: candidates. They may only send `ping` and `set-master`. A candidate that does
+//! not become master in time is closed. If all places are taken, a new candidate replaces the
+//! oldest one: silent strangers must not keep the master out.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it may keep its place when another wants it.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Those who may become master, who came first in front.
+/// The candidates, the oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
     list: Vec<(u64, Instant)>,
@@ -30,12 +30,12 @@ impl Candidates {
         self.list.push((id, now));
     }
 
-    /// One that is master now, or gone, is none any more.
+    /// Removes one that has become master or is gone.
     pub(crate) fn remove(&mut self, id: u64) {
         self.list.retain(|&(candidate, _)| candidate != id);
     }
 
-    /// Takes out the one that has to make room for another; nothing if all came just now.
+    /// Removes the one that has to make room for another; `None` if all have come just now.
     pub(crate) fn displace(&mut self, now: Instant) -> Option<u64> {
         let &(id, came) = self.list.first()?;
         (now.saturating_duration_since(came) > GRACE).then(|| {
@@ -44,7 +44,7 @@ impl Candidates {
         })
     }
 
-    /// Takes out one that had its time.
+    /// Removes one whose time is over.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<u64> {
         let &(id, came) = self.list.first()?;
         (now.saturating_duration_since(came) >= PATIENCE).then(|| {

@@ -1,8 +1,8 @@
-//! The certificate in use: when its files are read again, and what the log says of it.
+//! The certificate in use: when its files are read again, and what is logged about it.
 //!
-//! An idle moss has no timer, so the files are looked at when a connection comes, and at
-//! most once a minute. What can't be used changes nothing: the old certificate stays.
-//! Connections keep the one that they began with.
+//! An idle moss has no timer, so the files are checked when a connection comes, at most once a
+//! minute. If the new files can't be used, the old certificate stays. Open connections keep
+//! the one with which they began.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,13 +12,13 @@ use std::time::{Duration, Instant, SystemTime};
 use super::start::variable;
 use crate::tls::{Credentials, Files, Problem, Tls};
 
-/// How long a look at the files is good for.
+/// The least time between two checks of the files.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// How often expiry is warned of.
+/// The time between two warnings of expiry.
 const WARNING: Duration = Duration::from_secs(86_400);
 
-/// How long before it expires a certificate is due to be renewed.
+/// How long before its expiry a certificate should be renewed.
 const DUE: Duration = Duration::from_secs(14 * 86_400);
 
 /// A certificate, with the files that it comes from.
@@ -26,23 +26,23 @@ const DUE: Duration = Duration::from_secs(14 * 86_400);
 pub struct Certificate {
     files: Files,
     credentials: Credentials,
-    /// The state of the files when they were read, good or bad.
+    /// The state of the files when they were read last, whether they could be used or not.
     stamps: [Option<Stamp>; 2],
     looked: Instant,
     warned: Instant,
 }
 
-/// What changes when a file does.
+/// Metadata that changes when the file does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
-    /// Seconds and nanoseconds. Unlike the time of modification it changes with permissions: a
-    /// key that could not be read is read once it can be.
+    /// The time of the last status change, in seconds and nanoseconds. Unlike the time of
+    /// modification it changes with permissions, too: a key that becomes readable is read.
     changed: (i64, i64),
 }
 
 impl Certificate {
-    /// Reads certificate and key, and says in the log how long it is good for.
+    /// Reads certificate and key, and logs when it expires.
     ///
     /// # Errors
     /// One of them can't be read or used, or they do not belong to each other.
@@ -65,7 +65,7 @@ impl Certificate {
         self.credentials.expiry()
     }
 
-    /// Looks, if the last look is over a minute ago, whether the files have changed.
+    /// Checks whether the files have changed, if the last check is over a minute ago.
     pub(super) fn look(&mut self, now: Instant) {
         if now.saturating_duration_since(self.looked) <= LOOK {
             return;
@@ -79,10 +79,10 @@ impl Certificate {
         }
     }
 
-    /// Reads the files anew; what can't be used changes nothing.
+    /// Reads the files again; if they can't be used, nothing changes.
     #[cold]
     pub(super) fn reload(&mut self, now: Instant) {
-        // Taken first: a change while they are read is met by the next look.
+        // Taken first: a change while they are read is found by the next check.
         self.stamps = stamps(&self.files);
         match self.credentials.reload(&self.files) {
             Ok(credentials) => {
@@ -103,20 +103,20 @@ impl Certificate {
         }
     }
 
-    /// True if there was something to warn of.
+    /// Logs a warning if there is reason for one; returns whether there was.
     fn warn_of_expiry(&self) -> bool {
         let warning = warning(self.left());
         warning.iter().for_each(|warning| log::warn!("{warning}"));
         warning.is_some()
     }
 
-    /// How long it is good for still.
+    /// The time until it expires; `None` if it has expired.
     fn left(&self) -> Option<Duration> {
         self.expiry().duration_since(SystemTime::now()).ok()
     }
 }
 
-/// What is to be warned of, if a certificate is good for so long still.
+/// The warning for a certificate that is valid for this long, if any.
 fn warning(left: Option<Duration>) -> Option<String> {
     match left {
         None => Some("the certificate has EXPIRED: browsers refuse to connect".to_owned()),
@@ -135,7 +135,7 @@ fn stamps(files: &Files) -> [Option<Stamp>; 2] {
     [stamp(&files.certificate), stamp(&files.key)]
 }
 
-/// Nothing if there is no such file. A link is followed: certbot renews by changing one.
+/// `None` if there is no such file. Links are followed: certbot renews by changing a link.
 fn stamp(path: &Path) -> Option<Stamp> {
     let metadata = fs::metadata(path).ok()?;
     Some(Stamp { inode: metadata.ino(), changed: (metadata.ctime(), metadata.ctime_nsec()) })

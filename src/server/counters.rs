@@ -1,11 +1,10 @@
-//! What has become of connections since the start, in numbers that only grow; and how long
-//! turns of the loop took.
+//! Counters of connections since the start, and how long turns of the loop took.
 
 use std::time::Duration;
 
 use crate::connection::ending::Ending;
 
-/// Bounds of the buckets of turns, the last of which has none, with their spelling.
+/// The upper bounds of the buckets for turns, with their text; the last bucket has no bound.
 pub(crate) const TURN_BOUNDS: [(Duration, &str); 9] = [
     (Duration::from_micros(100), "0.0001"),
     (Duration::from_micros(300), "0.0003"),
@@ -18,33 +17,33 @@ pub(crate) const TURN_BOUNDS: [(Duration, &str); 9] = [
     (Duration::from_secs(1), "1"),
 ];
 
-/// Connections that came and went.
+/// Counters of connections.
 ///
-/// Each that was accepted is open, as a WebSocket or before it is one, or it is closed: from
-/// the moment at which it is decided that it ends, and the log tells why.
+/// Each accepted connection is open or closed. It counts as closed from the moment at which its
+/// end is decided and logged.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
     /// All that were accepted.
     pub(crate) accepted: u64,
     /// Those that were closed, in the order of [`Ending::ALL`].
     pub(crate) closed: [u64; Ending::ALL.len()],
-    /// TLS handshakes that were full, and those that resumed an earlier session.
+    /// TLS handshakes: full ones, and those that resumed an earlier session.
     pub(crate) handshakes: [u64; 2],
-    /// TLS handshakes that had begun, and came to nothing.
+    /// TLS handshakes that began and failed.
     pub(crate) failed_handshakes: u64,
 }
 
 /// How long turns took, without the wait.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Turns {
-    /// How many took no longer than each bound, and longer than the one before.
+    /// How many turns are in each bucket.
     pub(crate) counts: [u64; TURN_BOUNDS.len() + 1],
-    /// All of them together.
+    /// The time of all turns together.
     pub(crate) sum: Duration,
 }
 
 impl Counters {
-    /// A connection is closed for this reason.
+    /// Counts a connection that is closed for this reason.
     #[cold]
     pub(crate) fn close(&mut self, ending: Ending) {
         if let Some(at) = Ending::ALL.iter().position(|&other| other == ending) {
@@ -60,7 +59,7 @@ impl Counters {
 }
 
 impl Turns {
-    /// A turn took so long.
+    /// Counts a turn that took this long.
     pub(crate) fn count(&mut self, time: Duration) {
         let bucket = TURN_BOUNDS.iter().position(|&(bound, _)| time <= bound);
         self.counts[bucket.unwrap_or(TURN_BOUNDS.len())] += 1;

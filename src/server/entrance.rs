@@ -1,4 +1,4 @@
-//! Who may come in: accepting, upgrading, and what a full server does.
+//! Accepts and upgrades connections, and refuses them if the server is full.
 
 use super::Server;
 use crate::connection::ending::Ending;
@@ -7,17 +7,17 @@ use crate::http::answer::{After, Answer, Refusal};
 use crate::server::world::{Endpoint, World};
 use crate::settings::config::{HEAD_RESERVE, MASTER_PLACES};
 
-/// Connections accepted in one turn at each endpoint.
+/// The most connections accepted in one turn at each endpoint.
 const TURN_ACCEPTS: usize = 128;
 
-/// Connections that are kept open for pages may be this part of all.
+/// Connections that are kept alive for pages may be one in this many of all.
 const KEPT_PART: usize = 4;
 
-/// They may be so many in any case: a browser opens six.
+/// They may always be this many: a browser opens six.
 const LEAST_KEPT: usize = 8;
 
 impl<W: World> Server<W> {
-    /// Accepts those who wait, as far as a turn's budget and the places go.
+    /// Accepts waiting connections, as far as the turn's limit and the places allow.
     #[cold]
     pub(super) fn accept(&mut self) {
         let now = self.peers.now;
@@ -47,7 +47,8 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Lets a WebSocket in, or refuses it in a full house. A full house must let a master in.
+    /// Opens a WebSocket, or refuses it if the server is full; but a full server must admit a
+    /// master.
     #[cold]
     pub(super) fn upgrade(&mut self, id: u64, response: &[u8]) {
         let now = self.peers.now;
@@ -69,13 +70,13 @@ impl<W: World> Server<W> {
         }
         self.peers.with(id, |peer, _| peer.session.open(response));
         if self.peers.open() + self.peers.kept() > limit {
-            // Pages can be asked for again.
+            // A browser can ask for a page again.
             self.peers.displace_kept();
         }
     }
 
-    /// Answers a request. Connections that are kept for more, or are sent a long page, have
-    /// places of their own, and a full house keeps none of them.
+    /// Answers a request. Connections that are kept alive, or are sent a long page, have a limit
+    /// of their own, and a full server keeps none alive.
     #[cold]
     pub(super) fn reply(&mut self, id: u64, mut answer: Answer) {
         let is_long = answer.body_len() > SHORT_BYTES;
@@ -95,12 +96,12 @@ impl<W: World> Server<W> {
         self.peers.reply(id, answer);
     }
 
-    /// Whether there is no master, or none that answers: its box may have lost power.
+    /// Whether there is no master, or one that does not answer: its machine may have lost power.
     fn wants_master(&self) -> bool {
         self.relay.master().is_none_or(|master| self.peers.is_unanswered(master))
     }
 
-    /// Where a connection has ended there is room for another.
+    /// Lets the listeners try again if a connection has ended, since there is room now.
     pub(super) fn wake_listeners(&mut self) {
         if self.peers.take_ended() > 0 {
             let now = self.peers.now;

@@ -1,11 +1,11 @@
-//! When the world's watchdog is to hear that the loop goes on.
+//! When the watchdog has to be told that the loop is alive.
 //!
-//! Its time is the world's own, in which a moss that stood still was late, and not the one
-//! that deadlines of peers go by: the watchdog counts on meanwhile.
+//! This goes by the real time, not by the time for the deadlines of peers, which stops while
+//! moss is suspended: the watchdog's clock does not stop.
 
 use std::time::{Duration, Instant};
 
-/// What is owed to a watchdog.
+/// When the next notice to the watchdog is due.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     interval: Duration,
@@ -13,17 +13,17 @@ pub(super) struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Of a watchdog that wants to hear so often, from now on.
+    /// For a watchdog with this interval, from now on.
     pub(super) fn new(interval: Duration, now: Instant) -> Self {
         Self { interval, due: now + interval }
     }
 
-    /// How long the next one may take still.
+    /// The time until the next notice.
     pub(super) fn time_left(&self, now: Instant) -> Duration {
         self.due.saturating_duration_since(now)
     }
 
-    /// Whether it is time for one, which then counts as told.
+    /// Whether a notice is due; then it counts as sent.
     pub(super) fn beats(&mut self, now: Instant) -> bool {
         let is_due = now >= self.due;
         if is_due {

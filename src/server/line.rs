@@ -1,24 +1,24 @@
-//! Connections in the order in which they would give way.
+//! A queue of connections, in the order in which they are closed if their places are needed.
 //!
-//! Ids, each with the time since when it stands there. One that has gone, or does not stand
-//! here any more, is passed over when it comes to the front. So that those do not add up, they
-//! are swept out once they are many.
+//! It has ids, each with the time since when it is there. Entries of connections that are gone,
+//! or do not belong here any more, are skipped when they come to the front. To keep their
+//! number low they are removed when there are many.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// So many that are to be passed over are never too many.
+/// This many outdated entries never matter.
 const FEW: usize = 64;
 
-/// A line of ids.
+/// A queue of ids.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     ids: VecDeque<(u64, Instant)>,
 }
 
 impl Line {
-    /// Adds one at the end. Those that do not `stand` here any more are swept out if they are
-    /// more than the `most` that may.
+    /// Adds one at the end. `stands` says whether an id still belongs here, and `most` is how many
+    /// may; if there are far more entries, outdated ones are removed.
     pub(crate) fn add(
         &mut self,
         (id, since): (u64, Instant),
@@ -27,13 +27,13 @@ impl Line {
     ) {
         if self.ids.len() > 2 * most + FEW {
             self.ids.retain(|&(id, _)| stands(id));
-            // Else each newcomer would walk over all of them.
+            // Otherwise each addition would go through all entries.
             debug_assert!(self.ids.len() <= most + FEW, "more stand here than may");
         }
         self.ids.push_back((id, since));
     }
 
-    /// Takes out the first.
+    /// Removes the first.
     pub(crate) fn next(&mut self) -> Option<(u64, Instant)> {
         self.ids.pop_front()
     }

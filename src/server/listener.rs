@@ -1,9 +1,9 @@
-//! When to accept: that connections wait, and when the listening socket rests.
+//! When to accept connections, and when to pause.
 //!
-//! The socket itself is the world's. It says by an edge, once, that connections wait, so
-//! what was not accepted is remembered. When there is no room or no descriptor it rests,
-//! without spinning, and is tried again when a session ends or after a short while: it
-//! would not be reported by itself.
+//! `World` owns the listening socket. It reports waiting connections only once
+//! (edge-triggered), so it is remembered here that some may be left. If there is no room or no
+//! descriptor, accepting pauses until a session ends or a short time is over: no event would
+//! tell when to try again.
 
 use std::io;
 use std::net::IpAddr;
@@ -11,25 +11,25 @@ use std::time::{Duration, Instant};
 
 use crate::server::world::{Endpoint, World};
 
-/// How long a listener without room rests at most.
+/// The longest pause of a listener without room.
 const REST: Duration = Duration::from_millis(100);
 
-/// What is known of the listening socket.
+/// The state of a listening socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) endpoint: Endpoint,
-    /// Connections may wait.
+    /// Connections may be waiting.
     pending: bool,
     rests_until: Option<Instant>,
 }
 
 impl Listener {
-    /// Of a socket at which nobody waits yet.
+    /// For a socket without waiting connections.
     pub(crate) fn new(endpoint: Endpoint) -> Self {
         Self { endpoint, pending: false, rests_until: None }
     }
 
-    /// An event said that connections wait.
+    /// An event reported waiting connections.
     pub(crate) fn note(&mut self) {
         self.pending = true;
     }
@@ -39,7 +39,7 @@ impl Listener {
         self.rests_until = self.rests_until.map(|until| until.min(now));
     }
 
-    /// The time of the next try, if connections may wait.
+    /// The time of the next try, if connections may be waiting.
     pub(crate) fn next_try(&self, now: Instant) -> Option<Instant> {
         self.pending.then(|| self.rests_until.unwrap_or(now))
     }
@@ -49,7 +49,7 @@ impl Listener {
         self.next_try(now).is_some_and(|at| at <= now)
     }
 
-    /// Accepts one connection; nothing if none waits or the listener has to rest.
+    /// Accepts one connection; `None` if none is waiting or the listener has to pause.
     pub(crate) fn accept<W: World>(
         &mut self,
         world: &mut W,
@@ -77,13 +77,14 @@ impl Listener {
         }
     }
 
-    /// There is no room: rests for a while.
+    /// There is no room: pauses for a while.
     pub(crate) fn rest(&mut self, now: Instant) {
         self.rests_until = Some(now + REST);
     }
 }
 
-/// Errors of the one connection that was about to be accepted; the next may be fine.
+/// Whether this is an error of the one connection that was about to be accepted; the next one
+/// may work.
 fn is_of_the_connection(error: &io::Error) -> bool {
     use io::ErrorKind::*;
     matches!(

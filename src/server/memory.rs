@@ -1,11 +1,11 @@
-//! What all peers hold together, and who has to go when it is too much.
+//! The memory that is held for all peers, and which of them are dropped when it is too much.
 //!
-//! Messages that are not whole have a limit of their own, for all but the master, and those
-//! of guests, who proved nothing, half of it. Above it, the peer goes that has held its half
-//! for longest, of those whose halves are why it is too much. All the rest, unsent bytes and
-//! received frames that wait for their turn, is bounded together with them. Guests pay for it
-//! before clients do, and the master last. So a stranger's bytes cost neither the master nor
-//! a client its place.
+//! A *half* is the received part of an incomplete message. All halves together have a limit
+//! of their own, except the master's, and those of guests half of that. Above it, of the
+//! peers with large halves, the one that has held its half for longest is dropped. Everything
+//! together (halves, unsent bytes, received frames that wait for their turn) has the memory
+//! limit. Above that, guests are dropped before clients, and the master last. So a
+//! stranger's bytes cost neither the master nor a client its place.
 
 use std::cmp::Reverse;
 
@@ -21,32 +21,32 @@ pub(crate) struct Memory {
     held: usize,
     /// Bytes that are not sent yet.
     unsent: usize,
-    /// Of what is held, what guests and clients have sent of messages that are not whole.
+    /// Of the bytes held, those of incomplete messages of guests and of clients.
     guests_halves: usize,
     clients_halves: usize,
 }
 
-/// The most of each.
+/// The limits.
 #[derive(Debug)]
 pub(crate) struct Bounds {
     held: usize,
-    /// Room for the largest packet of one guest or client, whatever else is bounded. In
-    /// fragments it counts for up to an eighth more; the other eighth is what may be spared.
+    /// Room for the largest packet of one guest or client, however low the limit is. In fragments
+    /// it takes up to an eighth more; the other eighth is for small halves, which are spared.
     packet: usize,
-    /// Room for one record of somebody who comes through TLS, when nothing else is left: its
-    /// peer may do no more than send the rest.
+    /// Room for one TLS record when nothing else is left: the peer that sends it can do nothing
+    /// but send the rest.
     record: usize,
 }
 
 /// The longest record of TLS, in bytes (RFC 5246, section 6.2.3).
 const RECORD_BYTES: usize = 5 + (16 << 10) + 2048;
 
-/// Whose messages that are not whole are too much.
+/// Whose halves exceed their limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Excess {
-    /// Guests'.
+    /// Those of guests.
     GuestsHalves,
-    /// Guests' and clients' together.
+    /// Those of guests and clients together.
     Halves,
 }
 
@@ -61,7 +61,7 @@ impl Memory {
         self.unsent
     }
 
-    /// Counts a peer as it is instead of as it was.
+    /// Replaces what was counted of a peer by what it holds now.
     #[inline]
     pub(crate) fn replace(&mut self, before: Snapshot, after: Snapshot) {
         self.held = self.held - before.held + after.held;
@@ -72,13 +72,13 @@ impl Memory {
         }
     }
 
-    /// Counts a peer that was not counted.
+    /// Counts a new peer.
     #[cfg(debug_assertions)]
     pub(crate) fn add(&mut self, first: Snapshot) {
         self.replace(first.without_bytes(), first);
     }
 
-    /// Counts a peer no more.
+    /// Removes a peer from the sums.
     pub(crate) fn remove(&mut self, last: Snapshot) {
         self.replace(last, last.without_bytes());
     }
@@ -92,7 +92,7 @@ impl Memory {
 }
 
 impl Bounds {
-    /// Those that follow from the limits; and whether peers may come through TLS.
+    /// The bounds that follow from these limits; `tls`: peers may use TLS.
     pub(crate) fn new(limits: &Limits, tls: bool) -> Self {
         let packet = limits.max_packet_bytes;
         Self {
@@ -102,20 +102,20 @@ impl Bounds {
         }
     }
 
-    /// Whether nothing is too much: the quick answer, right for nearly every packet.
+    /// Whether no limit is exceeded, for sure: a quick check that is true for nearly every packet.
     #[inline]
     pub(crate) fn are_kept(&self, memory: &Memory) -> bool {
         memory.held <= self.held && memory.guests_halves + memory.clients_halves <= self.packet
     }
 
-    /// Whether all peers together hold too much, whatever it is.
+    /// Whether the memory limit is exceeded.
     pub(crate) fn are_exceeded(&self, memory: &Memory) -> bool {
         memory.held > self.held
     }
 
-    /// Whose messages that are not whole are too much, if any are: guests' may be an eighth of
-    /// the memory limit, these and clients' a quarter. As long as memory is left, each of the
-    /// two may be one packet, however low the limit is.
+    /// Whose halves are too much, if any: those of guests may be an eighth of the memory limit,
+    /// those of guests and clients a quarter. While the memory limit is not exceeded, each of
+    /// the two may be one packet, however low the limit is.
     pub(crate) fn excess(&self, memory: &Memory) -> Option<Excess> {
         let packet = if self.are_exceeded(memory) { self.record } else { self.packet };
         if memory.guests_halves > packet.max(self.held / 8) {
@@ -128,14 +128,14 @@ impl Bounds {
     }
 }
 
-/// Who holds this many times less than the average is not why it is too much: a visitor whose
-/// few bytes came first is spared. While memory is left the others hold more than one packet,
-/// so somebody in the middle of one is not alone among them.
+/// Halves that are this many times smaller than the average are spared: a peer with a few bytes
+/// is not the cause, even if its bytes came first. While memory is left, the others hold more
+/// than one packet together, so a single peer in the middle of a packet is not dropped for it.
 const SPARED: u64 = 16;
 
-/// The peer that has to go for a message that is not whole, among guests or, unless
-/// `only_guests` count, clients too: of those that are not spared a guest, if there is one,
-/// and of these the one that has held it for longest.
+/// The peer that is dropped for its half: of those that are not spared a guest, if there is
+/// one, else a client unless `only_guests` are meant; among several, the one that has held its
+/// half for longest.
 pub(crate) fn oldest_half<W: World>(table: &Table<Peer<W>>, only_guests: bool) -> Option<u64> {
     let halves = table.iter().filter_map(|(id, peer)| {
         let Snapshot { role, half, .. } = peer.snapshot();
@@ -149,7 +149,7 @@ pub(crate) fn oldest_half<W: World>(table: &Table<Peer<W>>, only_guests: bool) -
     large.min().map(|&(.., id)| id)
 }
 
-/// The peers that are like this, who holds most first.
+/// The peers for which `is_asked` holds, sorted by what they hold, most first.
 pub(crate) fn largest_first<W: World>(
     table: &Table<Peer<W>>,
     is_asked: impl Fn(&Peer<W>) -> bool,
@@ -171,7 +171,7 @@ mod tests {
         Snapshot { phase: Phase::Open, role, held, half, unsent: held / 2 }
     }
 
-    /// What these hold together; each held nothing at first.
+    /// The sums over these peers.
     fn memory(peers: &[Snapshot]) -> Memory {
         let mut memory = Memory::default();
         for &peer in peers {
@@ -180,7 +180,7 @@ mod tests {
         memory
     }
 
-    /// Bounds of 8 MiB, with packets of 64 KiB: a mebibyte for guests' halves, two for all.
+    /// Bounds of 8 MiB: one mebibyte for the halves of guests, two for all halves.
     fn bounds() -> Bounds {
         Bounds { held: 8192 * KIB, packet: 128 * KIB, record: 0 }
     }
@@ -190,7 +190,7 @@ mod tests {
         let mut sums = memory(&[peer(Role::Guest, 30, 10), peer(Role::Client, 7, 5)]);
         assert_eq!(sums, Memory { held: 37, unsent: 18, guests_halves: 10, clients_halves: 5 });
         assert_eq!(sums.held(), 37);
-        // A guest logs in with its half packet, and grows.
+        // A guest with half a packet logs in, and sends more.
         sums.replace(peer(Role::Guest, 30, 10), peer(Role::Client, 40, 12));
         assert_eq!(sums, Memory { held: 47, unsent: 23, guests_halves: 0, clients_halves: 17 });
         sums.replace(peer(Role::Client, 40, 12), peer(Role::Client, 4, 0));
@@ -207,7 +207,7 @@ mod tests {
             ];
             let (bounds, memory) = (bounds(), memory(&peers));
             let excess = bounds.excess(&memory);
-            // The quick answer never hides an excess.
+            // The quick check never hides an excess.
             assert!(excess.is_none() || !bounds.are_kept(&memory));
             excess
         };

@@ -1,11 +1,11 @@
-//! The poll loop: everything that happens, happens in a turn of it.
+//! The poll loop.
 //!
-//! [`Server::turn`] reads as the list of a turn's jobs, in their order. This file says what
-//! time it is: `now` is asked for after each wait and handed down. The server alone holds
-//! both the relay and the connections; `serving` carries packets from one to the others.
+//! [`Server::turn`] is one turn of it: the list of jobs, in their order. The clock is read
+//! after each wait, and the time passed on as `now`. Only the server holds both the relay and
+//! the connections; `serving` passes packets between them.
 //!
-//! All that the server asks of what is around it goes through one trait, [`World`].
-//! [`system`] is the world that moss runs in; a test may bring a simulated one.
+//! All that the server needs from the operating system goes through one trait, [`World`].
+//! [`system`] implements it on the kernel; tests have a simulated implementation.
 
 mod addresses;
 mod candidates;
@@ -53,18 +53,18 @@ use crate::settings::config::{Config, Limits};
 /// The receive buffer that all connections share; one receive takes no more.
 const RECEIVE_BYTES: usize = 64 << 10;
 
-/// Clients that are told in one turn of a master that came or left.
+/// The most clients that are sent an announcement in one turn.
 const TURN_ANNOUNCEMENTS: usize = 256;
 
-/// Deadlines have a grain of a second.
+/// The resolution of deadlines.
 const TICK: Duration = Duration::from_secs(1);
 
-/// A moss that listens.
+/// A running server.
 pub struct Server<W: World> {
     world: W,
-    /// None once moss is stopping.
+    /// Empty once moss is stopping.
     listeners: Vec<Listener>,
-    /// For the connections that come through the TLS endpoint.
+    /// For connections at the TLS endpoint.
     certificate: Option<Certificate>,
     site: Option<Site>,
     peers: Peers<W>,
@@ -74,23 +74,22 @@ pub struct Server<W: World> {
     config: Config,
     started: Instant,
     next_tick: Instant,
-    /// How long moss has stood still in all.
+    /// How long moss was suspended in all.
     stood_still: Duration,
     stops_at: Option<Instant>,
-    /// Only if a watchdog looks after moss.
+    /// Only if there is a watchdog.
     heartbeat: Option<Heartbeat>,
-    /// Files are being read again, and the world was told so.
+    /// Files are being read again, and the service manager was told so.
     is_reloading: bool,
     turns: Turns,
     kernel: Kernel,
-    /// For [`RECEIVE_BYTES`], and without any while somebody is served.
+    /// With [`RECEIVE_BYTES`]; empty while peers are served.
     buffers: Buffers,
 }
 
 impl<W: World> Server<W> {
-    /// A moss in a world that listens already; where, is the world's concern: the addresses
-    /// and files in `config` are not looked at. Who comes through the TLS endpoint is dropped
-    /// without a certificate.
+    /// A server in a world that already listens; the addresses and files in `config` are not
+    /// used. Without a certificate, connections at the TLS endpoint are dropped.
     pub fn new(
         config: Config,
         certificate: Option<Certificate>,
@@ -126,21 +125,20 @@ impl<W: World> Server<W> {
         &self.config.limits
     }
 
-    /// Says that it is ready, and serves until a signal ends it.
+    /// Tells the service manager that moss is ready, and serves until a signal ends it.
     ///
     /// # Errors
-    /// The wait itself fails; no peer can bring that about.
+    /// The wait itself fails; no peer can cause that.
     pub fn run(mut self) -> io::Result<()> {
         self.world.notify(Notice::Ready);
         while self.turn()? {}
         Ok(())
     }
 
-    /// One turn of the loop: waits, and does all that is to be done then. False if it was
-    /// the last.
+    /// One turn of the loop: waits, and then does all jobs. False if it was the last turn.
     ///
     /// # Errors
-    /// The wait itself fails; no peer can bring that about.
+    /// The wait itself fails; no peer can cause that.
     pub fn turn(&mut self) -> io::Result<bool> {
         let time_out = self.time_out();
         match self.world.wait(time_out) {
@@ -163,7 +161,7 @@ impl<W: World> Server<W> {
         if self.listeners.iter().any(|listener| listener.is_ready(self.peers.now)) {
             self.accept();
         }
-        // Taken out, as what it holds is handled by all of `self`.
+        // Taken out, since its bytes are handled by methods that borrow all of `self`.
         let mut buffers = mem::take(&mut self.buffers);
         self.serve_all(&mut buffers);
         self.buffers = buffers;
@@ -178,7 +176,7 @@ impl<W: World> Server<W> {
         self.tell_departures();
         self.wake_listeners();
         if self.config.metrics {
-            // The clock is asked once more, for those alone who want to know.
+            // The clock is read once more only if metrics are on.
             let began = self.peers.now + self.stood_still;
             self.turns.count(self.world.now().saturating_duration_since(began));
         }
@@ -190,8 +188,9 @@ impl<W: World> Server<W> {
         self.peers.held()
     }
 
-    /// The time after a wait, without that in which moss itself stood still: its machine slept,
-    /// or somebody stopped it. It could hear nobody meanwhile, so no deadline counts it.
+    /// The time after a wait, without the time in which moss was suspended: its machine slept, or
+    /// the process was stopped. Peers could not be heard meanwhile, so no deadline counts that
+    /// time.
     fn time_after(&mut self, time_out: Option<Duration>) -> Instant {
         let now = self.world.now() - self.stood_still;
         let late = time_out.map_or(Duration::ZERO, |time_out| {
@@ -200,13 +199,13 @@ impl<W: World> Server<W> {
         if late < TICK {
             return now;
         }
-        // How much of the wait was one is not known: none of it counts.
+        // It is unknown when the suspension began: none of the wait counts.
         self.stood_still += now - self.peers.now;
         self.peers.now
     }
 
-    /// How long the next wait may be. Counted from this turn's time: no deadline is so
-    /// fine that the length of a turn would matter, and the clock is asked once a turn.
+    /// How long the next wait may be, counted from the time of this turn: the clock is read once
+    /// a turn, and no deadline is so precise that the length of a turn would matter.
     fn time_out(&self) -> Option<Duration> {
         let now = self.peers.now;
         if self.peers.has_work() || self.relay.has_announcements() || self.is_reading() {
@@ -236,8 +235,8 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Tells clients of a master that came or left: a few of them, as others have to be
-    /// served meanwhile.
+    /// Sends some of the pending announcements; not all at once, since peers have to be served
+    /// in between.
     fn announce(&mut self) {
         self.relay.announce(TURN_ANNOUNCEMENTS, &mut |delivery| self.peers.deliver(delivery));
     }
@@ -257,8 +256,8 @@ impl<W: World> Server<W> {
     }
 }
 
-/// Bytes that may be unsent to the master before its clients wait: the limit of one peer,
-/// or what leaves room for one more packet and for all others where there is less memory.
+/// How many bytes may be unsent to the master before its clients wait: the limit of one peer or,
+/// if there is little memory, what leaves room for one more packet and for all other peers.
 fn most_for_master(limits: &Limits) -> usize {
     limits.max_backlog_bytes.min((limits.max_memory_bytes - limits.max_packet_bytes) / 2)
 }

@@ -1,13 +1,13 @@
-//! When clients are not read, because the master does not keep up.
+//! Back-pressure: when clients are not read because the master does not keep up.
 //!
-//! A pure decision: numbers and the time in, a verdict out. While the master's backlog
-//! is above the limit its clients wait, and TCP slows them down: nothing is lost and
-//! memory stays bounded. A master that does not catch up in time must go, or its
-//! clients would wait for ever.
+//! A pure decision: numbers and the time in, a verdict out. When the master's backlog exceeds
+//! the limit its clients have to wait, and TCP slows them down: nothing is lost, and memory
+//! stays bounded. A master that does not catch up in time is dropped, or its clients would
+//! wait for ever.
 
 use std::time::{Duration, Instant};
 
-/// Whether the clients are held back, and since when for which master.
+/// Whether clients have to wait, and since when for which master.
 #[derive(Debug)]
 pub(crate) struct Pressure {
     limit: usize,
@@ -15,12 +15,12 @@ pub(crate) struct Pressure {
     pause: Option<Pause>,
     /// When the last pause ended.
     ended: Option<Instant>,
-    /// How long all pauses were that have ended.
+    /// The length of all pauses that have ended.
     total: Duration,
 }
 
-/// A master that was behind so short a while ago still counts as slow. Between two pauses
-/// the kernel takes a megabyte at a time, and nothing of that shows in moss's backlog.
+/// For this long after a pause the master still counts as slow. Between two pauses the kernel
+/// takes a megabyte at a time, which does not show in moss's backlog.
 const MEMORY: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
@@ -29,38 +29,36 @@ struct Pause {
     since: Instant,
 }
 
-/// What is to be done at the end of a turn.
+/// What to do at the end of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// All is as before.
+    /// Nothing changes.
     Unchanged,
     /// The clients are read again.
     Release,
-    /// The master had its time: drop it.
+    /// The master's time is over: drop it.
     Drop(u64),
 }
 
 impl Pressure {
-    /// Clients wait above `limit` bytes and for at most `patience`.
+    /// Clients wait if more than `limit` bytes are unsent to the master, for at most `patience`.
     pub(crate) fn new(limit: usize, patience: Duration) -> Self {
         Self { limit, patience, pause: None, ended: None, total: Duration::ZERO }
     }
 
-    /// Whether the clients are held back now.
+    /// Whether clients have to wait now.
     pub(crate) fn is_on(&self) -> bool {
         self.pause.is_some()
     }
 
-    /// Whether clients begin to wait with so many bytes of backlog at the master.
+    /// Whether clients begin to wait if the master's backlog has this many bytes.
     pub(crate) fn begins_at(&self, backlog: usize) -> bool {
         backlog > self.limit && self.pause.is_none()
     }
 
-    /// Whether a client may be read, asked before each time; `master` is the master and
-    /// its backlog in bytes. Once the answer was no, it is no until [`review`] says
-    /// otherwise.
-    ///
-    /// [`review`]: Self::review
+    /// Whether clients have to wait; to be asked before each read. `master` is the master and
+    /// its backlog in bytes. Once true, it stays true until [`review`](Self::review) releases
+    /// the clients.
     pub(crate) fn holds(&mut self, master: Option<(u64, usize)>, now: Instant) -> bool {
         if let (None, Some((master, backlog))) = (self.pause, master)
             && backlog > self.limit
@@ -70,7 +68,7 @@ impl Pressure {
         self.pause.is_some()
     }
 
-    /// Whether clients wait, or did a short while ago.
+    /// Whether clients have to wait, or had to a short while ago.
     pub(crate) fn is_recent(&self, now: Instant) -> bool {
         let recent = |ended| now.saturating_duration_since(ended) < MEMORY;
         self.pause.is_some() || self.ended.is_some_and(recent)
@@ -96,13 +94,13 @@ impl Pressure {
         }
     }
 
-    /// How long clients were held back since the start.
+    /// How long clients had to wait since the start.
     pub(crate) fn total(&self, now: Instant) -> Duration {
         let current = self.pause.map(|pause| now.saturating_duration_since(pause.since));
         self.total + current.unwrap_or_default()
     }
 
-    /// When [`review`](Self::review) drops the master at the latest.
+    /// When [`review`](Self::review) will drop the master if it does not catch up.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.pause.map(|pause| pause.since + self.patience)
     }

@@ -1,8 +1,7 @@
-//! What moss tells those who watch it: `/health`, in a line, and `/metrics`, in Prometheus's
-//! text format.
+//! The answers to `/health`, one line of JSON, and to `/metrics`, in Prometheus's text format.
 //!
-//! All figures are kept anyway, or counted where they arise; nothing walks over connections
-//! here. What only the kernel knows is asked for once a second at most, however many ask.
+//! All figures are kept or counted elsewhere; nothing goes through all connections here.
+//! Figures of the kernel are read at most once a second, however many requests come.
 
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -18,15 +17,15 @@ use crate::server::counters::TURN_BOUNDS;
 use crate::server::world::World;
 use crate::tls;
 
-/// How long the kernel's figures are good for.
+/// How long figures of the kernel are used before they are read again.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// What the kernel told of the process, and when.
+/// The figures of the kernel, and when they were read.
 #[derive(Debug, Default)]
 pub(super) struct Kernel(Option<(Instant, Process)>);
 
 impl<W: World> Server<W> {
-    /// Answers how moss is.
+    /// Answers `/health`.
     #[cold]
     pub(super) fn answer_health(&mut self, id: u64, is_head: bool, after: After) {
         let health = Health {
@@ -38,7 +37,7 @@ impl<W: World> Server<W> {
         self.reply(id, answer::health(&health, is_head, after));
     }
 
-    /// Answers with all figures.
+    /// Answers `/metrics`.
     #[cold]
     pub(super) fn answer_metrics(&mut self, id: u64, is_head: bool, after: After) {
         let mut text = Exposition::default();

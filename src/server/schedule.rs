@@ -1,66 +1,67 @@
-//! Who is served next, and how much of it: turns, rounds and shares.
+//! Who is served next, and how much: turns, rounds and shares.
 //!
-//! Ids and numbers only. A *turn* of the loop has a bound, so that accepting, signals,
-//! deadlines and flushes come in between, however many peers are ready. A *round* is as
-//! many turns as it takes to serve each ready peer once: the more of them there are, the
-//! smaller is the share of each, down to one packet. Who becomes ready in the middle of a
-//! round comes before those who had their share of it.
+//! Ids and numbers only. A *turn* of the loop has a limit, so that accepting, signals,
+//! deadlines and flushes are not delayed, however many peers are ready. A *round* is as many
+//! turns as it takes to serve each ready peer once. The more peers are ready, the smaller is
+//! the *share* of each, down to one packet. A peer that becomes ready during a round is
+//! served before those that already had their share of it.
 //!
-//! A peer that spent more than its share (its last packet was large) owes the rest to the
-//! next rounds, so shares are fair in bytes. One that leaves some of it loses it, but for a
-//! client that had to stop for the master: it goes on with what was left.
+//! A peer that spent more than its share (its last packet was large) gets less in the next
+//! rounds, so shares are fair in bytes. What a peer does not use of its share is lost, unless
+//! it is a client that had to stop for the master: it goes on with the rest.
 
 #[cfg(debug_assertions)]
 use std::collections::HashSet;
 use std::collections::VecDeque;
 
-/// Of all ready peers in one turn: some ten milliseconds of tiny frames.
+/// For all ready peers in one turn: some ten milliseconds of tiny frames.
 const TURN: Budget = Budget { frames: 4096, bytes: 4 << 20 };
 
-/// Of the new connections' request heads in one turn, which come before all else.
+/// For the request heads of new connections in one turn, which are served first.
 const ARRIVALS: Budget = Budget { frames: 1024, bytes: 1 << 20 };
 
-/// Of all ready peers in one round: about what a tenth of a second allows.
+/// For all ready peers in one round: about a tenth of a second.
 const ROUND: Budget = Budget { frames: 32 << 10, bytes: 32 << 20 };
 
-/// The most that one peer may spend in a round.
+/// The largest share of one peer in a round.
 const LARGEST_SHARE: Budget = Budget { frames: 1024, bytes: 1 << 20 };
 
-/// The least that is received at once, in bytes, however many are ready: a packet of
-/// ordinary length.
+/// The smallest receive, in bytes, however many peers are ready: a packet of ordinary length.
 pub(crate) const LEAST_RECEIVE: usize = 512;
 
-/// Work that may be done: frames handled or bytes received in one call, each counting as
-/// one; and bytes, both received and caused to be sent. Below zero it is owed.
+/// An amount of work: `frames` counts frames that are handled and calls that receive; `bytes`
+/// counts bytes that are received, and bytes that are queued because of them. Below zero more
+/// was spent than allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Budget {
     pub(crate) frames: i64,
     pub(crate) bytes: i64,
 }
 
-/// What each ready peer may have in this round.
+/// What each ready peer may spend in this round.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Share {
     pub(crate) budget: Budget,
-    /// Bytes to be received at once. What is left of them when a share ends waits in
-    /// memory, so the more peers are ready the fewer it must be.
+    /// The largest receive, in bytes. What is left of it when a share is spent waits in memory, so
+    /// it must be smaller the more peers are ready.
     pub(crate) receive: usize,
 }
 
-/// Where a peer stands in the schedule.
+/// The state of a peer in the schedule.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
     pub(crate) place: Place,
     /// The round in which it was served last.
     round: u32,
-    /// Bytes: what was left when it had to stop for the master, or below zero what it owes.
+    /// In bytes: what was left when it had to stop for the master or, below zero, what it spent
+    /// too much.
     credit: i32,
 }
 
-/// Where a peer is.
+/// Whether a peer is on a list, and on which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// It has sent nothing that is not handled.
+    /// On none: everything that it sent is handled.
     Idle,
     /// To be served.
     Ready,
@@ -70,19 +71,19 @@ pub(crate) enum Place {
     Waiting,
 }
 
-/// The lists of those who have something to say. An id on them may be gone.
+/// The lists of peers with something to handle. Ids on them may be outdated.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    /// Connections without a whole request head.
+    /// Connections whose request head is not complete.
     arrivals: VecDeque<u64>,
-    /// Not served in this round yet.
+    /// Ready peers that were not served in this round yet.
     ready: VecDeque<u64>,
-    /// They had their share of this round.
+    /// Ready peers that had their share of this round.
     served: VecDeque<u64>,
     /// Clients that wait for the master, the longest wait first.
     waiting: VecDeque<u64>,
     round: u32,
-    /// Received bytes that all ready peers together may leave unhandled.
+    /// How many received bytes all ready peers together may leave unhandled.
     read_ahead: usize,
     /// The largest receive.
     largest_receive: usize,
@@ -99,7 +100,7 @@ impl Budget {
         ARRIVALS
     }
 
-    /// Spends frames, and bytes.
+    /// Spends frames and bytes.
     pub(crate) fn spend(&mut self, frames: i64, bytes: u64) {
         self.frames -= frames;
         self.bytes -= bytes as i64;
@@ -112,12 +113,12 @@ impl Budget {
 }
 
 impl Standing {
-    /// Of a new connection.
+    /// For a new connection.
     pub(crate) fn new(schedule: &Schedule) -> Self {
         Self { place: Place::Idle, round: schedule.round.wrapping_sub(1), credit: 0 }
     }
 
-    /// The peer was served, and has `left` so much.
+    /// The peer was served, with this much `left` of its budget.
     pub(crate) fn finish(&mut self, left: Budget) {
         self.place = Place::Idle;
         self.credit = credit(left.bytes.min(0));
@@ -125,8 +126,8 @@ impl Standing {
 }
 
 impl Schedule {
-    /// Nobody is ready. What ready peers may leave unhandled is a sixteenth of the `memory`
-    /// bytes that all peers may hold; one call receives at most `largest_receive` bytes.
+    /// An empty schedule. Ready peers may leave a sixteenth of the `memory` limit unhandled; one
+    /// call receives at most `largest_receive` bytes.
     pub(crate) fn new(memory: usize, largest_receive: usize) -> Self {
         Self {
             arrivals: VecDeque::new(),
@@ -139,17 +140,17 @@ impl Schedule {
         }
     }
 
-    /// Whether anybody is to be served.
+    /// Whether any peer has to be served.
     pub(crate) fn has_work(&self) -> bool {
         !self.arrivals.is_empty() || self.has_ready()
     }
 
-    /// Whether anybody is to be served in this round or the next.
+    /// Whether any peer is ready, in this round or the next.
     pub(crate) fn has_ready(&self) -> bool {
         !(self.ready.is_empty() && self.served.is_empty())
     }
 
-    /// Puts a peer on the list where it belongs; `arrival`: its request head is not whole.
+    /// Puts a peer on the right list; `arrival`: its request head is not complete.
     pub(crate) fn ready(&mut self, id: u64, standing: &mut Standing, arrival: bool) {
         standing.place = Place::Ready;
         if arrival {
@@ -161,12 +162,12 @@ impl Schedule {
         }
     }
 
-    /// The next connection whose request head is to be read.
+    /// The next connection whose request head has to be read.
     pub(crate) fn next_arrival(&mut self) -> Option<u64> {
         self.arrivals.pop_front()
     }
 
-    /// The next peer of this round; with none left the next round begins, in another turn.
+    /// The next peer of this round. `None` if the round is over; then the next one begins.
     pub(crate) fn next_ready(&mut self) -> Option<u64> {
         let next = self.ready.pop_front();
         if next.is_none() {
@@ -176,7 +177,7 @@ impl Schedule {
         next
     }
 
-    /// The share of each of those who are ready now.
+    /// The share of each peer that is ready now.
     pub(crate) fn share(&self) -> Share {
         let peers = (self.ready.len() + self.served.len()).max(1);
         let part = |round: i64, largest: i64| (round / peers as i64).clamp(1, largest);
@@ -189,8 +190,8 @@ impl Schedule {
         }
     }
 
-    /// Begins to serve a peer: what it may spend. Nothing if it still owes its share, or
-    /// more; then it is passed over in this round.
+    /// Begins to serve a peer, and returns its budget. `None` if it has spent its share of this
+    /// round in advance; then it is skipped.
     pub(crate) fn begin(
         &mut self,
         id: u64,
@@ -209,39 +210,39 @@ impl Schedule {
         Some(Budget { bytes: share.bytes.min(standing.credit.into()), ..share })
     }
 
-    /// Stops serving a client that has to wait for the master; it goes on with what is
-    /// `left`.
+    /// Stops serving a client that has to wait for the master; it will go on with the budget that
+    /// is `left`.
     pub(crate) fn interrupt(&mut self, id: u64, standing: &mut Standing, left: Budget) {
         standing.credit = credit(left.bytes);
         self.wait(id, standing);
     }
 
-    /// Lets a client wait for the master.
+    /// Makes a client wait for the master.
     pub(crate) fn wait(&mut self, id: u64, standing: &mut Standing) {
         standing.place = Place::Waiting;
         self.waiting.push_back(id);
     }
 
-    /// Who is to be served, and who waits for the master.
+    /// The ready and the waiting peers.
     #[cfg(debug_assertions)]
     pub(crate) fn listed(&self) -> (HashSet<u64>, HashSet<u64>) {
         let ready = [&self.arrivals, &self.ready, &self.served];
         (ready.into_iter().flatten().copied().collect(), self.waiting.iter().copied().collect())
     }
 
-    /// Takes those who wait, the longest wait first.
+    /// Takes the list of waiting clients, the longest wait first.
     pub(crate) fn take_waiting(&mut self) -> VecDeque<u64> {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Puts those who waited before all others, in their order.
+    /// Puts clients that waited before all others, in their order.
     pub(crate) fn resume(&mut self, mut waited: VecDeque<u64>) {
         waited.append(&mut self.ready);
         self.ready = waited;
     }
 }
 
-/// As much of it as a peer needs room for; a debt of more than two gigabytes is forgiven.
+/// Limits it to what `Standing::credit` can hold; debts above two gigabytes are forgiven.
 fn credit(bytes: i64) -> i32 {
     bytes.clamp(i32::MIN.into(), i32::MAX.into()) as i32
 }
@@ -250,12 +251,12 @@ fn credit(bytes: i64) -> i32 {
 mod tests {
     use super::*;
 
-    /// Peers that always have more to say, each with packets of its own length, before a
-    /// master that takes `room` bytes at a time.
+    /// Peers that always have more to send, each with packets of its own length, and a master that
+    /// takes `room` bytes at a time.
     struct Flood {
         schedule: Schedule,
         peers: Vec<(Standing, u64)>,
-        /// Who was passed on, and bytes, in order.
+        /// The packets that were passed on, in order: peer and bytes.
         passed: Vec<(usize, u64)>,
     }
 
@@ -270,7 +271,7 @@ mod tests {
             Self { schedule, peers, passed: Vec::new() }
         }
 
-        /// One release: serves until the master has no more room, then lets all wait.
+        /// One release of the clients: serves until the master has no more room, then all wait.
         fn serve(&mut self, room: u64, share: Budget) {
             let mut room = room as i64;
             loop {
@@ -303,8 +304,8 @@ mod tests {
             self.schedule.resume(waited);
         }
 
-        /// The least that each peer got of its fair share in any span of so many bytes, to
-        /// which its largest packet is added.
+        /// The smallest part of its fair share that any peer got in any span of this many bytes;
+        /// its largest packet is added to what it got.
         fn least_part(&self, span: u64) -> f64 {
             let fair = span as f64 / self.peers.len() as f64;
             let mut least = f64::MAX;

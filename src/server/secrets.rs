@@ -1,7 +1,7 @@
-//! The secrets in use, when their files are read again.
+//! Reads the files of the secrets again.
 //!
-//! What can't be used changes nothing: the old secret stays. Who is master or client by an old
-//! secret stays that, too: a secret is looked at when somebody says it.
+//! If a new secret can't be used, the old one stays. No role changes: a secret is checked only
+//! when a peer sends one.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use crate::settings::config::{Config, Secret};
 use crate::settings::secrets::read_again;
 use crate::settings::variables::{CONNECTION_SECRET_FILE, LOGIN_SECRET_FILE, SHORT_SECRET};
 
-/// What is in a file, or why it can't be used.
+/// The secret in a file, or why it can't be used.
 type Found = Result<Secret, String>;
 
-/// Reads the files that there are, and says in the log what came of each.
+/// Reads the files, and logs the result for each.
 #[cold]
 pub(super) fn reload(config: &mut Config) {
     let read = |path: &Path| read_again(path).map(|text| Secret::new(&text));
@@ -20,7 +20,7 @@ pub(super) fn reload(config: &mut Config) {
     let mut login = config.secret_files.login.as_deref().map(read);
     let old = (Some(&config.secret), config.login_secret.as_ref());
     if in_force(&connection, old.0) == in_force(&login, old.1) {
-        // Whichever has not changed is not to blame.
+        // Refuses only the one that has changed.
         refuse_change(&mut connection, old.0, "the login secret");
         refuse_change(&mut login, old.1, "the connection secret");
     }
@@ -37,12 +37,12 @@ pub(super) fn reload(config: &mut Config) {
     }
 }
 
-/// What would count from now on.
+/// The secret that would be in force from now on.
 fn in_force<'a>(found: &'a Option<Found>, old: Option<&'a Secret>) -> Option<&'a Secret> {
     found.as_ref().and_then(|found| found.as_ref().ok()).or(old)
 }
 
-/// Has what differs from the old one be of no use, as it is the other secret as well.
+/// Refuses a secret that has changed, since it would equal the other one.
 fn refuse_change(found: &mut Option<Found>, old: Option<&Secret>, other: &str) {
     if let Some(Ok(secret)) = found
         && Some(&*secret) != old
@@ -53,7 +53,7 @@ fn refuse_change(found: &mut Option<Found>, old: Option<&Secret>, other: &str) {
     }
 }
 
-/// Says what came of a file, if there is one; what is in it, if that is of use.
+/// Logs the result for a file, if there is one, and returns the secret if it can be used.
 fn tell(kind: &str, variable: &str, found: Option<Found>, old: Option<&Secret>) -> Option<Secret> {
     match found? {
         Ok(secret) => {

@@ -1,8 +1,8 @@
-//! A turn's main job: peers are read, each as far as its share goes, and their packets go
-//! through the relay to others.
+//! The main job of a turn: reads ready peers, each up to its share, and passes their packets
+//! to the relay.
 //!
-//! How much each gets is up to `schedule`, when clients have to wait for a slow master up to
-//! `pressure`. Neither a peer's bytes nor its frames are looked at here.
+//! `schedule` decides how much each peer gets, `pressure` when clients have to wait for a slow
+//! master. Bytes and frames are not interpreted here.
 
 use crate::connection::ending::Ending;
 use crate::connection::session::Event;
@@ -14,17 +14,17 @@ use crate::server::schedule::{Budget, LEAST_RECEIVE, Share};
 use crate::server::site::Site;
 use crate::server::world::World;
 
-/// Clients of a slow master take turns at its bytes: a share is this part of the packet
-/// limit. It is far less than what the kernel shows of a flood at once (some 64 KiB, and
-/// then nothing for a moment), or those whose kernel shows less would fall behind.
+/// The share of a client of a slow master is the packet limit divided by this. It has to be much
+/// smaller than what a kernel delivers of a flood at once (some 64 KiB, and then nothing for a
+/// moment), or clients whose kernels deliver less would fall behind.
 const SLOW_PART: i64 = 16;
 
-/// Such a share is not smaller, in bytes: a short packet, as it comes and as it goes.
+/// The smallest such share, in bytes: a short packet counts when received and when queued.
 const LEAST_SLOW_SHARE: i64 = 64;
 
 impl<W: World> Server<W> {
-    /// Serves those who are ready, as far as a turn's budgets go: the request heads of new
-    /// connections first, then each peer in its turn.
+    /// Serves ready peers within the budgets of a turn: first the request heads of new
+    /// connections, then all others in their order.
     pub(super) fn serve_all(&mut self, buffers: &mut Buffers) {
         let share = self.peers.share();
         let mut budget = Budget::arrivals();
@@ -39,7 +39,7 @@ impl<W: World> Server<W> {
         let whole = budget;
         while !budget.is_spent() {
             let Some(id) = self.peers.next_ready() else {
-                // A round in which all who are ready still owe their share is over at once.
+                // In this round all ready peers had spent their share in advance: next round.
                 if budget == whole && self.peers.has_ready() {
                     continue;
                 }
@@ -53,10 +53,10 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Receives from one peer and handles what it says, as far as its share goes.
+    /// Receives from one peer and handles what it sent, up to its share.
     fn serve(&mut self, id: u64, share: Share, budget: &mut Budget, buffers: &mut Buffers) {
-        // Asked again after each packet: else each newcomer could log in and add a whole
-        // receive to the backlog of a master that does not keep up.
+        // Asked again after each packet: otherwise each new client could log in and add a whole
+        // receive to the backlog of a slow master.
         let mut waits = self.must_wait(id);
         if waits {
             return self.peers.wait(id);
@@ -81,13 +81,13 @@ impl<W: World> Server<W> {
                 let Some(Some(event)) = next else { break };
                 let queued = self.peers.queued();
                 self.handle(id, event);
-                // Bytes count when they are handled: all at once when they were received, small
-                // shares would never be met.
+                // Bytes count when they are handled. If they counted when received, a small share
+                // would always be exceeded.
                 let handled = input.taken() - before;
                 left.spend(1, handled as u64 + self.peers.queued() - queued);
                 waits = self.must_wait(id);
                 if is_new && self.relay.is_client(id) {
-                    // Its share is that of a slow master's client from now on.
+                    // From now on it has the small share of a slow master's client.
                     let unused = left.bytes.max(0);
                     whole.bytes -= unused;
                     left.bytes -= unused;
@@ -107,11 +107,11 @@ impl<W: World> Server<W> {
     }
 
     fn handle(&mut self, id: u64, event: Event<'_>) {
-        // Nobody must meet a master, or a client, that has gone.
+        // The relay must not use a master or a client that is gone.
         self.tell_departures();
         match event {
             Event::Text(text) => self.relay(id, &text),
-            // What is no UTF-8 is no packet, and neither is an empty text.
+            // A message that is not UTF-8 becomes an empty text, which is not a valid packet.
             Event::Binary(payload) => self.relay(id, str::from_utf8(&payload).unwrap_or_default()),
             Event::Requester(requester) => self.peers.come_from(id, requester),
             Event::Upgrade(response) => self.upgrade(id, &response),
@@ -139,9 +139,9 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Whether this is a client, and clients have to wait for the master.
+    /// Whether this peer is a client and has to wait for the master.
     fn must_wait(&mut self, id: u64) -> bool {
-        // What all peers hold is a quick bound on what the master's backlog is.
+        // A quick check: the master's backlog is at most what is held for all peers.
         if !self.pressure.is_on() && !self.pressure.begins_at(self.peers.held()) {
             return false;
         }

@@ -1,4 +1,4 @@
-//! What signals ask for: to stop, and to read files again. The world hears of both.
+//! Signals: stopping and reloading, and the notices about both to the service manager.
 
 use std::time::Duration;
 
@@ -10,15 +10,16 @@ use crate::server::site::Site;
 use crate::server::world::World;
 use crate::settings::secrets::SecretFiles;
 
-/// How long the peers have to answer the Close when moss stops.
+/// How long peers may take to answer the Close when moss stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl<W: World> Server<W> {
-    /// A signal came. True if it is the second one that asks moss to stop.
+    /// Handles the signals that came. True if it is the second one to stop: then moss exits at
+    /// once.
     pub(super) fn handle_signals(&mut self) -> bool {
         let came = self.world.signals();
         if came.reload > 0 {
-            // Whoever hears that moss stops hears nothing else any more.
+            // After `Stopping` no other notice is sent.
             if self.stops_at.is_none() {
                 self.world.notify(Notice::Reloading);
                 self.is_reloading = true;
@@ -56,7 +57,7 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Reads a part of the pages, if they are being read again.
+    /// Reads some of the pages, if they are being read again.
     pub(super) fn read_pages(&mut self) {
         let Some(site) = &mut self.site else { return };
         if let Some(generation) = site.step(self.peers.now) {
@@ -64,7 +65,8 @@ impl<W: World> Server<W> {
         }
     }
 
-    /// Tells the world that files were read again, and that the loop goes on.
+    /// Tells the service manager that a reload is complete, and its watchdog that the loop is
+    /// alive.
     pub(super) fn notify_manager(&mut self) {
         if self.is_reloading && !self.is_reading() {
             self.is_reloading = false;

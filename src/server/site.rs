@@ -1,8 +1,7 @@
-//! The pages in use: where they come from, and when they are read again.
+//! The pages in use, and how they are read again.
 //!
-//! Reading takes many turns, a part of it in each. The new pages stand when all of them are
-//! read; what can't be read changes nothing. Who is being sent an old page gets the rest of
-//! it, for a while.
+//! Reading takes many turns, a part in each. The new pages replace the old ones when all are
+//! read; if one can't be read, nothing changes. Downloads of old pages may go on for a while.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -12,23 +11,23 @@ use crate::http::pages::Pages;
 use crate::settings::room::Room;
 use crate::settings::variables::PAGES_DIRECTORY;
 
-/// How long an old page is still sent to those who had begun with it.
+/// How long downloads of an old page may go on.
 const OLD_PAGES_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What is served beside WebSockets.
+/// The pages, with the folder that they come from.
 #[derive(Debug)]
 pub struct Site {
     directory: PathBuf,
-    /// What they may take.
+    /// For the warning if they take too much memory.
     room: Room,
     pages: Pages,
     reading: Option<Reading>,
-    /// When nobody is sent an old page any more.
+    /// When downloads of old pages are ended.
     expiry: Option<Instant>,
 }
 
 impl Site {
-    /// Reads a folder, and says in the log what is in it.
+    /// Reads a folder, and logs how much is in it.
     ///
     /// # Errors
     /// It can't be served.
@@ -48,12 +47,12 @@ impl Site {
         self.pages.bytes()
     }
 
-    /// The pages as they are now.
+    /// The current pages.
     pub(super) fn pages(&self) -> &Pages {
         &self.pages
     }
 
-    /// Begins to read the folder anew.
+    /// Begins to read the folder again.
     #[cold]
     pub(super) fn reload(&mut self) {
         self.go_on(Reading::begin(&self.directory).map(Some));
@@ -64,7 +63,8 @@ impl Site {
         self.reading.is_some()
     }
 
-    /// Reads on. Once the pages have changed, the earliest generation that is still sent.
+    /// Reads on. When the new pages are in use, returns the oldest generation whose downloads may
+    /// go on.
     #[cold]
     pub(super) fn step(&mut self, now: Instant) -> Option<u32> {
         let mut pages = match self.reading.as_mut()?.step() {
@@ -85,7 +85,8 @@ impl Site {
         Some(old)
     }
 
-    /// Once the time of old pages is over, the generation that is sent alone.
+    /// When the time of old pages is over, returns the current generation, the only one whose
+    /// downloads may go on.
     pub(super) fn expire(&mut self, now: Instant) -> Option<u32> {
         self.expiry.take_if(|end| *end <= now).map(|_| self.pages.generation)
     }

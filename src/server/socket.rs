@@ -1,14 +1,14 @@
-//! One non-blocking TCP stream, and what its readiness means.
+//! One non-blocking TCP stream and its readiness.
 //!
-//! Readiness comes as edges: a stream is reported again only after it has been drained (or
-//! filled). So what was reported is remembered here until a system call shows that it
-//! is over. Neither `receive` nor `send` ever makes a call that must fail.
+//! Readiness is edge-triggered: a stream is reported again only after it has been drained (or
+//! filled). So it is remembered here until a system call shows that it is over. Neither
+//! `receive` nor `send` makes a system call that is known to fail.
 
 use std::io::{self, ErrorKind, Read, Write};
 
 use crate::server::world::{Readiness, World};
 
-/// What the kernel may hold of a page: enough for 10 MB/s over a path of 10 ms.
+/// The kernel's send buffer while a page is sent: enough for 10 MB/s at a round trip of 10 ms.
 const SEND_BUFFER_BYTES: usize = 128 << 10;
 
 /// A TCP stream with its readiness.
@@ -17,7 +17,7 @@ pub struct Socket<W: World> {
     stream: W::Stream,
     readable: bool,
     writable: bool,
-    /// The peer may have ended: a short read is no proof of a drained stream then.
+    /// The peer may have closed its side: then a short read does not mean that all is read.
     ending: bool,
     /// Nothing can be sent any more.
     broken: bool,
@@ -25,21 +25,21 @@ pub struct Socket<W: World> {
     has_limited_send_buffer: bool,
 }
 
-/// What [`Socket::receive`] found.
+/// The result of [`Socket::receive`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// So many bytes.
+    /// This many bytes.
     Bytes(usize),
-    /// Nothing now; an event will tell.
+    /// Nothing now; an event will report more.
     Blocked,
-    /// The peer has sent its last byte.
+    /// The peer has closed its side.
     End,
     /// The connection is broken.
     Broken,
 }
 
 impl<W: World> Socket<W> {
-    /// A stream that is registered for reading and writing. A fresh one can be written.
+    /// A stream that is registered for reading and writing. A new one is writable.
     pub fn new(stream: W::Stream) -> Self {
         Self {
             stream,
@@ -52,15 +52,15 @@ impl<W: World> Socket<W> {
         }
     }
 
-    /// Remembers what an event says. Its flags are hints: an error or an end is only
-    /// believed when a read meets it, after all the bytes before it.
+    /// Notes the readiness of an event. Its flags are hints: an error or an end counts only when
+    /// a read finds it, after all bytes before it.
     pub fn note(&mut self, event: Readiness) {
         self.readable |= event.readable || event.read_closed || event.error;
         self.writable |= !self.broken && (event.writable || event.write_closed);
         self.ending |= event.read_closed || event.error;
     }
 
-    /// Whether [`receive`](Self::receive) may find something.
+    /// Whether [`receive`](Self::receive) may return something.
     pub fn is_readable(&self) -> bool {
         self.readable
     }
@@ -75,7 +75,7 @@ impl<W: World> Socket<W> {
         self.broken
     }
 
-    /// Whether moss's side of the stream has ended.
+    /// Whether moss has closed its side of the stream.
     pub fn is_shut_down(&self) -> bool {
         self.shut_down
     }
@@ -89,7 +89,7 @@ impl<W: World> Socket<W> {
                     return Received::End;
                 }
                 Ok(count) => {
-                    // Fewer bytes than asked for: drained, without a second call.
+                    // Fewer bytes than asked for: all is read, and no second call is needed.
                     self.readable = count == buffer.len() || self.ending;
                     return Received::Bytes(count);
                 }
@@ -104,12 +104,12 @@ impl<W: World> Socket<W> {
         Received::Blocked
     }
 
-    /// Sends once, and returns how much was taken; an event tells when a stream that
-    /// did not take everything can take more.
+    /// Sends once, and returns how much was taken. If it was not everything, an event reports
+    /// when the stream can take more.
     ///
     /// # Errors
-    /// The connection is broken: nothing can be sent any more. It is still to be read
-    /// to its end.
+    /// The connection is broken: nothing can be sent any more. It still has to be read to its
+    /// end.
     #[inline]
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         while self.writable {
@@ -121,8 +121,8 @@ impl<W: World> Socket<W> {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    // What came before the end is still there to be read, and so is the
-                    // end itself; the kernel may have told of it only here.
+                    // Bytes before the end, and the end itself, still have to be read; there may
+                    // be no event for them.
                     self.writable = false;
                     self.broken = true;
                     self.readable = true;
@@ -134,24 +134,23 @@ impl<W: World> Socket<W> {
         Ok(0)
     }
 
-    /// Has the kernel hold little of what its peer has not received, from now on. It would take
-    /// megabytes of a page, and say for a minute that there is no room for more.
+    /// Limits the kernel's send buffer from now on. Otherwise the kernel would take megabytes of
+    /// a page, and then report for a minute that there is no room for more.
     #[cold]
     pub fn limit_send_buffer(&mut self) {
         if !self.has_limited_send_buffer {
             self.has_limited_send_buffer = true;
-            // Where it fails the kernel goes on as it likes.
+            // If it fails, the kernel's default stays.
             let _ = W::limit_send_buffer(&self.stream, SEND_BUFFER_BYTES);
         }
     }
 
-    /// Ends moss's side of the stream, once. The peer's bytes must still be read: to
-    /// close with unread input would reset the connection, and the last words would be
-    /// lost on their way.
+    /// Closes moss's side of the stream, once. The peer's bytes must still be read: closing the
+    /// stream with unread input would reset the connection, and bytes sent last could be lost.
     pub fn shut_down(&mut self) {
         if !self.shut_down {
             self.shut_down = true;
-            // It fails only where the peer has gone first.
+            // It fails only if the peer has closed the connection first.
             let _ = W::shut_down(&self.stream);
         }
     }

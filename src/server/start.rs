@@ -1,4 +1,4 @@
-//! How a server comes to be: its world, its doors, its certificate, its pages.
+//! Starts a server: listens, and loads the certificate and the pages.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ pub enum StartError {
     Pages(folder::Problem),
     /// An address can't be listened on.
     Listen(Endpoint, SocketAddr, io::Error),
-    /// The system gives no poll or no signals.
+    /// No poll or no signal handlers could be created.
     System(io::Error),
 }
 
@@ -33,7 +33,8 @@ impl Server<System> {
     /// Listens, and catches SIGTERM, SIGINT and SIGHUP from now on.
     ///
     /// # Errors
-    /// A certificate, a folder or an address can't be used, or the system gives no poll or no signals.
+    /// A certificate, a folder or an address can't be used, or no poll or no signal handlers could
+    /// be created.
     pub fn bind(mut config: Config, notifier: Notifier) -> Result<Self, StartError> {
         let mut system =
             System::new(notifier, config.room.socket_buffer()).map_err(StartError::System)?;
@@ -48,14 +49,14 @@ impl Server<System> {
     /// Where moss listens.
     ///
     /// # Errors
-    /// The kernel does not tell, there is no such endpoint, or moss is stopping.
+    /// There is no such endpoint, moss is stopping, or the kernel fails.
     pub fn address(&self, endpoint: Endpoint) -> io::Result<SocketAddr> {
         self.world.address(endpoint)
     }
 }
 
-/// Reads the files that are served, or served by, and says in the log what is to be said of them.
-/// What is left of memory beside them is for peers, unless somebody said how much that is.
+/// Loads the certificate and the pages, and logs about them. Unless the memory limit is set, it
+/// becomes a share of what the pages leave.
 ///
 /// # Errors
 /// The certificate or the folder of pages can't be used.
@@ -78,8 +79,8 @@ fn listen(system: &mut System, endpoint: Endpoint, address: SocketAddr) -> Resul
 }
 
 impl StartError {
-    /// Whether moss may start another time with the same settings: an address may be there, or
-    /// free, a moment later.
+    /// Whether another start with the same settings may succeed: an address may become available
+    /// or free.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Listen(..) | Self::System(_))
     }

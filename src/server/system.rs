@@ -1,7 +1,7 @@
-//! The world that moss runs in: mio's poll, TCP sockets, signals and the system's clock.
+//! `World` on the operating system: mio's poll, TCP sockets, signals and the system's clock.
 //!
-//! Nobody else names mio. Nothing is decided here: each method is the call of its name, so
-//! that what a test with a simulated world leaves out is no more than this file.
+//! Only this file uses mio. Nothing is decided here: each method is one system call or little
+//! more, so that tests with a simulated world leave out no more than this file.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{ErrorKind, Read, Write};
@@ -22,11 +22,11 @@ use crate::operate::process::Process;
 use crate::server::table::FIRST_FREE_TOKEN;
 use crate::server::world::{Endpoint, Readiness, Ready, Signals, World};
 
-/// Connections that the kernel completes ahead of us: enough for a whole house that
-/// reconnects at once (the kernel caps it by `net.core.somaxconn`).
+/// The queue of connections that the kernel completes before they are accepted: enough for many
+/// clients that reconnect at once (the kernel limits it to `net.core.somaxconn`).
 const QUEUE: i32 = 4096;
 
-/// Events of one wait; those that are left come with the next.
+/// The most events of one wait; the rest comes with the next.
 const EVENTS: usize = 1024;
 
 const PLAIN: Token = Token(FIRST_FREE_TOKEN);
@@ -38,13 +38,13 @@ pub struct System {
     poll: Poll,
     events: Events,
     signals: signal_hook_mio::Signals,
-    /// Gone once nobody is to be accepted any more.
+    /// `None` once moss has stopped listening.
     plain: Option<TcpListener>,
-    /// Only where moss has a certificate.
+    /// Only if moss has a certificate.
     tls: Option<TcpListener>,
     notifier: Notifier,
     start: SystemTime,
-    /// What the kernel may hold of a connection in each direction.
+    /// The size of the kernel's buffer for each connection and direction.
     buffer: Option<NonZero<u32>>,
 }
 
@@ -52,17 +52,17 @@ pub struct System {
 #[derive(Debug)]
 pub struct Stream {
     tcp: TcpStream,
-    /// What the kernel may hold of it, and the most that it is given at a time.
+    /// The size of its buffers in the kernel, and of the largest single write.
     buffer: Option<NonZero<u32>>,
 }
 
 impl System {
-    /// A poll, which catches SIGTERM, SIGINT and SIGHUP from now on. The kernel holds no more
-    /// than `buffer` bytes of a connection in each direction, if that is given; by itself it
-    /// would take megabytes of what a peer does not read.
+    /// Creates a poll, and catches SIGTERM, SIGINT and SIGHUP from now on. `buffer` is the size of
+    /// the kernel's buffer for each connection and direction; its default is megabytes for a
+    /// peer that does not read.
     ///
     /// # Errors
-    /// The system gives no poll or no signals.
+    /// No poll or no signal handlers could be created.
     pub fn new(notifier: Notifier, buffer: Option<NonZero<u32>>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut signals = signal_hook_mio::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
@@ -72,8 +72,8 @@ impl System {
         Ok(Self { poll, events, signals, plain: None, tls: None, notifier, start, buffer })
     }
 
-    /// Opens a endpoint. Every accepted connection inherits the listener's options: no delay of
-    /// small packets, and the kernel's buffers.
+    /// Listens at an endpoint. Accepted connections inherit the listener's options: no delay of
+    /// small packets, and the buffer sizes.
     ///
     /// # Errors
     /// The address can't be listened on.
@@ -85,7 +85,7 @@ impl System {
             sockopt::set_socket_send_buffer_size(&listener, buffer.get() as usize)?;
             sockopt::set_socket_recv_buffer_size(&listener, buffer.get() as usize)?;
         }
-        // A second call only deepens the queue.
+        // A second call only makes the queue longer.
         rustix::net::listen(&listener, QUEUE)?;
         let (slot, token) = match endpoint {
             Endpoint::Plain => (&mut self.plain, PLAIN),
@@ -99,7 +99,7 @@ impl System {
     /// Where moss listens.
     ///
     /// # Errors
-    /// The kernel does not tell, or nobody is accepted at this endpoint.
+    /// moss does not listen at this endpoint, or the kernel fails.
     pub fn address(&self, endpoint: Endpoint) -> io::Result<SocketAddr> {
         self.listener(endpoint)?.local_addr()
     }
@@ -188,7 +188,7 @@ impl World for System {
     }
 }
 
-/// A connection that somebody else accepted, with buffers as the kernel likes.
+/// A connection that was accepted elsewhere, with the kernel's default buffers.
 impl From<TcpStream> for Stream {
     fn from(tcp: TcpStream) -> Self {
         Self { tcp, buffer: None }
@@ -219,9 +219,10 @@ impl Write for Stream {
 }
 
 impl Stream {
-    /// Over loopback, whose segments are as long as the kernel likes, a small buffer would go as
-    /// one segment. The peer acknowledges every second one at once, and a single one after 40 ms;
-    /// until then there would be no room for more. Each call's bytes are a segment.
+    /// Writes pieces of at most the buffer's size. Over loopback, where segments may be large, the
+    /// whole buffer would be one segment. The peer acknowledges every second segment at once, but
+    /// a single one only after 40 ms; until then there would be no room for more. Each write makes
+    /// a segment.
     #[cold]
     fn write_in_pieces(&mut self, bytes: &[u8], most: usize) -> io::Result<usize> {
         let mut taken = 0;
@@ -232,7 +233,7 @@ impl Stream {
                 Ok(count) => return Ok(taken + count),
                 Err(error) if taken == 0 => return Err(error),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // No room; or an error, of which an event tells.
+                // No room, or an error, which an event will report.
                 Err(_) => return Ok(taken),
             }
         }
@@ -240,7 +241,7 @@ impl Stream {
     }
 }
 
-/// Not derived, as the signals have none. What holds a stream derives its own from it.
+/// Not derived, since the signals have no `Debug`. Types that hold a stream need it.
 impl fmt::Debug for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut f = f.debug_struct("System");
@@ -260,8 +261,8 @@ impl From<&Event> for Readiness {
     }
 }
 
-/// The standard library seeds its hash maps at random: randomness enough for "unlike last
-/// time", without a dependency.
+/// The standard library seeds its hash maps with random numbers: enough for a number that
+/// differs from the last start, without a dependency.
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

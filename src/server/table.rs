@@ -1,28 +1,27 @@
 //! The table of peers: a slab, with its ids and tokens.
 //!
-//! An id is `serial << 20 | slot`: the slot is the slab's index and finds the entry in
-//! one step; the serial counts accepted connections and makes the id one that was
-//! never given before. Slots are reused at once, so a poll event, an entry of a list
-//! or a packet from the network may still carry the id of a connection that is gone:
-//! every look-up compares all 64 bits and finds nothing.
+//! An id is `serial << 20 | slot`. The slot is the slab's index, which finds the entry in one
+//! step; the serial counts accepted connections and makes the id unique. Slots are reused at
+//! once, so a poll event, an entry of a list or a packet from the network may still have the
+//! id of a connection that is gone: every look-up compares all 64 bits, and finds nothing.
 //!
-//! The serial starts at a number that the caller took at random, so that ids differ from
-//! those of the last start of moss too, and an answer that comes too late reaches nobody.
+//! The serial starts at a random number that the caller provides. So ids also differ from those
+//! before a restart of moss, and an answer that comes too late reaches nobody.
 
 use slab::Slab;
 
 /// Bits of an id that are the slot.
 const SLOT_BITS: u32 = 20;
 
-/// Slots from here up belong to nobody: their tokens are free for the listener and its
-/// like. Fits the most that `MOSS_MAX_CONNECTIONS` allows, reserve included.
+/// Slots from here on are never used: their tokens are for listeners and signals. The highest
+/// `MOSS_MAX_CONNECTIONS` fits below, with its reserve.
 pub const FIRST_FREE_TOKEN: usize = (1 << SLOT_BITS) - 32;
 
 /// Connections by id.
 #[derive(Debug)]
 pub struct Table<T> {
     slab: Slab<Entry<T>>,
-    /// The next connection's; wraps after 2⁴⁴ connections.
+    /// The serial of the next connection; wraps after 2⁴⁴ connections.
     serial: u64,
 }
 
@@ -48,10 +47,10 @@ impl<T> Table<T> {
         self.slab.is_empty()
     }
 
-    /// Adds a connection made by `make`, which is told the id.
+    /// Adds a connection made by `make`, which gets the id.
     ///
     /// # Errors
-    /// Whatever `make` fails with; then nothing was added.
+    /// Those of `make`; then nothing is added.
     pub fn insert_with<E>(&mut self, make: impl FnOnce(u64) -> Result<T, E>) -> Result<u64, E> {
         let vacant = self.slab.vacant_entry();
         let id = self.serial << SLOT_BITS | vacant.key() as u64;
@@ -71,18 +70,18 @@ impl<T> Table<T> {
         self.slab.get_mut(slot(id)).filter(|entry| entry.id == id).map(|entry| &mut entry.value)
     }
 
-    /// The id behind a poll token, which is the id, cut to the machine's word.
+    /// The id for a poll token, which is the id truncated to a `usize`.
     pub fn id_of_token(&self, token: usize) -> Option<u64> {
         let entry = self.slab.get(slot(token as u64))?;
         (entry.id as usize == token).then_some(entry.id)
     }
 
-    /// Takes the connection out. Its id is never given again.
+    /// Removes the connection. Its id is never used again.
     pub fn remove(&mut self, id: u64) -> Option<T> {
         self.get(id)?;
         let value = self.slab.remove(slot(id)).value;
         if self.slab.is_empty() {
-            // After a crowd has left, its table need not stay.
+            // After many connections have left, their memory is not needed any more.
             self.slab.shrink_to_fit();
         }
         Some(value)

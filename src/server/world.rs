@@ -1,17 +1,18 @@
-//! What the server asks of the world around it: the seam under `server`.
+//! The trait for all that the server needs from its environment.
 //!
-//! Connections and their bytes, readiness, the time, signals, who watches over moss, its own
-//! process, a random number, and nothing else. [`System`](super::system::System) is the world
-//! that moss runs in. A test brings one of its own, in which a seed decides what kernel, clock
-//! and peers do, and meets all of the server, its loop included.
+//! Connections and their bytes, readiness, the time, signals, the service manager, figures of
+//! the process, a random number, and nothing else. [`System`](super::system::System)
+//! implements it on the operating system. Tests have a simulated implementation, in which a
+//! seed determines what the kernel, the clock and the peers do; they run all of the server,
+//! its loop included.
 //!
-//! What a world must keep is what `epoll` does. Readiness comes as edges: it is told when
-//! there is something new, and maybe not again before that was used up. What uses it up is
-//! a call that would block, a write that takes fewer bytes than it was given, and, unless
-//! `read_closed` or `error` was told, a read of fewer than fit. An edge too many does no
-//! harm; one too few is a connection that hangs.
+//! An implementation must behave like `epoll`. Readiness is edge-triggered: it is reported
+//! when there is something new, and possibly not again before that is used up. It is used up
+//! by a call that would block, by a write that takes fewer bytes than given and, unless
+//! `read_closed` or `error` was reported, by a read of fewer bytes than fit. One report too
+//! many does no harm; one too few leaves a connection hanging.
 //!
-//! Dispatch is static, so that in the program the seam costs nothing.
+//! Dispatch is static, so in the program the trait costs nothing.
 
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
@@ -21,12 +22,12 @@ use std::time::{Duration, Instant};
 use crate::operate::notify::Notice;
 use crate::operate::process::Process;
 
-/// The world around a server, or a simulated one.
+/// The environment of a server, real or simulated.
 pub trait World {
-    /// One non-blocking connection. Dropping it closes it and takes it out of the poll.
+    /// One non-blocking connection. Dropping it closes it and removes it from the poll.
     type Stream: Read + Write + Debug;
 
-    /// The time.
+    /// The current time.
     fn now(&self) -> Instant;
 
     /// Waits until something is ready, a signal comes or the time-out is over; without a
@@ -36,58 +37,57 @@ pub trait World {
     /// `Interrupted` is harmless: nothing is ready. With any other the server ends.
     fn wait(&mut self, time_out: Option<Duration>) -> io::Result<()>;
 
-    /// Tells what the last wait found.
+    /// Calls `note` with everything that the last wait found.
     fn ready(&self, note: impl FnMut(Ready));
 
-    /// Accepts one connection that comes through this endpoint; its address is as the kernel
-    /// gives it.
+    /// Accepts one connection at this endpoint, with its address as the kernel gives it.
     ///
     /// # Errors
-    /// `WouldBlock` if none waits: [`Ready::Listener`] tells of the next. All others are of
-    /// this connection, or say that there is no room for now.
+    /// `WouldBlock` if none is waiting: [`Ready::Listener`] reports the next. All others are
+    /// errors of this connection, or mean that there is no room for now.
     fn accept(&mut self, endpoint: Endpoint) -> io::Result<(Self::Stream, IpAddr)>;
 
-    /// Has the stream's readiness, to be read and to be written, reported by edges under
-    /// this token: the caller's id, cut to a word.
+    /// Registers a stream: its readiness for reading and writing is reported, edge-triggered,
+    /// with this token, which is the caller's id truncated to a `usize`.
     ///
     /// # Errors
     /// There is no room for it; the caller drops the stream.
     fn register(&mut self, stream: &mut Self::Stream, token: usize) -> io::Result<()>;
 
-    /// Ends moss's side of a stream; its peer's bytes still come.
+    /// Closes moss's side of a stream; the peer's bytes can still be read.
     ///
     /// # Errors
-    /// The peer has gone first.
+    /// The peer has closed the connection first.
     fn shut_down(stream: &Self::Stream) -> io::Result<()>;
 
-    /// Bounds the bytes that the kernel holds of what its peer has not received yet.
+    /// Limits the kernel's send buffer of a stream.
     ///
     /// # Errors
-    /// The kernel does not; nothing has changed then.
+    /// The kernel refuses; then nothing has changed.
     fn limit_send_buffer(stream: &Self::Stream, bytes: usize) -> io::Result<()>;
 
-    /// From now on nobody is accepted any more.
+    /// Stops listening: no connections are accepted any more.
     fn stop_listening(&mut self);
 
-    /// The signals that came since this was asked last.
+    /// The signals that came since the last call.
     fn signals(&mut self) -> Signals;
 
-    /// Tells whoever started moss how it is. What can't be told at once is dropped.
+    /// Sends a notice to the service manager. If that would block, it is dropped.
     fn notify(&mut self, notice: Notice);
 
-    /// How often, at least, it wants to be told [`Notice::Watchdog`]; never, most likely.
+    /// How often the service manager needs [`Notice::Watchdog`], if it has a watchdog.
     fn watchdog(&self) -> Option<Duration>;
 
-    /// A number that differs from one start to the next.
+    /// A random number, which differs from one start to the next.
     fn random(&mut self) -> u64;
 
-    /// What the kernel tells of the process. A simulated world has none.
+    /// The kernel's figures of the process. Simulated worlds have none.
     fn process(&self) -> Process {
         Process::default()
     }
 }
 
-/// Where connections come in.
+/// The ports on which moss listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// `http://` and `ws://`.
@@ -104,36 +104,36 @@ impl Endpoint {
 /// Signals that came.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Signals {
-    /// How many ask moss to stop.
+    /// How many to stop.
     pub stop: usize,
-    /// How many ask it to read its files again.
+    /// How many to reload files.
     pub reload: usize,
 }
 
 /// What a wait found.
 #[derive(Clone, Copy, Debug)]
 pub enum Ready {
-    /// Connections wait to be accepted at this endpoint.
+    /// Connections are waiting to be accepted at this endpoint.
     Listener(Endpoint),
     /// A signal came.
     Signal,
-    /// Something is new with a stream.
+    /// The readiness of a stream has changed.
     Stream {
-        /// Under which it was registered.
+        /// The token with which it was registered.
         token: usize,
-        /// What is new.
+        /// Its readiness.
         readiness: Readiness,
     },
 }
 
-/// What is new with a stream. Each is a hint: only a call shows what is true.
+/// The readiness of a stream. Each flag is a hint: only a call shows the truth.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Readiness {
     /// There may be bytes.
     pub readable: bool,
     /// There may be room for bytes.
     pub writable: bool,
-    /// The peer may have sent its last byte.
+    /// The peer may have closed its side.
     pub read_closed: bool,
     /// The peer may take no more.
     pub write_closed: bool,

@@ -1,6 +1,6 @@
-//! One connection: its socket, its session, perhaps TLS between the two, and where it
-//! stands in the lists of [`Peers`](crate::server::peers::Peers). How bytes go between socket
-//! and session is in `transport`.
+//! One connection: its socket, its session, TLS between the two if there is TLS, and its place
+//! in the lists of [`Peers`](crate::server::peers::Peers). `transport` moves bytes between
+//! socket and session.
 
 mod transport;
 
@@ -26,42 +26,42 @@ pub(crate) struct Peer<W: World> {
     pub(crate) socket: Socket<W>,
     tls: Option<Box<Tls>>,
     pub(crate) session: Session,
-    /// Whose connection it is, or whose the last request was that came by a trusted proxy.
+    /// The peer's address; behind a trusted proxy, that of the last request's client.
     pub(crate) address: IpAddr,
     /// Whether it is counted among the connections of that address.
     pub(crate) counts: bool,
-    /// What it is to the protocol.
+    /// Its role in the protocol.
     pub(crate) role: Role,
-    /// Where it stands in the schedule.
+    /// Its place in the schedule.
     pub(crate) standing: Standing,
-    /// Its budget was spent, or it had to wait, before its received frames were handled.
+    /// Received frames are left, because its budget was spent or it has to wait.
     pub(crate) interrupted: bool,
-    /// On the list of those to be flushed.
+    /// On the list of peers to flush.
     pub(crate) to_flush: bool,
-    /// On the list of those who are sent a page.
+    /// On the list of peers that are sent a page.
     pub(crate) to_send_body: bool,
-    /// In the line of those who are idle.
+    /// In the queue of idle connections.
     pub(crate) in_line: bool,
-    /// Has been master: what moss itself had to tell it may stand above the limit, and is
-    /// still owed to it when another takes over.
+    /// It is or was master: moss's own packets to it may exceed the backlog limit, and are still
+    /// sent when another connection takes over.
     pub(crate) was_master: bool,
 }
 
-/// What counts of a peer in the sums over all of them.
+/// What a peer contributes to the sums over all peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     pub(crate) phase: Phase,
     pub(crate) role: Role,
     /// Heap bytes.
     pub(crate) held: usize,
-    /// Bytes of a message that is not whole.
+    /// Bytes of an incomplete message.
     pub(crate) half: usize,
     /// Bytes that are not sent yet.
     pub(crate) unsent: usize,
 }
 
 impl Snapshot {
-    /// The same of a peer that holds nothing.
+    /// The same for a peer that holds nothing.
     pub(crate) fn without_bytes(self) -> Self {
         Self { held: 0, half: 0, unsent: 0, ..self }
     }
@@ -92,7 +92,7 @@ impl<W: World> Peer<W> {
         }
     }
 
-    /// What counts of it now.
+    /// What it contributes to the sums now.
     #[inline]
     pub(crate) fn snapshot(&self) -> Snapshot {
         let backlog = self.session.backlog_held();
@@ -107,8 +107,8 @@ impl<W: World> Peer<W> {
         if let Some(tls) = &self.tls {
             snapshot.held += tls.held();
             snapshot.unsent += tls.unsent().len();
-            // A client owes nothing of a record whose rest moss itself has not received: it may
-            // have to wait for the master.
+            // A client is not to blame for an incomplete record if moss itself has not received
+            // the rest: the client may have to wait for the master.
             let counts = match self.role {
                 Role::Guest => true,
                 Role::Client => !self.interrupted && !self.socket.is_readable(),
@@ -131,13 +131,13 @@ impl<W: World> Peer<W> {
         self.snapshot().held
     }
 
-    /// Heap bytes of what it sent of a message, or a request head, that is not whole; and how
-    /// much of that counts against the bounds for it. The master's does not. Neither does what
-    /// waits only because a share was spent: the schedule bounds that.
+    /// Heap bytes of an incomplete message or request head, and how many of them count as a half
+    /// (see `memory`). The master's do not, nor do whole frames that wait because a share was
+    /// spent: the schedule limits those.
     #[cold]
     fn partial_held(&self) -> (usize, usize) {
         let fragments = self.session.fragments_held();
-        // A request that waits for the requester's own reading is in nobody's schedule.
+        // A request that waits until its peer has read earlier answers is not scheduled.
         let is_scheduled = self.interrupted && !self.session.is_busy();
         let half = match (self.role, is_scheduled) {
             (Role::Master, _) => 0,
@@ -147,13 +147,13 @@ impl<W: World> Peer<W> {
         (self.session.partial_held(), half)
     }
 
-    /// It is this to the protocol from now on.
+    /// Sets its role in the protocol.
     pub(crate) fn take_role(&mut self, role: Role) {
         self.role = role;
         self.was_master |= role == Role::Master;
     }
 
-    /// Whether it is no WebSocket yet, or was told its last words and only has to hang up.
+    /// Whether it is not a WebSocket yet, or was sent everything and only has to close its side.
     pub(crate) fn is_on_its_way(&self) -> bool {
         match self.session.phase() {
             Phase::Head | Phase::Kept => true,
@@ -167,7 +167,7 @@ impl<W: World> Peer<W> {
         self.session.wants_body() && self.socket.is_writable()
     }
 
-    /// Sends so many bytes of a page, or as many as the socket takes.
+    /// Sends up to this many bytes of a page, as far as the socket takes them.
     pub(crate) fn send_body(&mut self, bytes: usize, spares: &mut Spares, now: Instant) {
         self.socket.limit_send_buffer();
         self.session.allow(bytes);
@@ -175,7 +175,7 @@ impl<W: World> Peer<W> {
         self.session.allow(0);
     }
 
-    /// Whether serving it would find something.
+    /// Whether serving it would find something to do.
     #[inline]
     pub(crate) fn has_input(&self) -> bool {
         if self.session.is_busy() {
@@ -184,7 +184,7 @@ impl<W: World> Peer<W> {
         self.interrupted || self.socket.is_readable() || self.has_untold_end()
     }
 
-    /// Whether TLS has ended, and the session was not told.
+    /// Whether TLS has ended, and the session does not know it yet.
     fn has_untold_end(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.has_ended()) && !self.session.has_peer_ended()
     }
@@ -194,14 +194,14 @@ impl<W: World> Peer<W> {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
-    /// Whether flushing it would do something. A session that is ending is flushed even
-    /// of nothing: that shuts its stream down.
+    /// Whether flushing it would do something. An ending session is flushed even if nothing is
+    /// queued: that shuts its stream down.
     #[inline]
     pub(crate) fn has_output(&self) -> bool {
         let unsent = match &self.tls {
             None => self.session.backlog_len() > 0,
             Some(tls) if tls.is_handshaking() && self.session.backlog_len() > 0 => {
-                // The session's last words have to wait for it.
+                // The session's bytes have to wait for the handshake.
                 return (!tls.unsent().is_empty() && self.socket.is_writable())
                     || self.socket.is_broken();
             }
@@ -214,13 +214,13 @@ impl<W: World> Peer<W> {
         }
     }
 
-    /// Whether TLS resumed an earlier session; nothing before its handshake is over, or without
+    /// Whether TLS resumed an earlier session; `None` before the handshake is complete, or without
     /// TLS.
     pub(crate) fn has_resumed(&self) -> Option<bool> {
         self.tls.as_ref()?.has_resumed()
     }
 
-    /// Whether it ends in the middle of a handshake that had begun.
+    /// Whether it ends before a handshake that had begun is complete.
     pub(crate) fn breaks_handshake(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| {
             !tls.is_new()
@@ -228,8 +228,8 @@ impl<W: World> Peer<W> {
         })
     }
 
-    /// What an ending means for TLS: no word of it can be said before the handshake is over,
-    /// so nothing is left to wait for.
+    /// If the session ends during the handshake, nothing of it can be sent: there is nothing left
+    /// to wait for.
     pub(crate) fn settle(&mut self, now: Instant) {
         if self.session.phase() == Phase::Ending && self.is_handshaking() {
             self.session.broken(now);
@@ -242,15 +242,15 @@ impl<W: World> Peer<W> {
         self.tls.is_some()
     }
 
-    /// Why TLS has failed, in the library's words; or that it had not begun to work.
+    /// Why TLS has failed, in rustls's words, or that the handshake is not complete.
     pub(crate) fn tls_failure(&self) -> &str {
         let failure = self.tls.as_ref().and_then(|tls| tls.failure());
         failure.unwrap_or("handshake not finished")
     }
 
-    /// Whether nothing is left to do or to wait for. TLS has its own last words; and where it
-    /// has failed what came is read before the connection is closed, else the alert would be
-    /// lost on its way.
+    /// Whether nothing is left to do or to wait for. TLS may have to send close_notify; and if it
+    /// has failed, received bytes are read before the connection is closed: closing it with
+    /// unread bytes would reset it, and the alert could be lost.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         let sent_all = |tls: &Tls| {
             self.socket.is_broken()
@@ -260,10 +260,10 @@ impl<W: World> Peer<W> {
             && (self.session.is_overdue(now) || self.tls.as_ref().is_none_or(|tls| sent_all(tls)))
     }
 
-    /// Looks at its deadlines; see [`Session::tick`].
+    /// Checks its deadlines; see [`Session::tick`].
     pub(crate) fn tick(&mut self, keepalive: Duration, now: Instant) {
         if self.standing.place != Place::Idle {
-            // It has said something, which only was not listened to yet.
+            // It has sent something that is only not handled yet.
             self.session.heard(now);
         }
         if self.is_handshaking() && now >= self.session.since() + HEAD_TIMEOUT {
@@ -274,7 +274,7 @@ impl<W: World> Peer<W> {
     }
 }
 
-/// As the log names it.
+/// Its name in the log.
 impl<W: World> fmt::Display for Peer<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let role = match (self.session.is_http(), self.role) {

@@ -1,9 +1,8 @@
-//! The two ways of bytes between a peer's socket and its session: [`Peer::receive`] and
-//! [`Peer::flush`].
+//! Moves bytes between a peer's socket and its session: [`Peer::receive`] and [`Peer::flush`].
 //!
-//! The session's bytes are plain on both. With TLS they are sealed when the socket can take
-//! them, a record at a time: what is sealed can't be given up any more. Before the handshake
-//! is over nothing can be sealed, so a session that ends by then ends without a word.
+//! The session's bytes are plain text. With TLS they are sealed only when the socket can take
+//! them, one record at a time, since sealed bytes can't be dropped any more. Before the
+//! handshake is complete nothing can be sealed: a session that ends then sends nothing.
 
 use std::time::Instant;
 
@@ -17,31 +16,32 @@ use crate::server::socket::{Received, Socket};
 use crate::server::world::World;
 use crate::tls::{self, Tls};
 
-/// What all connections share for receiving.
+/// The receive buffers that all connections share.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     received: Vec<u8>,
-    /// What received records say.
+    /// The plain text of received records.
     plain: Vec<u8>,
 }
 
 impl Buffers {
-    /// Room for as many bytes as one call may receive.
+    /// Buffers for the largest receive.
     pub(crate) fn new(largest_receive: usize) -> Self {
         Self { received: vec![0; largest_receive], plain: Vec::new() }
     }
 }
 
 impl<W: World> Peer<W> {
-    /// Receives at most so many bytes, or goes on with what an earlier share left: a walk over
-    /// what they say, and what it cost, in frames. Nothing if there is nothing to do.
+    /// Receives up to `most` bytes, or goes on with those that an earlier share left. Returns the
+    /// bytes as an `Input`, and what receiving them cost, in frames; `None` if there is nothing
+    /// to do.
     pub(crate) fn receive<'b>(
         &mut self,
         buffers: &'b mut Buffers,
         most: usize,
         now: Instant,
     ) -> Option<(Input<'b>, i64)> {
-        // A visitor's requests may come in any number, and wait best where the kernel has them.
+        // Any number of requests may come at once; those that have to wait stay in the kernel.
         let most = match self.session.phase() {
             Phase::Head | Phase::Kept => {
                 most.min(MAX_HEAD_BYTES.saturating_sub(self.session.unparsed()).max(LEAST_RECEIVE))
@@ -75,7 +75,7 @@ impl<W: World> Peer<W> {
         Some((self.session.take_in(plain, now), cost))
     }
 
-    /// What received records say, and what that cost, in frames.
+    /// Decrypts received records. Returns the plain text and what that cost, in frames.
     fn open_records<'b>(
         &mut self,
         received: &'b mut [u8],
@@ -83,7 +83,7 @@ impl<W: World> Peer<W> {
         now: Instant,
     ) -> (&'b mut [u8], i64) {
         if self.tls.as_ref().is_some_and(|tls| tls.is_new()) && received[0] != tls::FIRST_BYTE {
-            // Somebody forgot an s.
+            // Plain HTTP or WebSocket on the TLS port.
             self.tls = None;
             self.session.came_without_tls();
         }
@@ -92,18 +92,20 @@ impl<W: World> Peer<W> {
         plain.clear();
         let cost = 1 + tls.receive(received, plain);
         self.session.heard(now);
-        // A connection that is kept begins to ask by what the record says.
+        // If the connection is kept alive, its next request begins with the plain text of the
+        // record, not with the record.
         if was_whole && tls.half() > 0 && !self.session.is_kept() {
             self.session.begins(now);
         }
         if tls.is_handshaking() {
-            // Nothing of the session's can go with it, and a crowd's handshakes are much to hold.
+            // Sent at once: nothing of the session can be sent together with it, and the
+            // handshakes of many peers take much memory.
             send_sealed(&mut self.socket, tls);
         }
         (plain, cost)
     }
 
-    /// Tells the session if TLS has ended, after all that came before.
+    /// Tells the session that TLS has ended, if it has, after all bytes before were handled.
     fn tell_end(&mut self, now: Instant) {
         match &self.tls {
             Some(tls) if tls.has_failed() => self.session.drop_now(Ending::Tls, now),
@@ -112,21 +114,21 @@ impl<W: World> Peer<W> {
         }
     }
 
-    /// Ends without another word; what came of a message that is not whole is given up, too.
+    /// Ends without sending anything more; the bytes of an incomplete message are dropped, too.
     pub(crate) fn give_up(&mut self, now: Instant) {
         self.session.broken(now);
         self.tls = None;
     }
 
-    /// TLS needs what came of a record until its own last word. Where the socket does not take
-    /// that, the half is given up with the peer.
+    /// Ends a peer that still holds an incomplete record: TLS keeps it until close_notify is
+    /// sent, which the socket does not take now.
     pub(crate) fn give_up_half(&mut self, now: Instant) {
         if self.tls.as_ref().is_some_and(|tls| tls.half() > 0) {
             self.give_up(now);
         }
     }
 
-    /// Sends as much as the socket takes, and shuts it down after the last words.
+    /// Sends as much as the socket takes, and shuts it down after the last byte.
     pub(crate) fn flush(&mut self, spares: &mut Spares, now: Instant) {
         let mut sent_all = true;
         if self.has_tls() {
@@ -139,12 +141,12 @@ impl<W: World> Peer<W> {
             }
         }
         if self.socket.is_broken() {
-            // It would be waited for in vain. What the peer sent is still read: the socket
-            // is readable until that meets the end.
+            // It can't be sent any more. What the peer sent is still read: the socket is
+            // readable up to its end.
             self.session.discard_unsent();
         }
         if sent_all && self.session.is_kept() && self.session.sent_all(now) {
-            // TLS has something to say to that.
+            // The session has ended: TLS sends close_notify.
             sent_all = self.flush_sealed(spares, now);
         }
         if self.session.phase() == Phase::Ending && self.session.unsent().is_empty() && sent_all {
@@ -152,9 +154,9 @@ impl<W: World> Peer<W> {
         }
     }
 
-    /// Sends as many records as the socket takes. The session's bytes are sealed only when
-    /// it can take some: what is sealed can't be given up any more. True if TLS has nothing
-    /// left to say.
+    /// Sends as many records as the socket takes. The session's bytes are sealed only when it can
+    /// take some, since sealed bytes can't be dropped any more. True if TLS has nothing left to
+    /// send.
     fn flush_sealed(&mut self, spares: &mut Spares, now: Instant) -> bool {
         let Self { socket, tls: Some(tls), session, .. } = self else { return true };
         let before = tls.unsent().len();
@@ -186,7 +188,7 @@ impl<W: World> Peer<W> {
     }
 }
 
-/// Sends what is sealed, as far as the socket takes it.
+/// Sends sealed bytes, as far as the socket takes them.
 fn send_sealed<W: World>(socket: &mut Socket<W>, tls: &mut Tls) {
     while !tls.unsent().is_empty() && socket.is_writable() {
         // An error shows as a broken socket.

@@ -1,9 +1,10 @@
-//! How connections come in: whose each is, and what follows where that address has too many.
+//! New connections: for which address each counts, and what happens if that address has too
+//! many.
 //!
-//! One that comes directly is its address's from beginning to end. One that a trusted proxy
-//! opens is the proxy's, who has no limit, until a request on it says whose that is; it is
-//! that address's until the answer is sent, or for good if it becomes a WebSocket. Between two
-//! requests it is the proxy's again: the address that asked last can't close it.
+//! A direct connection counts for its own address, always. One from a trusted proxy counts
+//! for nobody (proxies have no limit) until a request names its client; then it counts for
+//! that address until the answer is sent, or for good if it becomes a WebSocket. Between two
+//! requests it counts for nobody again, since the last client can't close it.
 
 use std::io;
 use std::net::IpAddr;
@@ -20,19 +21,19 @@ use crate::server::socket::Socket;
 use crate::server::world::{Endpoint, World};
 use crate::tls::Tls;
 
-/// A connection that was accepted, and is to be added.
+/// A connection that was accepted and is not added yet.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) address: IpAddr,
     /// From a trusted proxy.
     pub(crate) by_proxy: bool,
-    /// It is only told that its address has too many.
+    /// It only gets the answer that its address has too many connections.
     pub(super) is_excess: bool,
 }
 
 impl<W: World> Peers<W> {
-    /// Counts a connection that was just accepted. Nothing if it is to be dropped: one of an
-    /// address that has far too many, or too many if its handshake would be for nothing.
+    /// Counts a connection that was just accepted. `None` if it is dropped: its address has far
+    /// too many, or too many at the TLS endpoint, where only a handshake could tell it so.
     pub(crate) fn enter(&mut self, address: IpAddr, endpoint: Endpoint) -> Option<Arrival> {
         if self.addresses.is_trusted(address) {
             return Some(Arrival { address, by_proxy: true, is_excess: false });
@@ -47,8 +48,8 @@ impl<W: World> Peers<W> {
         Some(Arrival { address, by_proxy: false, is_excess })
     }
 
-    /// Adds a connection that was just accepted, or refuses it where its address has too
-    /// many. One that can't be registered is closed by dropping it.
+    /// Adds a connection that was just accepted; refuses it if its address has too many. One
+    /// that can't be registered is closed by dropping it.
     pub(crate) fn accept(
         &mut self,
         mut stream: W::Stream,
@@ -84,7 +85,7 @@ impl<W: World> Peers<W> {
         }
     }
 
-    /// One that came is let go at once.
+    /// Counts a connection that is dropped at once.
     pub(crate) fn turn_away(&mut self, arrival: &Arrival) {
         self.counters.accepted += 1;
         self.counters.close(Ending::Dropped);
@@ -93,7 +94,8 @@ impl<W: World> Peers<W> {
         }
     }
 
-    /// A request has come by a trusted proxy, and is refused where its requester has too many.
+    /// A request has come from a trusted proxy; it is refused if its client has too many
+    /// connections.
     #[cold]
     pub(crate) fn come_from(&mut self, id: u64, requester: Requester) {
         let now = self.now;
@@ -111,7 +113,7 @@ impl<W: World> Peers<W> {
         }
     }
 
-    /// The connection is the requester's from now on.
+    /// Counts the connection for this client from now on.
     fn count_for(&mut self, id: u64, requester: Requester) -> Entered {
         let Some(peer) = self.table.get_mut(id) else { return Entered::Within };
         let Some(&proxy) = self.proxied.get(&id) else { return Entered::Within };
@@ -131,8 +133,8 @@ impl<W: World> Peers<W> {
         if peer.counts { self.addresses.enter(address) } else { Entered::Within }
     }
 
-    /// A connection that a proxy keeps open is nobody else's between two requests. The log
-    /// still names who asked last.
+    /// Counts a connection of a proxy for nobody, between two requests. The log still names the
+    /// client of the last request.
     pub(super) fn return_to_proxy(&mut self, id: u64) {
         if let Some(peer) = self.table.get_mut(id)
             && self.proxied.contains_key(&id)

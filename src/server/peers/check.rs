@@ -1,5 +1,5 @@
-//! Debug builds compare the sums and lists with what they stand for, so that every test
-//! over sockets checks them too.
+//! In debug builds, checks the sums and lists against all peers, so that every test over sockets
+//! checks them, too.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use crate::server::schedule::Place;
 use crate::server::world::World;
 
 impl<W: World> Peers<W> {
-    /// Panics if a sum is wrong, or a peer does not stand where it belongs.
+    /// Panics if a sum is wrong, or a peer is not on a list on which it should be.
     pub(super) fn check(&self) {
         let mut memory = Memory::default();
         let (mut open, mut kept, mut paused, mut going_on) = (0, 0, 0, 0);

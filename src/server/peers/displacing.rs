@@ -1,5 +1,5 @@
-//! Who gives way where others want a place: connections that were answered, by two lines, and
-//! those on their way in or out.
+//! Which connections are closed when others need their places: those that are kept alive, by
+//! two queues, and those whose request was not read or whose close was not answered yet.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use super::Peers;
 use crate::connection::ending::Ending;
 use crate::server::world::World;
 
-/// How long a connection may be on its way in or out when others want its place.
+/// How long a connection may take to send its request, or to close its side, when its place is
+/// needed.
 const GRACE: Duration = Duration::from_secs(1);
 
 impl<W: World> Peers<W> {
-    /// Puts a connection that was answered on the lists where it belongs; `is_new`: for the first
-    /// time.
+    /// Puts a connection that is kept alive on its lists; `is_new`: it was not kept alive before.
     pub(super) fn list_kept(&mut self, id: u64, is_new: bool) {
         if is_new {
             self.sums.kept += 1;
@@ -30,16 +30,16 @@ impl<W: World> Peers<W> {
         if !peer.in_line && peer.session.is_idle() {
             peer.in_line = true;
             let since = peer.session.since();
-            // One that has become a WebSocket since does not come back.
+            // Not one that has become a WebSocket since.
             let stands =
                 |id| self.table.get(id).is_some_and(|peer| peer.in_line && peer.session.is_kept());
             self.lists.idle.add((id, since), self.sums.kept, stands);
         }
     }
 
-    /// Drops a connection whose place another wants: one that is idle, else one that has been
-    /// on its way in or out for over a second, else one that is sent a page. False if there is
-    /// none.
+    /// Drops a connection whose place is needed: an idle one, else one that has taken over a
+    /// second to send its request or to close its side, else one that is sent a page. False if
+    /// there is none.
     pub(crate) fn displace(&mut self) -> bool {
         if self.displace_idle() {
             return true;
@@ -68,14 +68,14 @@ impl<W: World> Peers<W> {
                 self.drop_for_another(id, Ending::Answered);
                 return true;
             }
-            // It has asked again since: its place is behind.
+            // It has sent another request since: it goes to the end of the queue.
             self.list_kept(id, false);
         }
         false
     }
 
-    /// Drops the connection that has been kept for longest; an idle one, if there is one. False
-    /// if none is kept.
+    /// Drops an idle connection, else the one that has been kept alive for longest. False if
+    /// there is none.
     pub(crate) fn displace_kept(&mut self) -> bool {
         if self.displace_idle() {
             return true;
@@ -93,7 +93,7 @@ impl<W: World> Peers<W> {
         let now = self.now;
         self.with(id, |peer, _| {
             peer.session.drop_now(ending, now);
-            // TLS has nothing to say either: the place is free at once.
+            // No close_notify either: the place is free at once.
             peer.give_up(now);
         });
     }

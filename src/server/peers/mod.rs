@@ -1,9 +1,9 @@
-//! Every connection: its socket with its session, and the way of bytes between the two.
+//! All connections.
 //!
-//! [`Peers::with`] is the one endpoint to a peer. Whatever is done to one there, its sums,
-//! its lists and its limits are right after it: no caller has to remember what follows
-//! from what it did. Nobody here decides who gets what: who left is put on a list, for
-//! the server to tell the relay.
+//! [`Peers::with`] is the only way to change a peer. After each change the sums, the lists and
+//! the limits are brought up to date there, so no caller has to remember what follows from
+//! its change. Nothing here decides who gets what: peers that have left are put on a list, and
+//! the server tells the relay.
 
 mod arriving;
 #[cfg(debug_assertions)]
@@ -31,7 +31,7 @@ use crate::server::table::Table;
 use crate::server::world::{Readiness, World};
 use crate::settings::config::Config;
 
-/// How often the log says what TLS on the plain port means.
+/// How often the log explains TLS on the plain port.
 const HINT: Duration = Duration::from_secs(60);
 
 /// All connections.
@@ -39,10 +39,10 @@ const HINT: Duration = Duration::from_secs(60);
 pub(crate) struct Peers<W: World> {
     table: Table<Peer<W>>,
     addresses: Addresses,
-    /// The trusted proxy of each connection that comes by one, as long as requests may follow.
-    /// They are few: an address in each peer would cost all of them.
+    /// The trusted proxy of each connection that comes from one, as long as requests may follow.
+    /// They are few: a field in each peer would take memory for all.
     proxied: HashMap<u64, IpAddr>,
-    /// Unsent bytes of one peer.
+    /// The limit of unsent bytes of one peer.
     max_backlog: usize,
     bounds: Bounds,
     memory: Memory,
@@ -54,43 +54,43 @@ pub(crate) struct Peers<W: World> {
     counters: Counters,
     /// Empty buffers for the next receivers.
     spares: Spares,
-    /// When the log may say again what TLS on the plain port means.
+    /// When the log may explain TLS on the plain port again.
     next_tls_hint: Option<Instant>,
 }
 
-/// Ids of peers that something is to be done with. One that is gone is passed over.
+/// Ids of peers with something to do. Ids of peers that are gone are skipped.
 #[derive(Debug, Default)]
 struct Lists {
-    /// With something to send.
+    /// Peers with bytes to send.
     to_flush: Vec<u64>,
-    /// With a page to be sent, and a socket that takes more of it.
+    /// Peers with a page to send, and a socket that takes more of it.
     bodies: VecDeque<u64>,
-    /// They can receive no more; the relay is to be told.
+    /// Peers that can't receive any more, of which the relay does not know yet.
     departed: Vec<u64>,
-    /// Kept, in the order in which they came.
+    /// Connections that are kept alive, the oldest first.
     kept: Line,
-    /// Of those, who was idle when it was put here: some are no more.
+    /// Those of them that were idle when they were put here; some may not be any more.
     idle: Line,
 }
 
-/// What all peers together are and have.
+/// Sums over all peers.
 #[derive(Debug, Default)]
 struct Sums {
     /// Open WebSockets.
     open: usize,
-    /// Connections that were answered and go on.
+    /// Connections that are kept alive.
     kept: usize,
-    /// Bytes ever queued, for telling what a packet caused.
+    /// Bytes queued since the start; the difference tells what a packet caused.
     queued: u64,
-    /// Connections that ended since somebody asked.
+    /// Connections that ended since the last call of `take_ended`.
     ended: usize,
     /// Clients that wait for the master.
     paused: usize,
 }
 
 impl<W: World> Peers<W> {
-    /// None yet, who may come through TLS or not, and ids from this `serial` on; one call
-    /// receives at most `largest_receive` bytes.
+    /// No peers yet. `tls`: peers may use TLS; ids start with this `serial`; one call receives
+    /// at most `largest_receive` bytes.
     pub(crate) fn new(
         config: &Config,
         tls: bool,
@@ -130,12 +130,12 @@ impl<W: World> Peers<W> {
         self.sums.open
     }
 
-    /// Connections that are kept open for requests, or are being sent a page.
+    /// Connections that are kept alive for requests, or are being sent a page.
     pub(crate) fn kept(&self) -> usize {
         self.sums.kept
     }
 
-    /// Whether this is one of them.
+    /// Whether this connection is one of them.
     pub(crate) fn is_kept(&self, id: u64) -> bool {
         self.table.get(id).is_some_and(|peer| peer.session.is_kept())
     }
@@ -155,7 +155,7 @@ impl<W: World> Peers<W> {
         self.sums.paused
     }
 
-    /// What has become of connections since the start.
+    /// The counters of connections since the start.
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -175,7 +175,7 @@ impl<W: World> Peers<W> {
         self.table.get(id).map_or(0, |peer| peer.session.backlog_len())
     }
 
-    /// Whether the next turn has work already.
+    /// Whether there is already work for the next turn.
     pub(crate) fn has_work(&self) -> bool {
         let lists = [&self.lists.to_flush, &self.lists.departed];
         self.schedule.has_work()
@@ -183,20 +183,19 @@ impl<W: World> Peers<W> {
             || lists.iter().any(|list| !list.is_empty())
     }
 
-    /// The next peer of which the relay has not been told that it left.
+    /// The next peer that has left, which the relay does not know yet.
     pub(crate) fn next_departed(&mut self) -> Option<u64> {
         self.lists.departed.pop()
     }
 
-    /// How many connections have ended since this was asked last.
+    /// How many connections have ended since the last call.
     pub(crate) fn take_ended(&mut self) -> usize {
         std::mem::take(&mut self.sums.ended)
     }
 
-    /// The one endpoint to a peer: does something with it, and then all that follows from
-    /// that. Its backlog is within the limit then, the sums count what it holds, it
-    /// stands on the lists where it belongs, and it is removed if it is over. Nothing if
-    /// the peer is gone.
+    /// The only way to change a peer: calls `act` with it, and then does what follows from the
+    /// change. After that its backlog is within the limit, the sums are right, it is on the
+    /// lists on which it has to be, and it is removed if it is over. `None` if the peer is gone.
     pub(crate) fn with<R>(
         &mut self,
         id: u64,
@@ -209,7 +208,7 @@ impl<W: World> Peers<W> {
         Some(result)
     }
 
-    /// The endpoint without the bound on all memory, which itself comes in here.
+    /// The same without enforcing the memory limit; what enforces it uses this itself.
     #[inline]
     fn touch<R>(&mut self, id: u64, act: impl FnOnce(&mut Peer<W>, &mut Spares) -> R) -> Option<R> {
         let peer = self.table.get_mut(id)?;
@@ -228,7 +227,7 @@ impl<W: World> Peers<W> {
             self.lists.to_flush.push(id);
         }
         if peer.standing.place == Place::Idle && peer.has_input() {
-            // Who was answered already takes turns with all others.
+            // Not an arrival if a request was already answered: then it takes turns with others.
             self.schedule.ready(id, &mut peer.standing, after.phase == Phase::Head);
         }
         if before.phase != Phase::Open || after.phase != Phase::Open {
@@ -237,7 +236,8 @@ impl<W: World> Peers<W> {
         Some(result)
     }
 
-    /// What follows where a session is, or was, no open WebSocket: it may move on in its life.
+    /// What follows from a change of the session's phase, if it has changed. Called only if the
+    /// session is not, or was not, an open WebSocket.
     #[cold]
     fn advance(&mut self, id: u64, before: Snapshot, after: Snapshot) {
         if after.phase == Phase::Kept {
@@ -248,7 +248,7 @@ impl<W: World> Peers<W> {
         }
         if before.phase != Phase::Open && after.phase == Phase::Open {
             self.sums.open += 1;
-            // No request follows.
+            // No more requests will follow.
             self.proxied.remove(&id);
         }
         if before.phase == Phase::Kept && after.phase != Phase::Kept {
@@ -277,7 +277,7 @@ impl<W: World> Peers<W> {
             self.lists.departed.push(id);
             if peer.standing.place == Place::Waiting {
                 self.sums.paused -= 1;
-                // It is not heard any more, but still read: else its end would not be met.
+                // What it sends is ignored now, but still read, up to the end of its stream.
                 self.schedule.ready(id, &mut peer.standing, false);
             }
         }
@@ -293,26 +293,26 @@ impl<W: World> Peers<W> {
         }
     }
 
-    /// Remembers what a poll event says.
+    /// Notes the readiness of a poll event.
     pub(crate) fn note(&mut self, token: usize, readiness: Readiness) {
         if let Some(id) = self.table.id_of_token(token) {
             self.with(id, |peer, _| peer.socket.note(readiness));
         }
     }
 
-    /// Closes a connection at the cost of what is queued for it.
+    /// Closes a connection, and drops what is queued for it.
     pub(crate) fn cut(&mut self, id: u64, ending: Ending) {
         let now = self.now;
         self.touch(id, |peer, _| cut(peer, ending, now));
     }
 
-    /// Closes a connection after what is queued for it.
+    /// Closes a connection after sending what is queued for it.
     pub(crate) fn close(&mut self, id: u64, ending: Ending) {
         let now = self.now;
         self.with(id, |peer, _| peer.session.close(ending, now));
     }
 
-    /// Breaks off the downloads of pages of all earlier generations.
+    /// Ends the downloads of pages of all earlier generations.
     pub(crate) fn end_downloads_before(&mut self, generation: u32) {
         let now = self.now;
         for id in self.ids() {
@@ -332,7 +332,7 @@ impl<W: World> Peers<W> {
         }
     }
 
-    /// Looks at each connection's deadlines.
+    /// Checks the deadlines of all connections.
     pub(crate) fn tick(&mut self, keepalive: Duration) {
         #[cfg(debug_assertions)]
         self.check();
@@ -348,11 +348,11 @@ impl<W: World> Peers<W> {
 }
 
 /// Keeps a peer's backlog within `limit` bytes: above it, what is queued is sent now; if
-/// that does not help, the peer is dropped, so that nobody waits for it.
+/// that does not help the peer is dropped, so that nobody has to wait for it.
 #[cold]
 fn bound_backlog<W: World>(peer: &mut Peer<W>, spares: &mut Spares, limit: usize, now: Instant) {
-    // The master's clients are held back above the limit; what moss itself has to tell it
-    // may go on top, but not without end.
+    // Above the limit the master's clients have to wait. moss's own packets to the master may
+    // exceed it, but not without a limit either.
     let limit = if peer.was_master { 2 * limit } else { limit };
     if peer.session.backlog_len() > limit {
         peer.flush(spares, now);
@@ -368,7 +368,7 @@ fn cut<W: World>(peer: &mut Peer<W>, ending: Ending, now: Instant) {
     }
 }
 
-/// One line for each connection that ends, with the word for the reason.
+/// Logs one line for each connection that ends, with the word for the reason.
 fn log_ending<W: World>(id: u64, peer: &Peer<W>, ending: Ending) {
     let mut code = itoa::Buffer::new();
     let more = match ending.code() {

@@ -1,4 +1,4 @@
-//! How peers are sent to: queueing, flushing, and what is given up for memory.
+//! Sends to peers: queueing, flushing, and dropping when memory runs out.
 
 use std::time::Instant;
 
@@ -14,14 +14,14 @@ use crate::server::peer::Peer;
 use crate::server::world::World;
 
 /// The most bytes of a page that are sent to one peer in a turn: what most kernels take at
-/// once, and a few records of TLS.
+/// once, and a few TLS records.
 const PIECE_BYTES: usize = 128 << 10;
 
-/// How many such pieces are sent in a turn: some milliseconds on a small machine, with TLS too.
+/// How many such pieces are sent in a turn: some milliseconds on a small machine, even with TLS.
 const TURN_PIECES: usize = 8;
 
 impl<W: World> Peers<W> {
-    /// Hands over what the relay decided.
+    /// Carries out what the relay decided.
     pub(crate) fn deliver(&mut self, delivery: Delivery<'_>) {
         match delivery {
             Delivery::Role { id, role } => {
@@ -57,13 +57,13 @@ impl<W: World> Peers<W> {
         });
     }
 
-    /// Sends what was queued in this turn, each peer's once.
+    /// Sends what was queued in this turn, once for each peer.
     pub(crate) fn flush_all(&mut self) {
         let mut list = std::mem::take(&mut self.lists.to_flush);
         for id in list.drain(..) {
             self.flush(id);
         }
-        // Its memory is for the next turn's, unless that has begun.
+        // The list keeps its memory for the next turn, unless a new list was begun.
         if self.lists.to_flush.is_empty() {
             self.lists.to_flush = list;
         }
@@ -72,7 +72,7 @@ impl<W: World> Peers<W> {
     /// Sends as much as the socket takes.
     pub(crate) fn flush(&mut self, id: u64) {
         let now = self.now;
-        // Sealing may take more memory than it frees.
+        // By `with`, and not `touch`: sealing may take more memory than it frees.
         self.with(id, |peer, spares| {
             peer.to_flush = false;
             peer.flush(spares, now);
@@ -91,8 +91,8 @@ impl<W: World> Peers<W> {
         self.sums.queued += queued.unwrap_or(0) as u64;
     }
 
-    /// Sends a part of the pages that are being sent, to each a piece in turn. What they want
-    /// has no end, and others are to be served: the rest is for the next turns.
+    /// Sends pieces of pages, one per peer, up to the limit of a turn. The rest waits for the
+    /// next turns: downloads may be long, and others have to be served.
     #[inline]
     pub(crate) fn send_bodies(&mut self) {
         if !self.lists.bodies.is_empty() {
@@ -103,7 +103,7 @@ impl<W: World> Peers<W> {
     #[cold]
     fn send_some_bodies(&mut self) {
         let now = self.now;
-        // Those who want more stand at the end again.
+        // Peers that want more are put at the end again.
         let most = self.lists.bodies.len().min(TURN_PIECES);
         for _ in 0..most {
             let Some(id) = self.lists.bodies.pop_front() else { break };
@@ -114,19 +114,19 @@ impl<W: World> Peers<W> {
         }
     }
 
-    /// Keeps what all peers hold within its bounds. Each step takes from somebody, and the
-    /// lists of those who are asked are made once each: this ends even if a sum is wrong.
+    /// Enforces the memory limits, in the order of `memory`. The list of candidates is made once
+    /// for each step, so this ends even if a sum is wrong.
     #[cold]
     pub(super) fn bound_memory(&mut self) {
         self.give_up_halves(Excess::GuestsHalves);
-        // What the master can send or give back may be enough; else all others pay before it.
+        // What the master can send now may be enough; otherwise it is the last to be dropped.
         self.give_back(&|peer| peer.role == Role::Master, &|_, _| {});
         self.give_up(&|peer| {
             peer.role == Role::Guest && (peer.unsent_held() > 0 || peer.session.is_kept())
         });
         self.give_up_halves(Excess::Halves);
         self.give_up(&|peer| peer.role == Role::Client && peer.unsent_held() > 0);
-        // What they have sent is no more than it may be, but it must not cost the master.
+        // Their halves are within their limit, but must not cost the master its place.
         self.give_up(&|peer| {
             peer.role == Role::Guest && (!peer.session.is_http() || peer.has_tls())
         });
@@ -134,8 +134,8 @@ impl<W: World> Peers<W> {
         self.give_up(&|peer| peer.role == Role::Master);
     }
 
-    /// As long as there is this excess, drops those that hold messages that are not whole, if
-    /// they have nothing to give back.
+    /// While there is this excess, drops peers with incomplete messages, unless freeing unused
+    /// memory is enough.
     fn give_up_halves(&mut self, excess: Excess) {
         while self.bounds.excess(&self.memory) == Some(excess) {
             let only_guests = excess == Excess::GuestsHalves;
@@ -152,23 +152,24 @@ impl<W: World> Peers<W> {
         }
     }
 
-    /// As long as too much is held, drops those peers that hold something.
+    /// While the memory limit is exceeded, drops peers that hold something.
     fn give_up(&mut self, whom: &dyn Fn(&Peer<W>) -> bool) {
         self.give_back(whom, &|peer, now| cut(peer, Ending::Memory, now));
-        // The frames that they had begun to send may be much still.
+        // Frames that were sent in part stay queued, and may still be too much.
         self.drop_unsent_of_ending();
     }
 
-    /// As long as too much is held, gives up what those who are ending have not sent.
+    /// While the memory limit is exceeded, drops the unsent bytes of ending peers.
     fn drop_unsent_of_ending(&mut self) {
         let is_ending = |peer: &Peer<W>| peer.session.phase() == Phase::Ending;
         self.give_back(&is_ending, &Peer::give_up);
     }
 
-    /// As long as too much is held, asks those peers that hold something, who holds most of it
-    /// first: sends and gives back what can be, and does `more` if they still are like that.
+    /// While the memory limit is exceeded, goes through the peers that hold something and for
+    /// which `whom` holds, the largest first: sends and frees what is possible, and calls `more`
+    /// if that was not enough.
     ///
-    /// One function for all who ask: a copy for each would be a two-hundredth of the program.
+    /// With `dyn`: a copy for each pair of closures would add half a percent to the program.
     fn give_back(&mut self, whom: &dyn Fn(&Peer<W>) -> bool, more: &dyn Fn(&mut Peer<W>, Instant)) {
         if !self.bounds.are_exceeded(&self.memory) {
             return;

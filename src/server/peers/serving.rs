@@ -1,4 +1,4 @@
-//! How peers are served: from the schedule, by shares, and back to it.
+//! Serves peers: takes them from the schedule, receives, and puts them back.
 
 use super::Peers;
 use crate::connection::session::Input;
@@ -7,37 +7,36 @@ use crate::server::schedule::{Budget, Place, Share};
 use crate::server::world::World;
 
 impl<W: World> Peers<W> {
-    /// The share of each peer that is ready now.
+    /// The share of each ready peer.
     pub(crate) fn share(&self) -> Share {
         self.schedule.share()
     }
 
-    /// The next connection whose request head is to be read.
+    /// The next connection whose request head has to be read.
     pub(crate) fn next_arrival(&mut self) -> Option<u64> {
         self.schedule.next_arrival()
     }
 
-    /// The next peer that is to be served in this turn.
+    /// The next peer to serve in this turn.
     pub(crate) fn next_ready(&mut self) -> Option<u64> {
         self.schedule.next_ready()
     }
 
-    /// Whether anybody is to be served.
+    /// Whether any peer is ready.
     pub(crate) fn has_ready(&self) -> bool {
         self.schedule.has_ready()
     }
 
-    /// Begins to serve a peer, and says what it may spend. Nothing if it is not to be
-    /// served now.
+    /// Begins to serve a peer, and returns its budget. `None` if it is not to be served now.
     pub(crate) fn begin(&mut self, id: u64, share: Budget) -> Option<Budget> {
         let peer = self.table.get_mut(id)?;
         (peer.standing.place == Place::Ready)
             .then(|| self.schedule.begin(id, &mut peer.standing, share))?
     }
 
-    /// Receives at most so many bytes from a peer that is being served, or goes on with what
-    /// an earlier share left: a walk over what they say, and what it cost, in frames. Nothing
-    /// if there is nothing to do.
+    /// Receives from a peer that is being served; see [`Peer::receive`].
+    ///
+    /// [`Peer::receive`]: crate::server::peer::Peer::receive
     pub(crate) fn receive<'b>(
         &mut self,
         id: u64,
@@ -56,8 +55,8 @@ impl<W: World> Peers<W> {
         received
     }
 
-    /// Ends the handling of received bytes, with so much `left` of the peer's share. True
-    /// if there is more to receive; else, or if it was told to `stop`, it was served.
+    /// Ends the handling of received bytes, with this much `left` of the peer's budget. True if
+    /// there is more to receive; otherwise, or if `stop` is set, serving it ends.
     pub(crate) fn put_back(&mut self, id: u64, input: Input<'_>, left: Budget, stop: bool) -> bool {
         let more = self.with(id, |peer, _| {
             peer.session.put_back(input);
@@ -76,7 +75,8 @@ impl<W: World> Peers<W> {
         self.with(id, |peer, _| peer.standing.finish(left));
     }
 
-    /// Stops serving a client that has to wait for the master; so much is `left` to it.
+    /// Stops serving a client that has to wait for the master, with this much `left` of its
+    /// budget.
     pub(crate) fn interrupt(&mut self, id: u64, input: Input<'_>, left: Budget) {
         self.with(id, |peer, _| {
             peer.session.put_back(input);
@@ -88,7 +88,7 @@ impl<W: World> Peers<W> {
         }
     }
 
-    /// Lets a client that is ready wait for the master.
+    /// Makes a ready client wait for the master.
     pub(crate) fn wait(&mut self, id: u64) {
         if let Some(peer) = self.table.get_mut(id)
             && peer.standing.place == Place::Ready
@@ -98,7 +98,8 @@ impl<W: World> Peers<W> {
         }
     }
 
-    /// Lets the clients that waited go on, the longest wait first, and before all others.
+    /// Lets the waiting clients go on, in the order in which they began to wait, and before all
+    /// others.
     pub(crate) fn release(&mut self) {
         self.sums.paused = 0;
         let mut waited = self.schedule.take_waiting();
