@@ -15,10 +15,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # Far more than anything here takes on a busy machine: a limit for a hang.
 PATIENCE = 120
 
-SUITE = "bookworm"
+SUITE = os.environ.get("MOSS_DEBIAN", "bookworm")
 # What a small Debian server has. Kept between runs: it takes most of the time.
 ROOT = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / f"debian-{SUITE}"
-PACKAGES = "systemd-sysv,dbus,openssl,procps"
+PACKAGES = "systemd-sysv,dbus,openssl,passwd,procps"
 
 # Boots nothing that needs devices or the internet.
 TARGET = """\

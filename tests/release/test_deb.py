@@ -111,6 +111,8 @@ def test_unit_of_the_package_is_that_of_the_project_in_other_places(package, nam
     own = own.replace("/usr/local/bin/moss", "/usr/bin/moss").replace("/etc/moss.env", "/etc/moss/moss.env")
     packed = package.read(f"/usr/lib/systemd/system/{name}")
     assert [line for line in lines(packed) if line != "Documentation=man:moss(1)"] == lines(own)
+    # Whose kill is it? A small Debian has none.
+    assert "ExecReload=/bin/kill" in packed and "procps" in package.fields["Depends"]
     # Nor does a comment tell of places that are not the package's.
     for word in ("/usr/local", "moss.env,", "docs/", "Copy to"):
         assert word not in packed
