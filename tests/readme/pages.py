@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from textwrap import dedent
 from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -25,9 +26,11 @@ class Block(NamedTuple):
 
 
 def blocks(page):
-    """The code blocks of the page, in order."""
-    found = re.finditer(r"^(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)^```$", text(page), re.S | re.M)
-    return [Block(page, match[2], match[3], match[1] or "") for match in found]
+    """The code blocks of the page, in order, those within lists too."""
+    found = re.finditer(
+        r"^ *(?:<!-- ([^\n]*) -->\n *)?```(\w*)\n(.*?)^ *```$", text(page), re.S | re.M
+    )
+    return [Block(page, match[2], dedent(match[3]), match[1] or "") for match in found]
 
 
 def block(page, language, words):
@@ -41,4 +44,4 @@ def block(page, language, words):
 
 def prose(page):
     """The page without its code blocks."""
-    return re.sub(r"^```.*?^```$", "", text(page), flags=re.S | re.M)
+    return re.sub(r"^ *```.*?^ *```$", "", text(page), flags=re.S | re.M)

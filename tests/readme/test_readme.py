@@ -1,8 +1,10 @@
 """The README and the pages of docs are the only reference of moss, so what they show is run here."""
 
+import base64
 import contextlib
 import doctest
 import gzip
+import hmac
 import io
 import json
 import os
@@ -13,6 +15,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 import urllib.request
 
 import pytest
@@ -226,6 +229,17 @@ def test_timings_of_calls_are_those_of_the_library():
         constant = re.search(rf"^const {name} = ([\d_]+);", source, re.M)
         assert constant, name
         assert value.replace(",", "") == constant[1].replace("_", ""), name
+
+
+def test_password_for_turn_is_made_as_coturn_checks_it():
+    command = block("docs/webrtc.md", "sh", "-hmac PUT-THE-SECRET-HERE")
+    told = ["sh", "-euc", f'{command}\necho "$username"']
+    run = subprocess.run(told, capture_output=True, text=True, check=True, timeout=PATIENCE)
+    password, name = run.stdout.split()
+    ends, key = name.split(":")
+    assert 3000 < int(ends) - time.time() <= 3600 and key == "anna"
+    made = hmac.digest(b"PUT-THE-SECRET-HERE", name.encode(), "sha1")
+    assert base64.b64decode(password, validate=True) == made
 
 
 LIBRARY = (REPOSITORY / "clients/javascript/README.md").read_text()
