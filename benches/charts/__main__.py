@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tables
 from charts import draw
-from figures import BENCHES, Figures
+from figures import BENCHES, Figures, Missing
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PUBLISHED = REPOSITORY / "docs/charts"
@@ -39,22 +39,24 @@ def leave(folder):
         (folder / f"{name}.svg").write_text(svg)
     if drawn:
         print(f"Charts in {folder}: {', '.join(drawn)}.")
-    for reason in missing:
-        print(f"Not drawn: {reason}.")
+    if missing:
+        print(f"Not drawn: {'; '.join(missing)}.")
 
 
 def publish(folder):
     """All charts and tables, or nothing: a mix of runs would show nothing."""
     figures = Figures(folder)
-    drawn, missing = draw(figures)
-    caveats = [figures.caveat(name) for name in figures.benches if figures.caveat(name)]
+    try:
+        caveats = [figures.caveat(name) for name in BENCHES if figures.caveat(name)]
+        drawn, missing = draw(figures)
+        pages = {page: tables.filled(page.read_text(), figures) for page in tables.pages(REPOSITORY)}
+    except Missing as reason:
+        sys.exit(f"Not published: {reason}.")
     if missing or caveats:
-        sys.exit("Not published: " + "; ".join([*missing, *caveats]))
-    pages = {page: tables.filled(page.read_text(), figures) for page in tables.pages(REPOSITORY)}
+        sys.exit("Not published: " + " ".join(missing + caveats))
     PUBLISHED.mkdir(parents=True, exist_ok=True)
     for name in BENCHES:
-        if (folder / f"{name}.csv").exists():
-            shutil.copy(folder / f"{name}.csv", PUBLISHED)
+        shutil.copy(folder / f"{name}.csv", PUBLISHED)
     for name, svg in drawn.items():
         (PUBLISHED / f"{name}.svg").write_text(svg)
     for page, text in pages.items():

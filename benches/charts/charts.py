@@ -110,11 +110,15 @@ def against(figures):
         ("moss with TLS / nginx with TLS + moss", "nginx", figures["tls"], "moss / nginx + moss"),
     ]
     groups = [
-        (name, style, [
-            (label, found[0].spread)
-            for label, scenario in LOADS
-            if (found := bench.find(scenario, program))
-        ])
+        (
+            name,
+            style,
+            [
+                (label, found[0].spread)
+                for label, scenario in LOADS
+                if (found := bench.find(scenario, program))
+            ],
+        )
         for name, style, bench, program in groups
     ]
     if not all(rows for _, _, rows in groups):
@@ -141,7 +145,10 @@ def against(figures):
             card.y += 28
         card.y += 10
     card.y = bottom + 30
-    lines = ["Ratios of medians; thin lines: from the least to the most round.", *figures.origin("loopback", "tls")]
+    lines = [
+        "Ratios of medians; thin lines: from the least to the most round.",
+        *figures.origin("loopback", "tls"),
+    ]
     card.caption(lines, figures.caveat("loopback", "tls"))
     return card
 
@@ -181,7 +188,10 @@ def memory(figures):
         card.say(f"{label}: {kilobytes(own.value)}, and {kilobytes(kernel)} in the kernel.")
         card.y += 11
     card.y = bottom + 58
-    legend(card, [("moss", "moss"), ("bare", "bare relay"), ("nginx", "nginx + moss"), ("kernel", "the kernel")])
+    legend(
+        card,
+        [("moss", "moss"), ("bare", "bare relay"), ("nginx", "nginx + moss"), ("kernel", "the kernel")],
+    )
     card.caption([WHISKERS, *figures.origin("footprint", "tls")], figures.caveat("footprint", "tls"))
     return card
 
@@ -253,7 +263,9 @@ def lines(card, panel, ticks, height=190):
         other = next(at for name, at in last.items() if name != program)
         apart = max(0, 11 - abs(last[program] - other) / 2)
         upper = last[program] < other or (last[program] == other and place == 0)
-        card.text(right + 2, last[program] + (7 - apart if upper else 7 + apart), program, f"group {program}")
+        card.text(
+            right + 2, last[program] + (7 - apart if upper else 7 + apart), program, f"group {program}"
+        )
     card.y = bottom + 28
 
 

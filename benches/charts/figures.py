@@ -85,7 +85,9 @@ class Figures:
         day = " and ".join(f"{date.fromisoformat(day):%-d %B %Y}" for day in days)
         # All were measured on one machine; who mixes machines has to see it.
         machines = " and ".join(
-            dict.fromkeys(f"{note['cpu']}, {note['cores']} cores, {note['kernel'].split('-')[0]}" for note in notes)
+            dict.fromkeys(
+                f"{note['cpu']}, {note['cores']} cores, {note['kernel'].split('-')[0]}" for note in notes
+            )
         )
         versions = " and ".join(dict.fromkeys(note["moss"] for note in notes if "moss" in note))
         return [f"{day}. {machines}.", f"{versions}." if versions else ""]

@@ -70,7 +70,9 @@ class Card:
         self.parts.append(f'<rect class="{style}" x="{number(x)}" y="{number(y)}" {size} rx="2"/>')
 
     def circle(self, x, y, radius, style):
-        self.parts.append(f'<circle class="{style}" cx="{number(x)}" cy="{number(y)}" r="{number(radius)}"/>')
+        self.parts.append(
+            f'<circle class="{style}" cx="{number(x)}" cy="{number(y)}" r="{number(radius)}"/>'
+        )
 
     def curve(self, points, style):
         points = " ".join(f"{number(x)},{number(y)}" for x, y in points)
@@ -117,7 +119,7 @@ class Card:
 
 def scale(most, ticks=5):
     """Round steps from zero that reach `most`: the ticks of an axis."""
-    step = 10.0 ** -3
+    step = 10.0**-3
     for factor in [2, 2.5, 2] * 9:
         if step * ticks >= most:
             break

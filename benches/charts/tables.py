@@ -7,6 +7,7 @@ A page says where, and for whom: what stands between two such comments is writte
 """
 
 import re
+from textwrap import fill
 
 from words import figure, kilobytes, ratio, rough
 
@@ -21,7 +22,12 @@ def pages(repository):
 
 def filled(page, figures):
     """The page's text, with the figures of today."""
-    return PLACE.sub(lambda place: place[1] + CONTENTS[place[2]](figures) + place[3], page)
+    # Without the empty lines GitHub would take the last comment for a row of the table.
+    return PLACE.sub(lambda place: f"{place[1]}\n{CONTENTS[place[2]](figures)}\n{place[3]}", page)
+
+
+def paragraph(words):
+    return fill(words, 100) + "\n"
 
 
 def table(head, rows):
@@ -46,20 +52,26 @@ PACKETS = [
 def packets(figures):
     bench = figures["loopback"]
     head = ["CPU time for a packet", "moss", "bare", "moss / bare"]
-    return table(head, [
-        [label, *pair(bench, scenario, "bare", None, lambda it: f"{figure(it)} µs")]
-        for label, scenario in PACKETS
-    ])
+    return table(
+        head,
+        [
+            [label, *pair(bench, scenario, "bare", None, lambda it: f"{figure(it)} µs")]
+            for label, scenario in PACKETS
+        ],
+    )
 
 
 def latencies(figures):
     bench = figures["loopback"]
     metrics = ["packets per second", "latency: median", "latency: 99 %"]
-    return table(["moss", "packets a second", "median", "99 %"], [
-        [label, rough(first), f"{figure(second)} µs", f"{figure(third)} µs"]
-        for label, scenario in PACKETS
-        for first, second, third in [[bench.get(scenario, "moss", it).value for it in metrics]]
-    ])
+    return table(
+        ["moss", "packets a second", "median", "99 %"],
+        [
+            [label, rough(first), f"{figure(second)} µs", f"{figure(third)} µs"]
+            for label, scenario in PACKETS
+            for first, second, third in [[bench.get(scenario, "moss", it).value for it in metrics]]
+        ],
+    )
 
 
 def pair(bench, scenario, yardstick, metric, words):
@@ -82,17 +94,31 @@ def clients(figures):
     idle = f"memory for each idle client, of {bench.clients('idle-client'):,}"
     rows = [
         ("CPU to connect and log in", "connect-login", None, microseconds),
-        ("CPU to connect, log in, send a packet and leave", "connect-login-packet-leave", None, microseconds),
+        (
+            "CPU to connect, log in, send a packet and leave",
+            "connect-login-packet-leave",
+            None,
+            microseconds,
+        ),
         ("CPU for each client, a new master's offer of 2 kB", "takeover", None, microseconds),
         (idle, "idle-client", "memory per idle client", bytes_),
-        ("the same after 4,000 bytes each way", "idle-client", "memory per client after 4000 bytes each way", bytes_),
+        (
+            "the same after 4,000 bytes each way",
+            "idle-client",
+            "memory per client after 4000 bytes each way",
+            bytes_,
+        ),
         ("the kernel's included, idle", "charge", None, bytes_),
         ("in memory at the start", "start", "resident at start", lambda value: f"{value:,.0f} KiB"),
     ]
     head = ["what clients take", "moss", "bare", "moss / bare"]
-    return table(head, [
-        [label, *pair(bench, scenario, "bare", metric, words)] for label, scenario, metric, words in rows
-    ])
+    return table(
+        head,
+        [
+            [label, *pair(bench, scenario, "bare", metric, words)]
+            for label, scenario, metric, words in rows
+        ],
+    )
 
 
 def growth(figures):
@@ -100,12 +126,18 @@ def growth(figures):
     counts = sorted({row.clients for row in found["moss"]})
     head = ["client → master → client, CPU for a packet", *(f"{count:,}" for count in counts)]
     head[1] += " clients"
-    kinds = [("100 of them busy", lambda row: row.busy == 100), ("all of them busy", lambda row: row.busy == row.clients)]
-    return table(head, [
-        [f"{kind}: {program}", *(microseconds(row.spread.value) for row in rows if fits(row))]
-        for kind, fits in kinds
-        for program, rows in found.items()
-    ])
+    kinds = [
+        ("100 of them busy", lambda row: row.busy == 100),
+        ("all of them busy", lambda row: row.busy == row.clients),
+    ]
+    return table(
+        head,
+        [
+            [f"{kind}: {program}", *(microseconds(row.spread.value) for row in rows if fits(row))]
+            for kind, fits in kinds
+            for program, rows in found.items()
+        ],
+    )
 
 
 def no_sockets(figures):
@@ -122,10 +154,13 @@ def no_sockets(figures):
         return f"{figure(nanoseconds)} ns" if nanoseconds < 1000 else microseconds(nanoseconds / 1000)
 
     head = ["without sockets", *(f"{size:,} bytes" for size in sizes)]
-    return table(head, [
-        [label, *(time(bench.get(f"{scenario} {size}", "moss").value) for size in sizes)]
-        for label, scenario in rows
-    ])
+    return table(
+        head,
+        [
+            [label, *(time(bench.get(f"{scenario} {size}", "moss").value) for size in sizes)]
+            for label, scenario in rows
+        ],
+    )
 
 
 def tls(figures):
@@ -144,9 +179,13 @@ def tls(figures):
         ("the kernel's included", "charge", bytes_),
     ]
     head = ["over TLS, CPU time for a packet", "moss", "nginx + moss", "ratio"]
-    return table(head, [
-        [label, *pair(bench, scenario, "nginx + moss", None, words)] for label, scenario, words in rows
-    ])
+    return table(
+        head,
+        [
+            [label, *pair(bench, scenario, "nginx + moss", None, words)]
+            for label, scenario, words in rows
+        ],
+    )
 
 
 def files(figures):
@@ -158,19 +197,32 @@ def files(figures):
         ("the same, nginx with `sendfile on`", "8-MB-nginx-sendfile"),
         ("the same over TLS", "8-MB-tls"),
     ]
-    return table(["CPU time", "moss", "nginx", "moss / nginx"], [
-        [label, *pair(bench, scenario, "nginx", None, microseconds)] for label, scenario in rows
-    ])
+    compared = table(
+        ["CPU time", "moss", "nginx", "moss / nginx"],
+        [[label, *pair(bench, scenario, "nginx", None, microseconds)] for label, scenario in rows],
+    )
+    median, worst = "round trip: median", "round trip: worst"
+    beside = ["round-trip-beside-downloads", "round-trip-beside-downloads-tls"]
+    times = [
+        f"{figure(bench.get(it, 'moss', median).value)} ms (at worst {figure(bench.get(it, 'moss', worst).most)} ms)"
+        for it in beside
+    ]
+    waits = paragraph(
+        f"While 200 connections fetch the large file at full speed, a packet takes {times[0]} from "
+        f"a client to the master and back; with TLS {times[1]}."
+    )
+    return f"{compared}\n{waits}"
 
 
-# Of those who try moss with a party: each shakes, taps and steers.
+# A party's phones are shaken and tapped.
 PHONES, EACH = 100, 20
 # No Raspberry Pi was at hand.
 SLOWER = 5
 
 
 def short(figures):
-    """What one core does, by the slowest of the plain loads."""
+    """What one core does: many packets at once by the slowest of three loads, and a party's one
+    by one."""
     loads = ["clients-to-master", "master-to-clients", "round-trip"]
     kinds = [
         (figures["loopback"], figures["footprint"], "connect-login"),
@@ -179,13 +231,20 @@ def short(figures):
     packet = [max(bench.get(load, "moss").value for load in loads) for bench, _, _ in kinds]
     come = [bench.get(scenario, "moss").value for _, bench, scenario in kinds]
     whole = [bench.get("charge", "moss").value for _, bench, _ in kinds]
-    party = [PHONES * EACH * value / 1e4 for value in packet]
+    alone = [bench.get("round-trip-one-client", "moss").value for bench, _, _ in kinds]
+    party = [PHONES * EACH * value / 1e4 for value in alone]
     rows = [
-        ["packets a second, at most", *(rough(1e6 / value) for value in packet)],
-        ["clients that come and log in, a second, at most", *(rough(1e6 / value) for value in come)],
+        ["packets a second, if many come at once", *(rough(1e6 / value) for value in packet)],
+        ["clients that come and log in, a second", *(rough(1e6 / value) for value in come)],
         ["memory for each idle client, the kernel's included", *map(kilobytes, whole)],
-        [f"{PHONES} phones that send {EACH} packets a second each", *(f"{rough(value)} % of the core" for value in party)],
-        [f"the same, on a core {SLOWER} times slower", *(f"{rough(SLOWER * value)} %" for value in party)],
+        [
+            f"{PHONES} phones that send {EACH} packets a second each, at most",
+            *(f"{rough(value)} % of the core" for value in party),
+        ],
+        [
+            f"the same, on a core {SLOWER} times slower",
+            *(f"{rough(SLOWER * value)} %" for value in party),
+        ],
     ]
     return table(["one core of the machine below", "without TLS", "with TLS"], rows)
 
@@ -200,23 +259,25 @@ def machine(figures):
         if "rounds" in bench.notes
         for number, seconds in [re.findall(r"[\d.]+", bench.notes["rounds"])]
     )
-    nginx = next((it.notes["nginx"] for it in benches if it.notes.get("nginx", "none") != "none"), "none")
+    nginx = next(
+        (it.notes["nginx"] for it in benches if it.notes.get("nginx", "none") != "none"), "none"
+    )
     size = next(bench.notes["size"] for bench in benches if "size" in bench.notes)
     told = [
         *figures.origin(*figures.benches),
-        f"The program has {size}, with TLS, linked to glibc. The other is {nginx}.",
+        f"The program has {size}, with TLS, linked to glibc. nginx is version {nginx.split('/')[-1]}.",
         f"Measured: {rounds}.",
         f"The hypervisor gave up to {max(stolen):.1f} % of the CPU time to others meanwhile.",
     ]
-    return "".join(f"{line}\n" for line in told)
+    return paragraph(" ".join(filter(None, told)))
 
 
 def picture(name, width, says):
-    return f'<p align="center"><img src="{name}" width="{width}" alt="{says}"></p>\n'
+    return paragraph(f'<p align="center"><img src="{name}" width="{width}" alt="{says}"></p>')
 
 
 def readme(figures):
-    """The chart, in words for those who hear it."""
+    """The chart, in words for those who hear it; and what it does not show."""
     plain, tls = figures["loopback"], figures["tls"]
     told = [
         ("moss", plain, "moss"),
@@ -225,10 +286,26 @@ def readme(figures):
         ("nginx with TLS and moss together", tls, "nginx + moss"),
     ]
     values = ", ".join(
-        f"{name} {figure(bench.get('clients-to-master', program).value)} µs" for name, bench, program in told
+        f"{name} {figure(bench.get('clients-to-master', program).value)} µs"
+        for name, bench, program in told
     )
     says = f"The server's CPU time for a packet from a client to the master: {values}."
-    return picture("docs/charts/cpu-per-packet.svg", 560, says)
+    alone = plain.get("round-trip-one-client", "moss").value
+    many = [plain.get(scenario, "moss").value for _, scenario in PACKETS if "one-client" not in scenario]
+    own = figures["footprint"].get("idle-client", "moss").value
+    with_tls = tls.get("idle-client", "moss").value
+    cpu, memory = (
+        tls.get(scenario, "moss / nginx + moss").value
+        for scenario in ["clients-to-master", "idle-client"]
+    )
+    words = paragraph(
+        f"A packet takes moss {rough(min(many))} to {rough(max(many))} µs of CPU time if many come at once, and "
+        f"{rough(alone)} µs if it comes alone. Most of that is the kernel's. An idle client takes "
+        f"{kilobytes(own)} of moss's memory, with TLS {kilobytes(with_tls)}. With TLS, moss takes "
+        f"{100 * cpu:.0f} % of the CPU time for a packet, and {100 * memory:.0f} % of the memory, that nginx and moss "
+        f"take together."
+    )
+    return f"{picture('docs/charts/cpu-per-packet.svg', 560, says)}\n{words}"
 
 
 CONTENTS = {
