@@ -16,9 +16,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = 120
 
 SUITE = os.environ.get("MOSS_DEBIAN", "bookworm")
-# What a small Debian server has. Kept between runs: it takes most of the time.
-ROOT = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / f"debian-{SUITE}"
-PACKAGES = "systemd-sysv,dbus,openssl,passwd,procps"
+# What a small Debian server has.
+PACKAGES = "dbus,openssl,passwd,procps,systemd-sysv"
+# Kept between runs: it takes most of the time. Another list makes another one.
+TARGET_FOLDER = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
+ROOT = TARGET_FOLDER / f"debian-{SUITE}-{PACKAGES.replace(',', '-')}"
 
 # Boots nothing that needs devices or the internet.
 TARGET = """\
@@ -171,3 +173,7 @@ class Machine:
     def _children(self):
         listed = run("pgrep", "-P", self._nspawn.pid)
         return [int(line) for line in listed.stdout.split()]
+
+
+if __name__ == "__main__":
+    make_root()

@@ -157,14 +157,3 @@ def test_man_page_is_right_and_names_each_command_and_variable(program):
     assert told == {command.strip() for command in re.findall(r"^(?:usage:|  ) +(moss(?: \S+)?) ", usage, re.M)}
     assert ("--master" in usage, "[--master]" in synopsis) == (True, True)
     assert set(re.findall(r"MOSS_[A-Z_]+", page)) == set(names_of(TEMPLATE))
-
-
-def test_package_has_the_same_bytes_in_another_folder(package, tmp_path):
-    succeed("dpkg-deb", "--extract", package.file, tmp_path / "tree")
-    tree = tmp_path / "tree"
-    licences = tmp_path / "licences"
-    licences.write_text(package.read(LICENCES))
-    out = tmp_path / "out"
-    build = REPOSITORY / "release/deb/build"
-    succeed(build, package.fields["Architecture"], tree / "usr/bin/moss", out, licences, cwd="/")
-    assert (out / package.file.name).read_bytes() == package.file.read_bytes()
