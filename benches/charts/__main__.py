@@ -21,15 +21,12 @@ PUBLISHED = REPOSITORY / "docs/charts"
 
 def main(arguments):
     target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
-    match arguments:
-        case []:
-            leave(target / "bench")
-        case ["--publish"]:
-            publish(target / "bench")
-        case [folder] if not folder.startswith("-"):
-            leave(Path(folder))
-        case _:
-            sys.exit(__doc__)
+    if arguments == ["--publish"]:
+        publish(target / "bench")
+    elif len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
+        sys.exit(__doc__)
+    else:
+        leave(Path(arguments[0]) if arguments else target / "bench")
 
 
 def leave(folder):

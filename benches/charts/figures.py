@@ -1,6 +1,7 @@
 """What the benches have left: the CSV files of a folder."""
 
 import csv
+import re
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -59,7 +60,11 @@ class Bench:
         return found[0].spread
 
     def clients(self, scenario):
-        return self.find(scenario, "moss")[0].clients
+        """Those that are logged in."""
+        found = self.find(scenario, "moss")
+        if not found:
+            raise Missing(f"{self.name}.csv has no {scenario} of moss")
+        return found[0].clients
 
 
 class Figures:
@@ -86,8 +91,14 @@ class Figures:
         # All were measured on one machine; who mixes machines has to see it.
         machines = " and ".join(
             dict.fromkeys(
-                f"{note['cpu']}, {note['cores']} cores, {note['kernel'].split('-')[0]}" for note in notes
+                f"{short(note['cpu'])}, {note['cores']} cores, {note['kernel'].split('-')[0]}"
+                for note in notes
             )
         )
         versions = " and ".join(dict.fromkeys(note["moss"] for note in notes if "moss" in note))
         return [f"{day}. {machines}.", f"{versions}." if versions else ""]
+
+
+def short(cpu):
+    """A CPU's name without trade marks and clock rate, such as "Intel Xeon Platinum 8375C"."""
+    return " ".join(re.sub(r"\((R|TM)\)|\bCPU\b|@ [\d.]+GHz", "", cpu).split())

@@ -6,9 +6,12 @@ have a contrast of 3 : 1 or more with it, and differ for people who can't tell r
 and each thing has its name beside it."""
 
 from html import escape
+from textwrap import wrap
 
 WIDTH = 640
 MARGIN = 24
+# That a line of small text has room for, in a broad font; a bold one has less.
+LETTERS = 66
 
 STYLE = """
     svg { --card: #ffffff; --edge: #d1d9e0; --ink: #1f2328; --soft: #59636e; --line: #e4e8ec;
@@ -96,12 +99,11 @@ class Card:
 
     def caption(self, lines, alarm=None):
         self.y += 12
-        for line in filter(None, lines):
+        lines = [(line, "soft") for text in lines for line in wrap(text, LETTERS)]
+        alarms = [(line, "alarm") for line in wrap(alarm or "", LETTERS - 6)]
+        for line, style in lines + alarms:
             self.y += 24
-            self.text(MARGIN, self.y, line, "soft")
-        if alarm:
-            self.y += 24
-            self.text(MARGIN, self.y, alarm, "alarm")
+            self.text(MARGIN, self.y, line, style)
 
     def svg(self):
         height = number(self.y + 22)

@@ -203,10 +203,8 @@ def files(figures):
     )
     median, worst = "round trip: median", "round trip: worst"
     beside = ["round-trip-beside-downloads", "round-trip-beside-downloads-tls"]
-    times = [
-        f"{figure(bench.get(it, 'moss', median).value)} ms (at worst {figure(bench.get(it, 'moss', worst).most)} ms)"
-        for it in beside
-    ]
+    found = [(bench.get(it, "moss", median).value, bench.get(it, "moss", worst).most) for it in beside]
+    times = [f"{figure(middle)} ms (at worst {figure(most)} ms)" for middle, most in found]
     waits = paragraph(
         f"While 200 connections fetch the large file at full speed, a packet takes {times[0]} from "
         f"a client to the master and back; with TLS {times[1]}."
@@ -299,11 +297,11 @@ def readme(figures):
         for scenario in ["clients-to-master", "idle-client"]
     )
     words = paragraph(
-        f"A packet takes moss {rough(min(many))} to {rough(max(many))} µs of CPU time if many come at once, and "
-        f"{rough(alone)} µs if it comes alone. Most of that is the kernel's. An idle client takes "
-        f"{kilobytes(own)} of moss's memory, with TLS {kilobytes(with_tls)}. With TLS, moss takes "
-        f"{100 * cpu:.0f} % of the CPU time for a packet, and {100 * memory:.0f} % of the memory, that nginx and moss "
-        f"take together."
+        f"A packet takes moss {rough(min(many))} to {rough(max(many))} µs of CPU time if many come at "
+        f"once, and {rough(alone)} µs if it comes alone. Most of that is the kernel's. An idle client "
+        f"takes {kilobytes(own)} of moss's memory, with TLS {kilobytes(with_tls)}. With TLS, moss takes "
+        f"{100 * cpu:.0f} % of the CPU time for a packet, and {100 * memory:.0f} % of the memory, that "
+        "nginx and moss take together."
     )
     return f"{picture('docs/charts/cpu-per-packet.svg', 560, says)}\n{words}"
 
