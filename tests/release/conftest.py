@@ -8,6 +8,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RELEASE = Path(os.environ["MOSS_RELEASE"])
+IS_DRAFT = (RELEASE / "DRAFT").exists()
 
 # Far more than anything here takes on a busy machine: a limit for a hang.
 PATIENCE = 120

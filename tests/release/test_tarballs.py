@@ -1,6 +1,7 @@
 """The tarballs: what is in them."""
 
-from conftest import run
+import pytest
+from conftest import IS_DRAFT, run
 
 
 def test_has_all_that_goes_with_the_program(unpacked):
@@ -18,3 +19,8 @@ def test_is_static(unpacked):
     described = run("file", "--brief", unpacked / "moss")
     assert "statically linked" in described or "static-pie linked" in described
     assert "interpreter" not in described
+
+
+@pytest.mark.skipif(IS_DRAFT, reason="drafts are not made small")
+def test_takes_at_most_two_point_seven_mebibytes(unpacked):
+    assert (unpacked / "moss").stat().st_size <= 2.7 * (1 << 20)
