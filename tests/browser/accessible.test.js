@@ -1,5 +1,5 @@
-// axe-core, which judges a page as WCAG and good practice want it, finds nothing on any page in any state:
-// on a dark phone and a light desktop, since no colour depends on the size.
+// axe-core, which checks pages against WCAG and good practice, finds no fault in any page in any state. Phones are
+// tested in dark mode and desktops in light mode, since no colour depends on the size.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -30,7 +30,7 @@ after(async () => {
   await elsewhere?.stop();
 });
 
-/** What axe has against the page as it is now. */
+/** The faults that axe finds in the page now. */
 const complaints = (tab) =>
   tab.evaluate(async () => {
     const { violations } = await window.axe.run();

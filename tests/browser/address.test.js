@@ -1,4 +1,4 @@
-// Which WebSocket address the library makes of what people type, and of the page's own.
+// The WebSocket address that the library makes from what people type, and from the page's own address.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { Signaling } from "../../examples/browser/moss-signaling.js";
 
 const on = (page) => (globalThis.location = new URL(page));
 
-test("a page's own address is the root of its origin, by the WebSocket's scheme", () => {
+test("a page's own address is the root of its origin, with the scheme of WebSockets", () => {
   for (const [page, address] of [
     ["http://192.168.1.5:8080/", "ws://192.168.1.5:8080/"],
     ["http://[fd00::5]:8080/client.html", "ws://[fd00::5]:8080/"],
@@ -23,7 +23,7 @@ test("a page from a file has none", () => {
   assert.throws(() => new Signaling(), TypeError);
 });
 
-test("what people leave out is completed", () => {
+test("missing parts of an address are added", () => {
   on("http://192.168.1.5:8000/client.html");
   for (const [typed, address] of [
     ["box", "ws://box:8080/"],
@@ -38,7 +38,7 @@ test("what people leave out is completed", () => {
   for (const none of ["", "box:808080", "ftp://box", "a b"]) assert.throws(() => Signaling.address(none), TypeError, none);
 });
 
-test("on a page from https:// it is completed to what such a page may open", () => {
+test("on a page from https:// an address becomes wss://", () => {
   on("https://192.168.1.5:8000/client.html");
   for (const [typed, address] of [
     ["box", "wss://box:8443/"],

@@ -1,4 +1,4 @@
-// Chromium and Firefox by the same names: a browser with one tab and a camera, which ends with its test.
+// Chromium and Firefox with the same interface: a browser with one tab and a camera, closed at the end of its test.
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -36,7 +36,7 @@ export const BROWSERS = {
   Firefox: { start: firefox, proceed: proceedInFirefox, warning: FIREFOX_WARNS, untrusted: 1015 },
 };
 
-// Sound without a click, as by a person who clicked; and timers as in a tab that is seen, however many are open.
+// Sound plays without a click, and timers run in all tabs as in a visible one.
 const FIREFOX_AT_WORK = {
   "media.autoplay.default": 0,
   "media.autoplay.blocking_policy": 0,
@@ -44,8 +44,8 @@ const FIREFOX_AT_WORK = {
   "dom.timeout.enable_budget_timer_throttling": false,
 };
 
-/** By the same names: a browser for many tabs, which ends with its test. `open` takes a URL; each tab has a storage of its
- *  own. Pages that don't film hide their addresses behind names for their own network, unless they are `found` from others. */
+/** The same for a browser with many tabs. `open` takes a URL; each tab has a storage of its own. Without a camera, pages
+ *  hide their addresses behind mDNS names of their own network, unless they must be `found` from other networks. */
 export const FOR_MANY_TABS = {
   async Chromium(t, { netns, found, args = [] } = {}) {
     const finding = found ? ["--disable-features=WebRtcHideLocalIpsWithMdns"] : [];

@@ -1,4 +1,4 @@
-// A quiz with the buzzer: one host's page, some phones, and what may go wrong meanwhile.
+// A quiz with the buzzer: a host's page, some phones, and faults during the game.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -19,7 +19,7 @@ after(() => browser?.close());
 
 const reads = (tab, selector, text) => until(`${selector} reads "${text}"`, async () => (await tab.textContent(selector)) === text);
 
-/** The scores as the host's page shows them, the best first. */
+/** The scores on the host's page, the best first. */
 const scores = (host) =>
   host.evaluate(() => [...document.querySelectorAll("#players li")].map((row) => [row.querySelector("b").textContent, row.querySelector("output").value]));
 
@@ -34,7 +34,7 @@ async function join(player, name) {
   await mayPress(player);
 }
 
-/** One question, which `first` answers rightly. */
+/** One round, in which `first` presses first and gets the point. */
 async function round(host, players, first) {
   await host.click("#next");
   await Promise.all(players.map(mayPress));
@@ -82,7 +82,7 @@ test("names and scores outlive reloads, restarts of moss, and the host's page", 
     for (const tab of [host, ...players]) await tab.locator("#notice").waitFor({ state: "hidden" });
     await round(host, players, 0);
     await scoresAre(host, ["Ada", "2"], ["Bo", "1"], ["Christopher the Long", "3"]);
-    assert.deepEqual(await callsOf(host, ...players), calls, "nobody was called anew");
+    assert.deepEqual(await callsOf(host, ...players), calls, "no new call was made");
   });
 
   await t.test("the host's page is reloaded", async () => {
@@ -107,7 +107,7 @@ test("names and scores outlive reloads, restarts of moss, and the host's page", 
   });
 });
 
-test("a keyboard alone is enough to play, and stays where it is from round to round", async (t) => {
+test("the game can be played by keyboard, and the focus stays where it is from round to round", async (t) => {
   const moss = await mossFor(t, browser);
   const host = await openMaster(browser, moss.page("buzzer/host.html"));
   const player = await openTab(browser, moss.page("buzzer/"));
@@ -128,7 +128,7 @@ test("a keyboard alone is enough to play, and stays where it is from round to ro
   }
 });
 
-test("a player who renames itself keeps its points, and one who leaves without any is forgotten", async (t) => {
+test("a player who changes the name keeps the points, and one who leaves without points is removed", async (t) => {
   const moss = await mossFor(t, browser);
   const host = await openMaster(browser, moss.page("buzzer/host.html"));
   const [stays, goes] = await Promise.all([0, 1].map(() => openTab(browser, moss.page("buzzer/"))));
@@ -141,7 +141,7 @@ test("a player who renames itself keeps its points, and one who leaves without a
   await scoresAre(host, ["Ada L.", "1"]);
 });
 
-test("what a stranger says is text, and no press of an earlier round counts", async (t) => {
+test("a player's text is shown as text, and a press of an earlier round does not count", async (t) => {
   const moss = await mossFor(t, browser);
   const host = await openMaster(browser, moss.page("buzzer/host.html"));
   await isMaster(host);

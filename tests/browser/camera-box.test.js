@@ -1,4 +1,4 @@
-// A camera box, a master without a screen, and the viewer's page: the picture, and talking back.
+// A camera box, which is a master without a screen, and the viewer's page: the picture, and the viewer's audio.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -14,7 +14,7 @@ before(async () => {
 
 after(() => browser?.close());
 
-/** A box that shows its camera to everybody, and keeps what each viewer says in `heard`. */
+/** A box that sends its camera's picture to all, and keeps each viewer's audio in `heard`. */
 async function startBox(moss) {
   const box = await openTab(browser, moss.page("favicon.svg"));
   await box.evaluate(async (secret) => {
@@ -26,14 +26,14 @@ async function startBox(moss) {
     box.on("member", (member) =>
       member.on("media", ({ name, track }) => {
         heard.set(member.key, { name, track });
-        if (track) Object.assign(new Audio(), { srcObject: new MediaStream([track]) }).play(); // Only what is played has a loudness.
+        if (track) Object.assign(new Audio(), { srcObject: new MediaStream([track]) }).play(); // Only audio that is played has a level.
       }),
     );
   }, SECRET);
   return box;
 }
 
-/** How loud the box hears the viewers' voice, from 0 to 1. */
+/** The audio level of the viewers at the box, from 0 to 1. */
 const loudness = (box) =>
   box.evaluate(async () => {
     let loudest = 0;
@@ -45,10 +45,10 @@ const loudness = (box) =>
 
 const says = (viewer, pattern) => until(`it says ${pattern}`, async () => pattern.test(await viewer.textContent("#says")));
 
-test("a viewer sees the box's camera, talks back, and is silent again, by one call", async (t) => {
+test("a viewer sees the box's camera, and switches its own audio on and off, in one call", async (t) => {
   const moss = await mossFor(t, browser);
   const viewer = await openWatched(browser, moss.page("camera/"), { viewport: { width: 390, height: 844 } });
-  await says(viewer, /not here yet/);
+  await says(viewer, /not connected yet/);
   await picture(viewer, "camera-waits");
   const box = await startBox(moss);
   await isShown(viewer.locator("#video"));
@@ -67,7 +67,7 @@ test("a viewer sees the box's camera, talks back, and is silent again, by one ca
   assert.deepEqual(await callsOf(viewer), [1]);
 });
 
-test("the picture outlives a restart of moss, and comes back when the box starts again", async (t) => {
+test("the picture goes on during a restart of moss, and comes back after a restart of the box", async (t) => {
   const moss = await mossFor(t, browser);
   const box = await startBox(moss);
   const viewer = await openWatched(browser, moss.page("camera/"));
@@ -80,7 +80,7 @@ test("the picture outlives a restart of moss, and comes back when the box starts
   await isShown(viewer.locator("#video"));
   assert.deepEqual(await callsOf(viewer), [1]);
   await box.context().close();
-  await says(viewer, /not here yet/);
+  await says(viewer, /not connected yet/);
   await startBox(moss);
   await isShown(viewer.locator("#video"));
 });
@@ -95,7 +95,7 @@ test("the box switches its camera off, and the viewer reads why there is no pict
   assert.equal(await viewer.locator("#video").isVisible(), false);
 });
 
-test("who has no microphone to give is told why, and still watches", async (t) => {
+test("a viewer without a microphone is told why, and still sees the picture", async (t) => {
   const moss = await mossFor(t, browser);
   await startBox(moss);
   const strict = await startBrowser({ args: ["--deny-permission-prompts"] });

@@ -1,4 +1,4 @@
-// Cameras, both ways: Chromium's own that shows a clock, and a person who says yes.
+// Cameras in both directions: Chromium's fake camera, which shows a clock, with the permission granted.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -16,7 +16,7 @@ after(() => browser?.close());
 
 const videoOf = (master, name) => rowOf(master, name).locator("video");
 
-test("the master's camera is shown to who is there and to who comes later, and again after a reload", async (t) => {
+test("the master's camera is shown to present and later clients, and again after a reload", async (t) => {
   const moss = await mossFor(t, browser);
   const master = await openMaster(browser, moss.page("master.html"));
   const early = await openClient(browser, moss.page("client.html"));
@@ -54,14 +54,14 @@ test("a client's camera is shown to the master in its row, and again after a rel
   await isMaster(master);
   await clientsAreOpen(master, 2);
   await isShown(videoOf(master, name));
-  await films.click("#text"); // The page is as usable as before.
+  await films.click("#text"); // The page can still be used.
 });
 
 test("both share their cameras with each other", async (t) => {
   const moss = await mossFor(t, browser);
   const master = await openMaster(browser, moss.page("master.html"));
   const client = await openClient(browser, moss.page("client.html"));
-  await client.click("#camera"); // Maybe before the line is open: then the call comes with it.
+  await client.click("#camera"); // Perhaps before the line is open: then the first offer has it.
   await master.click("#camera");
   const [name] = await everyoneTalks(master, [client], "with pictures");
   await isShown(videoOf(master, name));
@@ -83,7 +83,7 @@ test("cameras go off and on again at both sides, without a new call", async (t) 
   assert.deepEqual(await callsOf(master, client), [1, 1]);
 });
 
-test("a client that is sent away is not filmed any longer", async (t) => {
+test("the camera of a client that is disconnected stops", async (t) => {
   const moss = await mossFor(t, browser);
   const master = await openMaster(browser, moss.page("master.html"));
   const client = await openClient(browser, moss.page("client.html"));
@@ -100,7 +100,7 @@ test("a client that is sent away is not filmed any longer", async (t) => {
   assert.equal(await client.textContent("#camera"), "Share camera");
 });
 
-test("who has no camera to give is told why", async (t) => {
+test("a page without a camera says why", async (t) => {
   const moss = await mossFor(t, browser);
   const strict = await startBrowser({ args: ["--deny-permission-prompts"] });
   t.after(() => strict.close());
@@ -108,7 +108,7 @@ test("who has no camera to give is told why", async (t) => {
   await master.click("#camera");
   await notice(master, /^Can't use the camera: /);
   assert.equal(await master.textContent("#camera"), "Share camera");
-  if (!process.env.BOX) return; // Without an address of another kind there is no page that may not ask.
+  if (!process.env.BOX) return; // Only a page from another address than localhost may not ask for the camera.
   const client = await openClient(browser, moss.page("client.html", process.env.BOX));
   await until("the button", () => client.locator("#camera").isVisible());
   await client.click("#camera");

@@ -1,4 +1,4 @@
-// Certificates for the box: of a certificate authority of a test's own, or self-signed.
+// Certificates for the box: from a test's own certificate authority, or self-signed.
 
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
@@ -18,7 +18,7 @@ const extensions = (...values) => values.flatMap((value) => ["-addext", value]);
 
 const forServers = ["basicConstraints=critical,CA:FALSE", "extendedKeyUsage=serverAuth"];
 
-/** The certificate and the key that `make` puts into a new folder, and what else it returns. */
+/** The certificate and the key that `make` writes into a new folder, and the rest of its result. */
 async function inNewFolder(make) {
   const folder = await mkdtemp(join(tmpdir(), "moss-certificates-"));
   const file = (name) => join(folder, name);
@@ -26,7 +26,7 @@ async function inNewFolder(make) {
   return { certificate: file("box.pem"), key: file("box.key"), remove: () => rm(folder, { recursive: true }), ...more };
 }
 
-/** A certificate for the address, which only those take who trust `authority`. */
+/** A certificate for the address, signed by `authority`. */
 export const makeCertificates = (address) =>
   inNewFolder(async (folder, file) => {
     await openssl(folder, "authority", "the authority of a browser test", ...extensions("basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign"));
@@ -38,13 +38,13 @@ export const makeCertificates = (address) =>
     return { authority: file("authority.pem") };
   });
 
-/** A self-signed certificate for the address, with all that docs/https-in-the-lan.md puts into one. */
+/** A self-signed certificate for the address, as in docs/https-in-the-lan.md. */
 export const makeSelfSigned = (address) =>
   inNewFolder(async (folder) => {
     await openssl(folder, "box", "moss", ...extensions(`subjectAltName=DNS:box.local,IP:${address}`, ...forServers));
   });
 
-/** Installs the authority as a person would, in the database of an NSS program: `folder` is made if it is not there. */
+/** Installs the authority in an NSS database, as a person would. Makes `folder` if it does not exist. */
 export async function trust(folder, authority) {
   await mkdir(folder, { recursive: true });
   await execute("certutil", ["-d", `sql:${folder}`, "-N", "--empty-password"]);

@@ -1,4 +1,4 @@
-// The programs that the docs show, as pages that moss can serve, and tabs in which they are watched.
+// The programs in the docs, as pages that moss can serve, and tabs that run them.
 
 import assert from "node:assert/strict";
 import { copyFile, mkdtemp, readFile, writeFile } from "node:fs/promises";
@@ -12,7 +12,7 @@ export async function blocksOf(file, language) {
   return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, "gms"))].map(([, code]) => code);
 }
 
-/** The one that has these words, if it is as short as promised. */
+/** The block that contains these words, which must have at most this number of lines. */
 export async function blockOf(file, language, words, lines = Infinity) {
   const code = (await blocksOf(file, language)).find((code) => code.includes(words));
   assert.ok(code, `${file} has a block with "${words}"`);
@@ -30,8 +30,8 @@ export async function pagesOf(pages) {
   return folder;
 }
 
-/** A tab that keeps each RTCPeerConnection that its page makes in `calls`. `hear` is told of each packet, to moss
- *  and back and out by a channel; `answers` are those to what the page asks, which else is the secret. */
+/** A tab that keeps each RTCPeerConnection of its page in `calls`. `hear` gets each packet to and from moss and each one
+ *  sent in a channel; `answers` are those to the page's prompts, by default the secret. */
 export async function openWatched(browser, url, { hear = () => {}, answers = {}, ...options } = {}) {
   const tab = await openTab(browser, new URL("empty.html", url).href, options);
   tab.on("dialog", (dialog) => dialog.accept(answers[dialog.message()] ?? SECRET));
@@ -41,7 +41,7 @@ export async function openWatched(browser, url, { hear = () => {}, answers = {},
   await tab.exposeFunction("tell", (text) => hear(JSON.parse(text)));
   await tab.addInitScript(() => {
     window.calls = [];
-    window.channels = []; // Labels of those that the other side opened.
+    window.channels = []; // Labels of channels that the other side opened.
     window.RTCPeerConnection = class extends RTCPeerConnection {
       constructor(...args) {
         super(...args);

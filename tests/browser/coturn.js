@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ROOT, run } from "./harness.js";
 
-/** What the recipe has in the places of the reader's own address and secret. */
+/** The recipe's placeholders for the address and the secret. */
 const ADDRESS = "192.168.1.5";
 const PLACEHOLDER = "PUT-THE-SECRET-HERE";
 
-/** A coturn in this network namespace, gone when the test ends. `again` starts it anew: no relay of before is left. */
+/** A coturn in this network namespace, stopped when the test ends. `again` restarts it, which removes all relays. */
 export async function startCoturn(t, { netns, address, secret }) {
   const folder = await mkdtemp(join(tmpdir(), "moss-coturn-"));
   const file = join(folder, "turnserver.conf");

@@ -1,4 +1,4 @@
-// What a developer copies: the programs of README.md and docs/webrtc.md, the packets of docs/calls.md, and the Rust master.
+// Code that developers copy: the programs of README.md and docs/webrtc.md, the packets of docs/calls.md, and the Rust master.
 
 import assert from "node:assert/strict";
 import { readFile, rm } from "node:fs/promises";
@@ -27,7 +27,7 @@ after(async () => {
   if (folder) await rm(folder, { recursive: true });
 });
 
-/** A master for clients that bring a channel of their own: it says everything back. */
+/** A master for clients that open a channel of their own: it sends everything back. */
 const LISTENER = `
   import { Master } from "./moss-signaling.js";
   window.master = new Master({ secret: ${JSON.stringify(SECRET)} });
@@ -39,7 +39,7 @@ const openWatched = (moss, name, options) => open(browser, moss.page(name), opti
 
 const made = (tab) => tab.evaluate(() => calls.length);
 
-/** A person presses the button, and sees the score that the master says. */
+/** Presses the button, and waits for the score from the master. */
 async function buzzes(tab, score) {
   await tab.click("button");
   await until(`a score of ${score}`, async () => (await tab.textContent("output")) === String(score));
@@ -123,7 +123,7 @@ test("docs/webrtc.md's client by hand keeps its line to a master of the library 
 });
 
 
-/** What a packet is, without what it says. */
+/** The shape of a packet, without its values. */
 const shape = ({ type, payload }) => `${type}: ${Object.keys(payload ?? {}).sort().join()}`;
 
 test("the packets of docs/calls.md are those that are sent", async (t) => {

@@ -1,5 +1,5 @@
-// Debian's Firefox, by Marionette, its own remote control: a JSON array behind its length
-// and a colon, over TCP. Playwright wants a Firefox that it has patched itself.
+// Debian's Firefox, controlled by its Marionette protocol: over TCP, a JSON array after its length and a colon.
+// Playwright supports only a Firefox that it has patched.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -10,10 +10,10 @@ import { trust } from "./certificates.js";
 import { PATIENCE, run, until } from "./harness.js";
 
 const PREFERENCES = {
-  "marionette.port": 0, // A free one: it is told in a file.
-  "media.navigator.streams.fake": true, // A camera, and a person who says yes.
+  "marionette.port": 0, // A free one, which Firefox writes into a file.
+  "media.navigator.streams.fake": true, // A fake camera.
   "media.navigator.permission.disabled": true,
-  // Nothing outside the namespaces is asked for anything.
+  // No requests to hosts outside the namespaces.
   "app.normandy.enabled": false,
   "app.update.disabledForTesting": true,
   "browser.safebrowsing.downloads.enabled": false,
@@ -55,9 +55,9 @@ export async function startFirefox({ netns, authority, preferences: more = {} } 
   }
 }
 
-/** The first tab at the end of the cable, with those of Playwright's names that the tests use, and how to open others. */
+/** The first tab, with the methods of Playwright that the tests use, and a method to open others. */
 async function control(cable) {
-  const waiting = new Map(); // By the number of a command; 0 is for the greeting.
+  const waiting = new Map(); // By the number of a command; 0 is the greeting.
   const answer = (number) =>
     new Promise((resolve, reject) => {
       waiting.set(number, { resolve, reject });
@@ -88,7 +88,7 @@ async function control(cable) {
   };
   await greeting;
   await plainCommand("WebDriver:NewSession", { timeouts: { pageLoad: PATIENCE, script: PATIENCE, implicit: PATIENCE } });
-  // Commands go to the window that was switched to last, so one follows the other.
+  // Commands go to the window that was switched to last, so they run one after the other.
   let queue = Promise.resolve();
   let current;
   const inWindow = (handle, name, parameters) => {
@@ -106,9 +106,9 @@ async function control(cable) {
   return { tab: tabIn(first), openTab };
 }
 
-/** A tab by the commands of its window. */
+/** A tab, by commands to its window. */
 function tabOf(command) {
-  /** The element at the end of a path of selectors: each but the first is looked for in the shadow of the one before. */
+  /** The element at the end of a path of selectors: each is searched in the shadow root of the previous one. */
   const find = async (first, ...deeper) => {
     const id = ({ value }) => Object.values(value)[0];
     const search = (value) => ({ using: "css selector", value });

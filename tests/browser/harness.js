@@ -1,4 +1,4 @@
-// What the tests share: a moss of their own, a static server, browsers, and waiting.
+// What the tests share: starting a moss, a static server and browsers, and waiting.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -12,7 +12,7 @@ export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export const PAGES = join(ROOT, "examples/browser");
 export const SECRET = "a secret for the tests only";
 
-/** How long anything may take on a busy machine. Nobody waits so long when all is well. */
+/** Time limit of each wait, for a busy machine. Normally the waits are much shorter. */
 export const PATIENCE = 45_000;
 
 /** The settings that the pages are written for, as in the README's first command. */
@@ -66,8 +66,8 @@ export function run(command, args, env = {}) {
 /** The command that runs another one in the network namespace `netns`, or here if there is none. */
 export const placed = (netns, ...command) => (netns ? ["ip", "netns", "exec", netns, ...command] : command);
 
-/** The release binary on a free port of every address, in the network namespace `netns` if one is given;
- *  `again` takes the same port. If the settings name a certificate, `tlsPort` is the other port. */
+/** Starts the release binary on a free port of every address, in the network namespace `netns` if one is given.
+ *  `again` restarts it on the same port. If the settings name a certificate, `tlsPort` is the other port. */
 export async function startMoss(settings = {}, { netns } = {}) {
   const moss = {};
   const start = async (port) => {
@@ -85,7 +85,7 @@ export async function startMoss(settings = {}, { netns } = {}) {
   return moss;
 }
 
-/** The same for one test; it and every tab are gone when the test ends. */
+/** The same for one test: it is stopped and all tabs are closed when the test ends. */
 export async function mossFor(t, browser, settings) {
   const moss = await startMoss(settings);
   t.after(async () => {
@@ -117,7 +117,7 @@ export async function servePages() {
   };
 }
 
-/** A browser, in the network namespace `netns` if one is given; with another `home`, with what is kept there. */
+/** A browser, in the network namespace `netns` if one is given, with the profile in `home` if one is given. */
 export function startBrowser({ netns, home = process.env.HOME, args = [] } = {}) {
   return chromium.launch({
     executablePath: netns ? join(ROOT, "tests/browser/chromium-in-netns") : "/usr/bin/chromium",
@@ -137,7 +137,7 @@ export function startBrowser({ netns, home = process.env.HOME, args = [] } = {})
   });
 }
 
-/** A tab with a storage of its own. What its scripts do wrong ends the test. */
+/** A tab with a storage of its own. An error in its scripts fails the test. */
 export async function openTab(browser, url, options = {}) {
   const context = await browser.newContext(options);
   context.setDefaultTimeout(PATIENCE);

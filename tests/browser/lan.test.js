@@ -28,13 +28,13 @@ after(async () => {
   await moss?.stop();
 });
 
-/** What a phone's camera reads on a screen. */
+/** The text of a QR code on a screen. */
 function scan(png) {
   const { data, width, height } = PNG.sync.read(png);
   return jsQR(new Uint8ClampedArray(data), width, height)?.data;
 }
 
-test("a phone opens what it reads off the master's screen and gets its line across", async (t) => {
+test("a phone opens the address in the master's QR code, and both exchange messages", async (t) => {
   const box = await startBrowser();
   t.after(() => box.close());
   const master = await openMaster(box, `http://${BOX}:8080/master.html?from=a-bookmark`);
@@ -53,7 +53,7 @@ test("a phone opens what it reads off the master's screen and gets its line acro
   assert.equal(await heard(client, "hello from the box"), "master");
 });
 
-test("a master at localhost and a phone meet as well", async (t) => {
+test("a master at localhost and a phone exchange messages, too", async (t) => {
   const box = await startBrowser();
   t.after(() => box.close());
   const master = await openMaster(box, "http://localhost:8080/master.html");
@@ -90,7 +90,7 @@ test("the aiortc master answers two browsers and shows both a picture", async (t
   await Promise.all(clients.map((client) => client.context().close()));
 });
 
-test("the aiortc master stops when another one takes over, and when its secret is wrong", async (t) => {
+test("the aiortc master stops when another one replaces it, and when its secret is wrong", async (t) => {
   const start = (secret) => run(PYTHON, [join(ROOT, "examples/python/master.py"), moss.address], { MOSS_CONNECTION_SECRET: secret });
   const first = start(SECRET);
   t.after(() => first.stop());

@@ -1,4 +1,4 @@
-// The programs of clients/javascript/README.md, as they stand there.
+// The programs in clients/javascript/README.md, unchanged.
 
 import assert from "node:assert/strict";
 import { rm } from "node:fs/promises";
@@ -44,7 +44,7 @@ function console(tab) {
   return (pattern) => until(`${pattern} in the console`, () => said.find((text) => pattern.test(text)));
 }
 
-test("the buzzer: the first of two is shown to all, and each round anew", async (t) => {
+test("the buzzer: the first of two players is shown to all, in each round", async (t) => {
   const moss = await start(t);
   const host = await open(moss, "host.html");
   const players = await Promise.all(["Ada", "Bo"].map((name) => open(moss, "player.html", { answers: { "Your name": name } })));
@@ -57,7 +57,7 @@ test("the buzzer: the first of two is shown to all, and each round anew", async 
   }
 });
 
-test("the camera: its picture is shown, the viewer points, and a channel of its own opens", async (t) => {
+test("the camera: its picture is shown, the pointer's position arrives, and a data channel opens", async (t) => {
   const moss = await start(t);
   const viewer = await open(moss, "viewer.html");
   const camera = await open(moss, "camera.html", { permissions: ["camera"] });
@@ -68,7 +68,7 @@ test("the camera: its picture is shown, the viewer points, and a channel of its 
   await says(/^the master points at \{"x":20,"y":30\}$/);
 });
 
-test("TURN: both ends get the credentials that the master makes", async (t) => {
+test("TURN: both sides get the credentials that the master makes", async (t) => {
   const moss = await start(t);
   const master = await open(moss, "turn.html");
   const client = await open(moss, "player.html");
@@ -82,7 +82,7 @@ test("TURN: both ends get the credentials that the master makes", async (t) => {
   }
 });
 
-test("signaling alone: it logs in and hears the master", async (t) => {
+test("signaling alone: it logs in and gets packets from the master", async (t) => {
   const moss = await start(t);
   await open(moss, "host.html");
   const client = await open(moss, "empty.html");

@@ -19,7 +19,7 @@ after(() => browser?.close());
 
 test("five clients: each talks to the master under its own name, through reloads and restarts", async (t) => {
   const moss = await mossFor(t, browser);
-  // The clients come first: they wait for a master, and are called when there is one.
+  // The clients come first: they wait for a master, and call it when there is one.
   const clients = await Promise.all([0, 1, 2, 3, 4].map(() => openWatched(browser, moss.page("client.html"))));
   const master = await openWatched(browser, moss.page("master.html"));
   await claim(master);
@@ -48,13 +48,13 @@ test("five clients: each talks to the master under its own name, through reloads
     for (const tab of [master, ...clients]) await notice(tab, /Trying again/);
     assert.deepEqual(await everyoneTalks(master, clients, "moss is away"), names);
     await moss.again();
-    // So only new ids show that everybody came back.
+    // So only new ids show that all clients are back.
     await until("five new ids", async () => {
       const now = await openIds(master);
       return now.length === clients.length && now.every((id) => id && !ids.includes(id));
     });
     assert.deepEqual(await everyoneTalks(master, clients, "restarted"), names);
-    assert.deepEqual(await callsOf(master, ...clients), calls, "nobody was called anew");
+    assert.deepEqual(await callsOf(master, ...clients), calls, "no new call was made");
   });
 
   await t.test("a client that leaves is gone from the master's page", async () => {
@@ -88,7 +88,7 @@ test("a master that another one replaces says so and stops; the clients go over"
   await everyoneTalks(second, [client], "second");
   await first.reload();
   await until("the first master's page is back", () => first.locator("#button").isVisible());
-  assert.equal(await first.locator("#status").textContent(), "Not connected", "a reload must not take the place back");
+  assert.equal(await first.locator("#status").textContent(), "Not connected", "after a reload it must not replace the other master");
   await everyoneTalks(second, [client], "still");
 });
 
@@ -162,7 +162,7 @@ test("a wrong secret is named and not tried again", async (t) => {
   assert.equal(await master.locator("#status").textContent(), "Not connected");
 });
 
-test("no packet of a client passes for moss's own voice", async (t) => {
+test("no packet of a client is taken for one of moss", async (t) => {
   const moss = await mossFor(t, browser);
   const master = await openMaster(browser, moss.page("master.html"));
   await isMaster(master);
@@ -181,7 +181,7 @@ test("no packet of a client passes for moss's own voice", async (t) => {
       }),
     moss.address,
   );
-  // After them in the same order comes this one, so all were heard when it is answered.
+  // This one comes after them, so all were handled when it is answered.
   const client = await openClient(browser, moss.page("client.html"));
   await everyoneTalks(master, [client], "undisturbed");
   assert.equal(await master.locator("#status").textContent(), "Master");

@@ -5,7 +5,7 @@ import { openTab, SECRET, until } from "./harness.js";
 
 const status = (tab) => tab.textContent("#status");
 
-/** Opens client.html: from moss it connects by itself, from elsewhere it is told the address and does when Connect is pressed. */
+/** Opens client.html. From moss it connects by itself; from another server, it gets the address, and Connect is pressed. */
 export async function openClient(browser, url, address, options) {
   const tab = await openTab(browser, url, options);
   if (address) {
@@ -30,7 +30,7 @@ export async function claim(tab, secret = SECRET) {
 
 export const isMaster = (tab) => statusIs(tab, "Master");
 
-/** Waits until the pill says so. */
+/** Waits until the pill has this text. */
 export const statusIs = (tab, ...words) => until(words.join(" or "), async () => words.includes(await status(tab)));
 
 export const lineIsOpen = (tab) => statusIs(tab, "Direct", "Relayed");
@@ -57,7 +57,7 @@ export async function openWatched(browser, url, options) {
 
 export const callsOf = (...tabs) => Promise.all(tabs.map((tab) => tab.evaluate("calls.length")));
 
-/** The sentence that says what is wrong. */
+/** Waits for a text in the notice. */
 export const notice = (tab, pattern) =>
   until(`notice ${pattern}`, async () => {
     const text = await tab.textContent("#notice");
@@ -68,11 +68,11 @@ export const notice = (tab, pattern) =>
 export const conversation = (tab) =>
   tab.evaluate(() => [...document.querySelectorAll("#log p")].map(({ firstChild, lastChild }) => [firstChild.textContent, lastChild.textContent]));
 
-/** Waits for a line of the conversation; returns who said it. */
+/** Waits for a message in the conversation; returns its sender. */
 export const heard = (tab, text) =>
   until(`"${text}" is heard`, async () => (await conversation(tab)).find(([, said]) => said === text)?.[0]);
 
-/** Says it to `to`; a client has nobody but the master to say it to. */
+/** Sends a message to `to`; a client can only write to the master. */
 export async function say(tab, text, to) {
   if (to !== undefined) await tab.selectOption("#to", to && { label: to });
   await tab.fill("#text", text);
@@ -81,7 +81,7 @@ export async function say(tab, text, to) {
 
 const rows = (master, selector) => master.locator(`#clients li[data-state="open"] ${selector}`).allTextContents();
 
-/** The names of the clients whose line the master page shows as open; they last as long as a client's tab. */
+/** The names of the clients that the master's page shows as connected; they stay the same as long as a client's tab. */
 export const openNames = (master) => rows(master, "b");
 
 /** The ids that moss has given them. */
@@ -91,7 +91,7 @@ export const rowOf = (master, name) => master.locator("#clients li").filter({ ha
 
 export const clientsAreOpen = (master, count) => until(`${count} lines open`, async () => (await openNames(master)).length === count);
 
-/** Waits until a video shows a moving picture to who looks at the page. */
+/** Waits until a visible video shows a moving picture. */
 export async function isShown(video) {
   const frames = () => video.evaluate((video) => video.getVideoPlaybackQuality().totalVideoFrames);
   await until("a picture", () => video.isVisible());
@@ -99,7 +99,7 @@ export async function isShown(video) {
   await until("more frames", async () => (await frames()) > first + 5);
 }
 
-/** Everyone says something of their own, and gets an answer that nobody else gets. Returns their names. */
+/** Each client sends a message, and gets an answer that no other gets. Returns their names. */
 export async function everyoneTalks(master, clients, round) {
   const names = await Promise.all(
     clients.map(async (client, number) => {

@@ -28,14 +28,14 @@ after(async () => {
   await selfSigned?.remove();
 });
 
-/** A moss with this certificate that serves the example pages; gone when the test ends. */
+/** A moss with this certificate that serves the example pages; stopped when the test ends. */
 async function serve(t, { certificate, key }) {
   const moss = await startMoss({ MOSS_TLS_CERTIFICATE_FILE: certificate, MOSS_TLS_KEY_FILE: key, MOSS_TLS_PORT: "0" });
   t.after(() => moss.stop());
   return `https://${BOX}:${moss.tlsPort}`;
 }
 
-/** The picture of a video as it is now, small; none if there is none yet. */
+/** The present picture of a video, small; undefined if there is none yet. */
 const look = (tab) =>
   tab.evaluate(() => {
     const video = document.querySelector("#clients video");
@@ -54,7 +54,7 @@ async function seesAPictureThatMoves(tab) {
   });
 }
 
-/** What a person at each side does, from opening the page on. */
+/** All steps of the people on both sides. */
 async function phoneShowsItsCamera(url, [master, openAtTheBox], [phone, openOnThePhone]) {
   await openAtTheBox(master, `${url}/master.html`);
   await master.fill("#secret", SECRET);
@@ -91,7 +91,7 @@ for (const [m, p] of [names, names.toReversed()])
     await phoneShowsItsCamera(await serve(t, selfSigned), [master, BROWSERS[m].proceed], [phone, BROWSERS[p].proceed]);
   });
 
-/** Goes through the warning for a page. `sockets` tries wss:// to where the page is, to another port, and to another certificate. */
+/** Goes through the warning for a page. `sockets` tries wss:// to the page's port, to another port, and to another certificate. */
 async function behindTheWarning(t, name) {
   const tab = await BROWSERS[name].start(t, ON_THE_PHONE);
   const renewed = await makeSelfSigned(BOX);
@@ -108,12 +108,12 @@ async function behindTheWarning(t, name) {
   return { sockets, anotherPort, visit };
 }
 
-test("what was accepted for a page counts for its certificate at every port of the box in Chromium", async (t) => {
+test("in Chromium a certificate that was accepted for a page counts at every port of the box", async (t) => {
   const { sockets } = await behindTheWarning(t, "Chromium");
   assert.deepEqual(await sockets(), ["open", "open", BROWSERS.Chromium.untrusted]);
 });
 
-test("and for its own port alone in Firefox, until the warning of another port was gone through as well", async (t) => {
+test("in Firefox it counts only at its own port, until it was accepted at another one, too", async (t) => {
   const { sockets, anotherPort, visit } = await behindTheWarning(t, "Firefox");
   const { untrusted } = BROWSERS.Firefox;
   assert.deepEqual(await sockets(), ["open", untrusted, untrusted]);

@@ -1,4 +1,4 @@
-// A web server that has moss below paths of its own, as a proxy that people set up.
+// A reverse proxy that has moss below a path.
 
 import { once } from "node:events";
 import { createServer, request } from "node:http";
@@ -28,7 +28,7 @@ export async function startProxy(moss, ...paths) {
       .on("error", () => socket.destroy())
       .end();
   });
-  const sockets = new Set(); // An upgraded one is no longer the server's to close.
+  const sockets = new Set(); // The server does not close upgraded ones.
   server.on("connection", (socket) => sockets.add(socket.on("close", () => sockets.delete(socket))));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -1,5 +1,5 @@
-// Pages on the library, and the aiortc master on the other side. What a master owes its
-// clients is tested one by one in tests/calls; here is what a browser makes of it.
+// Pages with the library, and the aiortc master on the other side. tests/calls tests the protocol in detail; these
+// tests use a browser.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -43,7 +43,7 @@ async function startBox(t) {
   return box;
 }
 
-/** A page with a client of the box, which shows the picture. */
+/** A page with a client, which shows the box's picture. */
 async function openViewer(box) {
   const tab = await openTab(phone, box.url());
   await isOpen(tab);
@@ -52,13 +52,13 @@ async function openViewer(box) {
 
 const isOpen = (tab) => until("the line is open", () => tab.evaluate(() => window.game?.path === "direct"));
 
-/** Says it, and waits until it has come back. */
+/** Sends a message, and waits until it comes back. */
 async function echo(tab, text) {
   assert.ok(await tab.evaluate((text) => game.send(text), text));
   await until(`"${text}" comes back`, () => tab.evaluate((text) => heard.includes(text), text));
 }
 
-/** Waits for frames that were not there before. */
+/** Waits for new frames. */
 async function moves(tab) {
   const frames = () => tab.evaluate(() => countFrames());
   const before = await frames();
@@ -77,7 +77,7 @@ test("a page talks to the box and sees its picture", async (t) => {
   await box.master.until(/joined: \{'name': 'Ada'\}[^]*hello: \{'name': 'Bo'\}/);
 });
 
-test("three pages see the picture, and the one that closes is missed by nobody", async (t) => {
+test("three pages see the picture, and closing one does not affect the others", async (t) => {
   const box = await startBox(t);
   const tabs = await Promise.all([1, 2, 3].map(() => openViewer(box)));
   await Promise.all(tabs.map((tab, number) => echo(tab, `from ${number}`)));
@@ -88,7 +88,7 @@ test("three pages see the picture, and the one that closes is missed by nobody",
 });
 
 for (const [name, browser] of Object.entries(BROWSERS))
-  test(`words and picture go on in ${name} while moss is away, and when it is back`, async (t) => {
+  test(`messages and picture go on in ${name} while moss is down, and when it is back`, async (t) => {
     const box = await startBox(t);
     const tab = await browser.start(t, { netns: PHONE_NETNS });
     await tab.goto(box.url());
@@ -108,7 +108,7 @@ for (const [name, browser] of Object.entries(BROWSERS))
     assert.equal(box.master.printed.match(/joined/g).length, 1);
   });
 
-test("media that a page adds, and switches off again, leave the call alone", async (t) => {
+test("media that a page adds and switches off again do not change the call", async (t) => {
   const box = await startBox(t);
   const tab = await openViewer(box);
   await tab.evaluate(async () => {
@@ -138,7 +138,7 @@ test("a reloaded page is another life of the same member", async (t) => {
   await box.master.until(/left: (goodbye|replaced)[^]*joined/);
 });
 
-test("aiortc can't restart a line, so the page calls anew and misses nothing", async (t) => {
+test("aiortc can't restart a line, so the page calls again, and no message is lost", async (t) => {
   const box = await startBox(t);
   const tab = await openViewer(box);
   await echo(tab, "before");
@@ -149,7 +149,7 @@ test("aiortc can't restart a line, so the page calls anew and misses nothing", a
   await heardInOrder(tab, ["before", "after"]);
 });
 
-test("words go by moss where no line comes to be", async (t) => {
+test("messages go through moss if no line comes up", async (t) => {
   const box = await startBox(t);
   const tab = await openTab(phone, box.url({ relayed: true, fallback: "moss" }));
   await until("the path is known", () => tab.evaluate(() => window.game?.path === "moss"));
@@ -157,7 +157,7 @@ test("words go by moss where no line comes to be", async (t) => {
   await box.master.until(/path: moss/);
 });
 
-test("another start of the master is called anew", async (t) => {
+test("a restarted master is called again", async (t) => {
   const box = await startBox(t);
   const tab = await openViewer(box);
   await echo(tab, "before");
@@ -170,7 +170,7 @@ test("another start of the master is called anew", async (t) => {
   assert.equal(await tab.evaluate(() => new Set(sessions).size), 2);
 });
 
-test("a master that is killed is called anew once it is back", async (t) => {
+test("a master that was killed is called again once it is back", async (t) => {
   const box = await startBox(t);
   const tab = await openViewer(box);
   await box.master.kill();

@@ -1,4 +1,4 @@
-// A phone in another network than the box, and the router between the two. The tests run at the box.
+// A phone in another network than the box, and a router between them. The tests run at the box.
 
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -11,7 +11,7 @@ const ROUTER = "10.77.1.1";
 const PHONE = "10.77.2.2";
 const ROUTER_AT_THE_PHONE = "10.77.2.1";
 
-/** All is gone when the test ends. `netns` is the router's namespace and `phone` the phone's. */
+/** Removed when the test ends. `netns` is the router's namespace and `phone` the phone's. */
 export async function makeRouter(t) {
   const prefix = `${process.env.NETNS_PREFIX ?? "moss"}-${process.pid}`;
   const names = { netns: `${prefix}-router`, phone: `${prefix}-far` };
@@ -38,13 +38,13 @@ export async function makeRouter(t) {
   await ip(`-n ${phone} link set lan up`);
   await ip(`route add ${PHONE}/32 via ${ROUTER}`);
   await ip(`-n ${phone} route add default via ${ROUTER_AT_THE_PHONE}`);
-  // By whichever of its addresses: Firefox uses only that of the box's default route.
+  // Any of its addresses may be used: Firefox uses only that of the box's default route.
   await ip(`-n ${netns} route add default via ${BOX}`);
   await ip(`netns exec ${netns} sysctl -q -w net.ipv4.ip_forward=1`);
   return { netns, phone, address: ROUTER, box: BOX, block: (what) => block(netns, what) };
 }
 
-/** The router's own firewall lets in what docs/webrtc.md says. Signaling is TCP through the router, and never blocked. */
+/** The router's firewall allows what docs/webrtc.md says. Signaling is TCP through the router, and never blocked. */
 const RULES = {
   firewall: "add rule inet gate input iifname != lo meta l4proto { tcp, udp } th dport != 3478 drop",
   direct: "add rule inet gate forward meta l4proto udp drop",

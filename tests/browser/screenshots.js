@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 
-/** Takes a picture, and asserts that nobody has to scroll sideways to see the page. */
+/** Takes a picture, and checks that the page needs no horizontal scrolling. */
 export async function picture(tab, name) {
   const [page, screen] = await tab.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
   assert.ok(page <= screen, `${name}: the page is ${page} wide, the screen ${screen}`);

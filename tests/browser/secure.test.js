@@ -1,6 +1,5 @@
-// What a phone may and may not do with moss's own TLS, in the same two network namespaces as
-// lan.test.js. Nothing here makes a browser overlook a certificate: a phone trusts the
-// authority that signed it, or it does not come in. phone.test.js has the rest.
+// What a phone may and may not do with moss's own TLS, in the same two network namespaces as lan.test.js. Here no
+// warning is skipped: the phone trusts the certificate authority, or can't connect. phone.test.js has the rest.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -34,7 +33,7 @@ const onThePhone = (t, name, trusted) => BROWSERS[name].start(t, { netns: PHONE_
 const withoutTls = () => `http://${BOX}:${pages.port}/`;
 const wss = () => `wss://${BOX}:${moss.tlsPort}/`;
 
-test("a page from http:// is given no camera, and finds the plain port closed to the network", async (t) => {
+test("a page from http:// gets no camera, and the plain port is closed to the network", async (t) => {
   const phone = await onThePhone(t, "Chromium", certificates);
   await phone.goto(withoutTls());
   assert.deepEqual(await phone.evaluate(() => [isSecureContext, typeof navigator.mediaDevices]), [false, "undefined"]);
@@ -42,7 +41,7 @@ test("a page from http:// is given no camera, and finds the plain port closed to
   assert.equal(await opening(phone, wss()), "open");
 });
 
-test("who leaves out the s is sent on to https://", async (t) => {
+test("http:// at the TLS port is redirected to https://", async (t) => {
   const phone = await onThePhone(t, "Chromium", certificates);
   await phone.goto(`http://${BOX}:${moss.tlsPort}/client.html`);
   assert.equal(phone.url(), `https://${BOX}:${moss.tlsPort}/client.html`);

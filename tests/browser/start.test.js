@@ -1,4 +1,4 @@
-// What a person meets first: the start page, and pages that find moss by themselves, or ask for what they can't know.
+// The first steps of a person: the start page, and pages that find moss by themselves, or ask for what they can't know.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -24,7 +24,7 @@ after(async () => {
 const says = (tab, pattern) =>
   until(`the start page says ${pattern}`, async () => pattern.test(await tab.textContent("#now")));
 
-test("moss's own address shows whether a master is there, and leads to every page", async (t) => {
+test("the start page shows whether a master is connected, and has a link to every page", async (t) => {
   const moss = await mossFor(t, browser);
   const start = await openTab(browser, moss.page(""), PHONE);
   await says(start, /^No master is connected yet/);
@@ -55,7 +55,7 @@ test("moss's own address shows whether a master is there, and leads to every pag
   await says(start, /connected/);
 });
 
-test("the start page asks again every few seconds, while somebody looks at it", async (t) => {
+test("the start page asks again every few seconds, while it is visible", async (t) => {
   const moss = await mossFor(t, browser);
   const start = await openTab(browser, moss.page(""));
   await start.clock.install();
@@ -78,7 +78,7 @@ test("the start page from another server says how to get it from moss", async ()
   await start.context().close();
 });
 
-test("from moss the client's page asks for nothing, and the master's for the secret alone", async (t) => {
+test("from moss the client's page asks for nothing, and the master's only for the secret", async (t) => {
   const moss = await mossFor(t, browser);
   const client = await openTab(browser, moss.page("client.html"), PHONE);
   const master = await openTab(browser, moss.page("master.html"));
@@ -91,7 +91,7 @@ test("from moss the client's page asks for nothing, and the master's for the sec
   await picture(client, "client-phone-open");
 });
 
-test("nothing that the pages do is against their policy, or an error in the console", async (t) => {
+test("the pages violate no content security policy, and log no errors", async (t) => {
   const moss = await mossFor(t, browser);
   const complaints = [];
   const tabs = [];
@@ -105,7 +105,7 @@ test("nothing that the pages do is against their policy, or an error in the cons
   await claim(master);
   await everyoneTalks(master, [client], "by the policy");
   await says(start, /3 clients/);
-  // The policy is in force, and lets no code of a stranger run.
+  // The policy is in force: injected code does not run.
   const blocked = await master.evaluate(
     () =>
       new Promise((resolve) => {
@@ -149,7 +149,7 @@ test("below the path of a proxy the pages find moss there", async (t) => {
   await player.click("#naming button");
   const players = (tab) => tab.textContent("#players");
   await until("Ada plays", async () => /Ada/.test(await players(host)));
-  // To the browser the pages of another master at this address are the same site.
+  // For the browser the pages of another master at this address have the same origin.
   await host.goto(proxy.page("buzzer/host.html", "/games/2/"));
   assert.doesNotMatch(await players(host), /Ada/);
   await host.goto(proxy.page("buzzer/host.html"));
@@ -171,7 +171,7 @@ test("pages from another server ask for the address, remember it in their tab, a
   assert.equal(await client.textContent("#status"), "Not connected");
 });
 
-test("an address where nothing answers is named", async (t) => {
+test("where nothing answers, the notice names the address", async (t) => {
   const moss = await mossFor(t, browser);
   const fromMoss = await openClient(browser, moss.page("client.html"));
   await statusIs(fromMoss, "No master");
@@ -186,7 +186,7 @@ test("an address where nothing answers is named", async (t) => {
   await notice(tab, /is not an address/);
 });
 
-test("where wss:// fails, the certificate is named as a reason", async (t) => {
+test("where wss:// fails, the notice names the certificate as a reason", async (t) => {
   const moss = await mossFor(t, browser);
   await moss.stop();
   const tab = await openClient(browser, `${elsewhere.origin}/client.html`, `wss://127.0.0.1:${moss.port}`);
@@ -200,7 +200,7 @@ test("a page from an origin that is not allowed is refused and says so", async (
   await lineIsNotOpen(client);
 });
 
-test("a moss that asks for a code: the field shows then, and a right code opens the line", async (t) => {
+test("if moss asks for a code, the page shows a field for it, and connects with the right code", async (t) => {
   const moss = await mossFor(t, browser, { MOSS_LOGIN_SECRET: "4 7 1 1" });
   const master = await openMaster(browser, moss.page("master.html"));
   await isMaster(master);
@@ -220,11 +220,11 @@ test("a moss that asks for a code: the field shows then, and a right code opens 
   assert.equal(await client.locator("#connect").isVisible(), false, "it is not needed any more");
   await client.reload();
   await lineIsOpen(client);
-  // Nobody came back by itself with what was refused.
+  // No refused code was tried again.
   assert.equal(moss.log().match(/: wrong-secret$/gm).length, 3, moss.log());
 });
 
-test("a master at localhost says what to open instead, for phones", async (t) => {
+test("a master at localhost says which address phones can open", async (t) => {
   const moss = await mossFor(t, browser);
   for (const host of ["localhost", "127.0.0.1"]) {
     const master = await openMaster(browser, moss.page("master.html", host));

@@ -23,10 +23,10 @@ before(async () => {
 
 after(() => rm(pages, { recursive: true, force: true }));
 
-/** What the page shows there. Firefox says that it is at a page before it has read it. */
+/** The text of an element. Firefox reports a page as open before it has read it. */
 const shown = (tab, id) => tab.evaluate((id) => document.getElementById(id)?.textContent.trim(), id);
 
-/** The colour of the other side's picture just now; it changes all the time. None if there is none yet. */
+/** The present colour of the other side's picture, which changes all the time. Undefined if there is none yet. */
 const colour = (tab) =>
   tab.evaluate(() => {
     const video = document.querySelector("video");
@@ -48,10 +48,10 @@ async function seesMore(tab) {
   await until("a picture that moves", async () => colours.add((await colour(tab)) ?? "none").size > 4);
 }
 
-/** When the credentials end that this side has now, in seconds since 1970. */
+/** When the present credentials of this side expire, in seconds since 1970. */
 const expiry = (tab) => tab.evaluate(() => parseInt(window.side?.pc?.getConfiguration().iceServers[0]?.username));
 
-/** A box and a phone, with a page each, that stay for several meetings. */
+/** A box and a phone with a page each, used for several calls. */
 async function makePlace(t, atTheBox, onThePhone) {
   const router = await makeRouter(t);
   const [master, phone] = [await BROWSERS[atTheBox].start(t), await BROWSERS[onThePhone].start(t, { netns: router.phone })];
@@ -59,7 +59,7 @@ async function makePlace(t, atTheBox, onThePhone) {
 }
 
 /** The box's page becomes the master of a new moss and the phone's page its client. `blocked` is what the router drops from
- *  the beginning on; `spoiled` credentials have ended when they are handed out. */
+ *  the start; `spoiled` credentials have already expired. */
 async function meet(t, { router, master, phone }, { blocked, turn = true, lifetime = 3600, spoiled = false }) {
   await router.block(blocked);
   const coturn = turn && (await startCoturn(t, { netns: router.netns, address: router.address, secret: TURN_SECRET }));
@@ -78,7 +78,7 @@ async function meet(t, { router, master, phone }, { blocked, turn = true, lifeti
 
 const each = (tabs, what) => Promise.all(tabs.map(what));
 
-/** Both fall silent, and what was said is heard: each message once, in order, by the one member that ever was. */
+/** Both stop sending, and all messages must have arrived once and in order, at the only member. */
 async function allWasHeard([master, phone]) {
   await each([master, phone], (tab) => tab.evaluate(() => window.hush()));
   for (const [from, to] of [[master, phone], [phone, master]]) {
@@ -90,7 +90,7 @@ async function allWasHeard([master, phone]) {
   assert.equal(await shown(master, "left"), "");
 }
 
-test("coturn relays for who has credentials, and to relays alone", async (t) => {
+test("coturn relays only with credentials, and only to relays", async (t) => {
   const router = await makeRouter(t);
   await router.block([]);
   await startCoturn(t, { netns: router.netns, address: router.address, secret: TURN_SECRET });
@@ -106,7 +106,7 @@ test("coturn relays for who has credentials, and to relays alone", async (t) => 
 });
 
 const names = Object.keys(BROWSERS);
-const pairs = [names, names.toReversed()]; // The second one takes a minute to tell the same.
+const pairs = [names, names.toReversed()]; // The second one takes a minute and tests the same.
 for (const [atTheBox, onThePhone] of process.env.MOSS_CALLS === "long" ? pairs : pairs.slice(0, 1))
   test(`${onThePhone} in another network than ${atTheBox}`, async (t) => {
     const place = await makePlace(t, atTheBox, onThePhone);

@@ -1,9 +1,9 @@
-// Goes through the warning that a browser shows for a certificate that it does not trust, as a person does.
+// Goes through a browser's warning about an untrusted certificate, as a person does.
 
 import assert from "node:assert/strict";
 import { until } from "./harness.js";
 
-/** What the navigation to such a page fails with. */
+/** The error of a navigation to such a page. */
 export const CHROMIUM_WARNS = /ERR_CERT_AUTHORITY_INVALID/;
 export const FIREFOX_WARNS = /insecure certificate/;
 

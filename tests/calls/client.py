@@ -1,4 +1,4 @@
-"""A client of the protocol "calls 1", for the tests: it says just what a test wants it to."""
+"""A client of the protocol "calls 1" that sends only what a test tells it to."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-PATIENCE = 20  # seconds that anything may take on a busy machine
+PATIENCE = 20  # seconds: the time limit of each wait, for a busy machine
 
 
 async def until(what, probe, patience=PATIENCE):
@@ -25,7 +25,7 @@ def name():
 
 
 class Packets:
-    """What came, in order; each is taken once."""
+    """Received packets, in order; each is taken once."""
 
     def __init__(self):
         self.all = []
@@ -40,7 +40,7 @@ class Packets:
         return None
 
     async def wait(self, type, patience=PATIENCE, **wanted):
-        """The payload of the next packet of this type in which these keys have these values."""
+        """The payload of the next packet of this type with these values."""
         try:
             return (await until(type, lambda: self.take(type, **wanted), patience)).get("payload")
         except AssertionError:
@@ -48,7 +48,7 @@ class Packets:
 
 
 class Client:
-    """A page of one life: says who it is, and hears what comes by moss."""
+    """One life of a page: sends `member`, and receives packets through moss."""
 
     def __init__(self, address, key=None, life=None):
         self.address = address
@@ -100,12 +100,12 @@ class Client:
         await self.websocket.send(json.dumps({"type": type, "payload": payload}))
 
     async def introduce(self, **more):
-        """Says who it is, and returns the welcome."""
+        """Sends `member`, and returns the welcome."""
         await self.say("member", {"session": self.session, "key": self.key, "life": self.life, **more})
         return await self.heard.wait("welcome", session=self.session, life=self.life)
 
     async def message(self, n, data):
-        """By moss."""
+        """Sends through moss."""
         await self.say("message", {"session": self.session, "life": self.life, "n": n, "data": data})
 
     async def ack(self, n):
@@ -116,7 +116,7 @@ class Line:
     """A call with aiortc: a peer connection, and the two channels."""
 
     def __init__(self, client, picture=None):
-        from aiortc import RTCConfiguration, RTCPeerConnection  # only what needs a line needs aiortc
+        from aiortc import RTCConfiguration, RTCPeerConnection  # imported only if a line is needed
 
         self.client = client
         self.call = name()
@@ -132,7 +132,7 @@ class Line:
         self.picture = picture
 
     async def offer(self):
-        """The next one: what an `offer` has for a payload."""
+        """The payload of the next `offer`."""
         await self.pc.setLocalDescription(await self.pc.createOffer())
         self.n += 1
         media = [{"mid": self.video.mid, "name": self.picture, "on": False}] if self.video else []
@@ -163,7 +163,7 @@ class Line:
         self.channel.send(json.dumps({"type": type, "payload": payload}))
 
     async def echo(self, n, data):
-        """Says the n-th message, and acknowledges the one that comes back."""
+        """Sends the n-th message, and acknowledges the one that comes back."""
         self.say("message", {"n": n, "data": data})
         back = await self.heard.wait("message", data=data)
         self.say("ack", {"n": back["n"]})

@@ -1,4 +1,4 @@
-"""Fixtures, and tests that are coroutines."""
+"""Fixtures, and support for tests that are coroutines."""
 
 import asyncio
 import inspect
@@ -31,16 +31,16 @@ def shared_box():
 
 @pytest.fixture
 def box(shared_box):
-    """A moss and a master that the tests share; they must be fit afterwards, too."""
+    """A moss and a master that the tests share; they must still work afterwards."""
     yield shared_box
     assert shared_box.master.process.poll() is None, shared_box.master.printed
     assert "Traceback" not in shared_box.master.printed, shared_box.master.printed
-    assert shared_box.moss.program.printed.count("is master now") == 1, "it lost moss meanwhile"
+    assert shared_box.moss.program.printed.count("is master now") == 1, "the master lost its connection to moss"
 
 
 @pytest.fixture
 def own_box():
-    """Both for one test, which may stop and restart them."""
+    """A moss and a master for one test, which may stop and restart them."""
     box = Box()
     yield box
     box.stop()

@@ -1,4 +1,4 @@
-"""The programs under test: a moss, and a master that is given by its command."""
+"""The programs under test: a moss, and a master by its command."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SETTINGS = {
 
 
 class Program:
-    """A process, and all that it printed."""
+    """A process, and all its output."""
 
     def __init__(self, command, environment):
         self.output = tempfile.NamedTemporaryFile(prefix="calls-", suffix=".log")
@@ -56,7 +56,7 @@ class Program:
 
 
 class Moss:
-    """On a free port, which it keeps over restarts."""
+    """A moss on a free port, which stays the same over restarts."""
 
     def __init__(self, **settings):
         self.settings = SETTINGS | settings

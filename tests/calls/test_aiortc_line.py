@@ -1,4 +1,4 @@
-"""examples/python/aiortc_line.py by itself: what a client's side can't see, or only after minutes."""
+"""examples/python/aiortc_line.py alone: what a client can't see, or only after minutes."""
 
 import asyncio
 import socket
@@ -33,7 +33,7 @@ async def test_a_line_that_failed_is_closed(state, told):
     assert line.call.told == told
 
 
-async def test_a_channel_of_no_use_is_closed():
+async def test_an_unknown_channel_is_closed():
     closed = []
     line = Line(Call(), {})
     line.take_channel(SimpleNamespace(label="another", close=lambda: closed.append(True)))
@@ -41,14 +41,14 @@ async def test_a_channel_of_no_use_is_closed():
     await line.pc.close()
 
 
-async def test_an_offer_of_many_media_is_not_taken():
+async def test_an_offer_of_many_media_is_refused():
     line = Line(Call(), {})
     with pytest.raises(ValueError, match="too many"):
         await line.answer({"type": "offer", "sdp": "v=0" + "\nm=video" * 17}, [])
     await line.pc.close()
 
 
-async def test_media_that_nobody_reads_are_not_received():
+async def test_media_without_a_reader_are_not_received():
     client = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     client.addTransceiver("video", direction="sendrecv")
     client.addTransceiver("audio", direction="sendonly")
@@ -60,7 +60,7 @@ async def test_media_that_nobody_reads_are_not_received():
     await client.close()
 
 
-async def test_a_relay_is_asked_for_with_what_the_client_is_told():
+async def test_a_relay_is_requested_with_the_clients_credentials():
     client = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     client.createDataChannel("moss")
     await client.setLocalDescription(await client.createOffer())
@@ -71,7 +71,7 @@ async def test_a_relay_is_asked_for_with_what_the_client_is_told():
         url = "turn:127.0.0.1:%d" % server.getsockname()[1]
         line = Line(Call(), {}, [{"urls": [url], "username": "user", "credential": "password"}])
         answering = asyncio.ensure_future(line.answer({"type": "offer", "sdp": client.localDescription.sdp}, []))
-        for _ in range(2):  # it shows its credentials when it is asked for them
+        for _ in range(2):  # the second request has the credentials
             data, address = await asyncio.wait_for(loop.sock_recvfrom(server, 2000), 20)
             asked = stun.parse_message(data)
             refusal = stun.Message(asked.message_method, stun.Class.ERROR, asked.transaction_id)
@@ -79,6 +79,6 @@ async def test_a_relay_is_asked_for_with_what_the_client_is_told():
             await loop.sock_sendto(server, bytes(refusal), address)
     assert asked.message_method == stun.Method.ALLOCATE
     assert asked.check_message_integrity(turn.make_integrity_key("user", "moss", "password"))
-    await answering  # which has no relay then
+    await answering  # the answer then has no relay
     await line.pc.close()
     await client.close()

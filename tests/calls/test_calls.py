@@ -1,4 +1,4 @@
-"""Offers and answers: calls anew, the same call again, and what is late or doubled."""
+"""Offers and answers: new calls, later offers of a call, late and repeated packets."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ async def test_the_answer_names_its_offer(box):
         await line.close()
 
 
-async def test_an_offer_again_is_answered_again_in_the_same_way(box):
+async def test_a_repeated_offer_gets_the_same_answer(box):
     async with Client(box.address) as client:
         await client.introduce()
         line = Line(client)
@@ -34,7 +34,7 @@ async def test_an_offer_again_is_answered_again_in_the_same_way(box):
         await line.close()
 
 
-async def test_a_second_offer_of_the_same_call_leaves_the_line_alone(box):
+async def test_a_second_offer_of_the_same_call_keeps_the_line(box):
     async with on_line(box.address) as (client, line):
         line.pc.addTransceiver("audio", direction="recvonly")
         first = line.pc
@@ -45,13 +45,13 @@ async def test_a_second_offer_of_the_same_call_leaves_the_line_alone(box):
         assert not client.heard.take("answer")
 
 
-async def test_an_offer_by_the_line_is_answered_there(box):
+async def test_an_offer_over_the_line_is_answered_there(box):
     async with on_line(box.address) as (client, line):
         line.pc.addTransceiver("audio", direction="recvonly")
         line.say("offer", await line.offer())
         await line.accept(await line.heard.wait("answer", call=line.call, n=2))
         await line.echo(1, "after it")
-        line.say("offer", {**(await line.offer()), "call": name()})  # not the line's own
+        line.say("offer", {**(await line.offer()), "call": name()})  # of another call
         await line.echo(2, "nothing came of it")
         assert not line.heard.take("answer")
 
@@ -92,7 +92,7 @@ async def test_a_new_call_ends_the_old_one_for_ever(box):
         await new.close()
 
 
-async def test_a_line_whose_channel_is_closed_is_no_line(box):
+async def test_a_line_whose_channel_is_closed_is_closed(box):
     async with on_line(box.address) as (client, line):
         assert (await client.introduce(call=line.call))["known"]
         line.channel.close()
@@ -102,7 +102,7 @@ async def test_a_line_whose_channel_is_closed_is_no_line(box):
             assert asyncio.get_running_loop().time() < deadline, "the master keeps it"
 
 
-async def test_late_candidates_are_nobodys_trouble(box):
+async def test_late_candidates_do_no_harm(box):
     async with on_line(box.address) as (client, line):
         for call in (line.call, name()):
             candidate = "candidate:1 1 udp 2130706431 192.168.79.1 9 typ host"
@@ -113,7 +113,7 @@ async def test_late_candidates_are_nobodys_trouble(box):
         await line.echo(1, "still here")
 
 
-async def test_no_socket_is_left_of_those_who_have_gone(box):
+async def test_members_that_left_leave_no_socket(box):
     def open_files():
         return len(os.listdir(f"/proc/{box.master.process.pid}/fd"))
 
@@ -126,7 +126,7 @@ async def test_no_socket_is_left_of_those_who_have_gone(box):
             again = Line(client)
             await again.open()
             await again.close()
-        async with Client(box.address) as client:  # whose call nobody takes up
+        async with Client(box.address) as client:  # which does not complete its call
             await client.introduce()
             await client.say("offer", await Line(client).offer())
             await client.heard.wait("answer")

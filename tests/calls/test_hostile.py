@@ -1,4 +1,4 @@
-"""Strangers: whatever one client does, the others don't notice."""
+"""Hostile clients: whatever one client does, the others are not affected."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ async def everybody_else_is_fine(box, line, n):
 
 
 @pytest.mark.parametrize("type", ["member", "offer", "answer", "candidate", "media", "message", "ack", "bye", "welcome", "refused", "kick", "no-such"])
-async def test_rubbish_by_moss(box, type):
+async def test_invalid_packets_through_moss(box, type):
     async with on_line(box.address) as (_, other), Client(box.address) as client:
         await client.introduce()
         for payload in RUBBISH:
@@ -55,14 +55,14 @@ async def test_nesting_of_any_depth(box):
         await everybody_else_is_fine(box, other, 1)
 
 
-async def test_who_asks_all_the_time_delays_nobody(box):
+async def test_a_client_that_asks_all_the_time_delays_nobody(box):
     async with Client(box.address) as client, Client(box.address) as other:
         for _ in range(1000):
             await client.say("member", {"session": client.session, "key": client.key, "life": client.life})
         assert (await other.introduce())["wait"] < 5000
 
 
-async def test_rubbish_in_the_channel(box):
+async def test_invalid_packets_in_the_channel(box):
     async with on_line(box.address) as (_, other), on_line(box.address) as (client, line):
         for text in ("", "{", "null", "7", "[]", "{}", '{"type":7}', '{"type":"message","payload":{"n":NaN,"data":1}}', "[" * 20000, b"\xff\0"):
             line.channel.send(text)
@@ -75,12 +75,12 @@ async def test_rubbish_in_the_channel(box):
 
 
 @pytest.mark.parametrize("sdp", SDPS, ids=range(len(SDPS)))
-async def test_rubbish_for_an_offer(box, sdp):
+async def test_invalid_offers(box, sdp):
     async with on_line(box.address) as (_, other), Client(box.address) as client:
         await client.introduce()
         await client.say("offer", {"call": name(), "n": 1, "description": {"type": "offer", "sdp": sdp}, "media": []})
         await everybody_else_is_fine(box, other, 1)
-        line = Line(client)  # a proper call is welcome all the same
+        line = Line(client)  # a valid call is still accepted
         await line.open()
         await line.close()
 
@@ -122,7 +122,7 @@ async def test_a_message_in_any_script_comes_back(box):
         await line.echo(1, "\u4e16" * 19_000)
 
 
-async def test_rubbish_on_a_living_line(box):
+async def test_invalid_packets_for_an_open_line(box):
     async with on_line(box.address) as (_, other), on_line(box.address) as (client, line):
         for n, sdp in enumerate(SDPS, 2):
             await client.say("offer", {"call": line.call, "n": n, "description": {"type": "offer", "sdp": sdp}, "media": [{}]})
@@ -167,7 +167,7 @@ async def test_a_flood_of_lives(box):
         await line.close()
 
 
-async def test_a_flood_of_packets_that_nobody_acknowledges(box):
+async def test_a_flood_without_acknowledgements(box):
     async with on_line(box.address) as (_, other), Client(box.address) as client:
         await client.introduce(fallback=True)
         for n in range(1, 5000):
@@ -176,7 +176,7 @@ async def test_a_flood_of_packets_that_nobody_acknowledges(box):
 
 
 @pytest.mark.parametrize("type, payload", [("moss-error", {"code": "replaced"}), ("moss-error", {"code": "wrong-secret"}), ("master-left", "")])
-async def test_nobody_speaks_for_moss(box, type, payload):
+async def test_a_clients_packet_is_not_taken_for_one_of_moss(box, type, payload):
     async with on_line(box.address) as (_, other), Client(box.address) as client:
         await client.introduce()
         await client.say(type, payload)

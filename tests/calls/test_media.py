@@ -1,4 +1,4 @@
-"""The master's picture: for whoever offers to receive it, by its name."""
+"""The master's picture, for clients that offer to receive it by its name."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ async def frames(line, count):
     return [await asyncio.wait_for(line.video.receiver.track.recv(), 30) for _ in range(count)]
 
 
-async def test_who_asks_for_the_picture_sees_it(box):
+async def test_a_client_that_asks_for_the_picture_gets_it(box):
     async with Client(box.address) as client:
         await client.introduce()
         line = Line(client, picture="picture")
@@ -28,7 +28,7 @@ async def test_another_name_is_not_sent(box):
         assert not [each for each in (await line.pc.getStats()).values() if each.type == "inbound-rtp" and each.packetsReceived]
 
 
-async def test_who_asks_for_it_often_gets_it_once(box):
+async def test_a_client_that_asks_twice_gets_it_once(box):
     async with Client(box.address) as client:
         await client.introduce()
         line = Line(client, picture="picture")
@@ -44,7 +44,7 @@ async def test_who_asks_for_it_often_gets_it_once(box):
         await line.close()
 
 
-async def test_the_picture_goes_on_over_another_offer_and_while_moss_is_away(own_box):
+async def test_the_picture_goes_on_over_another_offer_and_while_moss_is_down(own_box):
     async with on_line(own_box.address, picture="picture") as (client, line):
         await frames(line, 5)
         line.pc.addTransceiver("audio", direction="recvonly")
@@ -68,8 +68,8 @@ async def test_three_see_it_at_once(box):
         await asyncio.gather(*(frames(line, 20) for line in (one, three)))
 
 
-async def test_what_a_client_sends_does_no_harm(box):
-    """A camera that the master has no use for."""
+async def test_media_from_a_client_do_no_harm(box):
+    """A camera that the master does not use."""
     from aiortc import VideoStreamTrack
 
     async with on_line(box.address) as (client, line):

@@ -1,4 +1,4 @@
-"""Who is who: `member`, `welcome` and `refused`."""
+"""Members: `member`, `welcome` and `refused`."""
 
 import pytest
 
@@ -20,21 +20,21 @@ async def test_a_call_that_the_master_does_not_have_is_not_known(box):
         assert (welcome["call"], welcome["known"]) == (call, False)
 
 
-async def test_many_who_come_at_once_are_to_wait_differently(box):
+async def test_clients_that_come_at_once_get_different_waits(box):
     async with Client(box.address) as one, Client(box.address) as two, Client(box.address) as three:
         waits = [(await client.introduce())["wait"] for client in (one, two, three)]
         assert waits[2] > waits[0], waits
 
 
 @pytest.mark.parametrize("wrong", [{"key": 7}, {"key": ""}, {"key": "k" * 65}, {"life": None}, {"life": "l" * 65}, {"call": {}}])
-async def test_names_of_another_kind_are_refused(box, wrong):
+async def test_invalid_names_are_refused(box, wrong):
     async with Client(box.address) as client:
         await client.say("member", {"session": client.session, "key": client.key, "life": client.life} | wrong)
         assert (await client.heard.wait("refused", code="invalid"))["message"]
         await client.introduce()
 
 
-async def test_another_session_is_not_this_master(box):
+async def test_a_member_of_another_session_is_ignored(box):
     async with Client(box.address) as client:
         await client.say("member", {"session": name(), "key": client.key, "life": name()})
         await client.introduce()
@@ -42,7 +42,7 @@ async def test_another_session_is_not_this_master(box):
 
 
 @pytest.mark.parametrize("type", ["offer", "message"])
-async def test_strangers_are_told_to_say_who_they_are(box, type):
+async def test_packets_without_a_member_are_refused(box, type):
     async with Client(box.address) as client:
         payload = {"call": name(), "n": 1, "description": {"type": "offer", "sdp": ""}, "media": [], "data": 1}
         await client.say(type, payload | {"session": client.session, "life": client.life})
@@ -58,7 +58,7 @@ async def test_one_connection_has_one_key(box):
         assert not other.heard.take("refused")
 
 
-async def test_another_page_takes_the_key_over(box):
+async def test_another_page_with_the_key_replaces_the_member(box):
     async with on_line(box.address) as (old, line):
         async with Client(box.address, key=old.key) as new:
             welcome = await new.introduce(call=line.call)
@@ -71,7 +71,7 @@ async def test_another_page_takes_the_key_over(box):
             await fresh.close()
 
 
-async def test_a_reloaded_page_begins_anew(box):
+async def test_a_reloaded_page_begins_a_new_life(box):
     async with on_line(box.address) as (old, line):
         await line.echo(1, "old")
         line.say("bye", {"life": old.life})
@@ -82,7 +82,7 @@ async def test_a_reloaded_page_begins_anew(box):
             assert not new.heard.take("refused")
 
 
-async def test_whoever_says_goodbye_is_gone(box):
+async def test_a_client_that_sends_bye_has_left(box):
     async with on_line(box.address) as (client, line):
         await line.echo(1, "old")
         line.say("bye", {"life": client.life})
@@ -91,14 +91,14 @@ async def test_whoever_says_goodbye_is_gone(box):
             assert not (await back.introduce(call=line.call))["known"]
 
 
-async def test_a_packet_of_a_connection_that_was_given_up_comes_too_late(box):
+async def test_late_packets_of_an_old_connection_are_ignored(box):
     async with Client(box.address) as old:
         await old.introduce(at=1000)
         async with Client(box.address, key=old.key, life=old.life) as new:
             await new.introduce(at=3000)
             await old.say("member", {"session": old.session, "key": old.key, "life": old.life, "at": 2000})
             line = Line(new)
-            await line.open()  # its answer finds the new id
+            await line.open()  # the answer goes to the new id
             async with Client(box.address, key=old.key) as before_a_reload:
                 await before_a_reload.say("member", {"session": old.session, "key": old.key, "life": name(), "at": 2500})
                 await line.echo(1, "still here")
@@ -106,14 +106,14 @@ async def test_a_packet_of_a_connection_that_was_given_up_comes_too_late(box):
             await line.close()
 
 
-async def test_a_goodbye_of_another_life_is_not_this_ones(box):
+async def test_a_bye_of_another_life_is_ignored(box):
     async with on_line(box.address) as (client, line):
         await client.say("bye", {"life": name()})
         assert (await client.introduce(call=line.call))["known"]
         await line.echo(1, "still here")
 
 
-async def test_a_hello_may_change_by_the_line(box):
+async def test_a_hello_may_change_over_the_line(box):
     async with on_line(box.address) as (client, line):
         line.say("member", {"session": client.session, "key": client.key, "life": client.life, "hello": 2, "call": line.call})
         await line.echo(1, "still here")

@@ -1,9 +1,9 @@
-"""Messages: each once and in order, over the line and by moss."""
+"""Messages: each once and in order, over the line and through moss."""
 
 from client import Client, Line, name, on_line, until, until_acknowledged
 
 
-async def test_each_message_is_heard_once_and_in_order(box):
+async def test_each_message_is_delivered_once_and_in_order(box):
     async with on_line(box.address) as (client, line):
         for n in (1, 1, 3, 2, 1, 3, 3, 4):  # the first 3 comes too early
             line.say("message", {"n": n, "data": f"the {n}th"})
@@ -29,7 +29,7 @@ async def test_a_thousand_messages_arrive_in_order(box):
                 sent += 1
                 line.say("message", {"n": sent, "data": sent})
             back = await line.heard.wait("message")
-            if back["n"] == heard + 1:  # or it was sent again
+            if back["n"] == heard + 1:  # otherwise it is a repetition
                 heard += 1
                 assert back["data"] == heard
             if heard % 10 == 0:
@@ -37,7 +37,7 @@ async def test_a_thousand_messages_arrive_in_order(box):
         await until_acknowledged(line.heard, 1000)
 
 
-async def test_what_is_not_acknowledged_comes_again(box):
+async def test_unacknowledged_messages_are_sent_again(box):
     async with on_line(box.address) as (client, line):
         line.say("message", {"n": 1, "data": "hear me"})
         first = await line.heard.wait("message")
@@ -47,7 +47,7 @@ async def test_what_is_not_acknowledged_comes_again(box):
         await line.heard.wait("message", data="and me")
 
 
-async def test_messages_go_by_moss_where_there_is_no_line(box):
+async def test_messages_go_through_moss_without_a_line(box):
     async with Client(box.address) as client:
         await client.introduce(fallback=True)
         await client.message(1, "by moss")
@@ -57,7 +57,7 @@ async def test_messages_go_by_moss_where_there_is_no_line(box):
         await client.ack(1)
 
 
-async def test_nothing_goes_by_moss_to_who_does_not_want_it(box):
+async def test_without_fallback_no_message_goes_through_moss(box):
     async with Client(box.address) as client:
         await client.introduce()
         await client.message(1, "for the line")
@@ -68,7 +68,7 @@ async def test_nothing_goes_by_moss_to_who_does_not_want_it(box):
         await line.close()
 
 
-async def test_what_was_lost_with_a_line_comes_by_moss_and_then_by_the_next_line(box):
+async def test_messages_lost_with_a_line_come_through_moss_and_over_the_next_line(box):
     async with Client(box.address) as client:
         await client.introduce(fallback=True)
         line = Line(client)
@@ -85,7 +85,7 @@ async def test_what_was_lost_with_a_line_comes_by_moss_and_then_by_the_next_line
         await next.close()
 
 
-async def test_messages_of_another_life_or_session_are_nobodys(box):
+async def test_messages_of_another_life_or_session_are_ignored(box):
     async with Client(box.address) as client:
         await client.introduce(fallback=True)
         await client.say("message", {"session": client.session, "life": name(), "n": 1, "data": "another life's"})
@@ -95,7 +95,7 @@ async def test_messages_of_another_life_or_session_are_nobodys(box):
         assert (await client.heard.wait("message"))["data"] == "mine"
 
 
-async def test_nobody_hears_what_is_said_to_another(box):
+async def test_a_message_reaches_only_its_member(box):
     async with on_line(box.address) as (ada, hers), on_line(box.address) as (bob, his):
         await hers.echo(1, "ada's")
         await his.echo(1, "bob's")

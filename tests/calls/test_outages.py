@@ -1,4 +1,4 @@
-"""moss goes, the client's connection goes, the master goes: what lives on, and what ends."""
+"""Outages of moss, of a client's connection and of the master: what goes on, and what ends."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ import pytest
 from client import Client, Line, name, on_line, until
 
 
-async def test_a_line_outlives_moss(own_box):
+async def test_a_line_stays_up_while_moss_is_down(own_box):
     async with on_line(own_box.address) as (client, line):
         session = client.session
         await line.echo(1, "before")
@@ -23,12 +23,12 @@ async def test_a_line_outlives_moss(own_box):
         assert welcome["known"] is True
         await line.echo(3, "after it")
         line.pc.addTransceiver("audio", direction="recvonly")
-        await line.negotiate()  # by the new id
+        await line.negotiate()  # with the new id
         await line.echo(4, "and on")
         assert line.is_open
 
 
-async def test_a_call_that_rings_when_moss_goes_may_go_on(own_box):
+async def test_a_call_may_be_completed_after_a_restart_of_moss(own_box):
     async with Client(own_box.address) as client:
         await client.introduce()
         line = Line(client)
@@ -41,7 +41,7 @@ async def test_a_call_that_rings_when_moss_goes_may_go_on(own_box):
         own_box.moss.start()
 
 
-async def test_a_line_outlives_its_clients_connection(box):
+async def test_a_line_stays_up_without_the_clients_connection(box):
     async with on_line(box.address) as (client, line):
         await line.echo(1, "before")
         await client.disconnect()
@@ -67,16 +67,16 @@ async def test_the_new_id_may_come_before_the_old_one_has_left(box):
 
 
 @pytest.mark.skipif(os.environ.get("MOSS_CALLS") != "long", reason="takes 40 s: MOSS_CALLS=long")
-async def test_who_is_out_of_touch_for_long_is_gone(box):
+async def test_a_member_that_is_out_of_reach_for_long_is_gone(box):
     async with Client(box.address) as client:
         await client.introduce(fallback=True)
         await client.message(1, "before")
         await client.heard.wait("message", data="before")
         await client.disconnect()
-        await asyncio.sleep(40)  # 30 make somebody gone, which nobody outside can see
+        await asyncio.sleep(40)  # it is gone after 30, which a client can't see
         await client.connect()
         await client.say("member", {"session": client.session, "key": client.key, "life": client.life, "fallback": True, "again": True})
-        # Either its numbers go on, or it is told to begin anew.
+        # Either its message numbers go on, or it must begin a new life.
         gone, welcome = await until(
             "an answer", lambda: (found := (client.heard.take("refused", code="gone"), client.heard.take("welcome"))) != (None, None) and found
         )
@@ -90,7 +90,7 @@ async def test_who_is_out_of_touch_for_long_is_gone(box):
         await client.heard.wait("message", data="after")
 
 
-async def test_a_master_that_ends_says_goodbye_by_both_ways(own_box):
+async def test_a_master_that_ends_sends_bye_through_moss_and_over_the_line(own_box):
     async with on_line(own_box.address) as (client, line):
         await line.echo(1, "before")
         session = client.session
@@ -100,7 +100,7 @@ async def test_a_master_that_ends_says_goodbye_by_both_ways(own_box):
         await until("the line ends", lambda: not line.is_open)
 
 
-async def test_a_master_that_ends_while_moss_is_away_says_goodbye_by_the_line(own_box):
+async def test_a_master_that_ends_while_moss_is_down_sends_bye_over_the_line(own_box):
     async with on_line(own_box.address) as (client, line):
         own_box.moss.kill()
         await client.reading

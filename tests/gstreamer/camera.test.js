@@ -1,4 +1,4 @@
-// The camera box of examples/gstreamer, as a browser sees and hears it.
+// The camera box of examples/gstreamer, with a browser as its viewer.
 
 import assert from "node:assert/strict";
 import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openTab, PAGES, ROOT, run, SECRET, startBrowser, startMoss, until } from "../browser/harness.js";
 
-const ADDRESS = "192.168.80.1"; // Of the namespace that `run` makes.
+const ADDRESS = "192.168.80.1"; // In the namespace that `run` makes.
 const MEDIA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
 
 let browser;
@@ -25,7 +25,7 @@ after(async () => {
   if (folder) await rm(folder, { recursive: true });
 });
 
-/** A moss, and the box at it. */
+/** A moss, and the box. */
 async function startBox(t, { options = [], servers = [] } = {}) {
   const moss = await startMoss({ MOSS_PAGES_DIRECTORY: folder });
   const box = run(
@@ -43,7 +43,7 @@ async function startBox(t, { options = [], servers = [] } = {}) {
   return { moss, box };
 }
 
-/** A tab with the library's client in it, which can but one codec if that is named, and may use relays alone. */
+/** A tab with the library's client, which may be limited to one codec, or to relays. */
 async function openViewer(moss, { codec, policy = "all", within = browser } = {}) {
   const tab = await openTab(within, moss.page(""));
   await tab.evaluate(async ({ codec, policy }) => {
@@ -76,7 +76,7 @@ async function openViewer(moss, { codec, policy = "all", within = browser } = {}
   return tab;
 }
 
-/** What the tab has decoded: of its present call, the sums over all pictures. */
+/** What the tab has decoded in its present call. */
 const decoded = (tab) =>
   tab.evaluate(async () => {
     const reports = [...(await calls.at(-1)?.getStats())?.values() ?? []];
@@ -86,7 +86,7 @@ const decoded = (tab) =>
     return { frames: sum("framesDecoded"), keys: sum("keyFramesDecoded"), codec };
   });
 
-/** Waits for so many more frames, and returns what is decoded then. */
+/** Waits for this number of further frames, and returns what was decoded until then. */
 async function watch(tab, frames) {
   const before = await decoded(tab);
   let now;
@@ -94,7 +94,7 @@ async function watch(tab, frames) {
   return now;
 }
 
-/** The picture as the viewer sees it, as one text. */
+/** The viewer's present picture, as a string. */
 const look = (tab) =>
   tab.evaluate(() => {
     const video = document.querySelector("video");
@@ -103,7 +103,7 @@ const look = (tab) =>
     return canvas.toDataURL();
   });
 
-/** Sends a signal to the browser with this among its arguments, and to all that it started. */
+/** Sends a signal to the browser with this argument, and to its child processes. */
 async function signal(mark, name) {
   const processes = new Map(); // By id, the parent.
   let found;
@@ -119,7 +119,7 @@ async function signal(mark, name) {
 
 const count = (box, text) => box.printed.split(text).length - 1;
 
-test("each codec in use has one encoder, whoever looks, and none when nobody does", async (t) => {
+test("each codec in use has one encoder for all viewers, and none without viewers", async (t) => {
   const { moss, box } = await startBox(t);
   const viewers = await Promise.all(["VP8", "VP8", "VP8", "H264", "H264"].map((codec) => openViewer(moss, { codec })));
   const seen = await Promise.all(viewers.map((viewer) => watch(viewer, 15)));
@@ -128,7 +128,7 @@ test("each codec in use has one encoder, whoever looks, and none when nobody doe
     const before = await look(viewer);
     await until("the picture moves", async () => (await look(viewer)) !== before);
   }
-  // Who can do both gets what is there.
+  // A viewer that supports both gets the codec that is in use.
   await watch(await openViewer(moss), 5);
   for (const codec of ["VP8", "H264"]) assert.equal(count(box, `${codec} encoder starts`), 1);
 
@@ -139,7 +139,7 @@ test("each codec in use has one encoder, whoever looks, and none when nobody doe
   await watch(await openViewer(moss), 15); // And once more.
 });
 
-test("a viewer that can do neither codec has a line without a picture", async (t) => {
+test("a viewer that supports neither codec has a line without a picture", async (t) => {
   const { moss, box } = await startBox(t);
   const viewer = await openViewer(moss, { codec: "AV1" });
   await box.until(/problem: .*neither VP8 nor H\.264/);
@@ -147,12 +147,12 @@ test("a viewer that can do neither codec has a line without a picture", async (t
   await until("it is heard", () => viewer.evaluate(() => said.length && viewer.path === "direct"));
 });
 
-test("whoever asks for a key frame gets one, but not one for each time", async (t) => {
+test("a viewer that asks for a key frame gets one, but not one for each request", async (t) => {
   const { moss } = await startBox(t);
   const viewer = await openViewer(moss, { codec: "VP8" });
   const before = await watch(viewer, 30);
   await viewer.evaluate(() => {
-    // The only way by which a page may ask.
+    // The only way in which a page can ask.
     const source = "onrtctransform = ({ transformer: t }) => { t.readable.pipeTo(t.writable); onmessage = () => t.sendKeyFrameRequest(); }";
     window.asker = new Worker(URL.createObjectURL(new Blob([source])));
     calls.at(-1).getReceivers()[0].transform = new RTCRtpScriptTransform(asker);
@@ -172,7 +172,7 @@ test("whoever asks for a key frame gets one, but not one for each time", async (
   assert.ok(keys * 3 < frames, `${keys} key frames of ${frames}`);
 });
 
-test("a viewer that is frozen holds up nobody, and sees the picture again", async (t) => {
+test("a frozen viewer delays no other, and sees the picture again later", async (t) => {
   const { moss, box } = await startBox(t);
   const mark = `--frozen-by=${process.pid}`;
   const other = await startBrowser({ args: [...MEDIA, mark] });
@@ -195,7 +195,7 @@ test("a viewer that is frozen holds up nobody, and sees the picture again", asyn
   assert.equal(count(box, "encoder starts"), 1);
 });
 
-test("moss restarts, and the picture goes on by the same call", async (t) => {
+test("the picture goes on in the same call while moss restarts", async (t) => {
   const { moss, box } = await startBox(t);
   const viewer = await openViewer(moss);
   await watch(viewer, 15);
@@ -212,7 +212,7 @@ test("moss restarts, and the picture goes on by the same call", async (t) => {
 });
 
 for (const codec of ["VP8", "H264"])
-  test(`what a viewer of ${codec} says is played, off and on again by the same call`, async (t) => {
+  test(`the audio of a viewer of ${codec} is played, and switched off and on in the same call`, async (t) => {
     const heard = join(folder, "heard.raw");
     const { moss } = await startBox(t, {
       options: ["--sink", `audio/x-raw,format=S16LE ! filesink buffer-mode=unbuffered location=${heard}`],
@@ -240,7 +240,7 @@ for (const codec of ["VP8", "H264"])
     assert.equal(await viewer.evaluate(() => calls.length), 1);
   });
 
-test("both ends use the TURN server that the box is told of", async (t) => {
+test("both sides use the TURN server that the box is given", async (t) => {
   const port = 3478;
   const log = "--log-file=stdout";
   const turn = run("turnserver", ["-n", log, "--pidfile=", `--userdb=${join(folder, "turndb")}`, "-L", ADDRESS, "-p", `${port}`, "-a", "-u", "box:a/b+c=", "-r", "moss", "--no-cli", "--no-tls", "--no-dtls"]);

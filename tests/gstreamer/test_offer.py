@@ -1,4 +1,4 @@
-"""What is read out of offers, those of strangers too."""
+"""The parser of offers, with invalid ones, too."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""The studio alone: what a viewer that takes nothing does to the others, and to itself."""
+"""The studio alone: a viewer that stops reading, and its effect on the others."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ SOURCE = f"videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=
 
 
 class Screen:
-    """A viewer. It keeps of each frame its time, and whether it is a key frame."""
+    """A viewer, which records the time of each frame, and whether it is a key frame."""
 
     def __init__(self, studio, codec):
         self.seen = []
@@ -46,7 +46,7 @@ class Screen:
         self.pad.remove_probe(self.blocked)
 
     async def frames(self, count):
-        """Waits for so many more, and returns them."""
+        """Waits for this number of further frames, and returns them."""
         before = len(self.seen)
         async with asyncio.timeout(PATIENCE):
             while len(self.seen) < before + count:

@@ -1,4 +1,4 @@
-// The packed library, installed as an application would, in the kinds of projects there are.
+// The packed library, installed into projects of the usual kinds.
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
@@ -17,7 +17,7 @@ const LIBRARY = join(HERE, "../../clients/javascript");
 const VITE = join(HERE, "node_modules/vite/bin/vite.js");
 const TSC = join(LIBRARY, "node_modules/typescript/bin/tsc");
 const { NODE_22, TARBALL } = process.env;
-/** Milliseconds that anything may take on a busy machine. */
+/** Time limit in milliseconds, for a busy machine. */
 const PATIENCE = 90_000;
 
 let browser;
@@ -40,7 +40,7 @@ async function project(t, name) {
   return folder;
 }
 
-/** What a program prints; it is an error if it fails or takes too long. */
+/** The output of a program, which must succeed within the time limit. */
 async function execute(program, args, options = {}) {
   try {
     return (await promisify(execFile)(program, args, { timeout: PATIENCE, killSignal: "SIGKILL", ...options })).stdout;
@@ -49,7 +49,7 @@ async function execute(program, args, options = {}) {
   }
 }
 
-/** Waits for what a page says to a person. What its scripts do wrong ends the test. */
+/** Waits for a text on a page. An error in its scripts fails the test. */
 async function shows(t, url, selector, words) {
   const page = await browser.newPage();
   t.after(() => page.close());
@@ -63,7 +63,7 @@ async function shows(t, url, selector, words) {
   return page;
 }
 
-/** Vite with these arguments, until the test ends; gives its address. */
+/** Runs Vite with these arguments until the test ends; returns its address. */
 async function vite(t, cwd, ...args) {
   const server = spawn(process.execPath, [VITE, ...args, "--host", "127.0.0.1", "--port", "0"], {
     cwd,
@@ -80,7 +80,7 @@ async function vite(t, cwd, ...args) {
 }
 
 describe("the package installs into", { concurrency: true }, () => {
-  test("a program in Node 22 that uses the bare way to moss", async (t) => {
+  test("a program in Node 22 that uses only Signaling", async (t) => {
     const folder = await project(t, "node");
     const { address } = await startMoss(t);
     const master = new Signaling({ address, secret: SECRET, offer: { from: "the master" } });
@@ -109,7 +109,7 @@ describe("the package installs into", { concurrency: true }, () => {
     await shows(t, (await vite(t, folder, "preview")) + query, "output", /^direct: Hello, Ann!$/);
   });
 
-  test("a page without a build, from moss's own folder; what it says of a frozen moss is true", async (t) => {
+  test("a page without a build, served by moss; its message about a frozen moss is right", async (t) => {
     const folder = await project(t, "plain");
     await copyFile(join(folder, "node_modules/moss-signaling/dist/moss-signaling.js"), join(folder, "moss-signaling.js"));
     const moss = await startMoss(t, { MOSS_PAGES_DIRECTORY: folder });

@@ -1,4 +1,4 @@
-"""A moss, and cables to it."""
+"""A moss, and links to it."""
 
 import json
 import os
@@ -16,7 +16,7 @@ SEED = int(os.environ.get("MOSS_NETWORK_SEED", "1"))
 
 
 class Moss:
-    """A moss in this namespace, listening."""
+    """A moss in this namespace that listens."""
 
     def __init__(self, directory, **settings):
         directory.mkdir()
@@ -44,7 +44,7 @@ class Moss:
 
 
 class Cable:
-    """A link.py, and the addresses of its ends. The far one is a phone's, or a master's."""
+    """A process of link.py, and the addresses of both sides. The far side is a phone, or a master."""
 
     def __init__(self, name, network, delay=0.1, loss=0.0, overtaking=0.0):
         self.name, self.address = name, f"{network}.2"
@@ -62,7 +62,7 @@ class Cable:
             ip(namespace, f"link set {name} up")
 
     def lead_to_moss(self):
-        """What the far side sends from now on goes over this cable."""
+        """Routes what the far side sends from now on over this link."""
         ip(FAR, f"route replace {MOSS} dev {self.name} src {self.address}")
 
     def pull(self):
@@ -94,7 +94,7 @@ def address():
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts a moss of that name."""
+    """A function that starts a moss with this name."""
     started = []
 
     def start(name, **settings):
@@ -110,7 +110,7 @@ def start(tmp_path):
 
 @pytest.fixture
 def cable():
-    """Lays a cable."""
+    """A function that makes a link."""
     laid = []
 
     def lay(*arguments, **options):

@@ -1,4 +1,4 @@
-"""A cable between two network namespaces, as bad as you like.
+"""A link between two network namespaces, with delay, loss and reordering.
 
     link.py DEVICE NAMESPACE NAMESPACE DELAY LOSS OVERTAKING SEED
 
@@ -30,30 +30,30 @@ import time
 
 from namespaces import inside
 
-# linux/if_tun.h: which device it shall be, whether it takes IP packets, and no header of its own.
+# linux/if_tun.h: the request to make a device, for IP packets, without a header of its own.
 TUNSETIFF = 0x400454CA
 IFF_TUN = 0x0001
 IFF_NO_PI = 0x1000
 
 
 class Link:
-    """Packets under way between two devices."""
+    """Packets in flight between two devices."""
 
     def __init__(self, ends, delay, loss, overtaking, seed):
         self.ends = ends
         self.delay, self.loss, self.overtaking = delay, loss, overtaking
         self.chance = random.Random(seed)
         self.pulled = False
-        # When it is due; a number, for those due at once; the packet and where it goes.
+        # Delivery time; a number, for equal times; the packet and its destination.
         self.under_way = []
         self.counts = {"carried": 0, "lost": 0, "overtook": 0}
         self.taken = 0
 
     def take(self, end):
-        """Takes all that one end has sent."""
+        """Takes all packets that one side has sent."""
         other = self.ends[end == self.ends[0]]
         while packet := receive(end):
-            # A packet's fate hangs on its place in the row alone, not on what became of others.
+            # A packet's fate depends only on its number, not on that of others.
             is_lost = self.chance.random() < self.loss
             overtakes = self.chance.random() < self.overtaking
             if packet[0] >> 4 != 4 or self.pulled:
@@ -67,7 +67,7 @@ class Link:
             heapq.heappush(self.under_way, (due, self.taken, packet, other))
 
     def deliver(self):
-        """Hands over what is due, and returns the seconds until the next packet is."""
+        """Delivers packets whose time has come, and returns the seconds until the next one."""
         while self.under_way:
             wait = self.under_way[0][0] - time.monotonic()
             if wait > 0:
@@ -77,7 +77,7 @@ class Link:
             try:
                 os.write(end, packet)
             except OSError:
-                pass  # The device is down: nobody is there.
+                pass  # The device is down.
         return None
 
     def obey(self, word):
@@ -93,7 +93,7 @@ def receive(end):
     try:
         return os.read(end, 65536)
     except OSError:
-        return None  # Nothing there, or the device is down.
+        return None  # No packet, or the device is down.
 
 
 def device(name, namespace):

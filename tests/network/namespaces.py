@@ -1,4 +1,4 @@
-"""Being in a network namespace for a moment.
+"""Entering a network namespace for a moment.
 
 A socket or a device belongs to the namespace that it was made in, whoever uses it later. So
 a program that makes each thing in its place needs no process there.
@@ -13,8 +13,8 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 @contextmanager
 def inside(namespace):
-    """What is made meanwhile belongs to `namespace`. Only this thread goes there, so nothing
-    may be awaited before it is back. (Python has os.setns from 3.12 on only.)"""
+    """Sockets made in this context belong to `namespace`. Only this thread enters it, so nothing
+    may be awaited meanwhile. (Python has os.setns only from 3.12 on.)"""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
         there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Peers of a moss, near and far, and what they do."""
+"""Near and far peers of a moss."""
 
 import asyncio
 import json
@@ -17,20 +17,20 @@ from namespaces import inside
 BOX, FAR = os.environ["BOX"], os.environ["FAR"]
 SECRET = "only-the-tests-know-it"
 
-# moss's own address, whichever cable leads there (RFC 5737: addresses that are nobody's).
+# moss's address, for all links (RFC 5737: addresses for documentation).
 MOSS = "203.0.113.1"
 
-# A limit for a hang: far more than anything takes on a busy machine.
+# Time limit of each wait: only a hang takes this long, even on a busy machine.
 PATIENCE = 240
 
-# What nobody waits for who is near. A fault that lets peers wait for one another makes them
-# wait as long as a cable is pulled, or for a keepalive.
+# No near peer must wait this long. If peers had to wait for one another, they would wait as long
+# as a cable is pulled, or for a keepalive.
 NOTICEABLE = 5
 
 
 class Peer:
-    """One connection that speaks packets, and keeps what comes by who sent it: the `id` of
-    a client, or None for moss and the master."""
+    """A connection that sends packets, and keeps received ones by sender: the `id` of a client,
+    or None for moss and the master."""
 
     @classmethod
     async def near(cls, moss):
@@ -49,7 +49,7 @@ class Peer:
             await asyncio.get_running_loop().sock_connect(plug, (host, moss.port))
         peer = cls()
         peer.address = plug.getsockname()[0]
-        # The library would ping, and give up by itself; it answers moss's pings all the same.
+        # The library's own pings are off: it would give up by itself. It still answers moss's.
         peer.connection = await connect(
             f"ws://{host}:{moss.port}/",
             sock=plug,
@@ -71,7 +71,7 @@ class Peer:
             pass
 
     async def receive(self, sender=None, within=PATIENCE):
-        """The next that this sender sent, as it came."""
+        """The next packet of this sender, verbatim."""
         arriving = asyncio.create_task(self.arrived[sender].get())
         await asyncio.sleep(0)
         if not arriving.done():
@@ -81,7 +81,7 @@ class Peer:
         if not arriving.done():
             arriving.cancel()
             assert self.reader.done(), f"nothing in {within} s"
-            self.reader.result()  # Raises what was wrong with what came.
+            self.reader.result()  # Raises the reader's error.
             raise AssertionError(f"closed: {self.code}")
         return arriving.result()
 
@@ -90,7 +90,7 @@ class Peer:
         assert came == wanted, f"{came}\ncame instead of\n{wanted}"
 
     async def expect_nothing(self, sender=None):
-        """Nothing else came: what moss is asked for now is the next thing that it says."""
+        """There must be no unread packet: the answer to a ping is the next one."""
         await self.send('{"type":"ping"}')
         await self.expect('{"type":"pong","payload":""}')
         assert sender is None or self.arrived[sender].empty()
@@ -105,7 +105,7 @@ class Peer:
         await self.expect('{"type":"master-confirmation","payload":""}')
 
     async def log_in(self, master, number):
-        """Becomes a client of this master, who offers this number. Returns the id."""
+        """Becomes a client of this master, whose offer is this number. Returns the id."""
         await self.send('{"type":"login"}')
         await self.expect('{"type":"offer","payload":%d}' % number)
         joined = json.loads(await master.receive())
@@ -113,7 +113,7 @@ class Peer:
         return joined["payload"]["id"]
 
     async def closed(self, within):
-        """How moss ended the connection."""
+        """The close code and reason."""
         await asyncio.wait({self.reader}, timeout=within)
         assert self.reader.done(), f"still open after {within} s"
         return self.code
@@ -131,7 +131,7 @@ MASTER_LEFT = '{"type":"master-left","payload":""}'
 
 
 def payload(name, number):
-    """JSON that no two packets have in common, spelled as no program would write it."""
+    """JSON that is unique for each packet, in an unusual spelling."""
     noise = random.Random(f"{name} {number}")
     text = "".join(noise.choice('abcdefghij ü€😀{[",') for _ in range(noise.randrange(900)))
     return f'{{"n" :{number}.0e0,  "{name}": {json.dumps(text, ensure_ascii=number % 2 == 0)}}}'
@@ -151,7 +151,7 @@ async def send_to_client(master, id, name, count, pause=0.0):
 
 
 async def arrive_at_master(master, id, name, count):
-    """Each of them arrives once, in order, byte for byte."""
+    """Checks that each packet arrives once, in order, byte for byte."""
     for number in range(count):
         wanted = '{"type":"%s","payload":%s,"id":"%s"}' % (name, payload(name, number), id)
         await master.expect(wanted, id)
@@ -163,7 +163,7 @@ async def arrive_at_client(client, name, count):
 
 
 async def both_ways(master, client, id, name, count, pause=0.0):
-    """So many packets either way, at the same time; and nothing else arrives."""
+    """Exchanges this number of packets in both directions at once; nothing else may arrive."""
     async with asyncio.TaskGroup() as all:
         all.create_task(send_to_master(client, name, count, pause))
         all.create_task(send_to_client(master, id, name, count, pause))
@@ -175,7 +175,7 @@ async def both_ways(master, client, id, name, count, pause=0.0):
 
 @asynccontextmanager
 async def undisturbed(name, there_and_back):
-    """Meanwhile this happens over and over, and no time takes so long that it is noticed."""
+    """Repeats a function meanwhile, and checks that it never takes noticeably long."""
 
     async def go_on():
         while not enough.is_set() or not times:
@@ -194,4 +194,4 @@ async def undisturbed(name, there_and_back):
     finally:
         going.cancel()
     print(f"{name}: {len(times)} times, the longest was {max(times):.3f} s")
-    assert max(times) < NOTICEABLE, f"{name}: somebody else was noticed"
+    assert max(times) < NOTICEABLE, f"{name}: it had to wait for other peers"

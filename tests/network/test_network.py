@@ -1,4 +1,4 @@
-"""moss between peers that are near and peers behind a bad line.
+"""moss with near peers and peers behind a bad link.
 
 All but the last do it twice at once: with a far client of a near master, and with a far
 master of a near client, as either is another path through moss.
@@ -24,7 +24,7 @@ from peers import (
 WIFI = ("wifi", "192.0.2")
 MOBILE = ("mobile", "198.51.100")
 
-# How much later than documented a busy machine may do things.
+# Tolerance for deadlines on a busy machine.
 SLACK = 15
 
 
@@ -84,7 +84,7 @@ def test_packets_over_a_bad_link_arrive_once_in_order_and_whole(start, cable):
     asyncio.run(test())
     counts = wifi.counts()
     print(counts)
-    # The line was bad indeed.
+    # The link did lose and reorder packets.
     assert counts["carried"] > 800
     assert counts["lost"] > counts["carried"] / 50
     assert counts["overtook"] > counts["carried"] / 50
@@ -94,9 +94,9 @@ def test_nothing_is_lost_while_the_cable_is_pulled_for_20_seconds(start, cable):
     async def test():
         near, exile = await Neighbours.meet(neighbours), await Exile.meet(master_far)
         async with near.go_on(), exile.go_on(), asyncio.TaskGroup() as all:
-            # A packet now and then, before, meanwhile and after.
+            # A packet now and then, before, during and after the outage.
             all.create_task(both_ways(near.master, near.far, near.far_id, "a", 240, pause=0.1))
-            # As fast as it is let. moss has to stop reading it.
+            # As fast as possible. moss has to stop reading it.
             flood = all.create_task(send_to_master(exile.client, "b", FLOOD))
             all.create_task(arrive_at_master(exile.master, exile.id, "b", FLOOD))
             all.create_task(send_to_client(exile.master, exile.id, "c", 240, pause=0.1))
@@ -111,26 +111,26 @@ def test_nothing_is_lost_while_the_cable_is_pulled_for_20_seconds(start, cable):
 
     # More than fits into moss's backlog and the kernel's buffers together.
     FLOOD = 1500
-    # The default bears it. A master that is behind is given up after half of it.
+    # The default keepalive is long enough. A master that is behind is dropped after half of it.
     neighbours = start("neighbours", MOSS_KEEPALIVE_SECONDS="30")
     small = {"MOSS_MAX_PACKET_BYTES": "16384", "MOSS_MAX_BACKLOG_BYTES": "131072"}
     master_far = start("master-far", MOSS_KEEPALIVE_SECONDS="240", **small)
-    # Nothing else is lost. TCP doubles its waits: to lose the first packet after the 20
-    # seconds as well would cost most of a minute. The test before has losses.
+    # No further losses: TCP doubles its waits, so losing the first packet after the 20 seconds
+    # would cost most of a minute. The previous test has losses.
     wifi = cable(*WIFI, overtaking=0.1)
     wifi.lead_to_moss()
     asyncio.run(test())
 
 
-def test_peers_behind_a_pulled_cable_are_dropped_and_nobody_else_notices(start, cable):
+def test_peers_behind_a_pulled_cable_are_dropped_without_an_effect_on_others(start, cable):
     async def test():
         near, exile = await Neighbours.meet(neighbours), await Exile.meet(master_far)
         async with near.go_on(), exile.go_on():
-            # A peer whose keepalive ended on a good line would be no proof.
+            # They must still be connected before the cable is pulled.
             await asyncio.sleep(keepalive)
             wifi.pull()
             pulled = time.monotonic()
-            # With packets on their way to either.
+            # With packets in flight to both.
             await send_to_client(near.master, near.far_id, "lost", 3)
             await send_to_master(exile.client, "lost", 3)
             await near.master.expect(left(near.far_id), within=in_time)
@@ -139,11 +139,11 @@ def test_peers_behind_a_pulled_cable_are_dropped_and_nobody_else_notices(start, 
             print(f"the master was dropped after {time.monotonic() - pulled:.1f} s")
             assert time.monotonic() - pulled < in_time
             wifi.plug()
-            # The kernel still tries to tell them why. One that says something before that comes
-            # is reset: nobody is there any more to take it.
+            # The kernel still tries to send the Close. A peer that sends something before it
+            # arrives gets a reset, as the connection does not exist any more.
             assert await near.far.closed(PATIENCE) in (1011, 1006)
             assert await exile.master.closed(PATIENCE) in (1011, 1006)
-            # Who is sent something now is told, and the next is served at once.
+            # Packets to them are answered by errors, and the next peers are served at once.
             await exile.client.send('{"type":"late"}')
             assert "no-master" in await exile.client.receive()
             next = await Peer.near(master_far)
@@ -153,7 +153,7 @@ def test_peers_behind_a_pulled_cable_are_dropped_and_nobody_else_notices(start, 
         assert "unknown-client" in await near.master.receive()
 
     keepalive = 3
-    # Silent for twice the keepalive, looked at once a second.
+    # Silent for twice the keepalive, checked once a second.
     in_time = 2 * keepalive + 1 + SLACK
     neighbours = start("neighbours", MOSS_KEEPALIVE_SECONDS=str(keepalive))
     master_far = start("master-far", MOSS_KEEPALIVE_SECONDS=str(keepalive))
@@ -170,7 +170,7 @@ def test_phone_that_leaves_the_wifi_comes_back_from_another_address(start, cable
             wifi.pull()
             gone = time.monotonic()
             mobile.lead_to_moss()
-            # The phone knows before moss does. To moss it is somebody else.
+            # The phone notices before moss does. For moss it is another client.
             phone = await Peer.far(moss)
             assert (near.far.address, phone.address) == (wifi.address, mobile.address)
             await phone.send('{"type":"login"}')

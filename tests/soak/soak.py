@@ -1,21 +1,21 @@
-"""Everything at once against one moss, for as long as you like.
+"""All kinds of peers at once against one moss, for any time.
 
     soak.py PORT PID SECONDS
 
-- Honest clients come, log in, send numbered packets and get each back from the master; they
-  leave by a Close, by a reset, or fall silent with their connection open.
-- Honest masters take each other's place. Between them come slow ones, which read nothing
-  while clients flood, and times without any.
-- Others flood; read nothing and are sent much; send rubbish, halves of requests, of frames
-  and of messages, guesses at the secret, more than is allowed; ask /health.
+- Honest clients connect, log in, send numbered packets and get each back from the master; they
+  leave by a Close, by a reset, or become silent with an open connection.
+- Honest masters replace each other. In between there are slow ones, which read nothing while
+  clients flood, and times without a master.
+- Others flood; read nothing but cause much output; send invalid bytes, incomplete requests,
+  frames and messages, wrong secrets, packets above the limit; request /health.
 
-What the honest are due is checked all the time, and the first thing that is not so ends the
-soak with status 1: each packet arrives once, in order, whole and under one id, at the master
-of the day or at the one before it; who falls silent is dropped; nobody waits for long.
+The promises to honest peers are checked all the time, and the first violation ends the soak with
+status 1: each packet arrives once, in order, unchanged and under one id, at the present master
+or the previous one; silent peers are dropped; nobody waits for long.
 
 moss's resident memory and descriptors are sampled all the time. Their means over the last five
-minutes must be those of minutes five to ten, within a tenth (of shorter soaks: the last fifth
-and the second). And when all are gone, so must be their descriptors. Prints one line.
+minutes must equal those of minutes five to ten, within a tenth (in shorter soaks: the last fifth
+and the second). At the end no descriptor of a connection may be left. Prints one line.
 
 One process and one thread, paced so that it takes about a quarter of a core.
 """
@@ -36,29 +36,29 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 PORT, PID, SECONDS = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-SECRET = "only-the-soak-knows-it"  # As are the other settings in `run`.
+SECRET = "only-the-soak-knows-it"  # Set in `run`, too, as are the other settings.
 KEEPALIVE = 5
 
-# A limit for a hang: far more than anything takes on a busy machine.
+# Time limit of each wait: only a hang takes this long, even on a busy machine.
 PATIENCE = 60
 
-# How long moss may take for an answer. Clients wait for a slow master (half of the keepalive),
-# guests for nobody.
+# How long moss may take for an answer. Clients may wait for a slow master (half of the keepalive),
+# guests wait for nobody.
 NOTICEABLE = 5
 
-# How many do something at a time.
+# How many peers are active at a time.
 CROWD = 100
 
-# For how long it is remembered what a client sent. All of it has arrived long before.
+# Seconds for which a client's packets are remembered. All have arrived long before.
 MEMORY = 15
 
-# The samples of so many seconds are compared: those at the end, and those after the first ones.
+# Samples of this many seconds are compared: the last ones, and those after the first ones.
 WINDOW = min(300, SECONDS / 5)
 TOLERANCE = 0.1
 
 
 class Fault(Exception):
-    """Something is not as moss promises."""
+    """A promise of moss is broken."""
 
 
 def must(holds, *what):
@@ -66,19 +66,19 @@ def must(holds, *what):
         raise Fault(*what)
 
 
-# What everybody knows of everybody, as only a soak in one process can.
+# What all peers know about each other, since they share one process.
 
 
 class World:
-    """What is promised at the moment, what was counted, and who is there."""
+    """The present promises, the counters, and the present peers."""
 
     def __init__(self):
         self.begin = time.monotonic()
         self.chance = random.Random(1)
-        # Grows with each master: packets that the one before sends now are refused.
+        # Grows with each master: packets from the previous one are refused now.
         self.reigns = 0
-        # Grows at the beginning and at the end of a time in which packets may be lost,
-        # because the master is dropped or there is none: odd meanwhile.
+        # Grows at the start and at the end of a time in which packets may be lost, because the
+        # master is dropped or there is none: so it is odd during that time.
         self.harms = 0
         self.clients = {}
         self.master = None
@@ -101,7 +101,7 @@ world = World()
 
 
 def text_of(token, number):
-    """No two packets have this in common."""
+    """A payload that is unique for each packet."""
     return f"{token} {number} " + "ä🙂 \\\"\n"[number % 8 :] * (number * 7 % 60)
 
 
@@ -114,7 +114,7 @@ async def join():
         f"ws://127.0.0.1:{PORT}/",
         open_timeout=PATIENCE,
         close_timeout=PATIENCE,
-        # moss pings; the library answers.
+        # Only moss pings, and the library answers.
         ping_interval=None,
         compression=None,
         max_queue=None,
@@ -122,7 +122,7 @@ async def join():
 
 
 class Master:
-    """Checks what it gets, and sends it back."""
+    """Checks received packets, and sends them back."""
 
     @classmethod
     async def claim(cls):
@@ -130,12 +130,12 @@ class Master:
         master.connection = await join()
         master.is_replaced = False
         master.present = set()
-        # By id, the last number that came.
+        # The last received number, by id.
         master.last = {}
         claim = {"type": "set-master", "payload": {"secret": SECRET, "sdp": "honest"}}
         world.reigns += 1
         before, world.master = world.master, master
-        # From now on that one may be replaced at any time.
+        # From now on the previous master may be replaced at any time.
         if before:
             before.is_replaced = True
         await master.connection.send(json.dumps(claim))
@@ -167,7 +167,7 @@ class Master:
             must(payload["id"] in self.present, "left without having joined")
             self.present.remove(payload["id"])
         else:
-            # It was replaced, or is told of clients that left before their packets came back.
+            # It was replaced, or clients left before their packets were sent back.
             replaced = ["replaced", "not-logged-in"] if self.is_replaced else []
             must(type == "moss-error", type)
             must(payload["code"] in ["unknown-client", *replaced], payload)
@@ -181,7 +181,7 @@ class Master:
             world.clients[token].arrived(number, id)
             await self.send(type, payload, id)
         elif type == "feed":
-            # More than a client that does not read is allowed to leave lying.
+            # More than the backlog of a client that does not read.
             for _ in range(80):
                 await self.send("food", "x" * 16000, id)
         else:
@@ -191,14 +191,14 @@ class Master:
         await self.connection.send(json.dumps({"type": type, "payload": payload, "id": id}))
 
     async def retire(self):
-        """Gets what was still queued for it, then leaves."""
+        """Reads what was still queued for it, then leaves."""
         await asyncio.sleep(3)
         await self.connection.close()
         await self.reading
 
 
 class Client:
-    """Sends numbered packets, and knows which are due to come back."""
+    """Sends numbered packets, and knows which must come back."""
 
     count = 0
 
@@ -213,7 +213,7 @@ class Client:
         world.clients[self.token] = self
 
     def arrived(self, number, id):
-        """At a master. Ids stay, from master to master."""
+        """A master has received a packet. Ids stay the same from master to master."""
         must(number < self.sent and number not in self.at_master, "twice", self.token, number)
         must(self.id in (None, id), "another id")
         self.at_master.add(number)
@@ -221,7 +221,7 @@ class Client:
         world.checked += 1
 
     async def live(self, seconds, rate):
-        """A life in which everything arrives, unless masters come and go."""
+        """A connection on which everything arrives, unless the master changes."""
         harms, reigns = world.harms, world.reigns
         self.connection = await join()
         self.reading = later(self.read())
@@ -230,7 +230,7 @@ class Client:
         while time.monotonic() < end:
             await self.send()
             await asyncio.sleep(1 / rate)
-        # All that was sent is due now: at a master, and here.
+        # All packets must have arrived now: at a master, and back here.
         patience = time.monotonic() + PATIENCE
         while harms == world.harms and harms % 2 == 0:
             same = reigns == world.reigns
@@ -276,7 +276,7 @@ class Client:
         must(self.connection.close_code == 1000, "client", self.connection.close_code)
 
     async def forget(self):
-        """It is not spoken of any more, once its last packets can't come any more."""
+        """Forgets it, once none of its packets can still arrive."""
         await asyncio.sleep(MEMORY)
         del world.clients[self.token]
 
@@ -298,13 +298,13 @@ async def client_that_resets():
 
 
 async def client_that_falls_silent():
-    """Its connection stays, and nothing reads or answers there: moss must drop it."""
+    """Its connection stays open, but it neither reads nor answers: moss must drop it."""
     raw = await Raw.join()
     await raw.send(text('{"type":"login"}'))
     await raw.send(text('{"type":"late"}'))
     begin = time.monotonic()
     await asyncio.sleep(2 * KEEPALIVE + 1)
-    # What moss said meanwhile; the Close is the last of it.
+    # What moss has sent meanwhile; the Close is the last frame.
     said = await raw.read_to_the_end()
     late = time.monotonic() - begin - (2 * KEEPALIVE + 1)
     must(struct.pack(">H", 1011) in said, "not told that it was dropped")
@@ -312,11 +312,11 @@ async def client_that_falls_silent():
     raw.close()
 
 
-# The others, on plain sockets: nothing is read that they do not want to read.
+# The other peers, on plain sockets: they read only what they want to read.
 
 
 class Raw:
-    """A connection that does as it is told."""
+    """A raw connection."""
 
     @classmethod
     async def connect(cls, receive_buffer=None):
@@ -337,7 +337,7 @@ class Raw:
         await raw.send(UPGRADE)
         head = b""
         while not head.endswith(b"\r\n\r\n"):
-            # What may follow the head is not this function's to read.
+            # This function must not read frames after the head.
             head += await raw.read(1)
         must(head.startswith(b"HTTP/1.1 101 "), head)
         world.waited(begin)
@@ -374,7 +374,7 @@ class Raw:
 
 
 def reset(socket_):
-    """The next close is a reset (RST)."""
+    """Makes the next close a reset (RST)."""
     socket_.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
@@ -385,7 +385,7 @@ UPGRADE = (
 
 
 def frame(first, payload, length=None):
-    """RFC 6455, 5.2: with the mask 0. A length other than the payload's is a lie."""
+    """A frame (RFC 6455, 5.2) with the mask 0. `length` may differ from the payload's."""
     length = len(payload) if length is None else length
     if length < 126:
         header = struct.pack(">BB", first, 0x80 | length)
@@ -401,7 +401,7 @@ def text(packet):
 
 
 async def end_somehow(raw):
-    """Close, reset, or wait until moss does."""
+    """Ends by a Close, a reset, or waits until moss ends the connection."""
     how = world.chance.randrange(3)
     if how == 0:
         raw.reset()
@@ -413,7 +413,7 @@ async def end_somehow(raw):
 
 
 async def flood():
-    """As much as a second of a slow machine can bear; a slow master holds it up."""
+    """Floods, at a rate that a slow machine can handle; a slow master blocks it."""
     raw = await Raw.join()
     await raw.send(text('{"type":"login"}'))
     packets = text('{"type":"flood","payload":"%s"}' % ("f" * 2000)) * 10
@@ -473,7 +473,7 @@ async def half_a_message():
 
 
 async def halves_beyond_the_memory():
-    """Together more than is allowed: moss drops some of them, and nobody else."""
+    """Incomplete packets, together above the limit: moss drops some of these peers, and no others."""
     raws = [await Raw.join() for _ in range(40)]
     for raw in raws:
         try:
@@ -510,7 +510,7 @@ async def guesses_at_the_secret():
 
 
 async def visitor():
-    """/health, and what people with a browser ask."""
+    """Requests /health, and what browsers request."""
     for path, status in [(b"/health", b"200"), (b"/", b"426"), (b"/other", b"404")]:
         raw = await Raw.connect()
         begin = time.monotonic()
@@ -525,7 +525,7 @@ async def visitor():
 
 
 async def guest():
-    """Nobody holds it up."""
+    """A guest, which must not have to wait for others."""
     connection = await join()
     for _ in range(20):
         begin = time.monotonic()
@@ -536,8 +536,8 @@ async def guest():
     await connection.close()
 
 
-# Who come, and how many of each among so many. All of a deck come before it is shuffled
-# again, or chance would move the means.
+# The kinds of peers, and how many of each in a deck. A deck is used up before it is shuffled
+# again: otherwise chance would change the means.
 DECK = [
     *[client_that_closes] * 10,
     *[client_that_resets] * 5,
@@ -567,13 +567,13 @@ def cards():
 
 
 async def crowd(deck):
-    """One after another, until the end."""
+    """Runs peers one after another, until the end."""
     while not world.is_over:
         act = next(deck)
         try:
             await act()
         except ConnectionError:
-            # moss may cut these off at any time, and a reset meets who still sends.
+            # moss may drop these at any time, and a peer that still sends gets a reset.
             must(act not in HONEST, act.__name__)
         await asyncio.sleep(world.chance.uniform(0, 0.5))
 
@@ -582,7 +582,7 @@ HONEST = [client_that_closes, client_that_resets, client_that_falls_silent, gues
 
 
 async def throne():
-    """Masters come and go. Returns the last."""
+    """Runs masters one after another. Returns the last."""
     turn = 0
     while True:
         before = world.master
@@ -600,7 +600,7 @@ async def throne():
 
 
 async def interregnum(slow):
-    """A master that does not read, or none."""
+    """A time with a master that does not read, or without any."""
     world.harms += 1
     master, world.master = world.master, None
     master.is_replaced = True
@@ -610,7 +610,7 @@ async def interregnum(slow):
         world.reigns += 1
         await raw.send(text(json.dumps(claim)))
         later(master.retire())
-        # Its clients flood, and wait; then it is dropped or replaced.
+        # Its clients flood, and have to wait; then it is dropped or replaced.
         await asyncio.sleep(4)
         later(late_end(raw))
     else:
@@ -623,7 +623,7 @@ async def late_end(raw):
     raw.reset()
 
 
-# What moss takes meanwhile.
+# moss's use of memory and descriptors.
 
 
 def sample():
@@ -644,7 +644,7 @@ def means(samples, begin):
 
 
 async def all_gone(descriptors):
-    """Nobody is left, nor is what they had."""
+    """Checks that no connection is left, nor its descriptor."""
     patience = time.monotonic() + PATIENCE
     while sample()[1] > descriptors:
         must(time.monotonic() < patience, f"{sample()[1] - descriptors} descriptors are left")
@@ -652,7 +652,7 @@ async def all_gone(descriptors):
 
 
 def later(coroutine):
-    """Done beside all the rest. What goes wrong there ends the soak, too."""
+    """Runs in parallel with the rest. A failure there ends the soak, too."""
     return world.group.create_task(coroutine)
 
 
@@ -671,7 +671,7 @@ async def soak():
         await asyncio.wait(coming)
         while world.clients:
             await asyncio.sleep(0.5)
-        # moss has told of everybody who left.
+        # moss has reported all clients that left.
         must(not master.present, f"{len(master.present)} are still there")
         await master.connection.close()
     await all_gone(descriptors)

@@ -1,4 +1,4 @@
-// What moss goes through while calls live: who is on the line notices nothing.
+// Restarts and failures of moss during calls do not affect the calls.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { until } from "../harness.js";
 import { makeNetwork } from "./network.js";
 import { everyPair, interrupted, pass } from "./players.js";
 
-/** The same RTCPeerConnections at both ends. */
+/** Both sides must still have the same RTCPeerConnections. */
 async function sameLines(pairs, before) {
   for (const [number, pair] of pairs.entries()) {
     const now = await pair.look();
@@ -18,10 +18,10 @@ async function sameLines(pairs, before) {
   }
 }
 
-test("living calls go on", async (t) => {
+test("calls go on", async (t) => {
   const { mosses, pairs } = await everyPair(t, await makeNetwork(t));
   const all = (what) => Promise.all(mosses.map(what));
-  /** Everybody is logged in once more. */
+  /** Waits until all peers have logged in again. */
   const back = async (before) => {
     for (const [number, pair] of pairs.entries())
       await until("both are logged in again", async () => {

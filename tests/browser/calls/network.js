@@ -1,5 +1,5 @@
-// A network of the tests' own: namespaces plugged into a switch, which is a namespace with a bridge. A port of it
-// can be taken off the bridge, which neither end is told: packets just don't arrive any more.
+// A test network: namespaces connected to a switch, which is a namespace with a bridge. A port can be taken off the
+// bridge without a notice to either side: packets just don't arrive any more.
 
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
@@ -7,18 +7,18 @@ import { promisify } from "node:util";
 const run = promisify(execFile);
 const ip = (namespace, ...args) => run("ip", ["-n", namespace, ...args.join(" ").split(" ")]);
 
-/** To all processes there. */
+/** Sends a signal to all processes in a namespace. */
 async function signal(netns, name) {
   const { stdout } = await run("ip", ["netns", "pids", netns]);
   for (const pid of stdout.split("\n").filter(Boolean)) process.kill(Number(pid), name);
 }
 
-/** Where moss and the masters are. Phones reach it from any address. */
+/** The address of moss and the masters. Phones reach it from any address. */
 export const BOX = "192.168.77.1";
 
 let made = 0;
 
-/** A switch with a box at it; all is gone when the test ends. `phone()` plugs in another one. */
+/** A switch with a box, removed when the test ends. `phone()` connects another namespace. */
 export async function makeNetwork(t) {
   const prefix = `${process.env.NETNS_PREFIX ?? "moss"}-${process.pid}-${++made}`;
   const names = [];
@@ -43,7 +43,7 @@ export async function makeNetwork(t) {
   const use = async (there, device, address) => {
     await ip(there, `address add ${address}/24 dev ${device}`);
     await ip(there, `link set ${device} up`);
-    // Who has moved on is still reached; and browsers hide their addresses behind names that are looked up by multicast.
+    // Default routes: for phones with a new address, and for multicast, by which browsers look up mDNS names.
     await ip(there, `route replace default dev ${device}`);
   };
 
@@ -60,13 +60,13 @@ export async function makeNetwork(t) {
     await use(netns, "wifi", `192.168.77.${number + 1}`);
     return {
       netns,
-      /** From now on nothing gets through, and nobody is told. */
+      /** From now on nothing gets through, without a notice to either side. */
       lose: () => ip(hub, `link set wifi${number} nomaster`),
       find: () => ip(hub, `link set wifi${number} master bridge`),
-      /** As with its screen off: no program of it does anything. */
+      /** As with the screen off: all its programs are stopped. */
       sleep: () => signal(netns, "SIGSTOP"),
       wake: () => signal(netns, "SIGCONT"),
-      /** Out of the door: the mobile network comes, the Wi-Fi goes. */
+      /** As when leaving the house: from Wi-Fi to the mobile network. */
       leaveTheWifi: async () => {
         await use(netns, "mobile", `10.77.0.${number + 1}`);
         await ip(netns, `address flush dev wifi`);

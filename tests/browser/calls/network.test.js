@@ -1,10 +1,10 @@
-// What a phone's network does to its calls: nothing gets through for a while and nobody is told; or it has another address.
+// Faults of a phone's network during calls: an outage without a notice, and a change of its address.
 
 import { test } from "node:test";
 import { makeNetwork } from "./network.js";
 import { everyPair, interrupted, pass } from "./players.js";
 
-test("calls are there again, and each message came once and in order", async (t) => {
+test("calls recover, and each message arrives once and in order", async (t) => {
   const { phones, pairs } = await everyPair(t, await makeNetwork(t), { found: true });
   const all = (what) => Promise.all(phones.map(what));
   const comesBack = (name, during) =>

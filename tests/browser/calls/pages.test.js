@@ -1,4 +1,4 @@
-// What people do with the pages of both sides while they call each other.
+// What people do with the pages of both sides during calls.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { until } from "../harness.js";
 import { makeNetwork } from "./network.js";
 import { everyPair, interrupted, masterOptions, Pair, pass } from "./players.js";
 
-/** How many RTCPeerConnections there were at each end. */
+/** How many RTCPeerConnections there were on each side. */
 const lines = (pairs) =>
   Promise.all(
     pairs.map(async (pair) => {
@@ -15,10 +15,10 @@ const lines = (pairs) =>
     }),
   );
 
-/** The master's member whose page said goodbye or was seen to be another. */
+/** The master's member whose page sent `bye` or was replaced. */
 const lives = async ({ client, master }) => (await master.look()).watches.filter(({ name }) => name === client.name);
 
-/** A busy browser may take a page away before its last word is out: then it is gone after 30 s. Not each time. */
+/** A busy browser may close a page before its `bye` is sent: then the member is gone after 30 s. Not each time. */
 async function saysGoodbye(pair, tries = 3) {
   await pair.client.leave();
   await until(`${pair.label}: left`, async () => (await lives(pair)).every(({ left }) => left));
@@ -87,7 +87,7 @@ test("pages in all pairs of browsers", async (t) => {
     for (const [number, pair] of pairs.entries()) {
       const { client, master, pages } = await pair.look();
       assert.equal(master.key, before[number].master.key);
-      assert.equal(pages.client.masters, before[number].pages.client.masters + 1, "told once of another session");
+      assert.equal(pages.client.masters, before[number].pages.client.masters + 1, "one event for the new session");
       assert.equal(pages.client.open, 1);
       assert.equal(client.connections, before[number].client.connections + 1);
     }

@@ -1,4 +1,4 @@
-// What may be set at moss, and what a phone does with it.
+// Settings of moss, and their effect on phones.
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -25,7 +25,7 @@ async function scene(t, { settings, client = "Chromium" } = {}) {
 
 const memberOf = async (master) => (await master.look()).watches.at(-1);
 
-/** What moss may be told to tell. None of it is needed. */
+/** The optional packets of moss. None of them is needed. */
 const SILENT = Object.fromEntries(["CLIENT_JOINED", "CLIENT_LEFT", "MASTER_LEFT", "KICK"].map((type) => [`MOSS_${type}_TYPE`, undefined]));
 
 describe("phones", { concurrency: 2 }, () => {
@@ -72,10 +72,10 @@ describe("phones", { concurrency: 2 }, () => {
       await wrong.tab.close();
     }
     await new Pair(await join({ loginSecret: "4711" }), master).flows();
-    assert.equal(moss.log().match(/: wrong-secret$/gm).length, 2, "nobody came back by itself with what was refused");
+    assert.equal(moss.log().match(/: wrong-secret$/gm).length, 2, "no refused client tries again by itself");
   });
 
-  test("a tab is duplicated: the copy works, and the original says why it does not", async (t) => {
+  test("after a tab is duplicated, the copy works, and the original says why it stopped", async (t) => {
     const { master, join } = await scene(t);
     const original = await join();
     await new Pair(original, master).flows();
@@ -89,6 +89,6 @@ describe("phones", { concurrency: 2 }, () => {
     const { status } = await original.look();
     assert.deepEqual([status.at(-1).state, status.at(-1).code], ["stopped", "moved"]);
     const { watches } = await master.look();
-    assert.deepEqual(watches.map(({ left }) => left), ["replaced", undefined], "they do not take it from each other again and again");
+    assert.deepEqual(watches.map(({ left }) => left), ["replaced", undefined], "they do not replace each other repeatedly");
   });
 });

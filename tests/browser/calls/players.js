@@ -1,4 +1,4 @@
-// Pages that call each other, and what is seen on them.
+// Pages that call each other, and checks of what they record.
 
 import assert from "node:assert/strict";
 import { appendFileSync } from "node:fs";
@@ -9,7 +9,7 @@ import { FOR_MANY_TABS } from "../browsers.js";
 import { PAGES, SECRET, startMoss, until } from "../harness.js";
 import { BOX } from "./network.js";
 
-/** All in all pairs of browsers? Else only what differs from one to another. */
+/** Whether all tests run in all pairs of browsers, or only those that depend on the browser. */
 export const LONG = process.env.MOSS_CALLS === "long";
 
 /** A moss in the namespace of the box that serves the pages of these tests and the library. */
@@ -49,7 +49,7 @@ class Player {
     return this.tab.reload();
   }
 
-  /** As one who types another address. */
+  /** Opens another address. */
   leave() {
     return this.tab.goto("about:blank");
   }
@@ -88,7 +88,7 @@ export class Pair {
     Object.assign(this, { client, master, label: `${client.browser} → ${master.browser}` });
   }
 
-  /** What the client has of its master, and the master of this client: now, or when it was last there. */
+  /** What the client recorded of its master, and the master of this client: now, or when it was last connected. */
   async look() {
     const [client, master] = await Promise.all([this.client.look(), this.master.look()]);
     return {
@@ -102,7 +102,7 @@ export class Pair {
     return Promise.all([this.client.mark(), this.master.mark()]);
   }
 
-  /** Waits until both have the path, and all kinds of things come on both sides: more of them than there were. */
+  /** Waits until both have this path, and messages, picture and sound arrive on both sides. */
   async flows({ path = "direct", kinds = ["messages", "video", "audio"], some = 5 } = {}) {
     const before = await this.look();
     let now;
@@ -121,7 +121,7 @@ export class Pair {
     return now;
   }
 
-  /** Nothing came twice, out of order or not at all, and no script failed. */
+  /** Checks that no message arrived twice, out of order or not at all, and no script failed. */
   async isInOrder() {
     const { pages } = await this.look();
     for (const [side, { watches, errors }] of Object.entries(pages)) {
@@ -131,7 +131,7 @@ export class Pair {
   }
 }
 
-/** What both saw, in few lines. */
+/** A summary of what both recorded. */
 const describe = (seen) =>
   ["client", "master"]
     .map((side) => {
@@ -141,8 +141,8 @@ const describe = (seen) =>
     })
     .join("\n");
 
-/** Lets something happen to calls, and tells for how long each kind of thing did not come. `during`
- *  ends when it is over. If other pairs go on, `then` names them. */
+/** Lets something happen during calls, and prints for how long each kind of thing was interrupted. `during`
+ *  resolves when it is over. If other pairs go on, `then` names them. */
 export async function interrupted(t, what, pairs, during, { kinds = ["messages", "video", "audio"], path, then = pairs } = {}) {
   await Promise.all(pairs.map((pair) => pair.mark()));
   await during();
@@ -171,12 +171,12 @@ export async function everyPair(t, network, { settings, found, options = { media
   const pairs = [];
   for (const [m, master] of masters.entries())
     for (const [c, open] of onPhones.entries()) {
-      if (c === m && !LONG) continue; // Each browser is at either end all the same.
+      if (c === m && !LONG) continue; // Each browser is still tested on both sides.
       pairs.push(new Pair(await open(names[c], mosses[m], { role: "client", ...options, name: `${names[c]} to ${names[m]}` }), master));
     }
   await Promise.all(pairs.map((pair) => pair.flows({ kinds: options.media ? undefined : ["messages"] })));
   return { phones, mosses, masters, pairs, atBox };
 }
 
-/** The time, for those who have nothing to wait for but that. */
+/** Waits for a time, where there is no event to wait for. */
 export const pass = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));

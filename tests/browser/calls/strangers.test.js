@@ -1,4 +1,4 @@
-// Who means no good harms nobody else.
+// Hostile peers affect nobody else.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,7 +9,7 @@ import { LONG, masterOptions, Pair, startBrowsers, startServer } from "./players
 
 const names = LONG ? Object.keys(FOR_MANY_TABS) : ["Chromium"];
 
-/** The largest number of RTCPeerConnections that a thousand calls may cost: ten at once, one each second. */
+/** The largest number of RTCPeerConnections that a thousand calls may cost: twenty at once, and one each second. */
 const AFFORDABLE = 100;
 
 for (const name of names)
@@ -73,7 +73,7 @@ for (const name of names)
     await tab.evaluate(`beMaster(${JSON.stringify(SECRET)}).then((known) => { window.known = known; })`);
     await until("the client was told everything", async () => {
       const { done, called } = await tab.evaluate("known");
-      // moss may have had enough of this master before it was called.
+      // moss may have closed this master's connection before it was called.
       return done && (called || (await client.look()).watches[0].path === "no-master");
     });
     await client.share("camera", false);

@@ -1,4 +1,4 @@
-// As many phones as a party has.
+// Thirty phones, as at a party.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -21,7 +21,7 @@ test(`${GUESTS} clients call at once, reload at once, and get another master at 
   const enter = async (number) => clients.push(await onPhones("Chromium", moss, { role: "client", ...options, name: `guest ${number}` }));
   // A real party has thirty machines to load thirty pages.
   for (let number = 0; number < GUESTS; number += 5) await Promise.all([0, 1, 2, 3, 4].map((more) => enter(number + more)));
-  const master = await atBox("Chromium", moss, { ...masterOptions, ...options }); // For whom all have waited.
+  const master = await atBox("Chromium", moss, { ...masterOptions, ...options }); // All clients wait for this one.
   const everybodyTalks = () => Promise.all(clients.map((client) => new Pair(client, master).flows({ kinds: ["messages"], some: 2 })));
   const present = ({ watches }) => watches.filter(({ left }) => !left);
   const keys = (seen) => present(seen).map(({ name, key }) => `${name}: ${key}`).sort();
@@ -37,7 +37,7 @@ test(`${GUESTS} clients call at once, reload at once, and get another master at 
     await until("the lives before are over", async () => present(await master.look()).length === GUESTS);
     const second = await master.look();
     assert.deepEqual(keys(second), keys(first));
-    assert.equal(second.watches.length, 2 * GUESTS, "each came twice");
+    assert.equal(second.watches.length, 2 * GUESTS, "each joined twice");
     assert.equal(second.open, GUESTS, "no RTCPeerConnection is left over");
   });
 

@@ -1,4 +1,4 @@
-// The page of either side of one line. Both say 1, 2, 3 … and share a picture; the page shows what a person wants to know.
+// The page of each side of a line. Both send 1, 2, 3 … and share a picture; the page shows the state.
 
 import { Client, Master, turnServers } from "./moss-signaling.js";
 
@@ -7,7 +7,7 @@ const { role, secret, turn } = JSON.parse(decodeURIComponent(location.hash.slice
 const show = (id, text) => (document.getElementById(id).textContent = text);
 const add = (id, text) => (document.getElementById(id).textContent += `${text} `);
 
-/** Spoiled credentials have ended when they are handed out. */
+/** Spoiled credentials have already expired. */
 async function iceServers({ key }) {
   if (!turn) return [];
   const servers = await turnServers({ ...turn, key });
@@ -34,7 +34,7 @@ function listen(side) {
   side.on("media", ({ track }) => (document.getElementById("video").srcObject = track && new MediaStream([track])));
 }
 
-/** Colours that change. A page from http:// has no camera. */
+/** A changing colour, because a page from http:// has no camera. */
 function picture() {
   const canvas = Object.assign(document.createElement("canvas"), { width: 160, height: 120 });
   const paper = canvas.getContext("2d");

@@ -1,4 +1,4 @@
-"""A door to a server that counts who comes in."""
+"""A TCP proxy that counts connections."""
 
 import socket
 import threading
@@ -12,7 +12,7 @@ class Door:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.origin = Origin(origin.scheme, self._listener.getsockname()[1])
         self.connections = 0
-        # Those of them that the server has ended.
+        # Connections that the server has ended.
         self.ended = 0
         threading.Thread(target=self._let_in, daemon=True).start()
 
@@ -40,13 +40,13 @@ class Door:
 
 
 def carry(source, sink):
-    """Passes on all that comes, and the end of it."""
+    """Passes on all bytes, and the end."""
     try:
         while data := source.recv(1 << 18):
             sink.sendall(data)
         sink.shutdown(socket.SHUT_WR)
     except OSError:
-        # One of the two has gone: then so shall the other.
+        # One side has closed: close the other, too.
         for end in (source, sink):
             try:
                 end.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""curl, and all that it is told of what it fetched."""
+"""curl, and all that it reports about its transfers."""
 
 import json
 import os
@@ -10,7 +10,7 @@ FORM = '{"told":%{json},"headers":%{header_json}}\\n'
 
 
 class Fetched:
-    """One transfer: the last answer to it."""
+    """The last answer of a transfer."""
 
     def __init__(self, told, body):
         self.status = told["told"]["http_code"]
@@ -21,14 +21,14 @@ class Fetched:
         self.body = body
 
     def header(self, name):
-        """The one value of this header, or nothing."""
+        """The only value of this header, or None."""
         values = self._headers.get(name, [None])
         assert len(values) == 1, self._headers
         return values[0]
 
 
 def curl(folder, *requests, options=()):
-    """Makes the requests in one curl: each is a list of arguments, the URL among them."""
+    """Makes requests with one curl: each is a list of arguments, including the URL."""
     arguments = []
     files = [folder / f"body-{number}" for number in range(len(requests))]
     for request, file in zip(requests, files):
@@ -44,15 +44,15 @@ def curl(folder, *requests, options=()):
         env={"PATH": os.environ["PATH"], "HOME": str(folder)},
     )
     assert done.returncode == 0, done.stderr
-    # In the order in which they ended.
+    # Sorted by the order in which they ended.
     told = {value["told"]["filename_effective"]: value for value in values_in(done.stdout)}
-    # curl makes no file for a body that is empty.
+    # curl makes no file for an empty body.
     bodies = [file.read_bytes() if file.exists() else b"" for file in files]
     return [Fetched(told[str(file)], body) for file, body in zip(files, bodies)]
 
 
 def values_in(text):
-    """The JSON values that follow one another there."""
+    """The concatenated JSON values in a text."""
     values, at = [], 0
     while text[at:].strip():
         value, end = json.JSONDecoder().raw_decode(text[at:].lstrip())

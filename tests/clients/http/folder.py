@@ -1,4 +1,4 @@
-"""The folder that is served: files of many sizes, and names that have to be encoded."""
+"""The served folder: files of many sizes, and names that have to be encoded."""
 
 import os
 import random
@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 _random = random.Random(14)
 
-# Around a TLS record, and far more than a socket's buffers hold.
+# Sizes around a TLS record, and far above a socket's buffers.
 SIZES = [0, 1, 16_383, 16_384, 16_385, 100_000, 8_000_000]
 
 NAMES = [
@@ -19,7 +19,7 @@ NAMES = [
     "quotes'\"<>.svg",
     "back\\slash.txt",
     "line\nfeed.txt",
-    # A byte that is no UTF-8.
+    # A byte that is not UTF-8.
     os.fsdecode(b"byte \xff.txt"),
     "grüße/日本語.html",
     "/".join(["deep"] * 40) + "/down.txt",
@@ -28,7 +28,7 @@ NAMES = [
     "dir with space/index.html",
 ]
 
-# What each file holds, by its path in the folder.
+# The content of each file, by its path in the folder.
 FILES = {"index.html": "<!doctype html><title>moss</title>\nThe page.\n".encode()}
 FILES |= {f"size/{size}.bin": _random.randbytes(size) for size in SIZES}
 FILES |= {name: b"This is %s.\n" % os.fsencode(name) + _random.randbytes(99) for name in NAMES}
@@ -38,7 +38,7 @@ LARGE = "size/8000000.bin"
 
 
 def target(path):
-    """The path as a request has it."""
+    """The path, encoded for a request."""
     return "/" + quote(os.fsencode(path))
 
 

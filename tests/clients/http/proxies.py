@@ -13,12 +13,12 @@ from server import AUTHORITY, PATIENCE, Origin, wait_until
 
 
 class Proxy:
-    """A proxy that serves at `origin`: once `port` tells it, that is where."""
+    """A proxy that serves at `origin`, which is known once `port` is."""
 
     def __init__(self, folder, command, port, prefixes, sharing, **options):
         self.prefixes = prefixes
-        # Those by which every request goes to moss, on connections that clients share; and
-        # WebSockets too.
+        # Prefixes at which each request goes to moss, on shared connections; also for
+        # WebSockets.
         self.sharing = sharing
         self._log = folder / "proxy.log"
         with self._log.open("w") as log:
@@ -47,7 +47,7 @@ class Proxy:
 
 
 def nginx(folder, upstream):
-    # A socket that it inherits: so the port is known, and nobody else takes it.
+    # It inherits the socket: so the port is known, and no other program can take it.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -91,7 +91,7 @@ def varnish(folder, upstream):
             *("varnishd", "-F", "-j", "none", "-n", work, "-a", "127.0.0.1:0"),
             *("-f", fill_in("varnish.vcl", folder, upstream=upstream.port)),
             *("-s", "malloc,64m"),
-            # What a client does not say for so long, it says no more.
+            # The time limit for a client's request.
             *("-p", "timeout_idle=1"),
         ],
         port,
@@ -101,7 +101,7 @@ def varnish(folder, upstream):
 
 
 def fill_in(name, folder, /, **values):
-    """The file of this name beside this one, copied, with these values in their places."""
+    """A copy of this file beside this module, with these values filled in."""
     text = Path(__file__).with_name(name).read_text()
     for key, value in values.items():
         assert f"@{key}@" in text, key

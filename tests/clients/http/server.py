@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-# Far more than anything here takes on a busy machine: a limit for a hang.
+# Time limit of each wait: only a hang takes this long, even on a busy machine.
 PATIENCE = 30
 
 SECRET = "only-the-tests-know-it"
@@ -18,7 +18,7 @@ AUTHORITY = CERTIFICATES / "ca.pem"
 
 
 class Origin(NamedTuple):
-    """One of the two listeners."""
+    """One of the two ports."""
 
     scheme: str
     port: int
@@ -37,7 +37,7 @@ def wait_until(what, condition):
 
 
 def trusting():
-    """What a client needs that trusts the tests' own authority and nobody else."""
+    """The TLS context of a client that trusts only the tests' own authority."""
     return ssl.create_default_context(cafile=AUTHORITY)
 
 

@@ -1,5 +1,5 @@
-"""Requests of which two readers may think that they end at different places. What one takes
-for the body is for the other a request of its own, whose answer somebody else would get."""
+"""Requests whose end is ambiguous (request smuggling): what one server reads as the body is for
+another one a further request, whose answer another client would get."""
 
 from wire import request
 
@@ -7,7 +7,7 @@ HIDDEN = request("/size/1.bin")
 CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(HIDDEN), HIDDEN)
 LENGTH = f"Content-Length: {len(HIDDEN)}"
 
-# The method, the lines of the head and what follows it; and the status that moss gives.
+# The method, the header lines and what follows the head; and moss's status.
 PROBES = {
     "GET with a body": ("GET", [LENGTH], HIDDEN, 400),
     "HEAD with a body": ("HEAD", [LENGTH], HIDDEN, 400),
@@ -50,6 +50,6 @@ PROBES = {
 
 
 def probe(name, target):
-    """What is sent, and the status of moss's only answer."""
+    """The bytes to send, and the status of moss's only answer."""
     method, lines, rest, status = PROBES[name]
     return request(target, method, lines, rest), status

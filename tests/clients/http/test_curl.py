@@ -1,4 +1,4 @@
-"""curl, in all the ways in which it asks for a file."""
+"""curl, with all kinds of requests for a file."""
 
 import pytest
 from curl import curl, curl_one
@@ -14,7 +14,7 @@ def fetch_all(origin, folder, *options):
     return fetched
 
 
-def test_every_file_by_one_connection(origin, tmp_path):
+def test_every_file_on_one_connection(origin, tmp_path):
     fetched = fetch_all(origin, tmp_path)
     assert sum(file.connects for file in fetched) == 1
     assert {file.version for file in fetched} == {"1.1"}
@@ -34,18 +34,18 @@ def test_many_files_at_once(origin, tmp_path):
     fetch_all(origin, tmp_path, "--parallel", "--parallel-max", "8", "--parallel-immediate")
 
 
-def test_an_answer_may_be_the_last(origin, tmp_path):
+def test_a_client_may_ask_for_the_end_of_the_connection(origin, tmp_path):
     fetched = fetch_all(origin, tmp_path, "--header", "Connection: close")
     assert sum(file.connects for file in fetched) == len(FILES)
 
 
-def test_who_takes_compressed_files_gets_them_as_they_are(origin, tmp_path):
+def test_files_are_not_compressed(origin, tmp_path):
     for file in fetch_all(origin, tmp_path, "--compressed"):
         assert file.header("content-encoding") is None
 
 
-# On the plain port it comes as an `Upgrade: h2c`, on the other one in the handshake.
-def test_who_offers_http_2_is_answered_by_http_1_1(origin, tmp_path):
+# On the plain port the offer is an `Upgrade: h2c`, with TLS it is in the handshake.
+def test_an_offer_of_http_2_is_answered_by_http_1_1(origin, tmp_path):
     fetched = fetch_all(origin, tmp_path, "--http2")
     assert {file.version for file in fetched} == {"1.1"}
 
@@ -56,7 +56,7 @@ def test_heads_alone(origin, tmp_path):
         assert (head.status, head.header("content-length")) == (200, str(len(content))), path
 
 
-def test_a_head_and_then_its_file_by_one_connection(origin, tmp_path):
+def test_a_head_and_then_its_file_on_one_connection(origin, tmp_path):
     url = origin.url + target(MIDDLE)
     head, file = curl(tmp_path, ["--head", url], [url])
     assert (head.connects, file.connects) == (1, 0)
@@ -98,18 +98,18 @@ def test_a_range_behind_the_end(origin, tmp_path, asked):
 
 
 @pytest.mark.parametrize("asked", ["0-1,5-6", "5-1", "x-y"])
-def test_a_range_that_is_not_served_gets_the_whole(origin, tmp_path, asked):
+def test_an_unsupported_range_gets_the_whole_file(origin, tmp_path, asked):
     header = f"Range: bytes={asked}"
     whole = curl_one(tmp_path, "--header", header, origin.url + target(MIDDLE))
     assert (whole.status, whole.body) == (200, FILES[MIDDLE])
 
 
-def test_a_download_that_broke_off_goes_on(origin, tmp_path):
+def test_a_download_is_resumed(origin, tmp_path):
     rest = curl_one(tmp_path, "--continue-at", "3000001", origin.url + target(LARGE))
     assert (rest.status, rest.body) == (206, FILES[LARGE][3_000_001:])
 
 
-def test_a_range_of_another_file_gets_the_whole(origin, tmp_path):
+def test_a_range_with_another_tag_gets_the_whole_file(origin, tmp_path):
     url = origin.url + target(MIDDLE)
     tag = curl_one(tmp_path, "--head", url).header("etag")
     part = curl_one(tmp_path, "--range", "1-5", "--header", f"If-Range: {tag}", url)
@@ -122,7 +122,7 @@ def test_a_file_that_is_known_is_not_sent_again(origin, tmp_path):
     urls = [origin.url + target(path) for path in FILES]
     tags = [tmp_path / f"tag-{number}" for number in range(len(urls))]
     curl(tmp_path, *(["--etag-save", tag, url] for tag, url in zip(tags, urls)))
-    # curl compares with what is saved in an earlier run.
+    # curl sends the tag that it saved in an earlier run.
     known = curl(tmp_path, *(["--etag-compare", tag, url] for tag, url in zip(tags, urls)))
     assert {(file.status, file.body) for file in known} == {(304, b"")}
     assert {file.header("content-length") for file in known} == {None}
@@ -155,7 +155,7 @@ def test_the_folder_itself_has_an_index(origin, tmp_path):
         assert curl_one(tmp_path, url).body == FILES["index.html"]
 
 
-def test_what_is_not_there_leaves_the_connection_open(origin, tmp_path):
+def test_a_404_leaves_the_connection_open(origin, tmp_path):
     asked = ["/none", "/dir/none.html", "/../etc/passwd", "/%2e%2e/etc/passwd", "//index.html"]
     asked += ["/dir\\index.html", "/index.html%00", "/size"]
     missed = curl(tmp_path, *([origin.url + path] for path in asked))

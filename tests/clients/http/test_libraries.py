@@ -1,4 +1,4 @@
-"""What programs are written with: wget, Python's own client, requests with urllib3, aiohttp."""
+"""Other HTTP clients: wget, Python's own client, requests with urllib3, aiohttp."""
 
 import asyncio
 import http.client
@@ -23,20 +23,20 @@ def wget(folder, *arguments):
     assert done.returncode == 0, done.stderr
 
 
-def test_wget_by_one_connection(origin, tmp_path):
+def test_wget_on_one_connection(origin, tmp_path):
     (tmp_path / "list").write_text("".join(f"{origin.url}{target(path)}\n" for path in FILES))
     wget(tmp_path, "--input-file=list", "--output-document=all")
     assert (tmp_path / "all").read_bytes() == b"".join(FILES.values())
 
 
-def test_wget_goes_on_with_a_download_that_broke_off(origin, tmp_path):
+def test_wget_resumes_a_download(origin, tmp_path):
     begun = tmp_path / "8000000.bin"
     begun.write_bytes(FILES[LARGE][:3_000_001])
     wget(tmp_path, "--continue", origin.url + target(LARGE))
     assert begun.read_bytes() == FILES[LARGE]
 
 
-def test_pythons_own_client_by_one_connection(origin):
+def test_pythons_own_client_on_one_connection(origin):
     if origin.scheme == "https":
         connection = http.client.HTTPSConnection(
             "localhost", origin.port, timeout=PATIENCE, context=trusting()
@@ -57,13 +57,13 @@ def test_pythons_own_client_by_one_connection(origin):
 
 def new_session():
     session = requests.Session()
-    # Nothing of the machine's own: neither its proxies nor its authorities.
+    # Without the machine's settings: neither its proxies nor its authorities.
     session.trust_env = False
     session.verify = str(AUTHORITY)
     return session
 
 
-def test_requests_by_one_connection(origin):
+def test_requests_on_one_connection(origin):
     with new_session() as session:
         for path, content in FILES.items():
             answer = session.get(origin.url + target(path), timeout=PATIENCE)
@@ -74,12 +74,12 @@ def test_requests_by_one_connection(origin):
         moved = session.get(origin.url + target("dir"), timeout=PATIENCE)
         assert moved.url == origin.url + "/dir/"
         assert moved.content == FILES["dir/index.html"]
-        # As urllib3 counts them.
+        # urllib3's own count.
         pools = session.get_adapter(origin.url).poolmanager.pools
         assert [pools[key].num_connections for key in pools.keys()] == [1]
 
 
-def test_aiohttp_by_a_few_connections_at_once(origin):
+def test_aiohttp_on_a_few_connections_at_once(origin):
     async def fetch(session, path):
         async with session.get(origin.url + target(path)) as answer:
             return answer.status, await answer.read()
@@ -94,8 +94,8 @@ def test_aiohttp_by_a_few_connections_at_once(origin):
     assert asyncio.run(fetch_all()) == expected
 
 
-def test_a_media_player_jumps_about(origin):
-    """As iOS plays a video: two bytes first, then what it needs, all of one tag."""
+def test_a_media_player_seeks(origin):
+    """As iOS plays a video: first two bytes, then ranges, all with the same tag."""
     with new_session() as session:
         url, content = origin.url + target(LARGE), FILES[LARGE]
         part = session.get(url, headers={"Range": "bytes=0-1"}, timeout=PATIENCE)
@@ -105,5 +105,5 @@ def test_a_media_player_jumps_about(origin):
             asked = {"Range": f"bytes={first}-", "If-Range": part.headers["ETag"]}
             with session.get(url, headers=asked, stream=True, timeout=PATIENCE) as rest:
                 assert rest.status_code == 206
-                # And then it has enough, and goes away in the middle.
+                # It closes before the end of the range.
                 assert rest.raw.read(500) == content[first : first + 500]

@@ -1,4 +1,4 @@
-"""Load generators, which stop at nothing and count what is not as it should be."""
+"""Load generators, which count failures."""
 
 import re
 import subprocess
@@ -24,7 +24,7 @@ def counts(pattern, text):
 
 
 def ab(url, number, *options):
-    """What ab counts. It compares each length with the first one."""
+    """The counters of ab. It compares each length with that of the first answer."""
     told = output("ab", "-q", "-c", 8, "-n", number, *options, url)
     figures = dict(re.findall(r"^([A-Z][\w -]+):\s+(\d+)", told, re.M))
     assert figures["Complete requests"] == str(number), told
@@ -40,16 +40,16 @@ def test_ab(origin, path, number):
     assert told["HTML transferred"] == number * len(FILES[path])
 
 
-# More than a connection's thousand requests for each.
+# More requests for each connection than its limit of a thousand.
 @pytest.mark.parametrize("path, number", [(SMALL, 9_000), (MIDDLE, 500), (LARGE, 20)])
-def test_ab_with_connections_that_stay(origin, path, number):
+def test_ab_with_keepalive(origin, path, number):
     told = ab(origin.url + target(path), number, "-k")
     assert told["HTML transferred"] == number * len(FILES[path])
     assert number - told["Keep-Alive requests"] <= number // 1_000
 
 
 @pytest.mark.parametrize("path, connections", [(SMALL, 8), (MIDDLE, 8), (LARGE, 2)])
-def test_wrk_compares_what_it_gets(origin, pages, path, connections):
+def test_wrk_compares_the_content(origin, pages, path, connections):
     script = Path(__file__).with_name("whole.lua")
     url = origin.url + target(path)
     told = output(

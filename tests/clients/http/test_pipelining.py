@@ -1,4 +1,4 @@
-"""Requests that do not wait for the answers before them."""
+"""Pipelined requests."""
 
 from folder import FILES, MIDDLE, target
 from wire import Wire, header, request
@@ -44,7 +44,7 @@ def test_answers_of_every_kind_come_in_order(origin):
             assert head.status_code == status, (method, target_, headers)
             assert content is None or body == content, (method, target_, headers)
             assert len(body) == int(header(head, "content-length") or 0) or method == "HEAD"
-        # What follows the last one is not answered.
+        # Requests after the last one are not answered.
         assert header(head, "connection") == "close"
         assert wire.rest() == b""
 

@@ -1,5 +1,5 @@
-"""nginx and Varnish between the client and moss: what comes out is what is in the folder,
-passed through, from the cache and after a look whether it is still the same."""
+"""nginx and Varnish between the client and moss: the client gets the files of the folder, passed
+through, from the cache, and after a revalidation."""
 
 import pytest
 from counting import Door
@@ -14,7 +14,7 @@ def urls(proxy, prefix, paths=FILES):
     return [[proxy.origin.url + prefix + target(path)] for path in paths]
 
 
-def test_every_file_by_every_way_again_and_again(proxy, tmp_path):
+def test_every_file_at_every_prefix_repeatedly(proxy, tmp_path):
     for prefix in proxy.prefixes:
         for fetched in [curl(tmp_path, *urls(proxy, prefix)) for _ in range(2)]:
             for (path, content), file in zip(FILES.items(), fetched):
@@ -22,17 +22,17 @@ def test_every_file_by_every_way_again_and_again(proxy, tmp_path):
                 assert file.header("content-type") is not None
 
 
-def test_heads_by_every_way(proxy, tmp_path):
+def test_heads_at_every_prefix(proxy, tmp_path):
     for prefix in proxy.prefixes:
         heads = [["--head", *url] for url in urls(proxy, prefix)]
         for (path, content), head in zip(FILES.items(), curl(tmp_path, *heads)):
             assert head.status == 200, (prefix, path)
-            # A proxy may leave out that there is nothing.
+            # A proxy may omit a length of 0.
             assert int(head.header("content-length") or 0) == len(content), (prefix, path)
 
 
 @pytest.mark.parametrize("path", [MIDDLE, LARGE])
-def test_ranges_by_every_way(proxy, tmp_path, path):
+def test_ranges_at_every_prefix(proxy, tmp_path, path):
     length = len(FILES[path])
     ranges = [(0, 0), (16_383, 65_536), (65_536, length - 1), (length - 1, length - 1)]
     for prefix in proxy.prefixes:
@@ -46,7 +46,7 @@ def test_ranges_by_every_way(proxy, tmp_path, path):
         assert behind.status == 416, prefix
 
 
-def test_a_client_that_knows_the_file_gets_304_by_every_way(proxy, tmp_path):
+def test_a_client_with_the_tag_gets_304_at_every_prefix(proxy, tmp_path):
     for prefix in proxy.prefixes:
         url = proxy.origin.url + prefix + target(MIDDLE)
         tag = curl_one(tmp_path, "--head", url).header("etag")
@@ -54,7 +54,7 @@ def test_a_client_that_knows_the_file_gets_304_by_every_way(proxy, tmp_path):
         assert (known.status, known.body) == (304, b""), prefix
 
 
-def test_a_cache_asks_whether_files_are_still_the_same(proxy, tmp_path):
+def test_a_cache_revalidates_files(proxy, tmp_path):
     asked = urls(proxy, "/cached")
     curl(tmp_path, *asked)
 
@@ -66,7 +66,7 @@ def test_a_cache_asks_whether_files_are_still_the_same(proxy, tmp_path):
                 seen.add(path)
         return seen >= {path for path, content in FILES.items() if content}
 
-    # Varnish fetches an empty file anew.
+    # Varnish fetches an empty file again.
     seen = set()
     wait_until("a 304 for each file", all_revalidated)
 
@@ -100,7 +100,7 @@ def test_one_connection_to_moss_is_enough(moss, make_proxy, tmp_path, kind, list
         assert door.connections == 1
 
 
-def test_a_connection_that_moss_has_ended_is_made_anew(moss, make_proxy, tmp_path):
+def test_a_proxy_reconnects_after_moss_has_ended_a_connection(moss, make_proxy, tmp_path):
     doors = [Door(getattr(moss, listener)) for _, listener in ALL]
     made = [make_proxy(kind, door.origin) for (kind, _), door in zip(ALL, doors)]
     for expected in (1, 2):
@@ -108,7 +108,7 @@ def test_a_connection_that_moss_has_ended_is_made_anew(moss, make_proxy, tmp_pat
             file = curl_one(tmp_path, *urls(proxy, "/moss", [MIDDLE])[0])
             assert (file.status, file.body) == (200, FILES[MIDDLE])
             assert door.connections == expected
-        # Nothing was asked for long enough.
+        # Idle for long enough.
         if expected == 1:
             wait_until("the end of all", lambda: all(door.ended == 1 for door in doors))
 

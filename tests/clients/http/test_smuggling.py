@@ -1,4 +1,4 @@
-"""Whatever somebody sends, the next request gets its own answer."""
+"""After any request, the next one gets its own answer."""
 
 import re
 
@@ -26,7 +26,7 @@ def test_behind_a_proxy_the_next_client_gets_its_own_answer(proxy):
             sent, _ = probe(name, f"{prefix}/index.html")
             with Wire(proxy.origin) as attacker, Wire(proxy.origin) as victim:
                 attacker.say(sent)
-                # Some answer, or the end: the proxy has judged it.
+                # Any answer, or the end: that is up to the proxy.
                 attacker.wait()
                 for path in VICTIMS:
                     victim.say(request(prefix + target(path)))

@@ -1,4 +1,4 @@
-"""A master and a client that come where pages come, too."""
+"""A master and a client at the ports and prefixes of the pages."""
 
 import json
 
@@ -10,7 +10,7 @@ from wire import Wire, header, request
 
 
 def conversation(url, **options):
-    """Whether a master and a client find each other there."""
+    """Checks that a master and a client reach each other at this address."""
     options = {"open_timeout": PATIENCE, "close_timeout": PATIENCE} | options
     with connect(url, **options) as master, connect(url, **options) as client:
         say(master, type="set-master", payload={"sdp": {"v": 0}, "secret": SECRET})
@@ -55,7 +55,7 @@ def test_an_upgrade_may_follow_a_page(origin):
         assert wire.read(6) == b"\x8a\x04ping"
 
 
-def test_below_a_prefix_on_the_connection_that_pages_came_by(proxy, tmp_path):
+def test_below_a_prefix_on_the_connections_of_pages(proxy, tmp_path):
     for prefix in proxy.sharing:
         page = curl_one(tmp_path, proxy.origin.url + prefix + target(MIDDLE))
         assert page.body == FILES[MIDDLE]

@@ -1,7 +1,7 @@
 vcl 4.1;
 
-# The folder below several prefixes: /moss/ keeps to what moss says of caching; /cached/ keeps
-# each file, and asks each time whether it is still the same; /passed/ has no cache.
+# The folder below several prefixes: /moss/ obeys moss's caching headers; /cached/ caches each
+# file, and revalidates it each time; /passed/ has no cache.
 backend moss {
     .host = "127.0.0.1";
     .port = "@upstream@";

@@ -1,5 +1,5 @@
-"""A connection on which a test says byte for byte what it likes, and whose answers h11
-reads: it takes only what HTTP/1.1 allows."""
+"""A connection on which a test sends any bytes. h11 parses the answers, and accepts only valid
+HTTP/1.1."""
 
 import socket
 
@@ -29,7 +29,7 @@ class Wire:
         self._socket.sendall(data)
 
     def answer(self, method="GET"):
-        """The next answer, to a request of this method: its head and its body."""
+        """The head and body of the next answer, to a request with this method."""
         reader = self._reader(method, [])
         head, body = None, []
         while not isinstance(event := self._next(reader), h11.EndOfMessage):
@@ -41,14 +41,14 @@ class Wire:
         return head, b"".join(body)
 
     def upgraded(self):
-        """The head that makes the connection a WebSocket."""
+        """The head of the answer to an upgrade."""
         reader = self._reader("GET", [("Connection", "upgrade"), ("Upgrade", "websocket")])
         head = self._next(reader)
         self._came, _ = reader.trailing_data
         return head
 
     def read(self, length):
-        """The next bytes, whatever they are."""
+        """The next bytes."""
         while len(self._came) < length:
             more = self._socket.recv(1 << 18)
             assert more, self._came
@@ -57,11 +57,11 @@ class Wire:
         return data
 
     def wait(self):
-        """Until something comes, or the end."""
+        """Reads until bytes or the end arrive."""
         self._came += self._socket.recv(1)
 
     def rest(self):
-        """All that comes until the end."""
+        """All bytes up to the end."""
         parts = [self._came]
         while part := self._socket.recv(1 << 18):
             parts.append(part)

@@ -1,4 +1,4 @@
-"""What OpenSSL's s_client does and no library offers, against a real moss.
+"""TLS features that OpenSSL's s_client has and libraries lack, against a real moss.
 
     peer.py wss://127.0.0.1:8443/         # from an authority in SSL_CERT_FILE
 
@@ -19,7 +19,7 @@ REQUEST = "GET /health HTTP/1.1\r\nHost: box\r\n\r\n"
 
 
 class Client:
-    """An s_client that talks to moss until one of the two ends it."""
+    """A connection of s_client to moss."""
 
     def __init__(self, *options):
         command = ["openssl", "s_client", "-connect", ADDRESS, "-verify_return_error",
@@ -34,7 +34,7 @@ class Client:
         self.process.stdin.write(text.encode())
 
     def read_to(self, *parts):
-        """Reads until one of these has come, or the end, and returns all so far."""
+        """Reads until one of these texts, or the end, and returns all so far."""
         while not any(part in self.output for part in parts):
             data = self.process.stdout.read(4096)
             if not data:
@@ -51,7 +51,7 @@ class Client:
 
 
 def get(*options):
-    """Asks for /health on a connection of its own, and returns all that s_client says."""
+    """Requests /health on a new connection, and returns all output of s_client."""
     client = Client(*options)
     client.read_to("Verify return code: 0 (ok)")
     client.say(REQUEST)
@@ -79,7 +79,7 @@ def renew_keys():
 
 
 def renegotiate():
-    """Moss refuses by an alert that ends nothing; s_client takes it for the end."""
+    """Moss refuses with a warning alert; s_client takes it for the end."""
     client = Client("-tls1_2")
     client.read_to("Verify return code: 0 (ok)")
     client.say("R\n")
@@ -92,7 +92,7 @@ with tempfile.TemporaryDirectory() as folder:
         resume(version, folder)
 print("resume: a ticket, in TLS 1.2 and 1.3")
 renew_keys()
-print("key update: in the midst of a connection")
+print("key update: within a connection")
 renegotiate()
 get()
-print("renegotiation: refused, and nobody else notices")
+print("renegotiation: refused, without an effect on others")

@@ -20,7 +20,7 @@ PATIENCE = 30
 
 
 class Peer:
-    """One connection that speaks packets."""
+    """A connection that sends and receives packets."""
 
     @classmethod
     async def connect(cls):
@@ -46,7 +46,7 @@ class Peer:
         assert packet["payload"]["code"] == code, packet
 
     async def expect_nothing(self):
-        """The answer to a ping comes first: nothing else was under way."""
+        """The answer to a ping must be the next packet: there was no other."""
         await self.send("ping")
         await self.expect("pong", "")
 
@@ -65,7 +65,7 @@ class Peer:
 
 
 async def forward_both_ways(master, clients):
-    """Each client is heard by the master, and hears it. Returns the clients' ids."""
+    """Each client exchanges packets with the master. Returns the clients' ids."""
     ids = []
     for number, client in enumerate(clients):
         answer = {"sdp": f"answer {number}", "number": 18446744073709551616}
@@ -103,7 +103,7 @@ async def main():
     assert len(set(ids)) == 5, ids
     await first.send("candidate", id="0")
     await first.expect_error("unknown-client")
-    print("forward: both ways, under five ids")
+    print("forward: in both directions, under five ids")
 
     second = await Peer.connect()
     await second.set_master({"sdp": "second"})

@@ -1,7 +1,7 @@
-/** What an application's handler throws now and then: it must end nothing. */
+/** What some handlers throw: the library must go on. */
 export class Clumsy extends Error {}
 
-/** Has some handlers of an application fail, before those that do the work. */
+/** Adds handlers that fail sometimes, before the application's own. */
 export function makeClumsy(emitter, names) {
   for (const name of names)
     emitter.on(name, () => {

@@ -58,7 +58,7 @@ describe("the world", () => {
   it("tells a page's errors, those of promises too", async () => {
     await world.do(a, () => setTimeout(() => Promise.reject(new Error("nobody looked")), 1));
     await world.do(b, () => setTimeout(() => { throw new Error("escaped"); }, 1));
-    // The test runner must not take it for its own.
+    // The test runner must not see this error.
     const listeners = process.listeners("unhandledRejection").slice(0, -1);
     for (const listener of listeners) process.off("unhandledRejection", listener);
     await world.run(10);
@@ -193,7 +193,7 @@ describe("the fake RTCPeerConnection", () => {
   };
   const trickle = () => (pass(pa, pb, b), pass(pb, pa, a));
 
-  /** What a promise of the page has come to a moment later. */
+  /** The result of a promise of the page, a moment later. */
   async function ask(page, job) {
     let outcome = "pending";
     await world.do(page, () => job().then((value) => (outcome = value), (error) => (outcome = error.name)));
@@ -201,7 +201,7 @@ describe("the fake RTCPeerConnection", () => {
     return outcome;
   }
 
-  /** offer and answer between two connections, as the pages would carry them. */
+  /** Exchanges offer and answer between two connections, as the pages would. */
   async function negotiate(offerer = pa, answerer = pb, pages = [a, b]) {
     await ask(pages[0], () => offerer.setLocalDescription());
     const offer = offerer.localDescription.toJSON();

@@ -1,4 +1,4 @@
-/** What can go wrong, by name. Each is undone by itself after a while, or by `end()` of the play. */
+/** The faults, by name. Each ends after a while, or by `end()` of the play. */
 export const FAULTS = {
   "connection reset": (play) => play.somePage()?.sockets.forEach((socket) => socket.wire.reset()),
   "connection silent": (play) => play.somePage()?.sockets.forEach((socket) => socket.wire.silence()),
@@ -51,5 +51,5 @@ export const FAULTS = {
   kicked: (play) => play.kick(),
 };
 
-/** Those after which no line that is up may end. */
+/** Faults during which a line that is up must not end. */
 export const SIGNALING = ["connection reset", "connection silent", "moss killed", "moss's box lost", "moss stopped", "moss frozen"];

@@ -4,13 +4,13 @@ import { Track } from "./rtc/media.js";
 
 const QUIET = new Set(["no-master", "full", "unsent"]); // Problems that an honest page may see.
 
-/** One life of a client's page, and all that happened to its application. */
+/** One life of a client's page, and all events of its application. */
 export class Guest {
   received = new Map(); // life → the last number
   sent = 0;
-  since = new Map(); // session → the first number that was sent when it was known
-  media = new Map(); // What the master sends: name → track
-  shares = new Map(); // What it sends itself.
+  since = new Map(); // session → the first number that was sent in it
+  media = new Map(); // The master's media: name → track
+  shares = new Map(); // Its own media.
   datagrams = 0;
   problems = [];
   paths = [];
@@ -18,9 +18,9 @@ export class Guest {
   revision = 0;
   status;
   session;
-  isOver = false; // It was told to stop.
-  masters = 0; // How often it heard of one.
-  kickedBy; // The host that sent it away, and what `masters` was then.
+  isOver = false; // It was stopped.
+  masters = 0; // How many events `master` it got.
+  kickedBy; // The host that kicked it, and the value of `masters` then.
 
   constructor(world, page, options) {
     this.world = world;
@@ -123,7 +123,7 @@ export class Guest {
       this.page.fail(new Error(`the path became ${path} although the network was there`));
   }
 
-  /** Where nothing but signaling was broken, no line that was up is given up. */
+  /** If only signaling failed, a line that was up must stay. */
   #outlived() {
     const before = this.connections.at(-2);
     if (this.onlySignaling && before?.wasUp && before.session === this.session) this.page.fail(new Error("a living line was given up"));

@@ -4,20 +4,20 @@ import { Track } from "./rtc/media.js";
 
 const QUIET = new Set(["full", "unsent"]);
 
-/** One life of the master's page, and all that happened to its application. */
+/** One life of the master's page, and all events of its application. */
 export class Host {
   present = new Map(); // Member → Visitor
   sent = new Map(); // life → how many messages
-  firsts = new Map(); // life → the first number that was heard
-  heard = new Map(); // life → the last one
+  firsts = new Map(); // life → the first received number
+  heard = new Map(); // life → the last received number
   shares = new Map();
   problems = [];
   floods = 0; // Problems with hostile clients.
-  calls = 0; // Connections that those had it make.
+  calls = 0; // RTCPeerConnections made for hostile clients.
   status;
-  isOver = false; // It was told to stop.
+  isOver = false; // It was stopped.
 
-  /** `isHonest` tells by a hello whether the member is one of the guests. */
+  /** `isHonest` says by a hello whether the member is one of the guests. */
   constructor(world, page, { clumsy, ...options }, isHonest) {
     this.world = world;
     this.page = page;
@@ -110,7 +110,7 @@ export class Host {
     member.on("connection", () => (this.calls += 1));
   }
 
-  /** To be replaced by who wants to know. */
+  /** To be overridden. */
   left() {}
 
   #heard({ name, member: { life } }, { n, from }) {

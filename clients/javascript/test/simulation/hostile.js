@@ -1,4 +1,4 @@
-/** A client that speaks raw packets: rubbish, floods, and what it makes up. */
+/** A client that sends raw packets: invalid ones, floods, and invented ones. */
 export class Hostile {
   #play;
   #isOn = true;
@@ -11,7 +11,7 @@ export class Hostile {
     this.#enter();
   }
 
-  /** Goes, so that the end can be looked at. */
+  /** Leaves, before the end is checked. */
   stop() {
     this.#isOn = false;
     this.page.close();

@@ -1,6 +1,6 @@
 /**
  * A stand-in for moss, by docs/protocol.md: it reads the envelope and passes payloads on.
- * `spoil(packet)` may say that a packet between two peers is lost, doubled or late.
+ * `spoil(packet)` may decide that a packet between two peers is lost, repeated or late.
  */
 export class FakeMoss {
   wires = new Set();
@@ -41,7 +41,7 @@ export class FakeMoss {
     return this.#master;
   }
 
-  /** The process dies, or its whole box does, of which nobody hears. */
+  /** The process dies, or the whole machine, without a notice to the peers. */
   kill({ silent = false } = {}) {
     this.log("moss is killed", silent ? "silently" : "");
     this.up = false;
@@ -53,7 +53,7 @@ export class FakeMoss {
     for (const wire of [...this.wires]) silent ? wire.silence() : wire.reset();
   }
 
-  /** Asked to end: it says so to everybody. */
+  /** A normal stop, with a Close to all peers. */
   stop() {
     for (const wire of this.#peers.keys()) wire.closeFromMoss(1001);
     this.#peers.clear();
@@ -89,7 +89,7 @@ export class FakeMoss {
   receive(wire, text) {
     this.#do(() => {
       const peer = this.#peers.get(wire);
-      if (!peer) return wire.refuse(); // A moss that was started anew doesn't know the connection.
+      if (!peer) return wire.refuse(); // A restarted moss does not know the connection.
       const packet = parse(text);
       if (!packet) return this.#error(wire, "invalid-packet");
       this.#packet(wire, peer, packet);
@@ -174,7 +174,7 @@ export class FakeMoss {
     this.#pass({ type, payload, id }, client, () => this.#say(client, type, payload));
   }
 
-  /** moss keeps the order: a copy comes right after, and what is late holds up what comes behind it. */
+  /** moss keeps the order: a copy comes right after the packet, and a late one delays later ones. */
   #pass(packet, receiver, deliver) {
     const fate = this.spoil(packet);
     if (fate === "lose") return this.log("lost:", packet.type, packet.id);

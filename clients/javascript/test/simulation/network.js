@@ -1,4 +1,4 @@
-/** Between which pages packets of WebRTC get through: directly, and by the TURN server. */
+/** Between which pages WebRTC packets get through: directly, and through the TURN server. */
 export class Network {
   #world;
   #blocked = new Map(); // "a b" → how many blocks are on it

@@ -1,11 +1,11 @@
 import { Clumsy } from "./clumsy.js";
 
-const BOUND = 150_000; // Milliseconds from peace until all must be well.
-const SILENT = 330_000; // More where nothing tells the master of a client that went without a word.
-const CALLS = 40; // That a hostile client may make at once.
-const CALM = 20_000; // All must stay well for so long: a path that is dead is noticed by then.
+const BOUND = 150_000; // Milliseconds without faults, after which all promises must hold.
+const SILENT = 330_000; // Longer if nothing tells the master that a client has vanished.
+const CALLS = 40; // How many calls a hostile client may make at once.
+const CALM = 20_000; // For so long all must hold: a dead path is noticed by then.
 
-/** Says whether in the end all is as promised. */
+/** Checks at the end that all promises hold. */
 export class Oracle {
   #play;
 
@@ -13,7 +13,7 @@ export class Oracle {
     this.#play = play;
   }
 
-  /** Resolves to how long it took until all was well. */
+  /** Resolves to the time until all promises held. */
   async judge() {
     const { world, types } = this.#play;
     const peace = world.now;
@@ -32,7 +32,7 @@ export class Oracle {
     return took;
   }
 
-  /** What one side says now arrives. */
+  /** Messages that are sent now arrive. */
   async #lastWords() {
     const { world, host, present } = this.#play;
     for (const guest of present) guest.send();
@@ -43,7 +43,7 @@ export class Oracle {
     if (after.length) this.#dump(), this.#throw("after the last words", after);
   }
 
-  /** After `stop()` nothing of the library goes on, and the master knows who went. */
+  /** After `stop()` nothing of the library runs, and the master knows which clients left. */
   async #stop() {
     const { world, host, present, guests, hosts, types } = this.#play;
     const heard = new Map();
@@ -54,7 +54,7 @@ export class Oracle {
     }
     await world.run(90_000 + (types.left || types.error ? 0 : SILENT));
     const complaints = [];
-    // What was said just before the end may be lost.
+    // Packets sent just before the end may be lost.
     for (const { page } of present)
       if (!["goodbye", "gone"].includes(heard.get(page.name))) complaints.push(`${page.name} stopped, and left by ${heard.get(page.name)}`);
     host.isOver = true;
@@ -75,7 +75,7 @@ export class Oracle {
     if (complaints.length) this.#throw("at once", complaints);
   }
 
-  /** For who reads the trace. */
+  /** For the trace. */
   #dump() {
     const { world } = this.#play;
     for (const { name, alive, connections } of world.pages)
@@ -136,7 +136,7 @@ export class Oracle {
     return complaints;
   }
 
-  /** Each name that is on is seen, by the right track, over a transceiver that carries it. */
+  /** Each medium that is on arrives as the right track, over a transceiver that carries it. */
   #media(shares, seen, pc, say) {
     const on = [...shares].filter(([, track]) => track);
     const complaints = [];

@@ -1,15 +1,15 @@
 import { Target } from "./target.js";
 
 /**
- * One life of a page: what a browser throws away when the page is closed. Its timers, sockets
- * and peer connections belong to it: they are made while its code runs.
+ * One life of a page. Its timers, sockets and peer connections belong to it, and end with it:
+ * they are made while its code runs.
  */
 export class Page {
   alive = true;
-  frozen = false; // Its code stands still, its connections don't.
-  offline = false; // Its packets get nowhere, in both directions.
+  frozen = false; // Its code does not run, but its connections go on.
+  offline = false; // No packets get through, in both directions.
   address = 0; // Changes when it moves to another network.
-  held = []; // Events that wait for it to thaw.
+  held = []; // Events that wait until it runs again.
   timers = new Map(); // setTimeout and setInterval.
   sockets = new Set();
   connections = new Set(); // RTCPeerConnections.
@@ -34,12 +34,12 @@ export class Page {
     this.world.log(this.name, "ERROR", error?.stack ?? error);
   }
 
-  /** Has code of this page run as the next event. */
+  /** Runs code of this page as the next event. */
   soon(code) {
     this.world.after(0, this, code);
   }
 
-  /** Runs code of this page, now. Only within an event, or its promises would be nobody's. */
+  /** Runs code of this page now. Only within an event: otherwise its promises would belong to no page. */
   run(code) {
     if (!this.alive) return undefined;
     const before = this.world.current;
@@ -63,7 +63,7 @@ export class Page {
     for (const event of this.held.splice(0)) this.world.again(event);
   }
 
-  /** Closed by its user (who lets it say goodbye), or torn away: then its connections end without a word. */
+  /** Closed by its user (with the event `pagehide`), or killed: then its connections end without a Close. */
   close({ torn = false } = {}) {
     if (!this.alive) return;
     if (!torn && !this.frozen)
@@ -79,7 +79,7 @@ export class Page {
   }
 }
 
-/** What sessionStorage does. A duplicated tab starts with a copy. */
+/** A fake sessionStorage. A duplicated tab starts with a copy. */
 export class Storage {
   #items;
 

@@ -14,8 +14,8 @@ import { World } from "./world.js";
 const TURN = [{ urls: "turn:box:3478", username: "2000000000:key", credential: "c" }];
 
 /**
- * One play: a master and some clients by a seed, faults for some minutes, then peace, until all is
- * as the oracle wants it. Throws an error that says what is not.
+ * One play: a master and some clients by a seed, faults for some minutes, then a time without
+ * faults, until the oracle's checks pass. Throws an error that says which did not.
  */
 export async function play(seed, { trace } = {}) {
   const one = new Play(seed, trace);
@@ -52,7 +52,7 @@ class Play {
     const names = this.onlySignaling ? SIGNALING : Object.keys(FAULTS);
     this.faults = names.filter(() => random.chance(0.5));
     this.pause = random.pick([3, 10, 30]); // Seconds between two faults, on average.
-    this.busy = random.pick([0.2, 1, 5]); // Things that applications do in a second.
+    this.busy = random.pick([0.2, 1, 5]); // Actions of applications per second.
     this.lasts = random.between(40, 200);
     this.staysBlocked = !this.onlySignaling && random.chance(0.2) ? random.pick(["direct", "all"]) : undefined;
     this.oracle = new Oracle(this);
@@ -77,19 +77,19 @@ class Play {
     return this.oracle.judge();
   }
 
-  // --- Who is there
+  // --- The pages
 
-  /** The master's page that counts: of several it is the one that claimed last. */
+  /** The present master's page: of several, the one that sent set-master last. */
   get host() {
     return this.hosts.findLast(({ page, status }) => page.alive && status !== "stopped") ?? this.hosts.at(-1);
   }
 
-  /** The guests who should be members in the end. */
+  /** The guests that should be members in the end. */
   get present() {
     return this.guests.filter((guest) => guest.page.alive && !guest.isOver && !this.wasKicked(guest) && !this.hasMoved(guest));
   }
 
-  /** A master that comes anew knows of no kick before it. */
+  /** A restarted master does not know earlier kicks. */
   wasKicked({ kickedBy, isStopped, masters }) {
     return kickedBy !== undefined && (isStopped || (kickedBy.host === this.host && kickedBy.masters === masters));
   }
@@ -137,7 +137,7 @@ class Play {
     this.later(0, 2, () => this.open(guest.page));
   }
 
-  /** The last one with a key counts: the tab before stops. */
+  /** The last page with a key counts: the former tab stops. */
   duplicate(guest) {
     if (!guest) return;
     this.world.log(guest.page.name, "is duplicated");
@@ -163,9 +163,9 @@ class Play {
     this.later(seconds, seconds, () => this.#startMaster());
   }
 
-  /** A second page claims; the first one must stop. */
+  /** A second page becomes master; the first one must stop. */
   replaceMaster() {
-    if (!this.host.page.alive || !this.types.error) return; // Without errors the old one would not know.
+    if (!this.host.page.alive || !this.types.error) return; // Without error packets the old one would not know.
     if (this.hosts.filter(({ page, status }) => page.alive && status !== "stopped").length > 1) return;
     this.world.log(this.host.page.name, "will be replaced");
     this.#startMaster();
@@ -183,9 +183,9 @@ class Play {
     if (page.alive && this.random.chance(0.5)) this.world.after(10, page, () => page.window.dispatch("online"));
   }
 
-  // --- What happens
+  // --- Events
 
-  /** Undoes something after so many seconds, or when peace comes. */
+  /** Undoes something after this many seconds, or at the end of the faults. */
   undo(low, high, job) {
     this.#undos.add(job);
     this.world.after(1000 * this.random.between(low, high), undefined, () => this.#undos.delete(job) && job());
@@ -245,7 +245,7 @@ class Play {
     }
   }
 
-  /** One device can't reach the master by WebRTC any more: what is the path then? */
+  /** One device can't reach the master by WebRTC any more: the expected path changes. */
   #blockOne() {
     const guest = this.someGuest();
     if (!guest) return;
@@ -254,7 +254,7 @@ class Play {
     for (const type of this.staysBlocked === "all" ? ["direct", "relay"] : ["direct"]) this.network.block(type, guest.page, this.host.page);
   }
 
-  /** By which path a guest is to be reached in the end. */
+  /** The expected path of a guest in the end. */
   pathOf({ page }) {
     if (page.host !== this.blocked) return ["direct", "relayed"];
     if (this.staysBlocked === "direct" && this.turn) return ["relayed"];

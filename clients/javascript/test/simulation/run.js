@@ -1,5 +1,5 @@
 /**
- * Plays the simulation from a shell:
+ * Runs the simulation from a shell:
  *
  *     node test/simulation/run.js --seed 7          one seed, with a trace
  *     node test/simulation/run.js --seeds 5000      many, from --from (a random seed if not given)

@@ -3,13 +3,13 @@ import { test } from "node:test";
 import { play } from "./play.js";
 
 /**
- * SIMULATION_FIRST and SIMULATION_SEEDS choose others. A seed that fails is played with a trace by
+ * SIMULATION_FIRST and SIMULATION_SEEDS choose other seeds. To run a failing seed with a trace:
  * `node test/simulation/run.js --seed N`.
  */
 const first = Number(process.env.SIMULATION_FIRST ?? Math.floor(Math.random() * 1e9));
 const seeds = Number(process.env.SIMULATION_SEEDS ?? 100);
 
-test(`calls get well after faults: ${seeds} seeds from ${first}`, { timeout: 300_000 }, async (t) => {
+test(`calls recover after faults: ${seeds} seeds from ${first}`, { timeout: 300_000 }, async (t) => {
   t.diagnostic(`the first seed is ${first}`);
   const failures = [];
   for (let seed = first; seed < first + seeds; seed++) await play(seed).catch((error) => failures.push(error.message));

@@ -10,8 +10,8 @@ import { World } from "./world.js";
 const OPTIONAL = { joined: "client-joined", left: "client-left", masterLeft: "master-left", kick: "kick" };
 
 /**
- * Pages with clients and masters for a test that knows what is to happen, in virtual time. What their
- * emitters tell is kept in `seen`, by name. At the end of the test `t` no page may have failed.
+ * Pages with clients and masters in virtual time, for tests with a fixed sequence of events. `seen` keeps
+ * the events of their emitters, by name. At the end of the test `t` no page may have failed.
  */
 export function stage(t, { optional = OPTIONAL, ...options } = {}) {
   const world = new World(1);
@@ -43,7 +43,7 @@ async function openMaster(all, name, given) {
   return one;
 }
 
-/** Opens a page. `do` runs code of it to its end, `seen` is what its emitter has told. */
+/** Opens a page. `do` runs code of it to its end, `seen` has the events of its emitter. */
 async function open({ world }, name, { storage = new Storage(), host = name, before = () => {}, ...given } = {}, make, names) {
   const page = world.page(name, { storage, host });
   const one = { page, do: (code) => world.do(page, () => code(one.it)) };

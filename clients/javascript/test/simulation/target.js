@@ -1,4 +1,4 @@
-/** An EventTarget with `on…` attributes whose handlers' errors go to the page, as a browser does it. */
+/** An EventTarget with `on…` attributes. Errors of handlers go to the page, as in a browser. */
 export class Target {
   #handlers = new Map();
   #page;

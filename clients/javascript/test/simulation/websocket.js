@@ -3,7 +3,7 @@ import { Target } from "./target.js";
 const DEAD_AFTER = 40_000; // MOSS_KEEPALIVE_SECONDS, twice.
 const CLOSES_WITHIN = 20_000; // How long a browser waits for the other side's Close.
 
-/** The WebSocket class for the pages of a world, that leads to `moss`. */
+/** The WebSocket class for the pages of a world, connected to `moss`. */
 export function webSocket(world, moss) {
   return class extends FakeWebSocket {
     constructor(address) {
@@ -12,7 +12,7 @@ export function webSocket(world, moss) {
   };
 }
 
-/** As the standard has it. What it sends arrives late, in order, or never if the network is away. */
+/** A WebSocket as in the standard. Its messages arrive late and in order, or never if the network is down. */
 class FakeWebSocket extends Target {
   static CONNECTING = 0;
   static OPEN = 1;
@@ -67,7 +67,7 @@ class FakeWebSocket extends Target {
     this.#world.after(CLOSES_WITHIN, this.#page, () => this.closed(1006, ""));
   }
 
-  /** The page is gone: its system closes the socket, if it can. */
+  /** The page has ended: its system closes the socket, if it can. */
   tear(torn) {
     if (this.readyState < 2) torn && this.#page.offline ? this.#wire.silence() : this.#wire.closeFromPage();
     this.readyState = 3;
@@ -92,7 +92,7 @@ class FakeWebSocket extends Target {
     this.dispatch("close", { code, reason, wasClean: code !== 1006 });
   }
 
-  /** For tests: what breaks a connection on its way. */
+  /** For tests: breaks the connection in the network. */
   get wire() {
     return this.#wire;
   }
@@ -138,7 +138,7 @@ class Wire {
     this.#in(() => this.#socket.received(text));
   }
 
-  /** Holds up what comes to the page from now on. */
+  /** Delays what comes to the page from now on. */
   delay(milliseconds) {
     this.#inbound.last = Math.max(this.#inbound.last, this.#world.now + milliseconds);
   }
@@ -162,7 +162,7 @@ class Wire {
     });
   }
 
-  /** Both ends hear soon that the connection is no more. What was on its way is lost. */
+  /** Both sides soon notice that the connection is broken. Bytes in flight are lost. */
   reset() {
     if (this.#broken) return;
     this.#end();
@@ -170,13 +170,13 @@ class Wire {
     this.#world.after(this.#delay(), undefined, () => this.#moss.ended(this));
   }
 
-  /** moss is not there (any more): the page's system is told so when it asks. */
+  /** There is no moss (any more): the page's system notices when it sends. */
   refuse() {
     this.#end();
     this.#later(() => this.#socket.closed(1006, ""));
   }
 
-  /** The connection is dead and nobody hears of it: moss after its keepalive, the page when it asks. */
+  /** The connection is dead without a notice: moss notices after its keepalive, the page when it sends. */
   silence() {
     if (this.#broken || this.#silent) return;
     this.#silent = true;
@@ -213,7 +213,7 @@ class Wire {
     this.#carry(this.#inbound, { job, page: this.#page });
   }
 
-  /** TCP: what is late delays what comes after it, and goes on where the network comes back in time. */
+  /** As TCP: a late message delays later ones, and all go on if the network is back in time. */
   #carry(way, { job, page }) {
     if (this.#broken || this.#silent) return;
     way.last = Math.max(way.last, this.#world.now + this.#delay());

@@ -2,32 +2,32 @@ import { Page } from "./page.js";
 import { Random } from "./random.js";
 
 const REAL = { setImmediate, setTimeout, clearTimeout };
-const START = Date.UTC(2030, 0, 1); // What Date.now() tells at the beginning.
+const START = Date.UTC(2030, 0, 1); // The value of Date.now() at the start.
 const NAMES = [
   "setTimeout", "clearTimeout", "setInterval", "clearInterval", "crypto", "performance", "fetch", "reportError",
   "addEventListener", "removeEventListener", "document", "location", "sessionStorage", "navigator", "self",
 ];
 
 /**
- * Virtual time, and everything in it. Events run one after the other, each to its end: until no
- * promise of it has a job left. So all code that runs meanwhile is of one page, `current`, and what
- * it makes belongs to that page, although all pages share this process.
+ * Virtual time, and its events. They run one after the other, each to its end: until none of its
+ * promises has a pending job. So all code that runs during an event is of one page, `current`, and
+ * what it makes belongs to that page, although all pages share this process.
  */
 export class World {
   now = 0;
   current = undefined;
   pages = [];
-  changed = []; // To be called when the network changed.
+  changed = []; // Called when the network changes.
   #queue = new Heap();
   #order = 0;
   #numbers = 0;
   #undo = [];
 
-  /** `trace` gets a line for each thing that happens. */
+  /** `trace` gets a line for each event. */
   constructor(seed, { trace } = {}) {
     this.seed = seed;
-    this.random = new Random(seed); // What happens to the pages.
-    this.chance = new Random(seed + 1e6); // What the pages draw, and small delays.
+    this.random = new Random(seed); // For the events.
+    this.chance = new Random(seed + 1e6); // For random numbers of the pages, and small delays.
     this.trace = trace;
   }
 
@@ -41,12 +41,12 @@ export class World {
     return page;
   }
 
-  /** A number that was never given before. */
+  /** A new number. */
   number() {
     return ++this.#numbers;
   }
 
-  /** Runs `job` after so many milliseconds, as code of `page`. Without a page it must call no page's code. */
+  /** Runs `job` after this many milliseconds, as code of `page`. Without a page it must call no page's code. */
   after(milliseconds, page, job) {
     const event = { at: this.now + Math.max(0, milliseconds), order: this.#order++, page, job };
     this.#queue.push(event);
@@ -63,7 +63,7 @@ export class World {
     if (event) event.job = undefined;
   }
 
-  /** Runs all that is due in these milliseconds. */
+  /** Runs all events of the next milliseconds. */
   async run(milliseconds) {
     const end = this.now + milliseconds;
     await settled();
@@ -152,7 +152,7 @@ export class World {
     this.#undo = [];
   }
 
-  /** Set by the fake moss: whether something answers there. */
+  /** Set by the fake moss: whether something answers at its address. */
   fetch() {
     return Promise.reject(new TypeError("Failed to fetch"));
   }
@@ -174,7 +174,7 @@ export class World {
 
   #timer(repeat, code, milliseconds, parameters) {
     const page = this.current;
-    if (!page) return 0; // What a page that was closed just now had left to do.
+    if (!page) return 0; // A pending job of a page that was just closed.
     const id = this.number();
     const pause = Math.max(1, Number(milliseconds) || 0);
     const tick = () => {
@@ -196,7 +196,7 @@ export class World {
   }
 }
 
-/** Node runs all jobs of promises before the next immediate. */
+/** Node runs all promise jobs before the next immediate. */
 function settled() {
   return new Promise(REAL.setImmediate);
 }

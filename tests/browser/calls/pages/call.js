@@ -1,5 +1,5 @@
-// One side of calls, a client or a master by what the query says. It sends a numbered message again and again, shares a
-// picture and a sound, and writes down what a person would notice: that is what `look` returns.
+// One side of calls: a client or a master, as the query says. It sends numbered messages, shares a picture and a sound,
+// and records what a person would notice: `look` returns that.
 
 import { Client, Master } from "/moss-signaling.js";
 
@@ -20,12 +20,12 @@ addEventListener("unhandledrejection", ({ reason }) => errors.push(String(reason
 
 const now = () => performance.timeOrigin + performance.now();
 
-/** Something that should come all the time. `gap` is the longest time since the last mark in which it did not. */
+/** Something that should arrive all the time. `gap` is the longest interruption since the last mark. */
 class Flow {
   count = 0;
   #longest = 0;
 
-  /** With when it came last, if that was seen before a reload. */
+  /** `last`: when it arrived last, if that was before a reload. */
   constructor(last = now()) {
     this.last = last;
   }
@@ -49,11 +49,11 @@ class Flow {
   }
 }
 
-const players = new Map(); // Not in the page: nobody looks, and painting costs.
+const players = new Map(); // Not in the page: painting costs CPU time.
 const page = Math.random().toString(36).slice(2);
 const heard = {}; // The number of the last message, by who numbered them.
 
-/** What comes from one other side: a client's master, or one of a master's members. */
+/** What arrives from one other side: a client's master, or one of a master's members. */
 class Watch {
   constructor(side) {
     const before = JSON.parse(sessionStorage[`flows ${side.key}`] ?? "{}");
@@ -62,7 +62,7 @@ class Watch {
     this.said = 0;
     this.paths = [];
     this.connections = 0;
-    this.wrong = []; // Messages that came twice, out of order, or never.
+    this.wrong = []; // Messages that arrived twice, out of order, or never.
     this.problems = [];
     this.media = {};
     this.flows = Object.fromEntries(["messages", "video", "audio"].map((kind) => [kind, new Flow(before[kind])]));
@@ -77,17 +77,17 @@ class Watch {
     this.side.send({ from: `${page} ${this.number}`, n: ++this.said });
   }
 
-  /** A client hears its master from the first word on; a master may be younger than the client's page. */
+  /** A client gets its master's messages from the first one on; a master may have started after the client's page. */
   #hear(data) {
     const { from, n } = data ?? {};
-    if (from === undefined) return; // A stranger's.
+    if (from === undefined) return; // From a hostile client.
     const before = heard[from] ?? (role === "client" ? 0 : n - 1);
     if (n !== before + 1) this.wrong.push(`${n} after ${before}`);
     heard[from] = n;
     this.flows.messages.came();
   }
 
-  /** For a later life of the same key: when each thing came last. */
+  /** For a later life of the same key: when each thing arrived last. */
   keep() {
     const last = Object.entries(this.flows).map(([kind, flow]) => [kind, flow.last]);
     sessionStorage[`flows ${this.side.key}`] = JSON.stringify(Object.fromEntries(last));
@@ -100,7 +100,7 @@ class Watch {
     players.set(name, player);
   }
 
-  /** Counts what was received of picture and sound. */
+  /** Counts received frames and sound. */
   async count() {
     const { pc } = this.side;
     if (!pc || pc.signalingState === "closed") return;
@@ -169,7 +169,7 @@ me.on("status", ({ state, message, code }) => seen.status.push({ state, message,
 
 const makers = { camera: picture, sound };
 const tracks = {};
-/** Switches one of `camera` and `sound` on or off. */
+/** Switches `camera` or `sound` on or off. */
 const share = (what, on) => me.share(what, on ? (tracks[what] ??= makers[what]()) : null);
 if (media) for (const what of Object.keys(makers)) share(what, true);
 
@@ -182,7 +182,7 @@ addEventListener("pagehide", () => present().forEach((watch) => watch.keep()));
 Object.assign(window, {
   me,
   share,
-  /** All that was seen, as JSON. */
+  /** All that was recorded, as JSON. */
   look: () => JSON.stringify({ ...seen, errors, open: made.filter(({ signalingState }) => signalingState !== "closed").length, made: made.length }),
   mark: () => seen.watches.forEach(({ flows }) => Object.values(flows).forEach((flow) => flow.mark())),
 });

@@ -1,4 +1,4 @@
-// Who means no good, by the bare protocol: a client among honest ones, or a master with an honest client.
+// Hostile peers, with raw packets: a client among honest ones, or a master with an honest client.
 
 const address = new URL(".", location).href.replace(/^http/, "ws");
 const random = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -14,7 +14,7 @@ function connect(heard) {
   });
 }
 
-/** A client that is welcome, as yet. */
+/** A client that is welcomed normally. */
 async function becomeMember(member = {}) {
   let send;
   const facts = { refused: [] };
@@ -40,7 +40,7 @@ async function sdp() {
   return sdp;
 }
 
-/** Rubbish in every field of every packet that a client may send. */
+/** Invalid values in every field of every packet that a client may send. */
 async function sendRubbish() {
   const { send, life, session } = await becomeMember();
   const call = random();
@@ -56,14 +56,14 @@ async function sendRubbish() {
     for (const type of ["offer", "answer", "rollback", "pranswer", 7]) send("offer", { call, n: 2, description: { type, sdp } });
 }
 
-/** A thousand calls, each of which could be answered. */
+/** A thousand valid calls. */
 async function callAThousandTimes() {
   const { send } = await becomeMember();
   const description = { type: "offer", sdp: await sdp() };
   for (let number = 0; number < 1000; number++) send("offer", { call: random(), n: 1, description });
 }
 
-/** More candidates than there are ports. */
+/** More candidates than ports exist. */
 async function sendCandidates() {
   const { send } = await becomeMember();
   const call = random();
@@ -72,12 +72,12 @@ async function sendCandidates() {
     send("candidate", { call, candidate: { candidate: `candidate:${port} 1 udp 1 192.168.77.250 ${port} typ host`, sdpMid: "0", sdpMLineIndex: 0 } });
 }
 
-/** A member after the other: each connection has only one key, so it takes many. */
+/** Many members: each connection has only one key, so this takes many connections. */
 async function beMany(count = 50) {
   for (let number = 0; number < count; number++) await becomeMember();
 }
 
-/** A line as it should be, and then nothing in it that should be. */
+/** A normal line, and then only invalid packets in it. */
 async function misuseALine() {
   const pc = new RTCPeerConnection();
   const channel = pc.createDataChannel("moss");
@@ -105,13 +105,13 @@ async function misuseALine() {
   for (let number = 0; number < 200; number++) pc.createDataChannel(`channel ${number}`);
 }
 
-/** With what another page was refused that has learned its key. */
+/** The code with which another page was refused that knows its key. */
 async function takeKey(key) {
   const { facts } = await becomeMember({ key });
   return facts.refused;
 }
 
-/** A master that says everything to everybody but what it should. `done` is set when it has nothing left to say. */
+/** A master that sends all kinds of wrong packets to all clients. `done` is set at the end. */
 async function beMaster(secret) {
   const session = random();
   const known = { lives: 0 };
@@ -119,7 +119,7 @@ async function beMaster(secret) {
   const heard = async ({ type, payload, id }, send) => {
     if (type === "member") {
       const { life } = payload;
-      if (known.lives++ > 3) return send("welcome", { session, life, iceServers: [], wait: 0 }, id); // Or it might never call.
+      if (known.lives++ > 3) return send("welcome", { session, life, iceServers: [], wait: 0 }, id); // Otherwise it might never call.
       for (const wait of NONSENSE) send("welcome", { session, life, wait, iceServers: [] }, id);
       for (const iceServers of servers) send("welcome", { session, life, iceServers }, id);
       for (const type of ["welcome", "offer", "answer", "candidate", "media", "message", "ack", "bye", "master-offer"])
@@ -129,7 +129,7 @@ async function beMaster(secret) {
         }
       for (const nonsense of NONSENSE) if (nonsense !== "moved") send("refused", { code: nonsense, message: nonsense }, id);
       for (const code of ["unknown", "gone", "full", "invalid"]) for (let number = 0; number < 3; number++) send("refused", { code, message: "no" }, id);
-      send("set-master", { secret, sdp: { calls: 1, session } }); // After its goodbye nobody would call it.
+      send("set-master", { secret, sdp: { calls: 1, session } }); // A client does not call after a `bye`.
       known.done = true;
     }
     if (type === "offer" && id !== undefined) {

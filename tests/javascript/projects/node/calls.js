@@ -1,4 +1,4 @@
-// A master and a client in one program in Node, with the WebRTC of a package: one asks, the other answers.
+// A master and a client in one program in Node, with WebRTC from a package: the client asks, the master answers.
 
 import wrtc from "@roamhq/wrtc";
 import { Client, Master } from "moss-signaling";

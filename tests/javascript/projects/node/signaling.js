@@ -1,4 +1,4 @@
-// A client in Node: says what it is told, asks the master, prints the answer.
+// A client in Node: prints its status, asks the master, prints the answer.
 
 import { Signaling } from "moss-signaling";
 

@@ -3,7 +3,7 @@ import { Target } from "../target.js";
 const MOST_BUFFERED = 16 * 1024 * 1024;
 const LARGEST = 256 * 1024;
 
-/** An RTCDataChannel, and its way to `twin`, the same channel at the other side. */
+/** An RTCDataChannel. `twin` is the same channel on the other side. */
 export class Channel extends Target {
   readyState = "connecting";
   bufferedAmount = 0;
@@ -21,7 +21,7 @@ export class Channel extends Target {
   #connection;
   #queue = [];
   #last = 0;
-  #ready = false; // Its page was told that it is open: messages may come.
+  #ready = false; // Its page got `open`: messages may be delivered.
   #early = [];
 
   constructor(connection, label, { ordered = true, maxRetransmits = null, maxPacketLifeTime = null, protocol = "" } = {}) {
@@ -55,7 +55,7 @@ export class Channel extends Target {
     this.#enqueue({ close: true });
   }
 
-  /** Told to its page: that it is open, and what came early. */
+  /** Delivers `open` to its page, and then early messages. */
   announce() {
     this.#connection.later(() => {
       if (this.#ready || !["connecting", "open"].includes(this.readyState)) return;
@@ -86,12 +86,12 @@ export class Channel extends Target {
     this.#queue = [];
   }
 
-  /** What was sent before the connection is closed may still get out. */
+  /** Messages sent before the connection is closed may still be delivered. */
   flush() {
     for (const { data } of this.#queue) if (data !== undefined) this.twin?.arrive(data);
   }
 
-  /** Goes on with what waits for the network. */
+  /** Goes on with messages that wait for the network. */
   pump() {
     const [head] = this.#queue;
     if (!head || head.going || !this.twin || !this.#connection.carries) return;
@@ -100,7 +100,7 @@ export class Channel extends Target {
     world.after(head.at - world.now, undefined, () => {
       head.going = false;
       if (this.#queue[0] !== head) return;
-      if (!this.#connection.carries) return; // Lost on the way, sent again when the network is back.
+      if (!this.#connection.carries) return; // Lost, and sent again when the network is back.
       this.#queue.shift();
       this.#gone(head);
       this.pump();

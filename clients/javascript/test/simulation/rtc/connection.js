@@ -20,7 +20,7 @@ export function peerConnection(world, network) {
 
 const CONNECTION_STATE = { completed: "connected", checking: "connecting" };
 
-/** An RTCPeerConnection by the WebRTC specification's algorithms, as far as a calls library uses them. */
+/** An RTCPeerConnection by the algorithms of the WebRTC specification, as far as the library uses them. */
 class Connection extends Target {
   signalingState = "stable";
   iceConnectionState = "new";
@@ -41,7 +41,7 @@ class Connection extends Target {
   ontrack = null;
   onicecandidateerror = null;
   closed = false;
-  dead = false; // Its page is gone, without a word.
+  dead = false; // Its page was killed.
   localUfrag; // Of the latest description, pending ones included.
   remoteUfrag;
   agreed; // The ufrags of both sides when offer and answer were last complete.
@@ -57,10 +57,10 @@ class Connection extends Target {
   #version = 0;
   #mids = 0;
   #far; // Fingerprint of the other side.
-  #before; // What a rollback brings back.
-  #gathered = new Map(); // ufrag → candidates told so far
+  #before; // The state that a rollback restores.
+  #gathered = new Map(); // ufrag → candidates so far
   #remote = new Map(); // ufrag → candidates
-  #up = false; // DTLS and SCTP are there.
+  #up = false; // DTLS and SCTP are connected.
 
   constructor(world, network, all, flavour, configuration = {}) {
     const page = world.current;
@@ -74,7 +74,7 @@ class Connection extends Target {
     this.ice = new Ice(this, network);
   }
 
-  // --- What the page uses
+  // --- For the page
 
   get localDescription() {
     return this.pendingLocalDescription ?? this.currentLocalDescription;
@@ -189,14 +189,14 @@ class Connection extends Target {
     for (const transceiver of this.#transceivers) transceiver.stopped = true;
   }
 
-  // --- What the fakes use
+  // --- For the other fakes
 
-  /** Runs `job` in a moment as code of this page, unless the connection is closed then. */
+  /** Runs `job` a moment later as code of this page, unless the connection is closed then. */
   later(job, milliseconds = this.world.chance.between(0, 3)) {
     this.world.after(milliseconds, this.page, () => this.closed || job());
   }
 
-  /** Adds to the operations chain. What is there when the connection closes never settles. */
+  /** Adds to the operations chain. Operations that are pending when the connection closes never settle. */
   chain(operation) {
     if (this.closed) return Promise.reject(new DOMException("The connection is closed.", "InvalidStateError"));
     return new Promise((resolve, reject) => {
@@ -205,7 +205,7 @@ class Connection extends Target {
     });
   }
 
-  /** Packets' way to the other side. */
+  /** Sends packets to the other side. */
   delay() {
     return this.world.chance.between(3, 40);
   }
@@ -242,7 +242,7 @@ class Connection extends Target {
     }, 1);
   }
 
-  /** ICE and DTLS are there for the first time: the channels open. */
+  /** ICE and DTLS are connected for the first time: the channels open. */
   associated(other) {
     if (this.#up) return;
     this.#up = true;
@@ -287,7 +287,7 @@ class Connection extends Target {
     this.ice.close();
   }
 
-  /** The other side's DTLS said that it closes. */
+  /** The other side's DTLS has sent a close. */
   farEnded(other) {
     if (this.closed || this.ice.other !== other) return;
     for (const channel of this.#channels) channel.ended();
@@ -398,7 +398,7 @@ class Connection extends Target {
     return this.#describe("answer", sections, restarts ? this.world.chance.hex(8) : this.localUfrag);
   }
 
-  /** A description whose text names all candidates known by now, and whose parts stay at hand. */
+  /** A description with all candidates so far. Its parsed parts are kept with it. */
   #describe(type, sections, ufrag) {
     const { fingerprint } = this;
     const setup = type === "offer" ? "actpass" : "active";
@@ -458,7 +458,7 @@ class Connection extends Target {
     return this.#agreed();
   }
 
-  /** The other side is who it was, or DTLS would fail. */
+  /** The other side is the same as before: otherwise DTLS would fail. */
   #matches({ fingerprint }) {
     if (this.#far && this.#far !== fingerprint) throw new DOMException("The fingerprint changed.", "InvalidAccessError");
   }
@@ -511,7 +511,7 @@ class Connection extends Target {
     return this.#transceivers.find((each) => each.mid === mid);
   }
 
-  /** What this negotiation may have to give back. */
+  /** Saves the state for a rollback. */
   #save() {
     this.#before = {
       localUfrag: this.localUfrag,

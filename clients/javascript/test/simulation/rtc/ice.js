@@ -1,15 +1,15 @@
 const DISCONNECTS = [3_000, 7_000]; // After the last answer of the other side, in milliseconds.
 const FAILS = [10_000, 20_000]; // After that.
-const CHECKS_FOR = [12_000, 30_000]; // Until checks that nobody answers have failed.
+const CHECKS_FOR = [12_000, 30_000]; // Until unanswered checks have failed.
 
 /**
- * The ICE agent of one connection, with DTLS and SCTP as far as they follow it. `state` is what is so;
- * the page hears of it a moment later. A generation is named by the ufrags of both sides.
+ * The ICE agent of one connection, with DTLS and SCTP as far as they depend on it. `state` is the present
+ * state; the page gets its events a moment later. A generation is named by the ufrags of both sides.
  */
 export class Ice {
   state = "new";
   selected; // { other, local, remote, type, at: [address, address] }
-  other; // The connection that DTLS was agreed on with, for good.
+  other; // The connection on the other side of DTLS, which never changes.
   #connection;
   #network;
   #timers = {}; // check, better, worse
@@ -20,7 +20,7 @@ export class Ice {
     this.#network = network;
   }
 
-  /** Something changed: descriptions, candidates, the network, the other side. */
+  /** Called when descriptions, candidates, the network or the other side changed. */
   evaluate() {
     if (this.state === "closed") return;
     const wanted = this.#wanted;
@@ -68,7 +68,7 @@ export class Ice {
     this.#become("checking");
   }
 
-  /** The type of the path if both sides are at the same generation and know where the other is. */
+  /** The type of the path, if both sides have the same generation and each other's candidates. */
   #answered() {
     if (!this.#wanted || this.state === "failed") return undefined;
     const me = this.#connection;

@@ -1,6 +1,6 @@
 import { Target } from "../target.js";
 
-/** A MediaStreamTrack that shows nothing. */
+/** A fake MediaStreamTrack. */
 export class Track extends Target {
   enabled = true;
   muted = false;
@@ -77,7 +77,7 @@ export class Transceiver {
   mid = null;
   currentDirection = null;
   stopped = false;
-  fired = "inactive"; // What `track` events have told.
+  fired = "inactive"; // The direction of the last `track` event.
   #direction;
 
   constructor(connection, kind, direction, track = null) {
@@ -100,7 +100,7 @@ export class Transceiver {
     this.connection.updateNegotiationNeeded();
   }
 
-  /** As SRD and rollback do it, which need no negotiation. */
+  /** Set by setRemoteDescription and rollback, without the need for a negotiation. */
   widen(direction) {
     this.#direction = direction;
   }

@@ -43,7 +43,7 @@ export function direction(send, receive) {
   return receive ? "recvonly" : "inactive";
 }
 
-/** The same seen from the other side. */
+/** The same direction, seen from the other side. */
 export const reverse = (of) => direction(receives(of), sends(of));
 
 export const intersect = (a, b) => direction(sends(a) && sends(b), receives(a) && receives(b));
