@@ -12,14 +12,13 @@ use crate::commands::{WRONG_SETTINGS, check, give_up, health, say, serve};
 const USAGE: &str = "\
 moss, the Many-to-One Signaling Server for WebRTC
 
-usage: moss            serve, as the environment and ./.env say
-       moss check      tell what a start would take for settings, and end: exit
-                       status 0, or 2 if it could not start with them
-       moss health     ask the moss of this environment whether it is well:
-                       one line, and exit status 0 or 1; with --master it is
-                       not if it has no master
-       moss --help     this text
-       moss --version  the version, and the commit that it was built of
+usage: moss            run the server, with settings from the environment and ./.env
+       moss check      print the settings that would be in force, and exit: status
+                       0, or 2 if moss could not start with them
+       moss health     ask the running moss whether it is healthy: prints one line,
+                       exit status 0 or 1; with --master also 1 without a master
+       moss --help     print this text
+       moss --version  print the version and the commit
 
 Settings are MOSS_... environment variables; template.env explains each.
 MOSS_CONNECTION_SECRET and MOSS_CONNECTION_OFFER_TYPE are required.
@@ -43,7 +42,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         _ => {
-            let why = format_args!("{words:?} is no command\n\n{}", USAGE.trim_end());
+            let why = format_args!("{words:?} is not a command\n\n{}", USAGE.trim_end());
             give_up(WRONG_SETTINGS, &why)
         }
     }

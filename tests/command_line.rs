@@ -115,7 +115,7 @@ fn start_tells_version_address_url_and_limits() {
         concat!("moss ", env!("CARGO_PKG_VERSION")),
         &format!("listening on {}\n", moss.address()),
         &format!(" ws://{}/", moss.address()),
-        "262144 bytes a packet",
+        "262144 bytes per packet",
         "1048576 of backlog",
         "67108864 in all",
         "keepalive 30 s",

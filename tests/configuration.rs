@@ -145,7 +145,7 @@ fn empty_values_are_unset_ones() {
     let moss = setup.start();
     assert!(moss.address().ip().is_unspecified());
     moss.wait_for_log("keepalive 30 s");
-    moss.wait_for_log("262144 bytes a packet, 1048576 of backlog a peer, 67108864 in all");
+    moss.wait_for_log("262144 bytes per packet, 1048576 of backlog per peer, 67108864 in all");
     let mut guest = moss.guest();
     guest.send("x");
     guest.expect_error("invalid-packet");
@@ -385,7 +385,7 @@ fn limits_are_the_ones_that_were_set() {
         ("MOSS_KEEPALIVE_SECONDS", "86400"),
     ]);
     moss.wait_for_log(
-        "limits: 7 connections, 1000 bytes a packet, 66536 of backlog a peer, 66536 in all; keepalive 86400 s",
+        "limits: 7 connections, 1000 bytes per packet, 66536 of backlog per peer, 66536 in all; keepalive 86400 s",
     );
 }
 
@@ -397,7 +397,7 @@ fn connections_of_an_address_take_their_bounds() {
             ("MOSS_MAX_CONNECTIONS", "7"),
             ("MOSS_MAX_CONNECTIONS_PER_ADDRESS", most),
         ]);
-        moss.wait_for_log(&format!("limits: 7 connections ({most} an address), "));
+        moss.wait_for_log(&format!("limits: 7 connections ({most} per address), "));
     }
 }
 
@@ -433,7 +433,7 @@ fn backlog_must_hold_a_packet_and_64_kib() {
 #[test]
 fn longer_packets_take_the_other_limits_along() {
     let moss = Moss::with(&[("MOSS_MAX_PACKET_BYTES", "33554432")]);
-    moss.wait_for_log("33554432 bytes a packet, 33619968 of backlog a peer, 134479872 in all");
+    moss.wait_for_log("33554432 bytes per packet, 33619968 of backlog per peer, 134479872 in all");
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn peers_have_a_quarter_and_the_start_says_so() {
          a quarter of the 50331648 bytes that moss's control group may take",
     );
     let connections = at_most(1536);
-    moss.wait_for_log(&format!("limits: {connections} connections, 262144 bytes a packet, 1048576 of backlog a peer, 12582912 in all"));
+    moss.wait_for_log(&format!("limits: {connections} connections, 262144 bytes per packet, 1048576 of backlog per peer, 12582912 in all"));
 }
 
 #[test]

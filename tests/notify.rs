@@ -169,7 +169,7 @@ fn stop_is_told_and_nothing_after_it() {
     moss.terminate();
     assert_eq!(manager.next(), "STOPPING=1\nSTATUS=stopping");
     moss.signal(Signal::HUP);
-    moss.wait_for_log("a signal asks for files to be read again");
+    moss.wait_for_log("there are no files to read again");
     moss.terminate();
     assert!(moss.wait().success());
     assert_eq!(manager.drain(), 0);
@@ -234,7 +234,7 @@ fn watchdog_that_is_no_number_is_warned_of() {
         let setup = Setup::new().set("WATCHDOG_USEC", "2").set(name, value);
         let (moss, manager) = managed(setup);
         let line = moss.wait_for_log(name);
-        assert!(line.contains("WARN") && line.contains("no number"), "{line}");
+        assert!(line.contains("WARN") && line.contains("not a number"), "{line}");
         std::thread::sleep(Duration::from_millis(20));
         moss.guest().expect_nothing();
         assert_eq!(manager.drain(), 0, "{name}={value}");
@@ -260,7 +260,7 @@ fn assert_serves(setup: Setup, name: &str) {
     let line = moss.wait_for_log("NOTIFY_SOCKET");
     assert!(line.contains("WARN"), "{line}");
     moss.signal(Signal::HUP);
-    moss.wait_for_log("a signal asks for files to be read again");
+    moss.wait_for_log("there are no files to read again");
     moss.guest().expect_nothing();
     moss.terminate();
     assert!(moss.wait().success());

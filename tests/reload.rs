@@ -237,7 +237,7 @@ fn short_new_secret_is_warned_of() {
 fn secrets_of_variables_stay() {
     let moss = Setup::new().set("MOSS_LOGIN_SECRET", OLD_CODE).start();
     moss.signal(Signal::HUP);
-    moss.wait_for_log("a signal asks for files to be read again, and moss has none");
+    moss.wait_for_log("SIGHUP: there are no files to read again");
     assert!(is_master(&moss, SECRET) && is_client(&moss, OLD_CODE));
     assert!(!moss.log().contains("secret was read again"), "{}", moss.log());
 

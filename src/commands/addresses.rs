@@ -24,7 +24,7 @@ pub(crate) fn warn(config: &Config) {
     };
     if listen.ip() == ANY_4 && !has_ipv4() && source(ANY_6, SOMEWHERE_6).is_some() {
         log::warn!(
-            "this machine has IPv6 alone, and moss listens on IPv4: set {variable} to :: for others to reach it"
+            "this machine has only IPv6, and moss listens on IPv4: set {variable} to :: so that others can reach it"
         );
     }
 }

@@ -31,9 +31,9 @@ pub(crate) fn run() -> ExitCode {
     let limits = server.limits();
     let per_address = limits
         .max_connections_per_address
-        .map_or_else(String::new, |most| format!(" ({most} an address)"));
+        .map_or_else(String::new, |most| format!(" ({most} per address)"));
     log::info!(
-        "limits: {} connections{per_address}, {} bytes a packet, {} of backlog a peer, {} in all; keepalive {keepalive} s",
+        "limits: {} connections{per_address}, {} bytes per packet, {} of backlog per peer, {} in all; keepalive {keepalive} s",
         limits.max_connections,
         limits.max_packet_bytes,
         limits.max_backlog_bytes,

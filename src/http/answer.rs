@@ -206,7 +206,7 @@ impl Refusal {
 
     fn sentence(self) -> &'static str {
         match self {
-            Self::BadRequest => "This is no HTTP/1.1 request.\n",
+            Self::BadRequest => "This is not a valid HTTP/1.1 request.\n",
             Self::Origin => "Pages from this origin may not connect.\n",
             Self::NotFound => "Nothing here. The WebSocket is at /.\n",
             Self::Method => "Only GET and HEAD are served.\n",

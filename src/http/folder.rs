@@ -160,7 +160,7 @@ impl Reading {
         log::info!("pages: {} files, {} bytes, from {:?}", pages.len(), pages.bytes(), self.root);
         if self.left_out > 0 {
             log::info!(
-                "pages: {} left out (names that begin with a dot, links that lead outside, what is no file)",
+                "pages: {} left out (names that begin with a dot, links that lead outside, neither file nor folder)",
                 self.left_out
             );
         }
@@ -283,7 +283,7 @@ impl Reading {
         let path = self.root.join(real);
         let error = error.into();
         Problem(format!(
-            "{path:?} can't be read ({error}); give moss the right to, or move it away"
+            "{path:?} can't be read ({error}); make it readable for moss, or move it away"
         ))
     }
 }

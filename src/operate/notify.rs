@@ -54,7 +54,7 @@ impl Notifier {
             opened.inspect_err(|error| log::warn!("{SOCKET} can't be used: {error}")).ok()
         });
         let interval = watchdog(variable(WATCHDOG_TIME), variable(WATCHDOG_PROCESS))
-            .inspect_err(|name| log::warn!("{name} is no number: no watchdog is told anything"))
+            .inspect_err(|name| log::warn!("{name} is not a number: the watchdog gets no messages"))
             .unwrap_or_default();
         Self { watchdog: interval.filter(|_| socket.is_some()), socket, has_failed: false }
     }

@@ -55,7 +55,7 @@ pub fn ask(listen: SocketAddr, question: Question) -> Result<String, String> {
     let well = match status {
         101 => "is well",
         503 => "is well, and full",
-        429 => "is well, and has enough from this address",
+        429 => "is well, and refuses more connections from this address",
         _ => return Err(format!("moss at {address} does not answer: HTTP status {status}")),
     };
     if question == Question::Well {

@@ -37,7 +37,7 @@ impl<W: World> Server<W> {
                         certificate.accept()
                     });
                     if tls.is_none() {
-                        log::warn!("dropped, as the system gives no randomness for TLS");
+                        log::warn!("connection dropped, no random numbers for TLS");
                         self.peers.turn_away(&arrival);
                         continue;
                     }

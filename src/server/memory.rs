@@ -56,7 +56,7 @@ impl Memory {
         self.held
     }
 
-    /// Bytes that are not sent yet, of all peers.
+    /// Bytes that are not sent yet, for all peers.
     pub(crate) fn unsent(&self) -> usize {
         self.unsent
     }

@@ -63,8 +63,12 @@ impl<W: World> Server<W> {
             ("version", env!("CARGO_PKG_VERSION")),
             ("tls", if tls::AVAILABLE { "yes" } else { "no" }),
         ];
-        text.family("moss_build_info", Kind::Gauge, "What runs here; tls: was it built with TLS.")
-            .sample("", &labels, Value::Number(1));
+        text.family(
+            "moss_build_info",
+            Kind::Gauge,
+            "Always 1; the version, and whether it was built with TLS.",
+        )
+        .sample("", &labels, Value::Number(1));
 
         let roles = [
             ("http", counters.accepted - closed - open),
@@ -75,27 +79,27 @@ impl<W: World> Server<W> {
         text.by_label(
             "moss_connections",
             Kind::Gauge,
-            "Open connections; http: those that are no WebSocket, or not yet.",
+            "Open connections by role; http: not, or not yet, a WebSocket.",
             "role",
             &mut roles.into_iter(),
         );
         text.number(
             "moss_connections_limit",
             Kind::Gauge,
-            "MOSS_MAX_CONNECTIONS: WebSockets at a time.",
+            "MOSS_MAX_CONNECTIONS: the limit of open WebSockets.",
             self.config.limits.max_connections as u64,
         );
         text.number(
             "moss_connections_accepted_total",
             Kind::Counter,
-            "Connections that came; all of them are open or closed.",
+            "Connections that were accepted.",
             counters.accepted,
         );
         let by_reason = Ending::ALL.into_iter().zip(counters.closed);
         text.by_label(
             "moss_connections_closed_total",
             Kind::Counter,
-            "Connections that were closed, by the log's word for the reason.",
+            "Connections that were closed, by the reason in the log.",
             "reason",
             &mut by_reason.clone().map(|(ending, count)| (ending.word(), count)),
         );
@@ -103,7 +107,7 @@ impl<W: World> Server<W> {
         text.by_label(
             "moss_connections_rejected_total",
             Kind::Counter,
-            "Of the closed connections, those that moss turned away.",
+            "Closed connections that moss rejected, by reason.",
             "reason",
             &mut rejections.map(|(ending, count)| (ending.word(), count)),
         );
@@ -115,21 +119,21 @@ impl<W: World> Server<W> {
         text.by_label(
             "moss_packets_relayed_total",
             Kind::Counter,
-            "Packets of peers that were passed on; none of moss's own.",
+            "Packets of peers that were passed on, without moss's own packets.",
             "direction",
             &mut directions.into_iter().map(|(direction, traffic)| (direction, traffic.packets)),
         );
         text.by_label(
             "moss_relayed_bytes_total",
             Kind::Counter,
-            "Bytes of these packets, as they were sent, without frames.",
+            "Bytes of these packets as sent, without WebSocket frame headers.",
             "direction",
             &mut directions.into_iter().map(|(direction, traffic)| (direction, traffic.bytes)),
         );
         text.by_label(
             "moss_errors_sent_total",
             Kind::Counter,
-            "Errors that peers were told, by their code.",
+            "Errors that were sent to peers, by code.",
             "code",
             &mut ErrorCode::ALL.into_iter().map(ErrorCode::code).zip(tally.errors),
         );
@@ -151,7 +155,7 @@ impl<W: World> Server<W> {
         for (name, help, value) in [
             (
                 "moss_unsent_bytes",
-                "Bytes that are not sent yet, of all peers.",
+                "Bytes that are not sent yet, for all peers.",
                 self.peers.unsent(),
             ),
             (
@@ -171,7 +175,7 @@ impl<W: World> Server<W> {
             ),
             (
                 "moss_paused_clients",
-                "Clients that are not read, as the master does not keep up.",
+                "Clients that are not read, because the master does not keep up.",
                 self.peers.paused(),
             ),
         ] {
@@ -180,7 +184,7 @@ impl<W: World> Server<W> {
         text.seconds(
             "moss_back_pressure_seconds_total",
             Kind::Counter,
-            "Time in which clients were not read, as the master did not keep up.",
+            "Time in which clients were not read, because the master did not keep up.",
             self.pressure.total(self.peers.now),
         );
     }
@@ -189,7 +193,7 @@ impl<W: World> Server<W> {
         text.family(
             "moss_turn_seconds",
             Kind::Histogram,
-            "How long turns of the loop took, without the wait: nobody else is served meanwhile.",
+            "Duration of turns of the loop, without the wait for events.",
         );
         let mut count = 0;
         let bounds = TURN_BOUNDS.map(|(_, text)| text).into_iter().chain(["+Inf"]);
@@ -202,7 +206,7 @@ impl<W: World> Server<W> {
         text.number(
             "moss_log_lines_dropped_total",
             Kind::Counter,
-            "Lines of the log that were too many, or that nobody took.",
+            "Log lines that were dropped.",
             journal::dropped_lines(),
         );
     }
@@ -218,7 +222,7 @@ impl<W: World> Server<W> {
         text.family(
             "moss_tls_handshakes_total",
             Kind::Counter,
-            "TLS handshakes; resumed: of an earlier session, by a ticket.",
+            "TLS handshakes; resumed: with a ticket of an earlier session.",
         );
         let counters = self.peers.counters();
         let [full, resumed] = counters.handshakes;
@@ -244,15 +248,10 @@ impl<W: World> Server<W> {
             (
                 "process_start_time_seconds",
                 Kind::Gauge,
-                "When moss began, since 1970.",
+                "Start time of the process, since 1970.",
                 process.start,
             ),
-            (
-                "process_cpu_seconds_total",
-                Kind::Counter,
-                "CPU time, user's and system's.",
-                process.cpu,
-            ),
+            ("process_cpu_seconds_total", Kind::Counter, "User and system CPU time.", process.cpu),
         ] {
             if let Some(time) = time {
                 text.seconds(name, kind, help, time);
@@ -261,7 +260,7 @@ impl<W: World> Server<W> {
         for (name, help, number) in [
             ("process_resident_memory_bytes", "Resident memory.", process.resident_bytes),
             ("process_open_fds", "Open descriptors.", process.open_fds),
-            ("process_max_fds", "The most descriptors that may be open.", process.max_fds),
+            ("process_max_fds", "The limit of open descriptors.", process.max_fds),
         ] {
             if let Some(number) = number {
                 text.number(name, Kind::Gauge, help, number);

@@ -53,7 +53,7 @@ impl<W: World> Server<W> {
         let SecretFiles { connection, login } = &self.config.secret_files;
         let has_secrets = connection.is_some() || login.is_some();
         if !has_secrets && self.certificate.is_none() && self.site.is_none() {
-            log::info!("a signal asks for files to be read again, and moss has none");
+            log::info!("SIGHUP: there are no files to read again");
         }
     }
 

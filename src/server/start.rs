@@ -102,7 +102,7 @@ impl fmt::Display for StartError {
                      give an address of this machine and a free port"
                 )
             }
-            Self::System(error) => write!(f, "the system gives no poll or no signals: {error}"),
+            Self::System(error) => write!(f, "can't create a poll or catch signals: {error}"),
         }
     }
 }

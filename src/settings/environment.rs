@@ -64,7 +64,7 @@ pub fn plain_address() -> Result<(SocketAddr, Option<ConfigError>), ConfigError>
     // Both defaults of moss include this machine.
     let address = variables.address((HOSTNAME, "127.0.0.1"), (PORT, DEFAULT_PORT))?;
     if address.port() == 0 {
-        let why = "0 took a free port, which the log tells; give that one to ask";
+        let why = "0 picked a free port; give the port that moss has logged";
         return Err(problem(PORT, why));
     }
     Ok((address, unread))
@@ -126,7 +126,7 @@ impl Variables {
         }
         if tls.is_some() && limits.max_memory_bytes < LEAST_WITH_TLS {
             warnings.push(format!(
-                "MOSS_MAX_MEMORY_BYTES is little for TLS, which may hold 34 KB of a peer that waits: \
+                "MOSS_MAX_MEMORY_BYTES is low for TLS, which may hold 34 KB for each waiting peer: \
                  give {LEAST_WITH_TLS} or more"
             ));
         }
@@ -260,7 +260,7 @@ impl Variables {
             return Err(problem(
                 NAME,
                 format!(
-                    "{origin:?} is no origin; give * alone, or a comma-separated list such as \
+                    "{origin:?} is not an origin; give * alone, or a comma-separated list such as \
                      self,https://example.org,http://box.local:3000 (no path, no final slash)"
                 ),
             ));
@@ -276,9 +276,7 @@ impl Variables {
         let Some(list) = self.get(NAME) else { return Ok(Networks::default()) };
         let trusted = Networks::parse(list).map_err(|why| problem(NAME, why))?;
         if trusted.has_all() {
-            warnings.push(format!(
-                "{NAME} trusts everybody: whoever connects may say that it is somebody else"
-            ));
+            warnings.push(format!("{NAME} trusts everybody: any peer may give a false address"));
         }
         Ok(trusted)
     }
@@ -346,7 +344,7 @@ impl Variables {
         level.parse().map_err(|_| {
             problem(
                 NAME,
-                format!("{level:?} is no level; give off, error, warn, info, debug or trace"),
+                format!("{level:?} is not a level; give off, error, warn, info, debug or trace"),
             )
         })
     }

@@ -67,7 +67,7 @@ impl Network {
     fn parse(entry: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{entry:?} is no address and no network; \
+                "{entry:?} is neither an address nor a network; \
                  give a comma-separated list such as 127.0.0.1,10.0.0.0/8,fd00::/8"
             )
         };
@@ -90,7 +90,7 @@ impl Network {
         let first = masked(written, prefix);
         if first != written {
             return Err(format!(
-                "{entry:?} has bits behind its prefix; give {first}/{prefix} or {written}"
+                "{entry:?} has bits after its prefix; give {first}/{prefix} or {written}"
             ));
         }
         // A network within the mapped addresses (prefix of 96 bits) is a network of IPv4.
@@ -232,7 +232,7 @@ mod tests {
             "*",
         ] {
             let error = Networks::parse(&format!("127.0.0.1,{entry},::1")).unwrap_err();
-            assert!(error.starts_with(&format!("{entry:?} is no address")), "{error}");
+            assert!(error.starts_with(&format!("{entry:?} is neither an address")), "{error}");
         }
     }
 

@@ -332,7 +332,7 @@ fn log_names_whose_the_connection_is() {
     let client = open(&moss, &of("192.0.2.9, ::ffff:192.0.2.1, 10.0.0.1")).expect("an upgrade");
     assert_eq!(open(&moss, &of("192.0.2.1")).err(), Some(429));
     moss.wait_for_log("visitor at 127.0.0.1: connected");
-    moss.wait_for_log("visitor at 192.0.2.1: asks by 127.0.0.1");
+    moss.wait_for_log("visitor at 192.0.2.1: request through 127.0.0.1");
     assert!(moss.wait_for_log("(429)").contains("visitor at 192.0.2.1: "));
     client.close();
     moss.wait_for_log("guest at 192.0.2.1: left");

@@ -396,7 +396,9 @@ impl Universe {
 
     fn take_lines(&mut self) {
         for line in LINES.take() {
-            if line == "the certificate was read again" || line.starts_with("a signal asks for") {
+            if line == "the certificate was read again"
+                || line.starts_with("SIGHUP: there are no files")
+            {
                 self.unread = self.unread.checked_sub(1).expect("a signal that asks for it");
             }
             if line == "the pages were read again" {

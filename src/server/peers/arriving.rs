@@ -41,7 +41,7 @@ impl<W: World> Peers<W> {
         let entered = self.addresses.enter(address);
         let is_excess = entered == Entered::Over;
         if entered == Entered::FarOver || (is_excess && endpoint == Endpoint::Tls) {
-            log::debug!("visitor at {address}: dropped, as its address has too many");
+            log::debug!("visitor at {address}: dropped, its address has too many connections");
             self.turn_away(&Arrival { address, by_proxy: false, is_excess });
             return None;
         }
@@ -80,7 +80,7 @@ impl<W: World> Peers<W> {
             }
             Err(error) => {
                 self.turn_away(&arrival);
-                log::warn!("dropped, as a connection can't be polled: {error}");
+                log::warn!("connection dropped, it can't be polled: {error}");
             }
         }
     }
@@ -122,7 +122,7 @@ impl<W: World> Peers<W> {
             Requester::Address(address) => address,
         };
         let before = std::mem::replace(&mut peer.address, address);
-        log::debug!("{id}, {peer}: asks by {proxy}");
+        log::debug!("{id}, {peer}: request through {proxy}");
         if peer.counts && are_one(before, address) {
             return Entered::Within;
         }

@@ -25,7 +25,7 @@ impl Judge {
         if ["connected", "wrong-secret"].contains(&word) {
             return;
         }
-        if why.starts_with("asks by ") {
+        if why.starts_with("request through ") {
             self.connections[link].asked = true;
             return self.counts(link, links);
         }
