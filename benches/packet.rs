@@ -1,5 +1,5 @@
-//! Parse, route and encode without sockets; and, beside it, what a server does
-//! that makes a tree of each packet and writes the tree out again.
+//! Parse, route and encode without sockets; for comparison, what a server does that parses
+//! each packet into a tree and writes the tree out again.
 
 #[path = "load/figures.rs"]
 mod figures;
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (figures, started) = (Figures::new(), SystemTime::now());
     let folder = Figures::folder().with_file_name("criterion");
     let mut criterion = Criterion::default().output_directory(&folder).configure_from_args();
-    // criterion knows the option too, and does with less of everything then.
+    // criterion knows this option, too, and measures less then.
     let quick = env::var_os("MOSS_BENCH").is_some_and(|mode| mode == "quick")
         || env::args().any(|argument| argument == "--quick");
     if quick {
@@ -64,8 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(figures.leave(GROUP, caveat.as_slice())?)
 }
 
-/// What criterion has left in a file since `since`: nanoseconds for one of the times that
-/// something was done.
+/// The result that criterion has written to a file since `since`: nanoseconds per iteration.
 fn spread(file: &Path, since: SystemTime) -> Result<Option<Spread>, Box<dyn Error>> {
     #[derive(Deserialize)]
     struct Sample {

@@ -1,16 +1,15 @@
-//! The yardstick: a relay that does on the wire what moss does, and as little
-//! else as it can.
+//! The reference: a relay that does the same as moss on the wire, and as little else as
+//! possible.
 //!
-//! It trusts its peers altogether: packets are compact, in moss's key order and
-//! whole in one frame, the secret has the expected length, the WebSocket key is
-//! the last header. So nothing is parsed; what it needs stands at offsets known
-//! beforehand or is found by walking a few bytes. Nothing is bounded and nobody
-//! is refused. What remains is what no relay can leave out: system calls, the
+//! It trusts its peers completely: packets are compact, in moss's order of keys and in one
+//! frame each, the secret has the expected length, the WebSocket key is the last header. So
+//! nothing is parsed: what it needs is at fixed offsets or found within a few bytes. There
+//! are no limits and no refusals. Only what no relay can avoid is left: system calls,
 //! unmasking, and one copy into the receiver's queue.
 //!
-//! Each lever that moss may pull is pulled here too: edge-triggered events
-//! registered once, one shared receive buffer, a short read taken as drained,
-//! one `send` a turn and receiver, queues that own no memory at rest.
+//! It has all optimizations of moss, too: edge-triggered events that are registered once, one
+//! shared receive buffer, a short read taken as the end of the data, one `send` per turn and
+//! receiver, queues without memory when idle.
 
 use std::convert::Infallible;
 use std::io::{self, Write as _};
@@ -42,7 +41,7 @@ struct Connection {
     upgraded: bool,
     client: bool,
     dirty: bool,
-    /// The socket takes no more; an event will say when it does again.
+    /// The socket takes no more; an event will report when it does again.
     full: bool,
     id_tail_length: u8,
     id_tail: [u8; ID_TAIL_BYTES],
@@ -63,7 +62,7 @@ pub(crate) struct Bare {
     offer: Vec<u8>,
     received: Vec<u8>,
     dirty: Vec<usize>,
-    /// Empty vectors with capacity, so that queues cost no allocation.
+    /// Empty vectors with capacity, so that queues need no allocation.
     pool: Vec<Vec<u8>>,
     started: Instant,
     now: u32,
@@ -202,7 +201,7 @@ impl Bare {
         }
     }
 
-    /// Takes all that the socket holds; true if the peer is gone.
+    /// Receives all that the socket has; true if the peer is gone.
     fn receive(&mut self, slot: usize, received: &mut [u8], flags: epoll::EventFlags) -> bool {
         loop {
             let Some(connection) = &mut self.connections[slot] else {
@@ -237,8 +236,7 @@ impl Bare {
         }
     }
 
-    /// Handles the whole frames (or the head) in `bytes`; returns how many
-    /// bytes they took.
+    /// Handles the complete frames (or the head) in `bytes`; returns how many bytes they have.
     fn consume(&mut self, slot: usize, bytes: &mut [u8]) -> usize {
         if let Some(connection) = &mut self.connections[slot]
             && !connection.upgraded
@@ -316,8 +314,7 @@ impl Bare {
         }
     }
 
-    /// Each client's offer is sent from the one encoded copy: a queue of its
-    /// own would cost a copy more.
+    /// Each client's offer is sent from one encoded copy: queueing it would cost one more copy.
     fn set_master(&mut self, slot: usize, text: &[u8]) {
         let sdp = &text[packets::SET_MASTER_HEAD.len()..text.len() - packets::set_master_tail()];
         self.offer.clear();
@@ -376,7 +373,7 @@ impl Bare {
         }
     }
 
-    /// Once a second, pings whoever has been silent for the keepalive time.
+    /// Once a second, pings peers that have been silent for the keepalive time.
     fn keep_alive(&mut self) {
         let now = u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX);
         if mem::replace(&mut self.now, now) == now {

@@ -1,9 +1,9 @@
-//! A memory cgroup for the server under test: what the kernel charges to it, which is its
-//! own memory and the kernel's for its sockets, and nothing of the load generator's.
+//! A memory cgroup for the server under test. The kernel charges to it the server's own memory
+//! and the kernel's memory for its sockets, and nothing of the load generator.
 //!
-//! It takes root, and a hierarchy that this machine lets it write to: version 1 counts TCP's
-//! buffers apart from the rest, version 2 all in one. Either hands pages to each processor
-//! in lots, so that a figure is off by up to a quarter of a megabyte for each of them.
+//! It needs root, and a hierarchy that is writable on this machine. Version 1 counts TCP
+//! buffers separately, version 2 everything together. Both charge pages in batches for each
+//! processor, so a figure is off by up to a quarter of a megabyte per processor.
 
 use std::fs;
 use std::io;
@@ -11,16 +11,16 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Where version 1 has its memory hierarchy, by custom.
+/// The usual path of version 1's memory hierarchy.
 const VERSION_1: &str = "/sys/fs/cgroup/memory";
-/// Where version 2 has all of them.
+/// The path of version 2.
 const VERSION_2: &str = "/sys/fs/cgroup";
-/// More than any machine has: TCP's buffers are counted only where they have a limit.
+/// More than any machine has: TCP buffers are counted only if they have a limit.
 const NO_LIMIT: &str = "4611686018427387904";
 
 pub(crate) struct Charge {
     folder: PathBuf,
-    /// Its files' sum is what is charged.
+    /// The sum of these files is what is charged.
     counters: &'static [&'static str],
 }
 
@@ -46,7 +46,7 @@ impl Charge {
         charge.bytes().map(|_| charge)
     }
 
-    /// What the processes need from now on is charged here; what they have is not.
+    /// The memory that the processes allocate from now on is charged here; what they have is not.
     pub(crate) fn add(&self, processes: &[u32]) -> io::Result<()> {
         processes
             .iter()

@@ -1,4 +1,4 @@
-//! What clients cost: rows of one figure for each program.
+//! What clients cost: each row has one figure for each program.
 //!
 //! Memory is what no file backs (heap, stack, written data), as the page
 //! tables have it; with the kernel's, what a memory cgroup is charged.
@@ -24,7 +24,7 @@ pub(crate) fn run(
     contest.run(bench, title, &[""], scenarios)
 }
 
-/// What clients take of the server's own memory while they are idle, and afterwards.
+/// The server's own memory for clients: while they are idle, and afterwards.
 pub(crate) fn idle_client(clients: usize) -> Scenario {
     let idle = Row::new("memory per idle client", "bytes").clients(clients);
     let after = Row::new("memory per client after 4000 bytes each way", "bytes").clients(clients);
@@ -50,7 +50,7 @@ fn memory(program: &Program, clients: usize) -> io::Result<Vec<f64>> {
     Ok(vec![idle, after_exchange])
 }
 
-/// What the kernel charges for `clients` and a tenth of them; nothing where it can't be asked.
+/// What the kernel charges for `clients` and for a tenth of them; `None` if it can't be asked.
 pub(crate) fn charges(clients: usize) -> Vec<Scenario> {
     if let Err(error) = Charge::new() {
         println!("Without a memory cgroup nothing of the kernel's memory is told: {error}.");
@@ -80,8 +80,7 @@ pub(crate) fn charges(clients: usize) -> Vec<Scenario> {
     ]
 }
 
-/// Bytes for each of `clients` that is idle, those that the kernel needs for its socket
-/// included.
+/// Bytes for each of `clients` while idle, including those of the kernel for its socket.
 fn charge(program: &Program, clients: usize) -> io::Result<Vec<f64>> {
     let charge = Charge::new()?;
     let server = Server::start(program)?;
@@ -93,8 +92,8 @@ fn charge(program: &Program, clients: usize) -> io::Result<Vec<f64>> {
     Ok(vec![charge.bytes()?.saturating_sub(before) as f64 / clients as f64])
 }
 
-/// What comes on top of that when a new master's offer of so many bytes waits for each of
-/// `clients`, none of which takes it.
+/// Additional bytes when a new master's offer of this size waits for each of `clients`, none of
+/// which reads it.
 fn charge_of(program: &Program, clients: usize, offer: usize) -> io::Result<f64> {
     let charge = Charge::new()?;
     let server = Server::start(program)?;
@@ -118,7 +117,7 @@ pub(crate) fn cpu(
 ) -> io::Result<Vec<f64>> {
     let server = Server::start(program)?;
     let mut crowd = Crowd::new(&server)?;
-    // Allocators and tables find their size.
+    // Warms up: allocators and tables reach their size.
     precede(&mut crowd, clients / 10)?;
     let before = server.cpu_time()?;
     come(&mut crowd, clients)?;

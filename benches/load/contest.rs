@@ -1,5 +1,5 @@
-//! moss and what it is measured beside, in turn: a table with a row or more for each
-//! scenario, and the same as figures to keep.
+//! moss and a reference, measured in turn: a table with one or more rows for each scenario, and
+//! the same figures in a file.
 
 use std::error::Error;
 use std::io;
@@ -12,7 +12,7 @@ use super::server::Program;
 /// What takes turns.
 pub(crate) struct Contest<'a> {
     pub(crate) options: &'a Options,
-    /// The name of what moss is measured beside.
+    /// The name of the reference.
     pub(crate) yardstick: &'static str,
     pub(crate) programs: Vec<Program>,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// One figure, which gives the row its name.
+    /// A row with one figure, named after it.
     pub(crate) fn new(name: &'static str, unit: &'static str) -> Self {
         let metrics = vec![Metric { name, unit }];
         Self { label: format!("{name}, {unit}"), clients: None, busy: None, metrics }
@@ -163,8 +163,8 @@ impl Contest<'_> {
         headings
     }
 
-    /// Measures each program once a round; returns moss's samples and the yardstick's. Who
-    /// goes first alternates, so that a drift of the machine does not favour one of them.
+    /// Measures each program once per round; returns the samples of moss and of the reference.
+    /// They alternate in going first, so that a drift of the machine does not favour one of them.
     pub(crate) fn in_turn<T>(
         &self,
         mut measure: impl FnMut(&Program) -> io::Result<T>,
@@ -185,7 +185,7 @@ impl Contest<'_> {
     }
 }
 
-/// The first figure of both and its ratio, then moss's other figures and the yardstick's.
+/// The first figure of both and its ratio, then the other figures of moss and of the reference.
 fn cells(label: &str, series: &[Series]) -> Vec<String> {
     let (first, others) = series.split_first().expect("a row has a figure");
     let mut cells = vec![

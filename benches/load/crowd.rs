@@ -8,12 +8,12 @@ use super::{frame, packets};
 
 /// The master's number in the fleet; client `n` is peer `n + 1`.
 pub(crate) const MASTER: usize = 0;
-/// Connections on their way at once: enough to keep a server busy, and far
-/// below any accept backlog.
+/// Connections that are being opened at once: enough to keep a server busy, and far below any
+/// accept queue.
 const WINDOW: usize = 64;
-/// Of the session description that every client is offered.
+/// Bytes of the session description that every client is offered.
 const DESCRIPTION_BYTES: usize = 2_000;
-/// Of a visitor's only packet.
+/// Bytes of a visitor's only packet.
 const PACKET_BYTES: usize = 200;
 
 pub(crate) struct Crowd {
@@ -24,12 +24,12 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// A master alone.
+    /// A master without clients.
     pub(crate) fn new(server: &Server) -> io::Result<Self> {
         Self::offering(server, DESCRIPTION_BYTES)
     }
 
-    /// A master alone, whose offer has so many bytes.
+    /// A master without clients, whose offer has this many bytes.
     pub(crate) fn offering(server: &Server, description: usize) -> io::Result<Self> {
         let description = packets::description(description);
         let mut crowd = Self {
@@ -43,8 +43,8 @@ impl Crowd {
         Ok(crowd)
     }
 
-    /// Lets `clients` more join, but enough that a window of newcomers finds a ticket each.
-    /// Whoever connects afterwards resumes a session.
+    /// Lets `clients` more join, or as many as are needed to get enough TLS tickets: peers that
+    /// connect afterwards resume a session.
     pub(crate) fn resume_from(&mut self, clients: usize) -> io::Result<()> {
         self.join(clients.max(WINDOW))?;
         self.fleet.resume();
@@ -92,8 +92,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// The same, but each then sends a packet and leaves when the master has
-    /// it.
+    /// The same, but then each sends a packet, and leaves when the master has received it.
     pub(crate) fn pass_through(&mut self, clients: usize) -> io::Result<()> {
         let mut started = 0;
         let mut left = 0;
@@ -115,7 +114,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// One turn of newcomers: whoever is connected is logged in.
+    /// One turn of new peers: those that are connected log in.
     fn turn(&mut self) -> io::Result<Steps> {
         let mut steps = Steps::default();
         let mut upgraded = Vec::new();
@@ -139,7 +138,7 @@ impl Crowd {
     }
 }
 
-/// The peers that got a step further in a turn.
+/// The peers that made progress in a turn.
 #[derive(Default)]
 struct Steps {
     offered: Vec<usize>,

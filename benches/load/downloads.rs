@@ -1,7 +1,7 @@
-//! Connections that fetch one file over and over, with one request at a time each.
+//! Connections that fetch one file again and again, each with one request at a time.
 //!
-//! Each answer has to be the file, byte for byte. A connection that the server ends, as it
-//! may after a number of requests, is replaced by a new one.
+//! Each answer has to be the file, byte for byte. If the server ends a connection, as it may
+//! after a number of requests, a new one replaces it.
 
 use std::io;
 use std::mem;
@@ -15,12 +15,12 @@ use super::link::{self, Link, RECEIVE_BUFFER_BYTES, WIRE_BUFFER_BYTES};
 use super::tls;
 
 const MOST_HEADERS: usize = 32;
-/// A server that says nothing for so long has lost something.
+/// A server that sends nothing for this long has lost something.
 const SILENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Fetched {
     pub(crate) files: u64,
-    /// The answers' heads included, and what has come of a file that is not whole.
+    /// Including the heads of answers and the received part of an incomplete file.
     pub(crate) bytes: u64,
     pub(crate) elapsed: Duration,
 }
@@ -33,7 +33,7 @@ pub(crate) struct Downloads<'a> {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
     readers: Vec<Reader>,
-    /// Connections so far, those that were replaced included.
+    /// Connections so far, including those that were replaced.
     connected: usize,
     received: Vec<u8>,
     wire: Vec<u8>,
@@ -41,7 +41,7 @@ pub(crate) struct Downloads<'a> {
 
 struct Reader {
     link: Link,
-    /// Of the answer, as far as it has come without being whole.
+    /// The received part of an incomplete answer.
     head: Vec<u8>,
     body: Option<Body>,
 }
@@ -54,7 +54,8 @@ struct Body {
 }
 
 impl<'a> Downloads<'a> {
-    /// So many connections to fetch `file` from `path`; over TLS if there is a client for it.
+    /// Opens this many connections to fetch `file` from `path`; over TLS if there is a client for
+    /// it.
     pub(crate) fn new(
         server: SocketAddrV4,
         tls: Option<tls::Client>,
@@ -81,7 +82,7 @@ impl<'a> Downloads<'a> {
         Ok(downloads)
     }
 
-    /// Fetches for `duration`, then waits for what is on its way.
+    /// Fetches for `duration`, then waits for the answers in flight.
     pub(crate) fn run(&mut self, duration: Duration) -> io::Result<Fetched> {
         let started = Instant::now();
         let (mut files, mut bytes) = (0, 0);
@@ -100,7 +101,7 @@ impl<'a> Downloads<'a> {
         Ok(Fetched { files, bytes, elapsed: started.elapsed() })
     }
 
-    /// Fetches while `wanted`; what is on its way then is given up with its connections.
+    /// Fetches while `wanted`; answers in flight are dropped then, with their connections.
     pub(crate) fn run_while(mut self, wanted: impl Fn() -> bool) -> io::Result<Fetched> {
         let started = Instant::now();
         let (mut files, mut bytes) = (0, 0);
@@ -121,13 +122,13 @@ impl<'a> Downloads<'a> {
     fn connect(&mut self, number: usize) -> io::Result<Reader> {
         let link = Link::connect(self.server, self.connected, false, self.tls.as_ref())?;
         self.connected += 1;
-        // Level-triggered: a fast server would let no other connection have its turn.
+        // Level-triggered: otherwise a fast server would keep one connection busy all the time.
         link.watch(&self.epoll, number, epoll::EventFlags::IN)?;
         Ok(Reader { link, head: Vec::new(), body: None })
     }
 
-    /// Takes what has come and returns how many bytes that were. `again` hears of each file
-    /// that is whole, and says whether to ask for another.
+    /// Receives, and returns how many bytes that were. `again` is called for each complete file,
+    /// and says whether to request another.
     fn turn(&mut self, mut again: impl FnMut() -> bool) -> io::Result<u64> {
         let mut bytes = 0;
         let mut events = mem::take(&mut self.events);
@@ -156,7 +157,7 @@ impl<'a> Downloads<'a> {
 }
 
 impl Drop for Downloads<'_> {
-    /// Ports would otherwise rest for a minute.
+    /// Otherwise the ports could not be used for a minute.
     fn drop(&mut self) {
         self.readers.drain(..).for_each(|reader| reader.link.reset());
     }

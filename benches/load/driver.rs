@@ -1,5 +1,5 @@
-//! Keeps packets in flight between a crowd and its master, and checks that
-//! each one arrives whole, unchanged, in the right place.
+//! Keeps packets in flight between clients and their master, and checks that each arrives
+//! complete, unchanged and at the right peer.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,8 +11,7 @@ use super::crowd::{Crowd, MASTER};
 use super::fleet::Heard;
 use super::{frame, packets};
 
-/// Clients that exchange something at once where the load as such is not the
-/// point.
+/// Clients that exchange packets at the same time where the load itself does not matter.
 const CHUNK: usize = 64;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,7 +28,7 @@ pub(crate) struct Load {
     pub(crate) clients: usize,
     /// Those of them that exchange packets.
     pub(crate) active: usize,
-    /// Packets that each active client has on their way at any time.
+    /// Packets that each active client has in flight at any time.
     pub(crate) in_flight: usize,
     /// Bytes of a packet as its sender writes it, an id left out.
     pub(crate) bytes: usize,
@@ -138,8 +137,7 @@ impl Driver {
         self.run_part(0..self.pairs.len(), duration)
     }
 
-    /// Each active client's packets make their way once, a few clients at a
-    /// time.
+    /// Sends the packets of each active client once, a few clients at a time.
     pub(crate) fn exchange_once(&mut self) -> io::Result<()> {
         for chunk in chunks(self.pairs.len()) {
             self.run_part(chunk, Duration::ZERO)?;
@@ -269,7 +267,7 @@ impl Driver {
     }
 }
 
-/// `clients` in portions that no queue on the way has trouble with.
+/// `clients` in portions that fit into every queue.
 fn chunks(clients: usize) -> impl Iterator<Item = Range<usize>> {
     (0..clients).step_by(CHUNK).map(move |start| start..clients.min(start + CHUNK))
 }

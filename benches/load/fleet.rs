@@ -14,9 +14,9 @@ use rustix::event::epoll;
 use super::link::{self, Link, RECEIVE_BUFFER_BYTES, WIRE_BUFFER_BYTES};
 use super::{frame, tls};
 
-/// A server that says nothing for so long has lost something.
+/// A server that sends nothing for this long has lost something.
 const SILENCE: Duration = Duration::from_secs(20);
-/// The WebSocket key stands last, where the bare relay looks for it.
+/// The WebSocket key is last, where the bare relay expects it.
 const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -71,12 +71,12 @@ impl Fleet {
         }
     }
 
-    /// From now on what peers do not read stays with the server, all but two kilobytes.
+    /// From now on, what peers do not read stays in the server, except for two kilobytes.
     pub(crate) fn narrow(&mut self) {
         self.narrow = true;
     }
 
-    /// Connects one more peer, asks for the upgrade, and returns its number.
+    /// Connects one more peer, requests the upgrade, and returns its number.
     pub(crate) fn connect(&mut self) -> io::Result<usize> {
         let number = self.peers.len();
         let link = Link::connect(self.server, number, self.narrow, self.tls.as_ref())?;
@@ -92,13 +92,13 @@ impl Fleet {
         self.peers[number].as_mut().ok_or(io::ErrorKind::NotConnected)?.link.send(bytes)
     }
 
-    /// The peer goes as a program does that ends: no Close, only TCP's end.
+    /// The peer leaves like a program that exits: without a Close, only TCP ends.
     pub(crate) fn leave(&mut self, number: usize) {
         self.peers[number] = None;
     }
 
-    /// Waits for the server and hands over what it said. An error if it says
-    /// nothing for long or ends a connection.
+    /// Waits for the server, and passes on what it sent. An error if it sends nothing for long or
+    /// ends a connection.
     pub(crate) fn turn(&mut self, heard: impl FnMut(usize, Heard<'_>)) -> io::Result<()> {
         if self.turn_within(SILENCE, heard)? {
             Ok(())
@@ -107,7 +107,7 @@ impl Fleet {
         }
     }
 
-    /// The same, but silence is no error: false says that there was nothing.
+    /// The same, but silence is not an error: false if there was nothing.
     pub(crate) fn turn_within(
         &mut self,
         patience: Duration,
@@ -175,8 +175,8 @@ impl Fleet {
 }
 
 impl Drop for Fleet {
-    /// Thousands of ports would otherwise rest for a minute, and the next round would
-    /// find none.
+    /// Otherwise thousands of ports could not be used for a minute, and the next round would find
+    /// none.
     fn drop(&mut self) {
         self.peers.drain(..).flatten().for_each(|peer| peer.link.reset());
     }

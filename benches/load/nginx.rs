@@ -1,8 +1,8 @@
-//! nginx: in front of a moss that speaks no TLS, or as the server of a folder. It is what
-//! one would set up by hand instead.
+//! nginx: as a TLS proxy in front of a plain moss, or as the server of a folder, which is what
+//! one would use without these features of moss.
 //!
-//! One worker and a master process, with Debian's and nginx's own defaults; no log of
-//! requests.
+//! One worker and a master process, with the defaults of Debian and nginx; requests are not
+//! logged.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal};
 use super::site::Serving;
 use super::{process, server, tls};
 
-/// Two for each client of the largest crowd, and some. A worker sets memory aside for each.
+/// Two for each client of the largest crowd, and a few more. A worker allocates memory for each.
 const WORKER_CONNECTIONS: u64 = 16_384;
 /// For nginx to start.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// `None` where it is not installed.
     pub(crate) fn find() -> Option<Self> {
-        // Debian's place, which is not on everybody's path.
+        // Debian's path, which is not in everybody's PATH.
         ["nginx", "/usr/sbin/nginx"].into_iter().find_map(|program| {
             let said = Command::new(program).arg("-v").output().ok()?;
             let said = String::from_utf8(said.stderr).ok()?;
@@ -95,7 +95,7 @@ impl Front {
         self.workers.iter().copied().chain([self.child.id()])
     }
 
-    /// Until the worker answers; it says 400 to whoever speaks neither TLS nor HTTP.
+    /// Waits until the worker answers; it answers 400 to bytes that are neither TLS nor HTTP.
     fn wait(&self) -> io::Result<()> {
         let mut probe = TcpStream::connect(self.address)?;
         probe.set_read_timeout(Some(PATIENCE))?;
@@ -112,7 +112,7 @@ impl Front {
 impl Drop for Front {
     fn drop(&mut self) {
         if !server::stop(&mut self.child) {
-            // They would live on without their master.
+            // Workers would go on without their master process.
             for worker in self.workers.iter().filter_map(|worker| Pid::from_raw(*worker as i32)) {
                 let _ = rustix::process::kill_process(worker, Signal::KILL);
             }
@@ -124,7 +124,7 @@ impl Drop for Front {
 
 fn configure(address: SocketAddrV4, job: Job<'_>) -> io::Result<String> {
     let connections = server::raise_descriptor_limit()?.min(WORKER_CONNECTIONS);
-    // Others can't change it, and nginx says so.
+    // Other users can't change it, and nginx would warn of that.
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
     let (tls, beside, within) = match job {
         Job::Proxy { upstream } => (true, proxied(upstream), PROXY.to_owned()),

@@ -158,7 +158,7 @@ impl Options {
         wanted.min(self.most_clients)
     }
 
-    /// What keeps a run's figures from being what their names say.
+    /// What makes the figures of a run differ from what their names say.
     pub(crate) fn caveat(&self) -> Option<String> {
         if self.quick {
             Some("Quick: one short round, crowds of a tenth. These figures show nothing.".into())
@@ -169,7 +169,7 @@ impl Options {
         }
     }
 
-    /// How the figures came about, for whoever reads them later.
+    /// How the figures were measured, for later readers.
     pub(crate) fn notes(&self) -> Vec<(&'static str, String)> {
         let rounds = format!("{} of {} s", self.rounds, self.duration.as_secs_f64());
         let moss = machine::first_line(&self.moss, &["--version"]);

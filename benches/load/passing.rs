@@ -1,4 +1,4 @@
-//! What it costs to pass packets on, and how long it takes: a row for each load.
+//! The cost and the latency of passing on packets: a row for each load.
 
 use std::error::Error;
 use std::io;
@@ -19,7 +19,7 @@ const METRICS: [Metric; 4] = [
     Metric { name: "latency: 99 %", unit: "µs" },
 ];
 
-/// `clients`, each of which has `in_flight` packets of `bytes` on their way at any time.
+/// `clients`, each with `in_flight` packets of `bytes` in flight at any time.
 pub(crate) fn scenario(
     name: &'static str,
     flow: Flow,
@@ -47,7 +47,7 @@ fn measure(program: &Program, load: Load, options: &Options) -> io::Result<Vec<f
     let mut crowd = Crowd::new(&server)?;
     crowd.join(load.clients)?;
     let mut driver = Driver::new(crowd, load)?;
-    // Buffers and caches find their size.
+    // Warms up: buffers and caches reach their size.
     driver.run(options.duration / 5)?;
     let before = server.cpu_time()?;
     let tally = driver.run(options.duration)?;

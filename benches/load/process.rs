@@ -1,4 +1,4 @@
-//! What the kernel says of other processes: their CPU time and their memory.
+//! CPU time and memory of other processes, from the kernel.
 
 use std::fs;
 use std::io;
@@ -6,13 +6,13 @@ use std::iter::Sum;
 use std::thread;
 use std::time::Duration;
 
-/// Looks, two milliseconds apart, for a server to come to rest.
+/// How often to check, at intervals of two milliseconds, whether a server has become idle.
 const PATIENCE: u32 = 5_000;
 
 pub(crate) struct Memory {
-    /// Resident bytes, the program's own pages and its libraries' included.
+    /// Resident bytes, including the pages of the program and its libraries.
     pub(crate) resident: u64,
-    /// Resident bytes that no file backs: heap, stack, written data.
+    /// Resident bytes without a file behind them: heap, stack, written data.
     pub(crate) anonymous: u64,
 }
 
@@ -25,7 +25,7 @@ impl Sum for Memory {
     }
 }
 
-/// CPU time of all threads of `processes` so far, user and system, once they are at rest.
+/// CPU time of all threads of `processes` so far, user and system, once they are idle.
 ///
 /// The kernel brings a thread's count up to date when it stops running, to the
 /// nanosecond; asked too early it leaves out up to a tick.

@@ -1,14 +1,14 @@
 //! Medians, ratios, and tables for people.
 
-/// One figure in each round, for moss and for what it is measured beside.
+/// One figure in each round, for moss and for the reference.
 pub(crate) struct Series {
     pub(crate) moss: Vec<f64>,
     pub(crate) yardstick: Vec<f64>,
 }
 
 impl Series {
-    /// `moss / yardstick`: the ratio of the medians, and the least and the greatest
-    /// ratio within one round.
+    /// `moss / reference`: the ratio of the medians, and the smallest and the largest ratio
+    /// within one round.
     pub(crate) fn ratio(&self) -> Option<(f64, f64, f64)> {
         let (moss, yardstick) = (median(&self.moss)?, median(&self.yardstick)?);
         if !(moss / yardstick).is_finite() {

@@ -1,9 +1,9 @@
 //! A server under test: a child process, on a loopback port of its choice; with
 //! nginx in front of it, the two together.
 //!
-//! All are started through the bench's own binary, which asks the kernel to end
-//! it with its parent before it becomes the server: no way of ending a bench leaves
-//! a server behind.
+//! All are started through the bench's own binary, which asks the kernel to kill it together
+//! with its parent and then becomes the server: however a bench ends, no server is left
+//! running.
 
 use std::convert::Infallible;
 use std::env;
@@ -28,9 +28,9 @@ use super::{packets, tls};
 
 /// The first argument that makes the bench's binary a server.
 const ROLE: &str = "--become-server";
-/// The one that makes it nginx, which needs time to end its worker.
+/// The argument that makes it nginx, which needs time to end its worker.
 const PROXY_ROLE: &str = "--become-proxy";
-/// Where moss's log says where it listens, for TLS.
+/// The text in moss's log before the address on which it listens for TLS.
 const TLS_LINE: &str = "listening for TLS on ";
 const KEEPALIVE: &str = "MOSS_KEEPALIVE_SECONDS";
 
@@ -43,9 +43,9 @@ pub(crate) enum Program {
     Moss(PathBuf),
     /// The bare relay inside the bench's own binary.
     Bare,
-    /// A moss binary, by way of TLS.
+    /// A moss binary, over TLS.
     Tls(PathBuf),
-    /// nginx, by way of TLS, and a moss binary behind it.
+    /// nginx, over TLS, and a moss binary behind it.
     Nginx(Nginx, PathBuf),
 }
 
@@ -125,7 +125,7 @@ impl Server {
             .spawn()?;
         let stdout = child.stdout.take().expect("piped above");
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
-        // From here on the child is stopped, whatever comes.
+        // From here on the child is stopped in any case.
         let mut server = Self { child: Some(child), address, tls, front: None };
         server.address = listening(stdout, tls)?;
         Ok(server)
@@ -140,7 +140,7 @@ impl Server {
         self.tls.then(tls::Client::new).transpose()
     }
 
-    /// Of all its processes together, as is what follows.
+    /// Of all its processes together, like the next methods.
     pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
         process::cpu_time(&self.processes())
     }
@@ -241,8 +241,8 @@ fn proxy(mut arguments: impl Iterator<Item = OsString>) -> io::Result<Infallible
     Err(Command::new(program).args(arguments).exec())
 }
 
-/// The servers' keepalive: moss's default, unless the environment says otherwise, which
-/// both inherit.
+/// The keepalive of both servers: moss's default, unless the environment, which both inherit,
+/// sets another.
 pub(crate) fn keepalive() -> Duration {
     let seconds = env::var(KEEPALIVE).ok().and_then(|text| text.parse::<u32>().ok());
     Duration::from_secs(seconds.unwrap_or(30).into())

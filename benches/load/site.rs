@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 
-/// In the folder while it is there, and compared with what comes.
+/// The file in the folder, with which answers are compared.
 pub(crate) struct Site {
     folder: PathBuf,
     pub(crate) small: File,
