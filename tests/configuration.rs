@@ -5,7 +5,7 @@ mod support;
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStringExt;
 
-use support::{Client, Moss, SECRET, Setup, skipped};
+use support::{Client, Moss, SECRET, Setup, assert_remedy, skipped};
 
 /// Every variable that can have an invalid value, with such values.
 const WRONG: [(&str, &[&str]); 17] = [
@@ -68,21 +68,10 @@ const TYPES: [&str; 5] = [
     "MOSS_KICK_TYPE",
 ];
 
-/// Moss must not start, and say why in one line, which is returned.
-#[track_caller]
-fn refusal(setup: Setup) -> String {
-    let output = setup.run(&[]);
-    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert_eq!(stderr.matches('\n').count(), 1, "{stderr}");
-    assert!(stderr.ends_with('\n'), "{stderr}");
-    stderr
-}
-
-/// The same, and the line names this variable.
+/// Moss must not start, and its line must name this variable.
 #[track_caller]
 fn assert_refused(setup: Setup, variable: &str) -> String {
-    let line = refusal(setup);
+    let line = setup.refusal(2);
     let named = line.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
     assert!(named.into_iter().any(|word| word == variable), "{line}");
     line
@@ -104,8 +93,7 @@ fn value_that_can_not_be_used_stops_moss() {
                 setup = setup.unset("MOSS_CONNECTION_SECRET");
             }
             let line = assert_refused(setup.set(name, value), name);
-            // What is wrong comes first; what would be right, behind a semicolon.
-            assert!(line.split_once("; ").is_some_and(|(_, remedy)| remedy.len() > 5), "{line}");
+            assert_remedy(&line);
         }
     }
 }
@@ -321,13 +309,10 @@ fn port_0_is_a_free_one() {
 fn port_that_is_taken_stops_moss() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("an address").port();
-    let output = Setup::new().set("MOSS_PORT", port.to_string()).run(&[]);
-    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     // Not 2: a later start may find the port free, so a service manager should try again.
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    assert!(stderr.contains(&format!("127.0.0.1:{port}")), "{stderr}");
-    assert!(stderr.contains("MOSS_PORT"), "{stderr}");
+    let line = Setup::new().set("MOSS_PORT", port.to_string()).refusal(1);
+    assert!(line.contains(&format!("127.0.0.1:{port}")), "{line}");
+    assert!(line.contains("MOSS_PORT"), "{line}");
 }
 
 #[test]
@@ -490,19 +475,9 @@ fn level_bounds_the_log() {
     }
 }
 
-/// The log of a moss to which a peer connects and leaves. The kernel tells where it listens,
-/// as its log may not.
+/// The log of a moss to which a peer connects and leaves.
 fn log_of_a_visit(setup: Setup) -> String {
-    let mut child = setup.command(&[]).spawn().expect("moss can be run");
-    let address = support::listening_address(child.id());
-    Client::open(support::Stream::connect(address)).close();
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("moss is there");
-    let mut log = String::new();
-    let mut stdout = child.stdout.take().expect("a pipe");
-    std::io::Read::read_to_string(&mut stdout, &mut log).expect("UTF-8");
-    assert!(child.wait().expect("a child to wait for").success());
-    log
+    setup.log_of(|address| Client::open(support::Stream::connect(address)).close())
 }
 
 #[test]
@@ -561,7 +536,7 @@ fn secret_and_payloads_are_never_logged() {
 fn refusal_does_not_show_the_secret() {
     for (name, values) in WRONG {
         let setup = Setup::new().set(name, values[0]);
-        let line = refusal(setup);
+        let line = setup.refusal(2);
         assert!(!line.contains(SECRET), "{line}");
     }
 }

@@ -17,11 +17,7 @@ MOSS_PORT=0
 /// Moss must not start with this `.env`; its one line on stderr is returned.
 #[track_caller]
 fn refusal(text: impl AsRef<[u8]>) -> String {
-    let output = Setup::empty().file(".env", text).run(&[]);
-    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert_eq!(stderr.matches('\n').count(), 1, "{stderr}");
-    stderr
+    Setup::empty().file(".env", text).refusal(2)
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
-use support::{Client, Moss, OFFER, PATIENCE, SECRET, Setup};
+use support::{Client, Moss, OFFER, PATIENCE, SECRET, Setup, assert_remedy};
 
 const OLD: &str = "what proved it until now";
 const NEW: &str = "what proves it from now on";
@@ -64,8 +64,7 @@ fn assert_taken(line: &str, kind: &str, change: &str) {
 fn assert_stays(line: &str, kind: &str, variable: &str) {
     assert!(line.contains("WARN"), "{line}");
     assert!(line.contains(&format!("the old {kind} secret stays: {variable}: ")), "{line}");
-    // What is wrong comes first; what would be right, behind a semicolon.
-    assert!(line.split_once("; ").is_some_and(|(_, remedy)| remedy.len() > 5), "{line}");
+    assert_remedy(line);
     assert_no_secret(line);
 }
 

@@ -15,12 +15,9 @@ const MOST: u64 = 64 << 20;
 /// Moss must not start, and say why in one line, which is returned.
 #[track_caller]
 pub(crate) fn refusal(setup: Setup) -> String {
-    let output = setup.run(&[]);
-    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert!(stderr.starts_with("moss: MOSS_PAGES_DIRECTORY: "), "{stderr}");
-    assert!(stderr.ends_with('\n') && stderr.matches('\n').count() == 1, "{stderr}");
-    stderr
+    let line = setup.refusal(2);
+    assert!(line.starts_with("moss: MOSS_PAGES_DIRECTORY: "), "{line}");
+    line
 }
 
 /// A sparse file of zeros.

@@ -2,38 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Client, Moss, SECRET};
-
-/// Messages that are not packets.
-const NO_PACKETS: [&str; 27] = [
-    "",
-    " ",
-    "x",
-    "null",
-    "1",
-    "\"type\"",
-    "[]",
-    r#"["x",1,"2"]"#,
-    r#"[{"type":"ping"}]"#,
-    "{}",
-    r#"{"payload":1}"#,
-    r#"{"type":1}"#,
-    r#"{"type":null}"#,
-    r#"{"type":["ping"]}"#,
-    r#"{"type":"\ud800"}"#,
-    r#"{"type":"ping","type":"ping"}"#,
-    r#"{"type":"ping","\u0074ype":"ping"}"#,
-    r#"{"type":"ping","payload":1,"payload":1}"#,
-    r#"{"type":"ping","id":"1","id":"1"}"#,
-    r#"{"type":"ping"} x"#,
-    r#"{"type":"ping"}{"type":"ping"}"#,
-    r#"{"type":"ping","payload":01}"#,
-    r#"{"type":"ping","payload":}"#,
-    r#"{"type":"ping","payload":[}"#,
-    r#"{"type":"ping",}"#,
-    "{\"type\":\"a\nb\"}",
-    "{'type':'ping'}",
-];
+use crate::support::{Client, Moss, NOT_PACKETS, SECRET};
 
 /// Invalid payloads of `set-master`.
 const NO_CLAIMS: [&str; 10] = [
@@ -88,7 +57,7 @@ fn error_has_a_code_and_a_message_for_people() {
 fn what_is_no_packet_is_an_invalid_packet() {
     let moss = Moss::start();
     let mut guest = moss.guest();
-    for text in NO_PACKETS {
+    for text in NOT_PACKETS {
         guest.send(text);
         let packet = guest.json();
         assert_eq!(packet["payload"]["code"], "invalid-packet", "{text:?}: {packet}");
@@ -101,7 +70,7 @@ fn invalid_packet_of_a_client_is_not_passed_on() {
     let moss = Moss::start();
     let mut master = moss.master("1");
     let (mut client, _) = moss.client_of(&mut master);
-    for text in NO_PACKETS {
+    for text in NOT_PACKETS {
         client.send(text);
         client.expect_error("invalid-packet");
     }

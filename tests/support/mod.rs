@@ -16,6 +16,7 @@
 mod cgroup;
 mod client;
 mod machine;
+mod not_packets;
 mod stream;
 
 use std::ffi::OsString;
@@ -32,6 +33,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub use cgroup::Cgroup;
 pub use client::{Client, Frame, Sender, TEXT, frame};
 pub use machine::{Crowd, crowd, skipped};
+pub(crate) use not_packets::NOT_PACKETS;
 pub use stream::{
     CERTIFICATES, OVER_TLS, Stream, connect_tcp, tls_config, tls_config_of, with_time_outs,
 };
@@ -193,6 +195,30 @@ impl Setup {
         let status = child.wait().expect("a child to wait for");
         Output { status, stdout: stdout.get().into_bytes(), stderr: stderr.get().into_bytes() }
     }
+
+    /// Moss must not start, but end with this exit status and one line on stderr, which is
+    /// returned.
+    #[track_caller]
+    pub fn refusal(self, status: i32) -> String {
+        let output = self.run(&[]);
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(status), "{stderr}");
+        assert!(stderr.starts_with("moss: ") && stderr.ends_with('\n'), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        stderr
+    }
+
+    /// The log of a moss that is stopped after `visit`, which gets its address: from the kernel,
+    /// as the log may not tell it.
+    pub fn log_of(self, visit: impl FnOnce(SocketAddr)) -> String {
+        let mut child = self.command(&[]).spawn().expect("moss can be run");
+        let log = Text::read(child.stdout.take().expect("a pipe"));
+        visit(listening_address(child.id()));
+        kill_process(Pid::from_child(&child), Signal::TERM).expect("a process");
+        assert!(log.wait_for_end(), "moss goes on:\n{}", log.get());
+        assert!(child.wait().expect("a child to wait for").success());
+        log.get()
+    }
 }
 
 impl Moss {
@@ -291,6 +317,12 @@ impl Moss {
         master.set_master(offer);
         master
     }
+}
+
+/// A line must first say what is wrong and then, after a semicolon, what would be right.
+#[track_caller]
+pub fn assert_remedy(line: &str) {
+    assert!(line.split_once("; ").is_some_and(|(_, remedy)| remedy.len() > 5), "{line}");
 }
 
 /// The address at the end of a line of the log.

@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::certificates::{CERTIFICATE_FILE, KEY_FILE, fixture};
-use crate::support::{Moss, Setup};
+use crate::support::{Moss, Setup, assert_remedy};
 
 /// Moss must not start; its one line, which names this variable first, is returned.
 #[track_caller]
@@ -15,22 +15,17 @@ fn assert_refused(setup: Setup, variable: &str) -> String {
 /// The same with this exit status.
 #[track_caller]
 fn assert_ended(setup: Setup, variable: &str, status: i32) -> String {
-    let output = setup.run(&[]);
-    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(output.status.code(), Some(status), "{stderr}");
-    assert_eq!(stderr.matches('\n').count(), 1, "{stderr}");
-    let rest = stderr.strip_prefix("moss: ").expect("moss's own line");
-    let names = rest.split(": ").next().expect("a first part");
-    assert!(names.split(", ").any(|name| name == variable), "{stderr}");
-    // What is wrong comes first; what would be right, behind a semicolon.
-    assert!(stderr.split_once("; ").is_some_and(|(_, remedy)| remedy.len() > 5), "{stderr}");
+    let refusal = setup.refusal(status);
+    let names = refusal.split(": ").nth(1).expect("names of variables");
+    assert!(names.split(", ").any(|name| name == variable), "{refusal}");
+    assert_remedy(&refusal);
     for secret in ["key.pem", "other-key.pem", "sec1-key.pem"] {
         let secret = fs::read_to_string(fixture(secret)).expect("a fixture");
         for line in secret.lines().filter(|line| !line.starts_with("--")) {
-            assert!(!stderr.contains(&line[..16]), "{stderr}");
+            assert!(!refusal.contains(&line[..16]), "{refusal}");
         }
     }
-    stderr
+    refusal
 }
 
 #[test]
@@ -144,15 +139,7 @@ fn same_port_at_two_addresses_is_no_contradiction() {
 fn address_without_a_certificate_does_nothing_and_is_warned_of() {
     let setup = Setup::new().unset(CERTIFICATE_FILE).unset(KEY_FILE).unset("MOSS_TLS_HOSTNAME");
     // `Setup::start` would wait for the TLS port, and there is none.
-    let mut child = setup.command(&[]).spawn().expect("moss can be run");
-    let address = crate::support::listening_address(child.id());
-    assert!(address.ip().is_loopback());
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("moss is there");
-    let mut log = String::new();
-    let mut stdout = child.stdout.take().expect("a pipe");
-    std::io::Read::read_to_string(&mut stdout, &mut log).expect("UTF-8");
-    assert!(child.wait().expect("a child to wait for").success());
+    let log = setup.log_of(|address| assert!(address.ip().is_loopback()));
     let line = log.lines().find(|line| line.contains("MOSS_TLS_PORT")).expect("a warning");
     assert!(line.contains("WARN"), "{line}");
     assert!(!log.contains("for TLS"), "{log}");

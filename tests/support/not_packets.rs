@@ -1,0 +1,32 @@
+//! Messages that are not packets, for tests with and without a server.
+
+/// Messages that are not packets.
+pub(crate) const NOT_PACKETS: [&str; 27] = [
+    "",
+    " ",
+    "x",
+    "null",
+    "1",
+    "\"type\"",
+    "[]",
+    r#"["x",1,"2"]"#,
+    r#"[{"type":"ping"}]"#,
+    "{}",
+    r#"{"payload":1}"#,
+    r#"{"type":1}"#,
+    r#"{"type":null}"#,
+    r#"{"type":["ping"]}"#,
+    r#"{"type":"\ud800"}"#,
+    r#"{"type":"ping","type":"ping"}"#,
+    r#"{"type":"ping","\u0074ype":"ping"}"#,
+    r#"{"type":"ping","payload":1,"payload":1}"#,
+    r#"{"type":"ping","id":"1","id":"1"}"#,
+    r#"{"type":"ping"} x"#,
+    r#"{"type":"ping"}{"type":"ping"}"#,
+    r#"{"type":"ping","payload":01}"#,
+    r#"{"type":"ping","payload":}"#,
+    r#"{"type":"ping","payload":[}"#,
+    r#"{"type":"ping",}"#,
+    "{\"type\":\"a\nb\"}",
+    "{'type':'ping'}",
+];
