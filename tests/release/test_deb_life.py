@@ -183,3 +183,17 @@ def test_deployment_page_tells_how_to_start_from_the_package(machine, lan, packa
     assert state(machine) == ("active", "enabled")
     page = lan.on_the_phone("curl", "--silent", "--fail", f"http://{lan.box_address}:8080/")
     assert 'href="client.html"' in page
+
+
+def test_upgrade_goes_through_where_moss_can_not_start(machine, package, tmp_path):
+    install(machine, package)
+    upgrade = next_version(package, tmp_path)
+    install(machine, upgrade)
+    assert state(machine) == ("inactive", "disabled")
+
+    # With a setting that is wrong, it is for its owner to see.
+    machine.succeed("systemctl", "enable", "moss")
+    apt(machine, "reinstall", "/root/moss.deb")
+    assert state(machine) == ("failed", "enabled")
+    assert "MOSS_CONNECTION_SECRET: is not set" in machine.succeed("journalctl", "--unit", "moss")
+    apt(machine, "purge", "moss-signaling")
