@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use load::contest::Scenario;
 use load::driver::Flow::{ClientsToMaster, MasterToClients, RoundTrip};
 use load::options::Options;
-use load::passing::{self, scenario};
+use load::passing::{self, one_by_one, scenario};
 
 fn main() -> ExitCode {
     load::main("loopback", run)
@@ -34,6 +34,7 @@ fn scenarios(options: &Options) -> Vec<Scenario> {
         scenario("clients-to-master", ClientsToMaster, 100, 1, 200),
         scenario("clients-to-master-16-in-flight", ClientsToMaster, 100, 16, 200),
         scenario("clients-to-master-4000-bytes", ClientsToMaster, 100, 1, 4_000),
+        one_by_one("clients-to-master-one-by-one", 100, 20),
         scenario("master-to-clients", MasterToClients, 100, 1, 200),
         scenario("master-to-clients-16-in-flight", MasterToClients, 100, 16, 200),
         scenario("master-to-clients-4000-bytes", MasterToClients, 100, 1, 4_000),

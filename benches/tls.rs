@@ -17,7 +17,7 @@ use load::crowd::Crowd;
 use load::driver::Flow::{ClientsToMaster, MasterToClients, RoundTrip};
 use load::nginx::Nginx;
 use load::options::Options;
-use load::passing::{self, scenario};
+use load::passing::{self, one_by_one, scenario};
 use load::server::Program;
 
 fn main() -> ExitCode {
@@ -44,6 +44,7 @@ fn loads() -> Vec<Scenario> {
         scenario("clients-to-master-16-in-flight", ClientsToMaster, 100, 16, 200),
         scenario("clients-to-master-4000-bytes", ClientsToMaster, 100, 1, 4_000),
         scenario("clients-to-master-4000-bytes-16-in-flight", ClientsToMaster, 100, 16, 4_000),
+        one_by_one("clients-to-master-one-by-one", 100, 20),
         scenario("master-to-clients", MasterToClients, 100, 1, 200),
         scenario("master-to-clients-16-in-flight", MasterToClients, 100, 16, 200),
         scenario("master-to-clients-4000-bytes", MasterToClients, 100, 1, 4_000),
@@ -52,7 +53,6 @@ fn loads() -> Vec<Scenario> {
         scenario("round-trip-16-in-flight", RoundTrip, 100, 16, 200),
         scenario("round-trip-4000-bytes", RoundTrip, 100, 1, 4_000),
         scenario("round-trip-4000-bytes-16-in-flight", RoundTrip, 100, 16, 4_000),
-        scenario("round-trip-one-client", RoundTrip, 1, 1, 200),
     ]
 }
 

@@ -43,6 +43,8 @@ def leave(folder):
 def publish(folder):
     """All charts and tables, or nothing: a mix of runs would show nothing."""
     figures = Figures(folder)
+    if len(figures.programs()) > 1:
+        sys.exit(f"Not published: {' and '.join(figures.programs())} were measured.")
     try:
         caveats = [figures.caveat(name) for name in BENCHES if figures.caveat(name)]
         drawn, missing = draw(figures)

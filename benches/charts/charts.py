@@ -94,6 +94,7 @@ LOADS = [
     ("· 16 in flight", "clients-to-master-16-in-flight"),
     ("· 4 kB", "clients-to-master-4000-bytes"),
     ("· 4 kB, 16 in flight", "clients-to-master-4000-bytes-16-in-flight"),
+    ("· one by one", "clients-to-master-one-by-one"),
     ("master → client", "master-to-clients"),
     ("· 16 in flight", "master-to-clients-16-in-flight"),
     ("· 4 kB", "master-to-clients-4000-bytes"),

@@ -79,6 +79,10 @@ class Figures:
             raise Missing(f"there is no {name}.csv")
         return self.benches[name]
 
+    def programs(self):
+        """Which versions of moss were measured: one, if the benches belong together."""
+        return sorted({bench.notes["moss"] for bench in self.benches.values() if "moss" in bench.notes})
+
     def caveat(self, *names):
         """Why these benches' figures show nothing, if they do not."""
         return next((self[name].notes["caveat"] for name in names if "caveat" in self[name].notes), None)

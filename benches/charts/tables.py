@@ -40,6 +40,7 @@ PACKETS = [
     ("client → master, one packet in flight each", "clients-to-master"),
     ("the same, 16 in flight each", "clients-to-master-16-in-flight"),
     ("the same as the first, 4,000 bytes", "clients-to-master-4000-bytes"),
+    ("the same as the first, one by one, 2,000 a second", "clients-to-master-one-by-one"),
     ("master → client", "master-to-clients"),
     ("the same, 16 in flight each", "master-to-clients-16-in-flight"),
     ("the same as the first, 4,000 bytes", "master-to-clients-4000-bytes"),
@@ -170,6 +171,11 @@ def tls(figures):
         ("client → master, one packet in flight each", "clients-to-master", microseconds),
         ("the same, 16 in flight each", "clients-to-master-16-in-flight", microseconds),
         ("the same as the first, 4,000 bytes", "clients-to-master-4000-bytes", microseconds),
+        (
+            "the same as the first, one by one, 2,000 a second",
+            "clients-to-master-one-by-one",
+            microseconds,
+        ),
         ("master → client", "master-to-clients", microseconds),
         ("client → master → client", "round-trip", microseconds),
         ("the same, 4,000 bytes, 16 in flight each", "round-trip-4000-bytes-16-in-flight", microseconds),
@@ -229,14 +235,14 @@ def short(figures):
     packet = [max(bench.get(load, "moss").value for load in loads) for bench, _, _ in kinds]
     come = [bench.get(scenario, "moss").value for _, bench, scenario in kinds]
     whole = [bench.get("charge", "moss").value for _, bench, _ in kinds]
-    alone = [bench.get("round-trip-one-client", "moss").value for bench, _, _ in kinds]
+    alone = [bench.get("clients-to-master-one-by-one", "moss").value for bench, _, _ in kinds]
     party = [PHONES * EACH * value / 1e4 for value in alone]
     rows = [
         ["packets a second, if many come at once", *(rough(1e6 / value) for value in packet)],
         ["clients that come and log in, a second", *(rough(1e6 / value) for value in come)],
         ["memory for each idle client, the kernel's included", *map(kilobytes, whole)],
         [
-            f"{PHONES} phones that send {EACH} packets a second each, at most",
+            f"{PHONES} phones that send {EACH} packets a second each",
             *(f"{rough(value)} % of the core" for value in party),
         ],
         [
@@ -288,8 +294,8 @@ def readme(figures):
         for name, bench, program in told
     )
     says = f"The server's CPU time for a packet from a client to the master: {values}."
-    alone = plain.get("round-trip-one-client", "moss").value
-    many = [plain.get(scenario, "moss").value for _, scenario in PACKETS if "one-client" not in scenario]
+    alone = plain.get("clients-to-master-one-by-one", "moss").value
+    many = [plain.get(scenario, "moss").value for _, scenario in PACKETS if "-one-" not in scenario]
     own = figures["footprint"].get("idle-client", "moss").value
     with_tls = tls.get("idle-client", "moss").value
     cpu, memory = (
@@ -298,7 +304,7 @@ def readme(figures):
     )
     words = paragraph(
         f"A packet takes moss {rough(min(many))} to {rough(max(many))} µs of CPU time if many come at "
-        f"once, and {rough(alone)} µs if it comes alone. Most of that is the kernel's. An idle client "
+        f"once, and {rough(alone)} µs if each comes alone. Most of that is the kernel's. An idle client "
         f"takes {kilobytes(own)} of moss's memory, with TLS {kilobytes(with_tls)}. With TLS, moss takes "
         f"{100 * cpu:.0f} % of the CPU time for a packet, and {100 * memory:.0f} % of the memory, that "
         "nginx and moss take together."

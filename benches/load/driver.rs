@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::ops::Range;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::crowd::{Crowd, MASTER};
@@ -135,6 +136,36 @@ impl Driver {
     /// Keeps the load up for `duration`, then waits until all has arrived.
     pub(crate) fn run(&mut self, duration: Duration) -> io::Result<Tally> {
         self.run_part(0..self.pairs.len(), duration)
+    }
+
+    /// For `duration` one client after the other sends the master a packet, each `period` after
+    /// the one before. Server and peers have nothing to do in between, and have to be woken.
+    pub(crate) fn run_one_by_one(
+        &mut self,
+        period: Duration,
+        duration: Duration,
+    ) -> io::Result<Tally> {
+        let started = Instant::now();
+        let (mut packets, mut latencies) = (0, Vec::new());
+        let mut due = started;
+        for client in (0..self.pairs.len()).cycle() {
+            if started.elapsed() >= duration {
+                break;
+            }
+            self.send_up(client, 1)?;
+            while self.at_master.is_empty() {
+                packets += self.turn()?;
+            }
+            for (client, at) in mem::take(&mut self.at_master) {
+                let arrived = mem::take(&mut self.pairs[client].at_master);
+                self.complete(client, arrived, at, &mut latencies);
+            }
+            due += period;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        let elapsed = started.elapsed();
+        latencies.sort_unstable();
+        Ok(Tally { packets, elapsed, latencies })
     }
 
     /// Sends the packets of each active client once, a few clients at a time.

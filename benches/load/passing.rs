@@ -2,11 +2,12 @@
 
 use std::error::Error;
 use std::io;
+use std::time::Duration;
 
 use super::clients::microseconds;
 use super::contest::{Contest, Scenario};
 use super::crowd::Crowd;
-use super::driver::{Driver, Flow, Load};
+use super::driver::{Driver, Flow, Load, Tally};
 use super::figures::Metric;
 use super::options::Options;
 use super::server::{Program, Server};
@@ -28,8 +29,22 @@ pub(crate) fn scenario(
     bytes: usize,
 ) -> Scenario {
     let load = Load { flow, clients, active: clients, in_flight, bytes };
-    Scenario::new(name, &METRICS, move |program, options| measure(program, load, options))
-        .all_busy(clients)
+    let measured = move |program: &Program, options: &Options| {
+        measure(program, load, options, |driver, duration| driver.run(duration))
+    };
+    Scenario::new(name, &METRICS, measured).all_busy(clients)
+}
+
+/// As many phones at a party send them: `clients` have `rate` packets of 200 bytes a second for
+/// the master, each of them, one by one.
+pub(crate) fn one_by_one(name: &'static str, clients: usize, rate: usize) -> Scenario {
+    let load =
+        Load { flow: Flow::ClientsToMaster, clients, active: clients, in_flight: 1, bytes: 200 };
+    let period = Duration::from_secs(1) / (clients * rate) as u32;
+    let measured = move |program: &Program, options: &Options| {
+        measure(program, load, options, |driver, duration| driver.run_one_by_one(period, duration))
+    };
+    Scenario::new(name, &METRICS, measured).all_busy(clients)
 }
 
 /// Prints the table of `bench`: those of `scenarios` that are asked for.
@@ -42,15 +57,20 @@ pub(crate) fn run(
     contest.run(bench, title, &["CPU µs", "packets/s", "median µs", "p99 µs"], scenarios)
 }
 
-fn measure(program: &Program, load: Load, options: &Options) -> io::Result<Vec<f64>> {
+fn measure(
+    program: &Program,
+    load: Load,
+    options: &Options,
+    run: impl Fn(&mut Driver, Duration) -> io::Result<Tally>,
+) -> io::Result<Vec<f64>> {
     let server = Server::start(program)?;
     let mut crowd = Crowd::new(&server)?;
     crowd.join(load.clients)?;
     let mut driver = Driver::new(crowd, load)?;
     // Warms up: buffers and caches reach their size.
-    driver.run(options.duration / 5)?;
+    run(&mut driver, options.duration / 5)?;
     let before = server.cpu_time()?;
-    let tally = driver.run(options.duration)?;
+    let tally = run(&mut driver, options.duration)?;
     let cpu = server.cpu_time()? - before;
     let packets = tally.packets as f64;
     Ok(vec![
