@@ -58,6 +58,9 @@ def test_tells_its_version(runnable, commands):
 
 def test_is_tried_in_the_folder(runnable, commands):
     [command] = commands["Try it"]
+    # README.md, which the reader goes on with, has the same command for who has Rust.
+    readme = (runnable / "README.md").read_text()
+    assert command.replace("./moss", "cargo run --release --locked") in readme
     # Port 8080 may be another's here.
     command = command.replace("./moss", "MOSS_PORT=0 ./moss")
     with subprocess.Popen(
