@@ -102,8 +102,3 @@ class Box:
             return self.master.stop()
         finally:
             self.moss.program.stop()
-
-    def restart_moss(self):
-        self.moss.kill()
-        self.moss.start()
-        self.moss.has_master()

@@ -1,5 +1,5 @@
-"""What the package tests share: the static binary, a moss that runs, and a
-place that holds nothing else."""
+"""What the package tests share: the static binary, a running moss, and an empty
+root folder."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from websockets.sync.client import connect
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAN_PAGE = (REPOSITORY / "docs/https-in-the-lan.md").read_text()
 
-# Far more than anything here takes on a busy machine: a limit for a hang.
+# Time limit of each wait: only a hang takes this long, even on a busy machine.
 PATIENCE = 60
 
 SECRET = "a secret for the package tests"
@@ -34,7 +34,7 @@ ENVIRONMENT = {
 
 
 class Moss:
-    """A moss that is listening, with all that it printed.
+    """A running moss, with all its output.
 
     `command` may wrap it in other programs, as long as each of them either
     becomes the next or waits for it. With a certificate among the settings it
@@ -72,7 +72,7 @@ class Moss:
 
     @property
     def pid(self):
-        """moss's own process id, below whatever it is wrapped in."""
+        """moss's own process id, also if another command has started it."""
         pid = self.process.pid
         while children := child_pids(pid):
             [pid] = children
@@ -100,12 +100,12 @@ class Moss:
         pytest.fail(f"moss does not say {words!r}:\n" + "".join(self.output))
 
     def wait_for_end(self):
-        """Waits until all is in `output` that moss ever prints."""
+        """Waits until `output` has all that moss prints."""
         while self._lines.get(timeout=PATIENCE) is not None:
             pass
 
     def kill(self):
-        # Takes moss along: `unshare --kill-child`.
+        # Kills moss, too: `unshare --kill-child`.
         self.process.kill()
         self.process.wait(PATIENCE)
 
@@ -121,7 +121,7 @@ class Moss:
 
 
 def trusting(authority):
-    """What a client needs that trusts this authority and nobody else. Of TLS 1.2, as the
+    """The TLS context of a client that trusts only this authority. TLS 1.2, as the
     client here reads in a thread of its own: in Python 3.11 a ticket of TLS 1.3 that comes
     while it writes loses one request in three hundred, whatever the server."""
     context = ssl.create_default_context(cafile=authority)
@@ -137,11 +137,11 @@ class Certificate(NamedTuple):
 
     @property
     def trusting(self):
-        """What a client needs that trusts it and nothing else."""
+        """The TLS context of a client that trusts only this certificate."""
         return trusting(self.file)
 
     def give(self, folder, user):
-        """Puts both into the folder, for `user` alone, over what may be there."""
+        """Writes both into the folder, readable only by `user`."""
         folder.mkdir(mode=0o700, exist_ok=True)
         os.chown(folder, user, user)
         for file, name in ((self.file, "certificate.pem"), (self.key, "key.pem")):
@@ -152,7 +152,7 @@ class Certificate(NamedTuple):
 
 
 def make_certificate(folder):
-    """A new one, whose files are in `folder`."""
+    """A new certificate, whose files are in `folder`."""
     made = run(
         *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
         *("-nodes", "-days", "30", "-subj", "/CN=localhost"),
@@ -165,7 +165,7 @@ def make_certificate(folder):
 
 
 def tls_settings(folder):
-    """The settings of a moss whose certificate and key are there."""
+    """The settings of a moss with the certificate and key in the folder."""
     return {
         "MOSS_TLS_CERTIFICATE_FILE": f"{folder}/certificate.pem",
         "MOSS_TLS_KEY_FILE": f"{folder}/key.pem",
@@ -174,25 +174,25 @@ def tls_settings(folder):
 
 
 def served_certificate(port):
-    """The certificate that is served there, in PEM, whoever signed it."""
+    """The certificate that is served at the port, in PEM, without a check of it."""
     return ssl.get_server_certificate(("127.0.0.1", port), timeout=PATIENCE)
 
 
 def block(page, language, words):
-    """The code block of the page in this language that has these words."""
+    """The page's code block in this language with these words in it."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", page, re.S | re.M)
     [found] = [block for block in blocks if words in block]
     return found
 
 
 def fetched(url):
-    """What is served there."""
+    """The content at the URL."""
     with urllib.request.urlopen(url, timeout=PATIENCE) as page:
         return page.read().decode()
 
 
 def free_port():
-    """One that no outgoing connection is given meanwhile, so that it can be listened on again."""
+    """A free port outside the range of outgoing connections, so that it stays free."""
     ends = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
         port = random.randrange(10_000, ends)
@@ -234,13 +234,13 @@ def confined(root, *command, user="65534:65534", volume=("", "")):
 
 
 def without_network(*command):
-    """The command that runs `command` where not even loopback is up, so that
-    no name server is asked or waited for."""
+    """The command that runs `command` without a network, not even loopback, so
+    that it does not wait for a name server."""
     return ["unshare", "--net", *map(str, command)]
 
 
 def run(*command, **options):
-    """Runs the command to its end and returns what it printed."""
+    """Runs the command to its end and returns its output."""
     options = {"capture_output": True, "text": True, "timeout": PATIENCE} | options
     return subprocess.run([str(part) for part in command], **options)
 
@@ -251,7 +251,7 @@ def health(binary, moss, **settings):
 
 
 def relays(url, **options):
-    """Whether a master and a client find each other there, both ways."""
+    """Whether a master and a client can exchange packets at the URL."""
     options = {"open_timeout": PATIENCE, "close_timeout": PATIENCE} | options
     with connect(url, **options) as master, connect(url, **options) as client:
         send(master, type="set-master", payload={"sdp": {"v": 0}, "secret": SECRET})
@@ -276,7 +276,7 @@ def receive(connection):
 
 @pytest.fixture(scope="session")
 def binary():
-    """The file that `cargo static` made."""
+    """The program made by `cargo static`."""
     host = run("rustc", "--print", "host-tuple").stdout.strip()
     target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
     return target / host / "release" / "moss"
@@ -284,7 +284,7 @@ def binary():
 
 @pytest.fixture(scope="session")
 def binary_without_tls(binary):
-    """The file that `cargo static --no-default-features` made."""
+    """The program made by `cargo static --no-default-features`."""
     release, host = binary.parent.name, binary.parent.parent
     return host.parent / "without-tls" / host.name / release / binary.name
 
@@ -296,7 +296,7 @@ def certificate(tmp_path_factory):
 
 @pytest.fixture
 def empty_root(binary, tmp_path):
-    """A folder that holds moss and nothing else, open to any user."""
+    """A folder that contains only moss, readable by all users."""
     root = tmp_path / "root"
     root.mkdir(mode=0o755)
     shutil.copy(binary, root / "moss")

@@ -23,12 +23,12 @@ import time
 from collections import Counter
 from urllib.parse import urlsplit
 
-# How long anything may take before it counts as lost.
+# Seconds after which an answer counts as lost.
 PATIENCE = 60
 
 
 class Peer(asyncio.Protocol):
-    """One WebSocket, as a client speaks it. `hall` hears of what comes and of its end."""
+    """A client's WebSocket. `hall` gets its packets and its end."""
 
     def __init__(self, hall):
         self.hall = hall
@@ -54,7 +54,7 @@ class Peer(asyncio.Protocol):
             self.hear(*frame)
 
     def next_frame(self):
-        """A whole frame's first byte and payload, if there is one. A server masks nothing."""
+        """The first byte and payload of the next complete frame, if there is one. Servers don't mask."""
         held = self.received
         if len(held) < 2:
             return None
@@ -92,7 +92,7 @@ class Peer(asyncio.Protocol):
 
 
 class Master(Peer):
-    """Sends back what comes."""
+    """Sends packets back."""
 
     there = False
 
@@ -108,7 +108,7 @@ class Master(Peer):
 
 
 class Client(Peer):
-    """Sends numbers, and gets each of them back, in order."""
+    """Sends numbers, and must get each of them back, in order."""
 
     there = False
     sent = answered = 0
@@ -136,7 +136,7 @@ class Client(Peer):
 
 
 class Hall:
-    """All of them."""
+    """All peers of a hall."""
 
     def __init__(self, arguments):
         self.url = urlsplit(arguments.url)
@@ -157,10 +157,10 @@ class Hall:
         self.refused, self.latencies = Counter(), []
 
     async def enter(self, place, pause=0):
-        """The master has place 0."""
+        """Starts a peer. The master has place 0."""
         await asyncio.sleep(pause)
         async with self.connecting:
-            # In its place before anything can come for it.
+            # Stored before its first packet can arrive.
             peer = self.peers[place] = Client(self) if place else Master(self)
             loop = asyncio.get_running_loop()
             host, port = self.url.hostname, self.url.port
@@ -184,7 +184,7 @@ class Hall:
         self.coming.add(asyncio.create_task(self.enter(place, pause)))
 
     def count(self):
-        """Tells when nobody is missing any more."""
+        """Reports when all peers are connected again."""
         if not self.whole and all(peer and peer.there for peer in self.peers):
             self.whole = True
             print("whole", flush=True)
@@ -207,13 +207,13 @@ class Hall:
             self.report()
 
     async def talk(self):
-        """Has the clients speak in turn, evenly over the period."""
+        """Lets the clients send in turn, evenly over the period."""
         clients = len(self.peers) - 1
         begun, said = time.perf_counter(), 0
         while True:
             await asyncio.sleep(0.005)
             due = int((time.perf_counter() - begun) / self.period * clients)
-            # Those who were not heard because this process was late don't all speak at once.
+            # If this process was late, the skipped clients don't all send at once.
             for number in range(max(said, due - clients), due):
                 client = self.peers[1 + number % clients]
                 if client:

@@ -1,4 +1,4 @@
-"""Who is behind a proxy: moss trusts it, and limits those whom it names.
+"""Clients behind a trusted proxy: moss limits the addresses that it names.
 
 The proxies run with the files of the documentation. Their clients come from other
 addresses of this machine than the proxies themselves, which moss takes for theirs.
@@ -50,7 +50,7 @@ PROXIES = {
 
 
 class Front:
-    """A proxy, as clients of several addresses see it."""
+    """A proxy, with clients at several addresses."""
 
     def __init__(self, proxy, path):
         self._port = int(proxy.url.rsplit(":", 1)[1])
@@ -59,7 +59,7 @@ class Front:
         self._trusting = proxy.trusting
 
     def open(self, address, *lines):
-        """A WebSocket from there, or the status that refuses it."""
+        """A WebSocket from the address, or the status of its refusal."""
         headers = [line.split(": ", 1) for line in lines]
         try:
             return connect(
@@ -74,7 +74,7 @@ class Front:
             return refused.response.status_code
 
     def fetch(self, address, **headers):
-        """The status of its page, on a connection of its own."""
+        """The status of a request for its page, on a new connection."""
         connection = http.client.HTTPSConnection(
             "localhost", self._port, timeout=PATIENCE, context=self._trusting, source_address=(address, 0)
         )
@@ -85,8 +85,8 @@ class Front:
             connection.close()
 
     def knock(self, address):
-        """The same of a WebSocket. Unlike `open` it may be called by many threads: the library
-        has one wait at a socket that another closes, whose number a third is given."""
+        """The status of a WebSocket upgrade. Unlike `open` it may be called by many threads: in the
+        library one thread may wait at a socket that another closes, and a third reuses its number."""
         upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
         return self.fetch(address, **upgrade, **{"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
 
@@ -121,7 +121,7 @@ def test_each_client_has_its_own_limit_and_no_header_helps_it(behind):
     moss.wait_for(f"visitor at {ONE}: per_address (429)")
     moss.wait_for(f"visitor at {OTHER}: per_address (429)")
     assert not any("192.0.2." in line for line in moss.output)
-    # Whoever leaves makes room for its own address.
+    # A client that leaves makes room for its own address.
     ones.pop().close()
     assert front.open(OTHER) == 429
     ones.append(let_in(front, ONE))
@@ -130,7 +130,7 @@ def test_each_client_has_its_own_limit_and_no_header_helps_it(behind):
 
 
 def let_in(front, address):
-    """It may take moss a moment to see that another has left."""
+    """Opens a WebSocket; moss may need a moment to notice that another has left."""
     deadline = time.monotonic() + PATIENCE
     while (connection := front.open(address)) == 429:
         assert time.monotonic() < deadline
@@ -139,7 +139,7 @@ def let_in(front, address):
 
 def test_pages_on_connections_that_the_proxy_keeps_are_judged_one_by_one(behind):
     moss, front = behind
-    # More at once, and more in a row, than any of them may have connections.
+    # More requests at once, and more in a row, than the limit of connections.
     for _ in range(3 * LIMIT):
         for address in (ONE, OTHER):
             assert front.fetch(address) == 200

@@ -1,4 +1,4 @@
-"""The file that `cargo static` makes, on a machine that has nothing for it."""
+"""The program made by `cargo static`, on a machine without any libraries."""
 
 import signal
 import socket
@@ -65,7 +65,7 @@ def test_serves_an_empty_read_only_root_without_privileges(empty_root):
         assert checked.returncode == 0, checked
 
 
-# Where there is neither /dev/urandom nor anything else to open for randomness.
+# Without /dev/urandom or another source of random numbers that can be opened.
 def test_speaks_tls_in_an_empty_root_without_devices(empty_root, certificate):
     certificate.give(empty_root / "tls", 65534)
     with Moss(confined(empty_root, "/moss"), empty_root, **tls_settings("/tls")) as moss:
@@ -82,7 +82,7 @@ def test_beside_tls_the_plain_port_is_this_machines_own(binary, certificate, tmp
         socket.create_connection(("127.0.0.2", moss.tls_port)).close()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.2", moss.port))
-    # As in every .env that was made of an older template.
+    # As in every .env made from an older template.
     with Moss([binary], tmp_path, **settings, MOSS_HOSTNAME="0.0.0.0") as moss:
         socket.create_connection(("127.0.0.2", moss.port)).close()
         [warning] = [line for line in moss.output if "MOSS_HOSTNAME" in line]

@@ -1,5 +1,5 @@
-"""The lines of docs/https-in-the-lan.md that make a certificate, and moss with what
-comes of them."""
+"""The commands in docs/https-in-the-lan.md that make a certificate, and moss with the
+result."""
 
 import os
 import stat
@@ -7,7 +7,7 @@ import stat
 import pytest
 from conftest import LAN_PAGE, Moss, block, relays, run, trusting
 
-# What the page has people put into .env, with the files beside it.
+# The lines for .env in the page.
 SETTINGS = dict(line.split("=", 1) for line in block(LAN_PAGE, "text", "=key.pem").split())
 
 
@@ -19,7 +19,7 @@ def make(lines, folder, **environment):
 
 
 def serves(binary, folder, authority, name):
-    """Whether moss serves by this name, to who trusts the authority alone."""
+    """Whether moss serves at this name, for a client that trusts only the authority."""
     with Moss([binary], folder, **SETTINGS, MOSS_TLS_PORT="0") as moss:
         url = f"wss://127.0.0.1:{moss.tls_port}"
         return relays(url, ssl=trusting(authority), server_hostname=name)

@@ -14,7 +14,7 @@ def project(tmp_path):
 
 
 def parsed(project, environment):
-    """What docker-compose makes of the file with this .env beside it."""
+    """The file as docker-compose reads it with this .env."""
     (project / ".env").write_text(environment)
     shown = run("docker-compose", "config", cwd=project)
     assert shown.returncode == 0, shown.stderr
@@ -22,7 +22,7 @@ def parsed(project, environment):
 
 
 def ports(shown):
-    """What is published where, however this docker-compose orders and quotes it."""
+    """The published ports, independent of docker-compose's order and quotes."""
     found = re.findall(r'(published|target): "?(\d+)', shown)
     pairs = [dict(found[at : at + 2]) for at in range(0, len(found), 2)]
     return {pair["published"]: pair["target"] for pair in pairs}
@@ -55,7 +55,7 @@ def test_a_folder_is_mounted_by_two_lines(project, folder):
     assert lines == 2
     file.write_text(uncommented)
     shown = parsed(project, "")
-    # As docker-compose writes it, and as Docker's own plugin does.
+    # The spellings of docker-compose and of Docker's plugin.
     short = f"- {folder}:{folder}:ro"
     long = rf"source: {folder}\n\s+target: {folder}\n\s+read_only: true"
     assert re.search(f"{short}|{long}", shown), shown

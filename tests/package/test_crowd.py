@@ -1,4 +1,4 @@
-"""Past one process: many mosses behind one HAProxy, and one of them killed in the midst.
+"""Many mosses behind one HAProxy, and one of them is killed during traffic.
 
 Each hall, its master and its clients, is a process of its own (hall.py), so that the
 trouble of one is not seen in another only because it was the test's own. By hand, larger,
@@ -26,14 +26,14 @@ CLIENTS = int(os.environ.get("MOSS_CLIENTS", 400)) // HALLS
 PERIOD = float(os.environ.get("MOSS_PERIOD", 1))
 TLS = "MOSS_CROWD_TLS" in os.environ
 LARGE = "MOSS_CLIENTS" in os.environ
-# Time to watch each phase, in seconds: the test needs none of it, the figures do.
+# Seconds to measure each phase: only needed for the figures.
 WATCHED = 20 if LARGE else 0
 
 PROGRAM = Path(__file__).with_name("hall.py")
 
 
 class Crowd:
-    """The master and the clients of a hall, in a process of their own."""
+    """The master and the clients of a hall, in a separate process."""
 
     def __init__(self, url, certificate, *wrapped_in):
         trust = ["--trust", str(certificate.file)] if TLS else []
@@ -45,7 +45,7 @@ class Crowd:
             stdout=subprocess.PIPE,
             text=True,
         )
-        # A hall that hangs ends, and its output with it.
+        # A hall that hangs ends by itself, which ends its output.
         self._end = threading.Timer(PATIENCE * (10 if LARGE else 1), self._process.kill)
         self._end.start()
 
@@ -74,20 +74,20 @@ class Crowd:
 
 
 def reports(crowds, command="report"):
-    """What has happened in each since the last time."""
+    """The reports of all halls since the last call."""
     for crowd in crowds.values():
         crowd.tell(command)
     return {name: crowd.told() for name, crowd in crowds.items()}
 
 
 def cpu(pid):
-    """Seconds of its time on a processor, all threads."""
+    """The process's CPU time in seconds, of all threads."""
     threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
 def anonymous(pid):
-    """Bytes of its memory that no file backs."""
+    """The process's anonymous memory in bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     [kib] = [line.split()[1] for line in status.splitlines() if line.startswith("RssAnon:")]
     return int(kib) * 1024
@@ -105,9 +105,9 @@ def test_a_crowd_does_not_notice_that_the_moss_of_another_hall_dies(binary, cert
             crowds = {}
             try:
                 for name, url in urls.items():
-                    # When they all come back, they burden the proxy. That they burden this
-                    # machine's processors as well is only the test's doing: for the figures,
-                    # they give way.
+                    # When all clients reconnect, they load the proxy. They also load this
+                    # machine's processors, but only in this test: a lower priority keeps that
+                    # out of the figures.
                     wrapped_in = ("nice", "-n", "19") if LARGE and name == "hall-2" else ()
                     crowds[name] = Crowd(url, certificate, *wrapped_in)
                 for crowd in crowds.values():
@@ -141,12 +141,12 @@ def test_a_crowd_does_not_notice_that_the_moss_of_another_hall_dies(binary, cert
                 print(f"  {name}: {figures}")
 
     victim = meanwhile.pop("hall-2"), at_last.pop("hall-2")
-    # Its clients and its master all came back, and nothing has been amiss since.
+    # Its clients and its master have all reconnected, without further losses.
     assert victim[0]["disconnects"] == CLIENTS + 1
     assert (victim[1]["clients"], victim[1]["unanswered"], victim[1]["amiss"]) == (CLIENTS, 0, 0)
     for told in (*meanwhile.values(), *at_last.values()):
         assert told["clients"] == CLIENTS
         troubles = ("disconnects", "unanswered", "amiss", "errors", "refused")
         assert not any(told[trouble] for trouble in troubles), told
-    # They were in the midst of it.
+    # It was killed during traffic.
     assert all(told["answered"] > 0 for told in meanwhile.values())

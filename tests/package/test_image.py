@@ -1,4 +1,4 @@
-"""The Dockerfile, built to its last stage and run, where no Docker engine is.
+"""The Dockerfile, built to its last stage and run, without a Docker engine.
 
 buildah builds it. The builder image that the Dockerfile names cannot be pulled
 in a test, so BUILDER names an image made here: empty but for the places where
@@ -34,7 +34,7 @@ class Storage:
     """buildah, with all its images and containers in one folder."""
 
     def __init__(self, folder):
-        # vfs copies where overlay would mount: slower, but it works anywhere.
+        # vfs copies instead of mounting an overlay: slower, but it works everywhere.
         self._options = ["--storage-driver", "vfs", "--root", folder / "root"]
         self._options += ["--runroot", folder / "run"]
         self._toolchain = run("rustc", "--print", "sysroot").stdout.strip()
@@ -48,21 +48,21 @@ class Storage:
         return run("buildah", *self._options, command, *arguments, timeout=1200)
 
     def make_builder(self):
-        """An image like rust:1-slim, made of this machine."""
+        """An image like rust:1-slim, made from this machine."""
         container = self("from", "scratch")
         root = self("mount", container)
         run("mkdir", "-p", f"{root}/usr", f"{root}/etc", f"{root}/rust", f"{root}/tmp")
         for folder in ("bin", "lib", "lib64"):
             run("ln", "-s", f"usr/{folder}", f"{root}/{folder}")
         self("config", "--env", "PATH=/rust/bin:/usr/bin", container)
-        # The image is looked at and not measured: link it quickly.
+        # The image is not measured: link it quickly.
         self("config", "--env", "CARGO_PROFILE_RELEASE_LTO=off", container)
         self("config", "--env", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16", container)
         self("commit", "--quiet", container, BUILDER)
         self("rm", container)
 
     def build(self, context):
-        """`docker build --build-arg BUILDER=… -t moss CONTEXT`, not yet judged."""
+        """`docker build --build-arg BUILDER=… -t moss CONTEXT`; its result is not checked."""
         volumes = ("/usr:/usr:ro", "/etc:/etc:ro", f"{self._toolchain}:/rust:ro")
         return self.attempt(
             "build",
@@ -74,7 +74,7 @@ class Storage:
 
 
 class Image:
-    """The built image: what it says of itself, and a root to run it from."""
+    """The built image: its configuration, and a root folder to run it from."""
 
     def __init__(self, storage):
         inspected = json.loads(storage("inspect", "--type", "image", IMAGE))["Docker"]
@@ -98,7 +98,7 @@ class Image:
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory):
     folder = tmp_path_factory.mktemp("buildah")
-    # In memory: a gigabyte of small files that are copied, and then removed.
+    # In memory: a gigabyte of small files is copied, and later removed.
     mounted = run("mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", folder)
     assert mounted.returncode == 0, mounted.stderr
     storage = Storage(folder)
@@ -157,7 +157,7 @@ def test_image_is_healthy_until_it_is_stopped_and_ends_with_0(image):
 
 @pytest.fixture
 def mounted(request, image, tmp_path):
-    """A folder of this machine, and where it is mounted: Docker makes that."""
+    """A folder of this machine, and its mount point, which Docker would create."""
     folder, within = tmp_path / "mounted", request.param
     place = Path(image.root + within)
     place.mkdir(parents=True)
@@ -174,7 +174,7 @@ def test_image_serves_tls_with_a_certificate_that_is_mounted(image, certificate,
     with image.start(volume=mounted, **tls_settings(within)) as moss:
         assert relays(f"wss://localhost:{moss.tls_port}", ssl=certificate.trusting)
         assert image.health(moss).returncode == 0
-        # What would be published of it is refused.
+        # The plain port is refused from outside.
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.2", moss.port))
 
@@ -209,7 +209,7 @@ def test_image_serves_pages_of_a_folder_that_is_mounted(image, mounted):
 @pytest.mark.parametrize("mounted", ["/srv/pages"], indirect=True)
 def test_image_says_that_pages_can_not_be_read(image, mounted):
     folder, within = mounted
-    # For root alone, unlike the image's user.
+    # Readable only by root, which is not the image's user.
     folder.mkdir(mode=0o700)
     command = image.command(image.config["Entrypoint"], volume=mounted)
     refused = run(*command, env=ENVIRONMENT | {"MOSS_PAGES_DIRECTORY": within}, cwd=image.root)
@@ -225,7 +225,7 @@ def test_changed_sources_are_compiled_and_the_dependencies_are_not(image, storag
     ]:
         copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy2
         copy(REPOSITORY / name, tmp_path / name)
-    # Stops the compiler at once, if it gets to see the file at all.
+    # A syntax error, which stops the compiler if it reads the file.
     (tmp_path / "src/main.rs").write_text('compile_error!("the changed source");\n')
 
     built = storage.build(tmp_path)

@@ -1,4 +1,4 @@
-"""moss@.service: one moss for each name, each as shut in as the one of moss.service."""
+"""moss@.service: one moss for each name, each as confined as that of moss.service."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ TEMPLATE = REPOSITORY / "moss@.service"
 
 
 def directives(file):
-    """What systemd would read, and what may be switched on; the reasons are left out."""
+    """The directives of a unit, and those that are commented out, without other comments."""
     lines = file.read_text().splitlines()
     return [line for line in lines if line and not re.match(r"#(?![A-Z]\w+=)", line)]
 
@@ -30,7 +30,7 @@ def test_instances_differ_from_the_one_service_in_names_and_user_alone():
 
 
 def user(machine, pid):
-    """Whose process it is."""
+    """The user of a process."""
     return re.search(r"^Uid:\s+(\d+)", machine.run("cat", f"/proc/{pid}/status").stdout, re.M)[1]
 
 

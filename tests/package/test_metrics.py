@@ -1,4 +1,4 @@
-"""/metrics, as those read it who run moss: promtool, Prometheus, and a reader of this
+"""/metrics, as operators read it: promtool, Prometheus, and a reader of this
 file's own that compares it with the log and with what happened.
 
 docs/operating.md tells what there is, and its configuration is used as it stands, but for
@@ -46,7 +46,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Figures(dict):
-    """What one answer says: figures by name and labels."""
+    """The values of one scrape, by name and labels."""
 
     def __init__(self, text):
         for line in text.splitlines():
@@ -58,18 +58,18 @@ class Figures(dict):
         self.text = text
 
     def of(self, name, **labels):
-        """The one figure of this name and these labels."""
+        """The only value with this name and these labels."""
         return self[name, frozenset(labels.items())]
 
     def by(self, name, label):
-        """All figures of this name, by their value of the label."""
+        """All values with this name, by the value of the label."""
         return {dict(labels)[label]: value for (known, labels), value in self.items() if known == name}
 
     def names(self):
         return {name for name, _ in self}
 
     def agree(self):
-        """What holds in every answer."""
+        """Checks what must hold in every scrape."""
         closed = self.by("moss_connections_closed_total", "reason")
         open_now = self.by("moss_connections", "role")
         accepted = self.of("moss_connections_accepted_total")
@@ -84,7 +84,7 @@ def scrape(port, context=None):
 
 
 def answered(port, method, path, context=None):
-    """Status, headers and body of an answer, which ends its connection."""
+    """Status, headers and body of an answer, after which the connection must end."""
     if context:
         asked = http.client.HTTPSConnection("localhost", port, timeout=PATIENCE, context=context)
     else:
@@ -109,7 +109,7 @@ def checked_by_promtool(text):
     return checked.returncode, checked.stdout + checked.stderr
 
 
-# What there is.
+# Names and labels.
 
 
 def table(page, heading):
@@ -120,7 +120,7 @@ def table(page, heading):
 
 
 def promised():
-    """The figures of the page's table, each with its labels' names."""
+    """The metrics in the page's table, each with the names of its labels."""
     names = {}
     for first, *_ in table(PAGE, "## Metrics"):
         for name, labels in re.findall(r"`(\w+)(?:\{([\w,]+)\})?`", first):
@@ -129,7 +129,7 @@ def promised():
 
 
 def exposed(figures):
-    """The figures of an answer in the same way; a histogram's are one."""
+    """The metrics of a scrape in the same form; a histogram counts as one."""
     names = {}
     for name, labels in figures:
         name = re.sub(r"^(moss_turn_seconds)_(bucket|sum|count)$", r"\1", name)
@@ -144,7 +144,7 @@ def test_page_tells_every_figure_and_its_labels(binary, tmp_path, certificate):
 
 
 def words_of_the_log():
-    """Those of the table that say why connections end."""
+    """The words in the table of reasons for ends of connections."""
     cells = [first for first, *_ in table(PAGE, "## The log")]
     words = {word for cell in cells for word in re.findall(r"`(\w+)`", cell)}
     return words - {"connected", "wrong_secret"}
@@ -165,7 +165,7 @@ def test_every_label_value_is_there_at_zero_from_the_start(binary, tmp_path, cer
     counted = {key: value for key, value in figures.items() if key[0].startswith("moss_") and value}
     assert {name for name, _ in counted} == {
         "moss_build_info",
-        "moss_connections",  # This very one.
+        "moss_connections",  # The scraping connection.
         "moss_connections_accepted_total",
         "moss_connections_limit",
         "moss_held_bytes_limit",
@@ -208,7 +208,7 @@ def test_methods_and_the_switch(binary, tmp_path):
     assert re.fullmatch(r"moss: MOSS_METRICS: .*\n", refused.stderr)
 
 
-# What is counted.
+# Counters.
 
 
 def claim(connection):
@@ -283,14 +283,14 @@ def test_errors_are_counted_by_their_code(binary, tmp_path):
             heard.append(receive(first)["payload"]["code"])
             figures = scrape(moss.port)
         errors = figures.by("moss_errors_sent_total", "code")
-        assert set(errors) == set(heard), "all that there are"
+        assert set(errors) == set(heard), "not all codes were tested"
         assert errors == {code: heard.count(code) for code in errors}
         assert figures.of("moss_wrong_secrets_total") == 2
         assert figures.of("moss_master_changes_total") == 2
 
 
 class Wire:
-    """A peer that says what bytes it likes."""
+    """A peer that can send any bytes."""
 
     def __init__(self, port, first=b"", narrow=False, source=None):
         self.socket = socket.socket()
@@ -309,7 +309,7 @@ class Wire:
         self.socket.close()
 
     def head(self):
-        """All up to and with the empty line, and no byte more."""
+        """The head up to the empty line, and no byte more."""
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             byte = self.socket.recv(1)
@@ -324,7 +324,7 @@ class Wire:
         self.say(1, json.dumps(packet).encode())
 
     def rest(self):
-        """All that comes until moss ends it."""
+        """All bytes until moss ends the connection."""
         heard = b""
         with contextlib.suppress(ConnectionResetError):
             while data := self.socket.recv(65536):
@@ -362,14 +362,14 @@ def request(method="GET", path="/", *lines):
 
 
 def ends_in_the_log(moss):
-    """How often each word says there why a connection ended."""
+    """How often each word is in the log as the reason of an end."""
     lines = re.findall(r" at \S+: (\w+)(?: \(.*\)|, .*)?$", "".join(moss.output), re.M)
     return {word: lines.count(word) for word in set(lines) & words_of_the_log()}
 
 
 
 class Provoking:
-    """A moss, and how to make it end a connection for each reason that there is."""
+    """A moss, and a way to make it end a connection for each reason."""
 
     def __init__(self, moss):
         self.port, self.moss = moss.port, moss
@@ -379,12 +379,12 @@ class Provoking:
         return self
 
     def __exit__(self, *_):
-        """All that it opened end."""
+        """Ends all its connections."""
         self._stack.close()
 
     def peer(self):
         url = f"ws://127.0.0.1:{self.port}"
-        # Or what nobody reads keeps the library from hearing of the end.
+        # Otherwise unread packets keep the library from noticing the end.
         return self._stack.enter_context(connect(url, max_queue=None))
 
     def wire(self, *arguments, **options):
@@ -401,7 +401,7 @@ class Provoking:
         return master
 
     def asked(self, *arguments, port=None):
-        """A request is answered, and that is the end."""
+        """A request is answered, and the connection ends."""
         self.wire(port or self.port, request(*arguments)).rest()
 
     def left(self):
@@ -453,7 +453,7 @@ class Provoking:
         self.upgraded()
 
     def memory(self):
-        # All of it, where guests may have an eighth.
+        # All of the memory, of which guests may have an eighth.
         for _ in range(6):
             self.upgraded().socket.sendall(frame(1, 60_000 * b"x")[:50_000])
 
@@ -468,7 +468,7 @@ class Provoking:
         client.packet(type="login")
         client.packet(type="hello")
         id = receive(master)["id"]
-        # More than the kernel takes and moss holds.
+        # More than the kernel's and moss's buffers hold.
         for _ in range(120):
             send(master, type="large", payload=60_000 * "x", id=id)
 
@@ -482,7 +482,7 @@ class Provoking:
                 client.packet(type="large", payload=60_000 * "x")
 
     def timeout(self):
-        """Ten seconds of silence, which began when all of this did."""
+        """Ten seconds of silence since the start of this test."""
 
     def tls(self):
         self.wire(self.moss.tls_port, b"\x16\x03\x01\x00\x05hello").rest()
@@ -496,14 +496,14 @@ class Provoking:
     def tls_on_plain(self):
         self.wire(self.port, b"\x16\x03\x01\x00\x05hello").rest()
 
-    # In a moss with a place for one, and for five of an address.
+    # In a moss with a limit of one connection, and of five for an address.
 
     def per_address(self):
         for _ in range(6):
             self.wire(self.port, source="127.0.0.2")
 
     def dropped(self):
-        # Beyond the few that are told so.
+        # More than those that get an answer.
         for _ in range(15):
             self.wire(self.port, source="127.0.0.2")
 
@@ -516,7 +516,7 @@ class Provoking:
         self.wire(self.port, upgrade()).rest()
 
     def displaced(self):
-        # More than there are places for heads; who was silent for a second gives way.
+        # More than the places for request heads; one that was silent for a second is dropped.
         for host in range(20):
             self.wire(self.port, source=f"127.0.1.{host}")
 
@@ -531,7 +531,7 @@ REASONS_OF_A_FULL_HOUSE = ("per_address", "dropped", "not_master", "full", "disp
 
 
 def ended_by(reasons, binary, folder, settings):
-    """What each reason counts after all were provoked, which is what the log has."""
+    """The counters of all reasons after each was caused; the log must have the same."""
     with Moss([binary], folder, **settings) as moss:
         lines = 0
         slow = contextlib.nullcontext() if "timeout" not in reasons else Wire(moss.port)
@@ -542,7 +542,7 @@ def ended_by(reasons, binary, folder, settings):
                     counted = lambda: scrape(moss.port).of("moss_connections_closed_total", reason=reason)
                     wait_for(f"{reason}, counted,", counted)
                 if len(moss.output) - lines > 40:
-                    # A hundred a second are written, and more are left out.
+                    # The log has at most a hundred lines a second.
                     time.sleep(1)
                     lines = len(moss.output)
         alone = lambda: sum(scrape(moss.port).by("moss_connections", "role").values()) == 1
@@ -557,7 +557,7 @@ def ended_by(reasons, binary, folder, settings):
         moss.wait_for_end()
         logged = ends_in_the_log(moss)
         assert logged.pop("stopping") == 1
-        # The last of the answers that were counted here.
+        # The last of the counted answers.
         logged["answered"] -= 1
         assert logged == {reason: count for reason, count in counted.items() if count}
         return set(logged)
@@ -586,11 +586,11 @@ def test_each_reason_is_counted_as_it_is_logged(binary, tmp_path, certificate):
     assert seen | {"stopping"} == words_of_the_log()
 
 
-# Who scrapes.
+# Prometheus.
 
 
 class Prometheus:
-    """One that has read this configuration, in a folder of its own."""
+    """A Prometheus with this configuration, in its own folder."""
 
     def __init__(self, folder, configuration):
         (folder / "prometheus.yml").write_text(configuration)
@@ -601,7 +601,7 @@ class Prometheus:
             pass
 
     def _started(self, folder):
-        """False if somebody was quicker to take the port."""
+        """False if another program has taken the port."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = "127.0.0.1:%d" % free.getsockname()[1]
@@ -650,14 +650,14 @@ class Prometheus:
         return answer["data"]
 
     def value(self, query):
-        """The one value, or None where there is none yet."""
+        """The only value, or None if there is none yet."""
         found = self.asked("query", query=query)["result"]
         assert len(found) <= 1, found
         return float(found[0]["value"][1]) if found else None
 
 
 def configuration(moss, certificate):
-    """The page's two, in one and with looks that are quick: `moss` and `moss-by-tls`."""
+    """Both configurations of the page, with short intervals: `moss` and `moss-by-tls`."""
     plain, tls = block(PAGE, "yaml", "rule_files"), block(PAGE, "yaml", "tls_config")
     edits = (
         ("15s", "1s"),
@@ -693,17 +693,17 @@ def test_prometheus_scrapes_and_its_alerts_see_what_moss_tells(binary, tmp_path,
                 assert rule["health"] in ("ok", "unknown"), rule
                 yield rule["name"], rule["state"]
 
-        # It is so for two minutes before it fires.
+        # It fires only after two minutes.
         wait_for("a missing master", lambda: dict(alerts())["MossWithoutMaster"] == "pending")
         url = f"ws://127.0.0.1:{moss.port}"
         with connect(url) as master, connect(url) as client:
             claim(master)
             send(client, type="login")
             assert receive(client)["type"] == "offer"
-            wait_for("a full house", lambda: dict(alerts())["MossFull"] == "firing")
+            wait_for("a full server", lambda: dict(alerts())["MossFull"] == "firing")
             wait_for("a master", lambda: dict(alerts())["MossWithoutMaster"] == "inactive")
 
-        # All that an alert or the page asks for is there.
+        # All metrics in alerts and in the page's queries exist.
         rules = re.findall(r"^\s+expr:(.*?)^\s+(?:for|labels):", RULES.read_text(), re.S | re.M)
         told = [query.strip("`") for _, query in table(PAGE, "## What the figures say")]
         for query in told:
@@ -732,7 +732,7 @@ def test_no_packet_waits_for_scrapers_and_each_is_answered(binary, tmp_path):
             claim(master)
             send(client, type="login")
             assert receive(client)["type"] == "offer"
-            # Two hundred that ask and don't read, and two hundred that say half of it.
+            # Two hundred that request and don't read, and two hundred with half a request.
             slow = [
                 stack.enter_context(Wire(moss.port, text, narrow=True))
                 for text in (request("GET", "/metrics"), request("GET", "/metrics")[:-2])
@@ -751,10 +751,10 @@ def test_no_packet_waits_for_scrapers_and_each_is_answered(binary, tmp_path):
 
 
 def is_what_the_kernel_says(figures, status, descriptors, limits):
-    """Whether the process is told as /proc/PID has it."""
+    """Whether the metrics of the process are those of /proc/PID."""
     resident = int(re.search(r"^VmRSS:\s+(\d+) kB", status, re.M)[1]) * 1024
     assert 0.5 < figures.of("process_resident_memory_bytes") / resident < 2
-    # Its own connection was open while it was answered.
+    # The scraping connection was open during the answer.
     assert figures.of("process_open_fds") == len(descriptors) + 1
     most = re.search(r"^Max open files\s+(\d+)", limits, re.M)[1]
     assert figures.of("process_max_fds") == int(most)
@@ -767,7 +767,7 @@ def test_process_is_what_the_kernel_says_of_it(binary, tmp_path):
         figures = scrape(moss.port)
         status, limits = (Path(f"/proc/{moss.pid}/{name}").read_text() for name in ("status", "limits"))
         assert is_what_the_kernel_says(figures, status, os.listdir(f"/proc/{moss.pid}/fd"), limits)
-        # However often it is asked.
+        # Also after many scrapes.
         cpu = lambda: scrape(moss.port).of("process_cpu_seconds_total")
         before = cpu()
         wait_for("CPU time", lambda: cpu() > before)

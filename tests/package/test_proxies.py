@@ -1,4 +1,4 @@
-"""The proxies' files that the pages quote, in front of moss, by wss://.
+"""The proxies' configurations in the docs, in front of moss, by wss://.
 
 Each file is used as it stands, but for the host name, the ports and the
 certificate of a test on loopback.
@@ -19,7 +19,7 @@ EXAMPLES = REPOSITORY / "examples/proxy"
 
 
 class PortTaken(Exception):
-    """Somebody was quicker."""
+    """Another program has taken the port."""
 
 
 class Proxy:
@@ -96,7 +96,7 @@ def caddy_in_the_lan(folder, port, upstream, certificate):
 
 
 def run_caddy(folder, port, site, certificate):
-    # What a second Caddy on a machine needs: no administration, no port 80.
+    # Settings for a second Caddy on a machine: no admin port, no port 80.
     alone = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
     (folder / "Caddyfile").write_text(alone + site)
     command = ["caddy", "run", "--config", "Caddyfile", "--adapter", "caddyfile"]
@@ -114,7 +114,7 @@ def nginx(folder, port, upstream, certificate, idle="60s"):
 
 
 def nginx_edits(port, certificate):
-    """What any server of ours in nginx has other than on its own machine."""
+    """The changes for all examples of nginx in these tests."""
     live = "/etc/letsencrypt/live/moss.example.com"
     return (
         ("    listen [::]:443 ssl;\n", ""),
@@ -139,7 +139,7 @@ def run_nginx(folder, port, server, certificate):
 
 
 def edited(name, *replacements):
-    """The example, with these changes; each has to be possible exactly once."""
+    """The example with these replacements, each of which must match exactly once."""
     text = (EXAMPLES / name).read_text()
     for old, new in replacements:
         assert text.count(old) == 1, f"{name}: {old!r}"
@@ -148,8 +148,8 @@ def edited(name, *replacements):
 
 
 def in_front(proxy, moss, certificate, folder, **options):
-    """The proxy in front of moss, on a port that was free a moment ago: on a machine with
-    many connections it may no longer be."""
+    """The proxy in front of moss, on a port that was free a moment ago. If another program has
+    taken it since, another one is tried."""
     for _ in range(20):
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
@@ -188,7 +188,7 @@ def test_caddy_in_the_lan_serves_pages_where_moss_is(binary, certificate, tmp_pa
             assert relays(front.url, ssl=front.trusting, origin=origin)
 
 
-# moss looks at the clock once a second: a ping comes after one to two seconds here.
+# moss checks its deadlines once a second: here a ping comes after one to two seconds.
 def test_keepalive_outlasts_the_idle_time_out_of_nginx(binary, certificate, tmp_path):
     with Moss([binary], tmp_path, MOSS_KEEPALIVE_SECONDS="1") as moss:
         with in_front(nginx, moss, certificate, tmp_path, idle="5s") as front:
@@ -204,5 +204,5 @@ def test_nginx_cuts_off_a_peer_that_keepalive_is_too_slow_for(binary, certificat
 
 
 def quiet(front):
-    """A client that answers pings and sends nothing by itself."""
+    """A client that only answers pings."""
     return connect(front.url, ssl=front.trusting, ping_interval=None, open_timeout=PATIENCE)

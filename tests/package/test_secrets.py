@@ -1,5 +1,5 @@
-"""docs/secrets.md, done as it stands there: the secret of a service in a file, by a group and by
-a credential, and a new one in its place; and files as Docker mounts them."""
+"""The commands in docs/secrets.md: the secret of a service in a file, by a group and by a
+credential, and its change; and files as Docker mounts them."""
 
 import os
 import re
@@ -18,7 +18,7 @@ SAME = "the connection secret was read again, and is the same"
 
 
 def claims(peer, secret):
-    """Whether this makes it the master."""
+    """Whether set-master with this secret succeeds."""
     send(peer, type="set-master", payload={"sdp": 1, "secret": secret.strip()})
     return receive(peer)["type"] == "master-confirmation"
 
@@ -29,7 +29,7 @@ def is_secret(port, secret):
 
 
 def fill(machine, **lines):
-    """The template in moss's place, with nothing but the port changed, and these lines."""
+    """Installs the template, with another port and these lines."""
     text = (REPOSITORY / "template.env").read_text()
     for name, value in {"MOSS_PORT": "0", **lines}.items():
         text, count = re.subn(rf"^{name}=.*$", f"{name}={value}", text, flags=re.M)
@@ -44,7 +44,7 @@ def do(machine, script):
 
 
 def started_anew(machine, pid):
-    """The process id and port of a moss that is not the one of this id."""
+    """The process id and port of a moss with another id."""
     machine.wait_for("another moss", lambda: machine.shown("MainPID").get("MainPID") not in (None, "0", pid))
     return machine.serving()
 
@@ -88,7 +88,7 @@ def test_secret_comes_by_a_credential_beside_the_template(machine):  # noqa: F81
     pid, port = started_anew(machine, pid)
     assert is_secret(port, "a secret for root alone")
 
-    # The page says that a reload is not enough: as long as it is not, the log tells.
+    # The page says that a reload is not enough, and the log tells so.
     file.chmod(0o600)
     file.write_text("another secret for root alone\n")
     version = int(re.search(r"systemd (\d+)", run("systemctl", "--version").stdout)[1])

@@ -1,4 +1,4 @@
-"""moss.service, judged by systemd and then run by one.
+"""moss.service, checked by systemd and then run by it.
 
 systemd boots in a container of its own, on this machine's /usr and in this
 machine's network, with the README's three files in their places; and with a
@@ -37,7 +37,7 @@ UNIT = REPOSITORY / "moss.service"
 PAGE = (REPOSITORY / "docs/deployment.md").read_text()
 TROUBLESHOOTING = (REPOSITORY / "docs/troubleshooting.md").read_text()
 
-# Boots nothing but what moss needs, whatever else is installed in /usr.
+# Boots only what moss needs, whatever is installed in /usr.
 TARGET = """\
 [Unit]
 Requires=basic.target moss.service
@@ -51,7 +51,7 @@ def write_settings(file, settings):
 
 
 def need_namespaces():
-    """Skips a test where no container can be made: nothing is shown of systemd there."""
+    """Skips a test if no container can be made: it then shows nothing of systemd."""
     probe = run("unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "true")
     if probe.returncode:
         pytest.skip(f"systemd is not tried here, as no container can be made: {probe.stderr}")
@@ -84,7 +84,7 @@ class Machine:
             self._nspawn.communicate(timeout=PATIENCE)
         finally:
             self._nspawn.kill()
-            # systemd-nspawn leaves it behind where /run is not a tmpfs.
+            # systemd-nspawn leaves it behind if /run is not a tmpfs.
             shutil.rmtree(f"/run/systemd/nspawn/propagate/{self._name}", ignore_errors=True)
 
     def run(self, *command, **options):
@@ -98,28 +98,28 @@ class Machine:
         return run(*inside, *command, **options)
 
     def shown(self, *properties):
-        """What `systemctl show` says of moss."""
+        """The output of `systemctl show` for moss."""
         listed = ",".join(properties)
         done = self.run("systemctl", "show", "moss", f"--property={listed}")
         return dict(line.split("=", 1) for line in done.stdout.splitlines()) if done else {}
 
     def set(self, settings):
-        """Has moss start with these the next time."""
+        """Sets the settings for the next start of moss."""
         write_settings(self.root / "etc/moss.env", settings)
 
     def add_to_unit(self, lines):
-        """A drop-in, with lines of the section [Service]."""
+        """Adds a drop-in with these lines of the section [Service]."""
         folder = self.root / "etc/systemd/system/moss.service.d"
         folder.mkdir(exist_ok=True)
         (folder / "test.conf").write_text(f"[Service]\n{lines}\n")
         assert self.run("systemctl", "daemon-reload").returncode == 0
 
     def restart(self):
-        """Restarts moss; the exit status of the command that does."""
+        """Restarts moss; returns the exit status of systemctl."""
         return self.run("systemctl", "restart", "moss").returncode
 
     def journal(self, *matches):
-        """What is in the journal under these matches, as dictionaries."""
+        """The journal's entries for these matches, as dictionaries."""
         done = self.run("journalctl", "--no-pager", "--output=json", *matches)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -133,7 +133,7 @@ class Machine:
         return result
 
     def logged(self, pid, pattern):
-        """What the moss of this process id says of this kind, once it does."""
+        """Waits for a log line of this kind from the moss with this process id."""
 
         def found():
             journal = self.run("journalctl", "--no-pager", "--output=cat", f"_PID={pid}")
@@ -142,14 +142,14 @@ class Machine:
         return self.wait_for(pattern, found)
 
     def port(self, pid):
-        """Where the moss of this process id says that it listens."""
+        """The address at which the moss with this process id listens, from its log."""
         return self.logged(pid, r"listening on .*:(\d+)$")[1]
 
     def tls_port(self, pid):
         return int(self.logged(pid, r"listening for TLS on .*:(\d+)$")[1])
 
     def serving(self):
-        """The process id and the port of a moss that runs."""
+        """The process id and the port of the running moss."""
         active = lambda: self.shown("ActiveState").get("ActiveState") == "active"
         self.wait_for("moss.service active", active)
         pid = self.shown("MainPID")["MainPID"]
@@ -180,7 +180,7 @@ def machine(binary, tmp_path):
 
 @pytest.fixture(params=["as it is", "with the group for TLS"])
 def unit(request, tmp_path):
-    """The unit, in a file of this test."""
+    """A copy of the unit file."""
     text = UNIT.read_text()
     if request.param == "with the group for TLS":
         assert text.count("\n#SupplementaryGroups=") == 1
@@ -220,7 +220,7 @@ def test_service_has_a_certificate_by_a_group_and_reloads_it(machine, certificat
     lineage.mkdir(parents=True, mode=0o700)
 
     def issue(certificate):
-        """What certbot does; its files are for root alone."""
+        """As certbot does; its files are readable only by root."""
         for file, name in ((certificate.file, "fullchain.pem"), (certificate.key, "privkey.pem")):
             shutil.copy(file, lineage / name)
             (lineage / name).chmod(0o600)
@@ -235,7 +235,7 @@ def test_service_has_a_certificate_by_a_group_and_reloads_it(machine, certificat
     assert relays(f"wss://localhost:{tls_port}", ssl=certificate.trusting)
     assert relays(f"ws://127.0.0.1:{port}")
 
-    # Only root and moss read the key.
+    # Only root and moss can read the key.
     key = machine.root / "etc/moss/key.pem"
     group = int(re.search(r"^moss-tls:[^:]*:(\d+):", (machine.root / "etc/group").read_text(), re.M)[1])
     held = key.stat()
@@ -311,7 +311,7 @@ def test_wrong_setting_fails_the_start_and_an_address_that_is_missing_is_tried_a
     [line] = [entry for entry in machine.journal("--unit=moss") if "MOSS_PORT" in entry["MESSAGE"]]
     assert (line["PRIORITY"], line["MESSAGE"][:17]) == ("3", "moss: MOSS_PORT: ")
 
-    # An address of nobody (RFC 5737), as when the network is not there yet.
+    # An address for documentation (RFC 5737), as if the network were not up yet.
     machine.set(ENVIRONMENT | {"MOSS_HOSTNAME": "192.0.2.1"})
     assert machine.restart() != 0
     machine.wait_for("another try", lambda: machine.shown("NRestarts")["NRestarts"] not in ("", "0"))
@@ -351,7 +351,7 @@ def test_service_has_a_folder_of_its_own_and_no_file_in_another_counts(machine):
     assert machine.run("readlink", f"/proc/{pid}/cwd").stdout == "/run/moss\n"
     assert machine.run("stat", "--format=%a", "/run/moss").stdout == "500\n"
     assert machine.run("ls", "-A", "/run/moss").stdout == ""
-    # It goes with moss, and with it what somebody put there.
+    # It is removed with moss, with all its content.
     assert machine.run("touch", "/run/moss/.env").returncode == 0
     assert machine.run("systemctl", "stop", "moss").returncode == 0
     assert machine.run("test", "-e", "/run/moss").returncode == 1
@@ -362,11 +362,11 @@ def test_watchdog_restarts_a_moss_that_hangs(machine):
     machine.add_to_unit("WatchdogSec=1")
     assert machine.restart() == 0
     pid, _ = machine.serving()
-    # Nobody is connected, so nothing but the watchdog wakes moss up.
+    # Without connections only the watchdog wakes moss up.
     heard = lambda: machine.shown("WatchdogTimestampMonotonic")["WatchdogTimestampMonotonic"]
     for _ in range(3):
         before = heard()
-        machine.wait_for("a sign of life", lambda: heard() != before)
+        machine.wait_for("a message to the watchdog", lambda: heard() != before)
     assert machine.shown("MainPID", "NRestarts") == {"MainPID": pid, "NRestarts": "0"}
 
     machine.run("kill", "-STOP", pid)
@@ -378,7 +378,7 @@ def test_watchdog_restarts_a_moss_that_hangs(machine):
 
 
 def test_moss_without_connections_makes_no_system_call(machine, certificate):
-    """With all switched on but the watchdog, which needs a timer."""
+    """With all features except the watchdog, which needs a timer."""
     machine.serving()
     folder = machine.root / "srv/pages"
     folder.mkdir(parents=True)
@@ -393,7 +393,7 @@ def test_moss_without_connections_makes_no_system_call(machine, certificate):
     pid, _ = machine.serving()
     machine.run("timeout", "--signal=INT", "10", "strace", "-o", "/srv/trace", "-p", pid)
     trace = (machine.root / "srv/trace").read_text().splitlines()
-    # It waits when strace comes; that ends the wait, as a signal does.
+    # strace ends the present wait, as a signal does.
     assert trace and len(trace) <= 2, trace
     assert [line for line in trace if not re.match(r"epoll_p?wait\d?\(", line)] == []
 
@@ -424,7 +424,7 @@ def test_service_serves_and_restarts_and_stops(machine):
     assert 61184 <= uid <= 65519, "the range that systemd keeps for DynamicUser"
     assert re.search(r"^CapBnd:\s+0+$", status, re.M)
     limits = machine.run("cat", f"/proc/{pid}/limits").stdout
-    # A hard limit can be out of even root's reach where the tests run.
+    # Even root may not be allowed to raise a hard limit here.
     descriptors = min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     assert re.search(rf"^Max open files\s+{descriptors}\s+{descriptors}", limits, re.M), limits
 

@@ -1,4 +1,4 @@
-"""Several masters behind one address: the proxies' files of docs/several-masters.md.
+"""Several masters behind one address: the proxies' configurations in docs/several-masters.md.
 
 Each file is used as it stands, but for host names, ports, places and the certificate of a
 test on loopback; where a test would wait too long, with another time.
@@ -34,7 +34,7 @@ PAGE = (REPOSITORY / "docs/several-masters.md").read_text()
 
 
 class Halls:
-    """Some mosses, each with a port that it keeps and a page that says whose it is."""
+    """Some mosses, each with a fixed port and a page with its name."""
 
     def __init__(self, binary, folder, number, **settings):
         self._binary, self._folder, self._settings = binary, folder, settings
@@ -70,8 +70,8 @@ class Halls:
 
 
 class HAProxy(Proxy):
-    """HAProxy in front of the halls, as systemd runs it on Debian: a process that starts others,
-    of which the newest takes the connections."""
+    """HAProxy in front of the halls, as systemd runs it on Debian: a master process that starts
+    workers, of which the newest accepts connections."""
 
     def __init__(self, folder, halls, certificate, *changes, bind=None):
         self._folder, self._changes = folder, changes
@@ -85,7 +85,7 @@ class HAProxy(Proxy):
         super().__init__(command, folder, self.port, certificate)
 
     def configure(self, ports, *changes):
-        """Writes the files for these halls; the two of the example, or more."""
+        """Writes the files for these halls, by default the two of the example."""
         text = edited(
             "several/haproxy.cfg",
             ("bind :::443 v4v6 ssl crt /etc/haproxy/moss.pem", f"bind {self._bind.format(port=self.port)}"),
@@ -104,7 +104,7 @@ class HAProxy(Proxy):
         (self._folder / "masters.map").write_text(lines)
 
     def reload(self):
-        """What `systemctl reload haproxy` does, and waits for the new process."""
+        """Does what `systemctl reload haproxy` does, and waits for the new worker."""
         before = self.workers
         self._process.send_signal(signal.SIGUSR2)
         wait_for("a new process", lambda: set(self.workers) - set(before))
@@ -118,7 +118,7 @@ class HAProxy(Proxy):
         return f"{self._place.name}/admin.sock"
 
     def asked(self, command):
-        """What the process that takes connections answers."""
+        """The answer of the newest worker to a command."""
         with socket.socket(socket.AF_UNIX) as admin:
             admin.settimeout(PATIENCE)
             admin.connect(self._socket)
@@ -126,7 +126,7 @@ class HAProxy(Proxy):
             return b"".join(iter(lambda: admin.recv(65536), b"")).decode()
 
     def server(self, name):
-        """What it knows of the moss of this hall."""
+        """HAProxy's data about the moss of this hall."""
         listed = csv.DictReader(self.asked("show stat").removeprefix("# ").splitlines())
         [row] = [row for row in listed if (row["pxname"], row["svname"]) == (name, "moss")]
         return row
@@ -135,7 +135,7 @@ class HAProxy(Proxy):
         return self.server(name)["status"].startswith("UP")  # "UP 1/3": not for long.
 
     def last_check(self, name):
-        """What came of it; there may be the next one under way."""
+        """The result of the last check."""
         return self.server(name)["check_status"].removeprefix("* ")
 
 
@@ -173,7 +173,7 @@ def nginx(folder, halls, certificate):
 
 
 def answer(front, path):
-    """Status, headers and body of what is served there; a redirect is not followed."""
+    """Status, headers and body of an answer; redirects are not followed."""
 
     class Stay(urllib.request.HTTPRedirectHandler):
         def redirect_request(self, *_):
@@ -189,7 +189,7 @@ def answer(front, path):
 
 
 def joined(front, path="/hall-1/", **options):
-    """A peer that answers pings and sends nothing by itself."""
+    """A peer that only answers pings."""
     options = {"ssl": front.trusting, "ping_interval": None, "open_timeout": PATIENCE} | options
     return connect(front.url + path, **options)
 
@@ -201,13 +201,13 @@ def hears(peer):
 
 
 def claim(master, sdp=""):
-    """Makes it the master."""
+    """Makes the peer the master."""
     send(master, type="set-master", payload={"sdp": sdp, "secret": SECRET})
     assert receive(master)["type"] == "master-confirmation"
 
 
 def drained(peer):
-    """What it has been sent, as far as it is here."""
+    """The packets that have arrived so far."""
     heard = []
     while True:
         try:
@@ -217,7 +217,7 @@ def drained(peer):
 
 
 def by_hand(front):
-    """A peer that speaks WebSocket by hand, and reads next to nothing unless it is asked to."""
+    """A peer without a WebSocket library, which reads only when the test does."""
     peer = socket.socket()
     peer.settimeout(PATIENCE)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -230,13 +230,13 @@ def by_hand(front):
 
 
 def text_frame(packet):
-    """A short one, with a mask that leaves it as it is."""
+    """A short text frame with a mask of zeros."""
     payload = json.dumps(packet).encode()
     return bytes((0x81, 0x80 | len(payload))) + bytes(4) + payload
 
 
 def sessions(front, name):
-    """How many HAProxy has with the moss of this hall."""
+    """How many sessions HAProxy has with the moss of this hall."""
     return int(front.server(name)["scur"])
 
 
@@ -251,7 +251,7 @@ def test_each_master_has_a_path(proxy, binary, certificate, tmp_path):
     halls = Halls(binary, tmp_path, 2, **settings)
     with halls, proxy(tmp_path, halls, certificate) as front:
         origin = front.url.replace("wss:", "https:")
-        # A master of each at the same time: who logs in at one meets that one.
+        # A master for each at the same time: a client reaches the master of its path.
         with joined(front, "/hall-1/") as one, joined(front, "/hall-2/", origin=origin) as two:
             for master, name in ((one, "one"), (two, "two")):
                 claim(master, name)
@@ -262,7 +262,7 @@ def test_each_master_has_a_path(proxy, binary, certificate, tmp_path):
             status, _, body = answer(front, "/hall-2/health")
             assert (status, json.loads(body)["master"]) == (200, True)
 
-        # moss hears who is behind the proxy.
+        # moss gets the client's address from the proxy.
         to = ("127.0.0.1", int(front.url.rpartition(":")[2]))
         far = socket.create_connection(to, source_address=("127.0.0.2", 0), timeout=PATIENCE)
         with joined(front, "/hall-1/", sock=far):
@@ -272,12 +272,12 @@ def test_each_master_has_a_path(proxy, binary, certificate, tmp_path):
         for name in halls.ports:
             status, _, body = answer(front, f"/{name}/")
             assert (status, body) == (200, f"the page of {name}")
-            # Relative links are right only with the slash.
+            # Relative links work only with the slash.
             status, headers, _ = answer(front, f"/{name}")
             assert (status in (301, 308), headers["Location"]) == (True, f"/{name}/")
         for path in ("/", "/hall-3/", "/hall-11/", "/index.html"):
             assert answer(front, path)[0] == 404
-        # For those who ask moss itself, however others write it.
+        # Metrics are not public, in any spelling of the path.
         figures = f"http://127.0.0.1:{halls.ports['hall-1']}/metrics"
         assert "moss_connections" in fetched(figures)
         for path in ("metrics", "/metrics", "./metrics", "%6detrics", "metrics?a=query"):
@@ -293,7 +293,7 @@ def test_a_websocket_may_leave_out_the_slash(binary, certificate, tmp_path):
                 assert hears(peer)
 
 
-def test_haproxy_cuts_off_whom_keepalive_is_too_slow_for_and_nobody_else(binary, certificate, tmp_path):
+def test_haproxy_closes_only_peers_whose_keepalive_is_too_long(binary, certificate, tmp_path):
     with Halls(binary, tmp_path, 1, MOSS_KEEPALIVE_SECONDS="1") as halls:
         halls.ports["hall-2"] = free_port()
         halls.start("hall-2", MOSS_KEEPALIVE_SECONDS="30")
@@ -304,18 +304,18 @@ def test_haproxy_cuts_off_whom_keepalive_is_too_slow_for_and_nobody_else(binary,
             assert hears(pinged)
 
 
-def test_haproxy_lets_go_of_a_peer_that_moss_has_given_up(binary, certificate, tmp_path):
+def test_haproxy_closes_a_peer_that_moss_has_dropped(binary, certificate, tmp_path):
     with Halls(binary, tmp_path, 2, MOSS_KEEPALIVE_SECONDS="1") as halls:
         with HAProxy(tmp_path, halls, certificate, bind="127.0.0.1:{port}") as front:
             with by_hand(front) as gone:
                 assert gone.recv(12) == b"HTTP/1.1 101"
                 assert sessions(front, "hall-1") == 1
-                # It says nothing, not even to moss's ping and Close, and stays connected.
+                # It stays connected, but does not even answer moss's ping and Close.
                 wait_for("the end of its session", lambda: sessions(front, "hall-1") == 0)
-                wait_for("the end of its connection", lambda: "fe=door" not in front.asked("show sess"))
+                wait_for("the end of its connection", lambda: "fe=https" not in front.asked("show sess"))
 
 
-def test_haproxy_keeps_a_peer_that_reads_nothing_no_longer_than_a_quiet_one(binary, certificate, tmp_path):
+def test_haproxy_closes_a_peer_that_reads_nothing_as_soon_as_a_silent_one(binary, certificate, tmp_path):
     told = {"MOSS_CLIENT_JOINED_TYPE": "client-joined", "MOSS_CLIENT_LEFT_TYPE": "client-left"}
     with Halls(binary, tmp_path, 2, MOSS_MAX_BACKLOG_BYTES="400000", **told) as halls:
         change = ("timeout tunnel 2m", "timeout tunnel 2s")
@@ -326,7 +326,7 @@ def test_haproxy_keeps_a_peer_that_reads_nothing_no_longer_than_a_quiet_one(bina
                 gone.sendall(text_frame({"type": "login"}))
                 id = receive(master)["payload"]["id"]
                 assert sessions(front, "hall-1") == 1
-                # Until all that is between them is full, and moss gives up.
+                # Until all buffers between them are full, and moss drops it.
                 def is_given_up():
                     send(master, type="much", payload="x" * 200_000, id=id)
                     return "client-left" in drained(master)
@@ -335,7 +335,7 @@ def test_haproxy_keeps_a_peer_that_reads_nothing_no_longer_than_a_quiet_one(bina
                 wait_for("the end of its session", lambda: sessions(front, "hall-1") == 0)
 
 
-def test_haproxy_says_503_for_a_moss_that_is_away_and_takes_it_back(binary, certificate, tmp_path):
+def test_haproxy_answers_503_for_a_moss_that_is_down_and_finds_it_again(binary, certificate, tmp_path):
     with Halls(binary, tmp_path, 2) as halls, HAProxy(tmp_path, halls, certificate) as front:
         with joined(front) as neighbour:
             halls.mosses["hall-2"].kill()
@@ -350,9 +350,9 @@ def test_haproxy_says_503_for_a_moss_that_is_away_and_takes_it_back(binary, cert
             assert hears(neighbour)
 
 
-def test_haproxy_keeps_a_full_house_without_a_master_up_and_lets_the_master_in(binary, certificate, tmp_path):
+def test_haproxy_counts_a_full_server_as_up_and_a_master_can_connect(binary, certificate, tmp_path):
     with Halls(binary, tmp_path, 2, MOSS_MAX_CONNECTIONS="1") as halls:
-        # Full before HAProxy first asks.
+        # Full before HAProxy's first check.
         with connect(f"ws://127.0.0.1:{halls.ports['hall-1']}/") as client:
             send(client, type="login")
             with HAProxy(tmp_path, halls, certificate) as front:
@@ -383,6 +383,6 @@ def test_a_reload_of_haproxy_adds_a_master_and_disconnects_nobody_before_hard_st
                 front.reload()
                 with pytest.raises(ConnectionClosed):
                     second.recv(timeout=PATIENCE)
-            # The first one's process has 12 hours.
+            # The first worker may run for 12 hours.
             assert hears(first)
             wait_for("the end of the second one's", lambda: len(front.workers) == 2)
