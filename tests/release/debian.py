@@ -97,14 +97,18 @@ class Lan:
 
 
 class Machine:
-    """Debian, booted. What happens to it is gone with it, and all of it is in `changes`."""
+    """Debian, booted. What happens to it is gone with it."""
 
     def __init__(self, folder, netns):
-        self._mount = folder / "machine"
-        self.changes = folder / "changes"
-        for part in (self._mount, self.changes, folder / "work"):
-            part.mkdir()
-        layers = f"lowerdir={ROOT},upperdir={self.changes},workdir={folder / 'work'}"
+        self._mount, self._memory = folder / "machine", folder / "memory"
+        self._mount.mkdir()
+        self._memory.mkdir()
+        # The folder may lie on an overlay itself, as in a container, and those don't stack.
+        succeed("mount", "-t", "tmpfs", "tmpfs", self._memory)
+        changes, work = self._memory / "changes", self._memory / "work"
+        changes.mkdir()
+        work.mkdir()
+        layers = f"lowerdir={ROOT},upperdir={changes},workdir={work}"
         succeed("mount", "-t", "overlay", "overlay", "-o", layers, self._mount)
         (self._mount / "etc/systemd/system/test.target").write_text(TARGET)
         self._name = f"moss-deb-{os.getpid()}"
@@ -123,7 +127,11 @@ class Machine:
 
     def __enter__(self):
         booted = ("systemctl", "is-active", "--quiet", "test.target")
-        self.wait_for("Debian has booted", lambda: self.run(*booted).returncode == 0)
+        try:
+            self.wait_for("Debian has booted", lambda: self.run(*booted).returncode == 0)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
@@ -133,7 +141,7 @@ class Machine:
             self._nspawn.communicate(timeout=PATIENCE)
         finally:
             self._nspawn.kill()
-            succeed("umount", self._mount)
+            succeed("umount", self._mount, self._memory)
             # systemd-nspawn leaves it behind where /run is not a tmpfs.
             shutil.rmtree(f"/run/systemd/nspawn/propagate/{self._name}", ignore_errors=True)
 
