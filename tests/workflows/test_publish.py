@@ -61,7 +61,7 @@ def publish(copy):
 def test_release_has_all_files_and_the_text_of_its_version(publish, copy):
     done, [call] = publish("files")
     assert done.returncode == 0, done.stderr
-    assert call.startswith("gh release create v1.0.0 --verify-tag --title moss 1.0.0 ")
+    assert call.startswith("gh release create v1.0.0 --repo Some-Body/Moss --verify-tag --title moss 1.0.0 ")
     assert call.endswith(" dist/moss.tar.gz dist/SHA256SUMS")
     assert "--prerelease" not in call and "the-token" not in call
     assert (copy / "calls.notes").read_text() == "Text.\n"
