@@ -20,7 +20,7 @@ fn replay(target: &str, check: fn(&[u8])) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     // cargo adds this file to a package. A clone must have the inputs.
     if root.join("Cargo.toml.orig").exists() {
-        // `eprintln!` would say it to nobody: the output of a passing test is thrown away.
+        // Not by `eprintln!`, since the output of tests that pass is not shown.
         let line = format!("SKIPPED corpus of {target}: not in the package\n");
         return io::stderr().write_all(line.as_bytes()).expect("a place to say so");
     }

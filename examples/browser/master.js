@@ -11,7 +11,7 @@ let host;
 let camera = null;
 const rows = new Map(); // key → { member, row, option }
 
-// Whoever knows a key can take the client's place, so the page shows only the start of it.
+// Anyone who knows a key can take the client's place, so the page shows only the start of it.
 const nameOf = (key) => key.slice(0, 8);
 const hueOf = (key) => [...key].reduce((sum, letter) => (sum * 31 + letter.codePointAt()) % 360, 7);
 

@@ -2,15 +2,15 @@
 
     judge.py index.json RESULTS.md [--write]
 
-A case passes if it is OK, or if it is explained below and turned out just so. Fails on
-any other outcome, on a case that did not run, on one that turns out otherwise by wss:// than
-by ws://, and on a table that says something else.
+A case passes if it is OK, or if its result is the one explained below. Fails on any other
+result, on a case that did not run, on one with different results by wss:// and by ws://, and if
+RESULTS.md has other results.
 """
 
 import json
 import sys
 
-# Cases of each group, as the suite counts them.
+# The number of cases in each group.
 GROUPS = {
     "1": ("framing", 16),
     "2": ("ping and pong", 11),
@@ -23,7 +23,7 @@ GROUPS = {
     "10": ("automatic fragmentation", 1),
 }
 
-# As tests/autobahn/run names them: without TLS, and with it.
+# The names in tests/autobahn/run: without TLS, and with it.
 AGENTS = "ws", "wss"
 
 FREE = "INFORMATIONAL"

@@ -2,20 +2,20 @@
 
     link.py DEVICE NAMESPACE NAMESPACE DELAY LOSS OVERTAKING SEED
 
-makes a TUN device of that name in either namespace and carries IPv4 packets between the two:
-each takes DELAY seconds; a share LOSS of them never arrives; a share OVERTAKING takes half
-the time, so that it passes those before it. One SEED gives one row of such decisions.
+makes a TUN device of that name in both namespaces and carries IPv4 packets between them. Each
+packet takes DELAY seconds; a share LOSS of them never arrives; a share OVERTAKING takes half
+the time, and so overtakes earlier ones. SEED determines these random decisions.
 
-It takes a word a line, and answers each by a line of JSON when it is done:
+It reads commands, one a line, and answers each by a line of JSON when it is done:
 
-    pull    nothing gets through any more, nor does what is under way; neither end is told
-    plug    it is whole again
-    count   the answer has how many packets were carried, lost by chance, and overtook
+    pull    nothing gets through any more, not even packets in flight; neither side is notified
+    plug    packets get through again
+    count   the answer has how many packets were carried, were lost, and overtook others
 
-It says `{}` once when the devices are there, and ends with its standard input.
+It prints `{}` once when the devices exist, and ends with its standard input.
 
-Kernels can do this themselves (netem), but many are built without it. A device with no
-offloads (IFF_VNET_HDR) gets packets of 1,500 bytes with whole checksums, as a wire does.
+Kernels have this built in (netem), but many are built without it. A device without offloads
+(IFF_VNET_HDR) gets packets of 1,500 bytes with complete checksums, as on a wire.
 """
 
 import fcntl

@@ -1,7 +1,7 @@
 """Entering a network namespace for a moment.
 
-A socket or a device belongs to the namespace that it was made in, whoever uses it later. So
-a program that makes each thing in its place needs no process there.
+A socket or a device belongs to the namespace in which it was made, also when it is used from
+another one. So one process can have sockets in several namespaces.
 """
 
 import ctypes

@@ -1,7 +1,7 @@
 """moss with near peers and peers behind a bad link.
 
-All but the last do it twice at once: with a far client of a near master, and with a far
-master of a near client, as either is another path through moss.
+All tests but the last run twice at once: with a far client of a near master, and with a far
+master of a near client, as these are different paths through moss.
 """
 
 import asyncio

@@ -36,9 +36,9 @@ ENVIRONMENT = {
 class Moss:
     """A running moss, with all its output.
 
-    `command` may wrap it in other programs, as long as each of them either
-    becomes the next or waits for it. With a certificate among the settings it
-    listens on `tls_port` too.
+    `command` may start it through other programs, each of which either executes
+    the next one or waits for it. With a certificate in the settings it also
+    listens on `tls_port`.
     """
 
     def __init__(self, command, cwd, **settings):
@@ -121,9 +121,9 @@ class Moss:
 
 
 def trusting(authority):
-    """The TLS context of a client that trusts only this authority. TLS 1.2, as the
-    client here reads in a thread of its own: in Python 3.11 a ticket of TLS 1.3 that comes
-    while it writes loses one request in three hundred, whatever the server."""
+    """The TLS context of a client that trusts only this authority. TLS 1.2, because the
+    client reads in a separate thread: in Python 3.11 a TLS 1.3 ticket that arrives during a
+    write loses one request in three hundred, with any server."""
     context = ssl.create_default_context(cafile=authority)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     return context
@@ -210,10 +210,10 @@ def child_pids(pid):
 
 def confined(root, *command, user="65534:65534", volume=("", "")):
     """The command that runs `command` as PID 1 with `root` as its root, which
-    it can only read, as `user`, with no capability and none to be had: what
-    `docker run --read-only --cap-drop ALL --security-opt no-new-privileges`
-    does, without Docker. `volume` is a folder of this machine and one within
-    the root, which is there: `--volume FOLDER:WITHIN:ro`."""
+    is read-only, as `user`, without capabilities: as with
+    `docker run --read-only --cap-drop ALL --security-opt no-new-privileges`,
+    but without Docker. `volume` is a folder of this machine and an existing one
+    within the root: `--volume FOLDER:WITHIN:ro`."""
     script = """
         chroot=$1 root=$2 user=$3 folder=$4 within=$5
         shift 5

@@ -1,14 +1,13 @@
-"""A master and its clients, behind a proxy or not: all that happens in one hall.
+"""The peers of one hall: a master and its clients, with or without a proxy.
 
     python hall.py ws://127.0.0.1:8000/hall-1/ --secret SECRET --clients 100 --period 1
 
-Each client sends a packet once in a period and the master sends it back, so that whatever
-gets lost, late or out of order shows. Whoever loses the connection comes back. It prints a
-line whenever master and clients are all there, and does what standard input asks for:
-`report` prints what happened since the last report, `stop` sends no more, waits for what
-is on its way, reports and ends.
+Each client sends a packet once in a period and the master sends it back, so that lost, late
+and misordered packets are noticed. Peers reconnect. The program prints a line whenever all
+peers are connected, and reads commands from standard input: `report` prints what happened
+since the last report, `stop` sends no more, waits for packets in flight, reports and ends.
 
-The peers are made of nothing but sockets: thousands of them fit into one process.
+The peers are plain sockets, so that thousands of them fit into one process.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Clients behind a trusted proxy: moss limits the addresses that it names.
 
-The proxies run with the files of the documentation. Their clients come from other
-addresses of this machine than the proxies themselves, which moss takes for theirs.
+The proxies run with the configurations in the docs. Their clients connect from other
+addresses of this machine than the proxies, and moss must count these.
 """
 
 import concurrent.futures

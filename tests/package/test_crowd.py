@@ -1,13 +1,12 @@
 """Many mosses behind one HAProxy, and one of them is killed during traffic.
 
-Each hall, its master and its clients, is a process of its own (hall.py), so that the
-trouble of one is not seen in another only because it was the test's own. By hand, larger,
-and with figures:
+Each hall, a master and its clients, is a separate process (hall.py), so that halls don't
+affect each other within the test itself. By hand, larger, and with figures:
 
     MOSS_HALLS=8 MOSS_CLIENTS=8000 bash tests/package/run -k crowd -s
 
-where clients are those of all halls together, MOSS_PERIOD is the time in seconds between
-two packets of a client, and MOSS_CROWD_TLS=1 has the proxy speak TLS.
+MOSS_CLIENTS counts the clients of all halls, MOSS_PERIOD is the time in seconds between two
+packets of a client, and MOSS_CROWD_TLS=1 makes the proxy use TLS.
 """
 
 import json

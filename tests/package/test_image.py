@@ -1,9 +1,9 @@
 """The Dockerfile, built to its last stage and run, without a Docker engine.
 
-buildah builds it. The builder image that the Dockerfile names cannot be pulled
-in a test, so BUILDER names an image made here: empty but for the places where
-this machine's own /usr, /etc and Rust toolchain are mounted during the build.
-What comes out runs from its own root, as its own user, as PID 1.
+buildah builds it. The builder image that the Dockerfile names can't be pulled
+in a test, so BUILDER names an image made here: empty except for the folders where
+this machine's /usr, /etc and Rust toolchain are mounted during the build.
+The result runs from its own root, as its own user, as PID 1.
 """
 
 import json

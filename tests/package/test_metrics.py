@@ -1,7 +1,7 @@
 """/metrics, as operators read it: promtool, Prometheus, and a reader of this
 file's own that compares it with the log and with what happened.
 
-docs/operating.md tells what there is, and its configuration is used as it stands, but for
+docs/operating.md lists the metrics, and its configuration is used unchanged, except for
 addresses; examples/prometheus has the alerts.
 """
 

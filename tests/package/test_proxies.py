@@ -1,6 +1,6 @@
 """The proxies' configurations in the docs, in front of moss, by wss://.
 
-Each file is used as it stands, but for the host name, the ports and the
+Each file is used unchanged, except for the host name, the ports and the
 certificate of a test on loopback.
 """
 

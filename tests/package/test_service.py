@@ -1,8 +1,8 @@
 """moss.service, checked by systemd and then run by it.
 
-systemd boots in a container of its own, on this machine's /usr and in this
-machine's network, with the README's three files in their places; and with a
-certificate as docs/https-in-the-lan.md gives it to moss.
+systemd boots in a container, with this machine's /usr and network, and with the
+three files in the places that docs/deployment.md names; and with a certificate
+as in docs/https-in-the-lan.md.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Several masters behind one address: the proxies' configurations in docs/several-masters.md.
 
-Each file is used as it stands, but for host names, ports, places and the certificate of a
-test on loopback; where a test would wait too long, with another time.
+Each file is used unchanged, except for host names, ports, paths and the certificate of a test
+on loopback, and for times that a test could not wait for.
 """
 
 import csv

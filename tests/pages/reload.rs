@@ -296,7 +296,7 @@ fn sighup_while_the_folder_is_read_begins_anew() {
     assert!(!moss.log().contains(STAY), "{}", moss.log());
 }
 
-/// Packets and pages that come through while the folder is read anew.
+/// Packets and pages that arrive while the folder is read again.
 fn rounds_of_a_reload(moss: &Moss, round_trip: &mut impl FnMut(), fresh: &str) -> usize {
     replace(moss, "a.txt", fresh);
     let mut visitor = Visitor::of(moss);

@@ -237,7 +237,7 @@ impl Network {
         self.events.peek().map(|Reverse((time, ..))| *time)
     }
 
-    /// The next event that is due.
+    /// The next event whose time has come.
     pub(crate) fn next_due(&mut self) -> Option<Event> {
         if self.next_time()? > self.now {
             return None;

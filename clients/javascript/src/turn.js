@@ -1,8 +1,8 @@
 // Time-limited credentials for a TURN server, as coturn checks them with `use-auth-secret`.
 
 /**
- * Makes the ICE servers for one member. Call it at the master only: whoever has the secret can make
- * credentials for everybody.
+ * Makes the ICE servers for one member. Only for masters: anyone who has the secret can make
+ * credentials for anybody.
  *
  * @param {object} options
  * @param {string | string[]} options.urls such as `"turn:192.168.1.5:3478"`

@@ -1,6 +1,6 @@
 """nginx and Varnish in front of moss, with connections to it that stay open.
 
-Each serves the folder below several prefixes, one for each way of passing requests on.
+Each serves the folder below several prefixes, one for each kind of proxying.
 """
 
 import os

@@ -1,5 +1,5 @@
--- wrk fetches one file, four requests in a row without waiting, and counts the answers
--- that are not the file: wrk -s whole.lua URL -- FILE
+-- wrk fetches one file, by four pipelined requests at a time, and counts the answers that
+-- differ from the file: wrk -s whole.lua URL -- FILE
 
 local threads = {}
 wrong, right = 0, 0

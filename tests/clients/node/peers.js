@@ -3,7 +3,7 @@
 //     node peers.js ws://127.0.0.1:8080/   # or wss://, from an authority in NODE_EXTRA_CA_CERTS
 //
 // The secret and the offer's type are taken from moss's own variables. Each step prints
-// a line; the first thing that is not as the protocol says ends the script with status 1.
+// a line; the first violation of the protocol ends the script with status 1.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -14,7 +14,7 @@ const secret = process.env.MOSS_CONNECTION_SECRET;
 const offer = process.env.MOSS_CONNECTION_OFFER_TYPE;
 const patience = 30_000;
 
-/** One connection that speaks packets. */
+/** A connection that sends and receives packets. */
 class Peer {
   #socket;
   #received = [];
@@ -59,7 +59,7 @@ class Peer {
     assert.deepEqual([packet.type, packet.payload.code], ["moss-error", code]);
   }
 
-  /** The answer to a ping comes first: nothing else was under way. */
+  /** The answer to a ping must be the next packet: there was no other. */
   async expectNothing() {
     this.send("ping");
     await this.expect("pong", "");
@@ -70,7 +70,7 @@ class Peer {
     await this.expect("master-confirmation", "");
   }
 
-  /** Closes, and returns the code that moss answers with. */
+  /** Closes, and returns the code of moss's answer. */
   async close() {
     this.#socket.close(1000);
     const [code] = await once(this.#socket, "close", { signal: AbortSignal.timeout(patience) });
@@ -84,7 +84,7 @@ function withResolvers() {
   return { promise, resolve, reject };
 }
 
-/** Each client is heard by the master, and hears it. Returns the clients' ids. */
+/** Each client exchanges packets with the master. Returns the clients' ids. */
 async function forwardBothWays(master, clients) {
   const ids = [];
   for (const [number, client] of clients.entries()) {

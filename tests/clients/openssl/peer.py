@@ -2,8 +2,7 @@
 
     peer.py wss://127.0.0.1:8443/         # from an authority in SSL_CERT_FILE
 
-Each step prints a line; the first thing that is not as it should be ends the script with
-status 1.
+Each step prints a line; the first failure ends the script with status 1.
 """
 
 import os

@@ -3,7 +3,7 @@
     peers.py ws://127.0.0.1:8080/        # or wss://, from an authority in SSL_CERT_FILE
 
 The secret and the offer's type are taken from moss's own variables. Each step prints a
-line; the first thing that is not as the protocol says ends the script with status 1.
+line; the first violation of the protocol ends the script with status 1.
 """
 
 import asyncio

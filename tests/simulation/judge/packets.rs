@@ -116,7 +116,7 @@ impl Judge {
 
     fn of_id(&self, text: &str) -> usize {
         let id = text.split("\"id\":\"").nth(1).and_then(|rest| rest.split('"').next());
-        *id.and_then(|id| self.by_id.get(id)).unwrap_or_else(|| panic!("nobody's id: {text}"))
+        *id.and_then(|id| self.by_id.get(id)).unwrap_or_else(|| panic!("unknown id: {text}"))
     }
 
     fn refuses(&mut self, link: usize, text: &str) {

@@ -1,5 +1,5 @@
-// Each public name of Client, Master, Member and turnServers, used as its types say; what is wrong
-// must be an error.
+// Uses each public name of Client, Master, Member and turnServers as its types say. Wrong uses must
+// be errors.
 
 import { Client, Master, Member, Signaling, turnServers } from "moss-signaling";
 import type { ClientOptions, MasterOptions, Path, Status } from "moss-signaling";
@@ -87,7 +87,7 @@ host.on("member", (member) => {
   const id: string | undefined = member.id;
   const name: unknown = member.hello.name;
   member.kick();
-  // @ts-expect-error The key is moss's word for who it is, no number.
+  // @ts-expect-error A key is a string, not a number.
   const number: number = member.key;
   return [same, id, name, number, member.path, member.pc, member.roundTripTime, member.share("picture", null)];
 });
@@ -105,11 +105,11 @@ const credential: string | undefined = server?.credential;
 new Master({ address: "box" });
 // @ts-expect-error A client has none.
 new Client({ secret: "s" });
-// @ts-expect-error The way around is moss or none.
+// @ts-expect-error The fallback is moss or none.
 new Client({ fallback: "turn" });
 // @ts-expect-error Media are audio or video.
 new Client({ receive: { picture: "film" } });
-// @ts-expect-error There is no such type to choose.
+// @ts-expect-error There is no such packet type to set.
 new Client({ types: { hello: "hello" } });
 // @ts-expect-error There is no such event.
 game.on("left", () => {});
@@ -117,13 +117,13 @@ game.on("left", () => {});
 host.on("message", () => {});
 // @ts-expect-error Something has to be sent.
 game.send();
-// @ts-expect-error Text or bytes; objects go by send.
+// @ts-expect-error Text or bytes; objects are for send.
 game.sendDatagram({ x: 1 });
 // @ts-expect-error A track or null; not a stream.
 game.share("camera", new MediaStream());
-// @ts-expect-error The library alone decides by which path.
+// @ts-expect-error The path is read only.
 game.path = "moss";
-// @ts-expect-error The line is the library's.
+// @ts-expect-error The line is protected.
 game.line;
 // @ts-expect-error ICE servers have urls.
 new Master({ secret: "s", iceServers: [{ url: "turn:box" }] });

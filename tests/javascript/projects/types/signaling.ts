@@ -1,4 +1,4 @@
-// Each public name of Signaling, used as its types say; what is wrong must be an error.
+// Uses each public name of Signaling as its types say. Wrong uses must be errors.
 
 import { Signaling } from "moss-signaling";
 import type { Packet, Problem, SignalingOptions, Status } from "moss-signaling";
@@ -44,21 +44,21 @@ moss.on("open", () => {});
 moss.on("status", "handler");
 // @ts-expect-error A problem has no such part.
 moss.on("problem", ({ reason }) => reason);
-// @ts-expect-error It is told by the library alone.
+// @ts-expect-error Only the library emits events.
 moss.emit("status", { state: "ready", message: "" });
 // @ts-expect-error The state is read only.
 moss.state = "ready";
-// @ts-expect-error An option that there is not.
+// @ts-expect-error There is no such option.
 new Signaling({ adress: "box" });
-// @ts-expect-error A secret is a text.
+// @ts-expect-error A secret is a string.
 new Signaling({ secret: 4711 });
 // @ts-expect-error A packet has a type.
 moss.send();
-// @ts-expect-error Ids are texts: a number can't hold them.
+// @ts-expect-error Ids are strings: a number can't hold them.
 moss.send("hello", "", 7);
 // @ts-expect-error No address.
 Signaling.address(8080);
-// @ts-expect-error What is no WebSocket.
+// @ts-expect-error Not a WebSocket.
 new Signaling({ WebSocket: Date });
 
 const kept: { options: SignalingOptions; statuses: Status[]; packets: Packet[]; problems: Problem[] } = {
