@@ -42,6 +42,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         _ => {
+            let words = words.join(" ");
             let why = format_args!("{words:?} is not a command\n\n{}", USAGE.trim_end());
             give_up(WRONG_SETTINGS, &why)
         }

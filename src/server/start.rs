@@ -96,11 +96,13 @@ impl fmt::Display for StartError {
                     Endpoint::Plain => "MOSS_HOSTNAME, MOSS_PORT",
                     Endpoint::Tls => "MOSS_TLS_HOSTNAME, MOSS_TLS_PORT",
                 };
-                write!(
-                    f,
-                    "{variables}: can't listen on {address} ({error}); \
-                     give an address of this machine and a free port"
-                )
+                let right = match error.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        "give a port of 1024 or more, or allow moss a lower one"
+                    }
+                    _ => "give an address of this machine and a free port",
+                };
+                write!(f, "{variables}: can't listen on {address} ({error}); {right}")
             }
             Self::System(error) => write!(f, "can't create a poll or catch signals: {error}"),
         }
@@ -114,5 +116,20 @@ pub(super) fn variable(file: File) -> &'static str {
     match file {
         File::Certificate => TLS_CERTIFICATE_FILE,
         File::Key => TLS_KEY_FILE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn low_port_gets_its_own_advice() {
+        let error = |kind: io::ErrorKind| {
+            let address = SocketAddr::from(([0, 0, 0, 0], 80));
+            StartError::Listen(Endpoint::Plain, address, kind.into()).to_string()
+        };
+        assert!(error(io::ErrorKind::PermissionDenied).ends_with("or allow moss a lower one"));
+        assert!(error(io::ErrorKind::AddrInUse).ends_with("and a free port"));
     }
 }

@@ -164,7 +164,7 @@ fn read_key(path: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, String>
     let right = "give it in PEM, as PKCS#8, SEC1 or PKCS#1, and without a password";
     PrivateKeyDer::from_pem_slice(bytes).map_err(|error| match error {
         pem::Error::NoItemsFound => format!("{path:?} holds no private key; {right}"),
-        _ => format!("{path:?} is damaged; {right}"),
+        _ => format!("{path:?} is damaged or has a password; {right}"),
     })
 }
 
