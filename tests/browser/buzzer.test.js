@@ -102,7 +102,7 @@ test("names and scores outlive reloads, restarts of moss, and the host's page", 
     await round(again, players, 1);
     await scoresAre(again, ["Ada", "2"], ["Bo", "3"], ["Christopher the Long", "3"]);
     again.once("dialog", (dialog) => dialog.accept());
-    await again.click("#anew");
+    await again.click("#reset");
     for (const player of players) await reads(player, "#score", "Points: 0");
   });
 });

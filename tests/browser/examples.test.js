@@ -61,7 +61,7 @@ test("the README's client is answered by its master", async (t) => {
   await titleIs(client, "Ada said: Here I am");
 });
 
-test("docs/webrtc.md's client and master keep their line while moss is started anew", async (t) => {
+test("docs/webrtc.md's client and master keep their line while moss restarts", async (t) => {
   const moss = await mossFor(t, browser, { MOSS_PAGES_DIRECTORY: folder });
   const client = await openWatched(moss, "client.html");
   await titleIs(client, "no-master");
@@ -103,7 +103,7 @@ async function talks(tab, text) {
   await until(`an answer to ${text}`, () => tab.evaluate((answer) => heard.includes(answer), `You said: ${text}`));
 }
 
-test("docs/webrtc.md's client by hand keeps its line to a master of the library while moss is started anew", async (t) => {
+test("docs/webrtc.md's client by hand keeps its line to a master of the library while moss restarts", async (t) => {
   const moss = await mossFor(t, browser, { MOSS_PAGES_DIRECTORY: folder });
   const client = await openByHand(moss);
   const master = await openWatched(moss, "listener.html");

@@ -26,7 +26,7 @@ const FLOOD_AGAIN = 10_000; // Between two problems `flood`.
 const PACKET_BYTES = 262_000;
 
 const PACKETS = { most: 2000, more: 500 };
-const OFFERS = { most: 20, more: 1 }; // Changes of media offer anew, from both sides at once.
+const OFFERS = { most: 20, more: 1 }; // Each change of media needs an offer, and both sides may change theirs at once.
 const DATAGRAMS = { most: 2000, more: 1000 };
 const ENDED_CALLS = 16; // Remembered, so that a late offer of an ended call does not start a new one.
 

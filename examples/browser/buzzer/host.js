@@ -68,7 +68,7 @@ function rowOf(key, player) {
 }
 
 $("next").onclick = () => change({ round: game.round + 1, first: null });
-$("anew").onclick = () => {
+$("reset").onclick = () => {
   if (!confirm("Set all scores to 0?")) return;
   for (const player of game.players.values()) player.score = 0;
   change();
