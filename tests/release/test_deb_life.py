@@ -45,7 +45,8 @@ def next_version(package, folder):
     control.write_text(re.sub(r"^(Version: .*)$", r"\1+next", control.read_text(), flags=re.M))
     with open(tree / "usr/share/moss/template.env", "a") as template:
         template.write("\n# A setting of the next version.\nMOSS_NEXT=\n")
-    succeed("dpkg-deb", "--root-owner-group", "--build", tree, folder / "next.deb")
+    # Not compressed: that would take longer than all the rest.
+    succeed("dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, folder / "next.deb")
     return folder / "next.deb"
 
 
