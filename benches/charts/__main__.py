@@ -44,15 +44,15 @@ def publish(folder):
     """All charts and tables, or nothing: a mix of runs would show nothing."""
     figures = Figures(folder)
     if len(figures.programs()) > 1:
-        sys.exit(f"Not published: {' and '.join(figures.programs())} were measured.")
+        sys.exit(f"Not published. {' and '.join(figures.programs())} were measured.")
     try:
-        caveats = [figures.caveat(name) for name in BENCHES if figures.caveat(name)]
+        caveats = [f"{name}: {figures.caveat(name)}" for name in BENCHES if figures.caveat(name)]
         drawn, missing = draw(figures)
         pages = {page: tables.filled(page.read_text(), figures) for page in tables.pages(REPOSITORY)}
     except Missing as reason:
-        sys.exit(f"Not published: {reason}.")
+        sys.exit(f"Not published. {reason}.")
     if missing or caveats:
-        sys.exit("Not published: " + " ".join(missing + caveats))
+        sys.exit("\n".join(["Not published.", *missing, *caveats]))
     PUBLISHED.mkdir(parents=True, exist_ok=True)
     for name in BENCHES:
         shutil.copy(folder / f"{name}.csv", PUBLISHED)
