@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import tables
-from charts import draw
+from charts import CHARTS, draw
 from figures import BENCHES, Figures, Missing
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -30,10 +30,15 @@ def main(arguments):
 
 
 def leave(folder):
-    """Draws what the files suffice for: a bench alone is not enough for some."""
+    """Draws what the files suffice for: a bench alone is not enough for some. A chart of earlier
+    files does not stay beside the new ones."""
     drawn, missing = draw(Figures(folder))
-    for name, svg in drawn.items():
-        (folder / f"{name}.svg").write_text(svg)
+    for name in CHARTS:
+        chart = folder / f"{name}.svg"
+        if name in drawn:
+            chart.write_text(drawn[name])
+        else:
+            chart.unlink(missing_ok=True)
     if drawn:
         print(f"Charts in {folder}: {', '.join(drawn)}.")
     if missing:
