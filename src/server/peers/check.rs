@@ -26,20 +26,35 @@ impl<W: World> Peers<W> {
             going_on += u64::from(peer.session.phase() != Phase::Ending);
             assert!(
                 !peer.has_body_to_send() || peer.to_send_body,
-                "{id}, {peer}: sent no more of a page"
+                "{id}, {peer}: has more of a page to send, and is not marked for it"
             );
-            assert!(!peer.session.is_idle() || peer.in_line, "{id}, {peer}: idle, and not in line");
+            assert!(
+                !peer.session.is_idle() || peer.in_line,
+                "{id}, {peer}: idle, and not marked as queued"
+            );
             assert!(
                 !peer.to_send_body || self.lists.bodies.contains(&id),
-                "{id}, {peer}: not to be sent more of a page"
+                "{id}, {peer}: marked for a page, and not on the list"
             );
-            assert!(!peer.has_output() || peer.to_flush, "{id}, {peer}: nobody flushes it");
-            assert!(!peer.to_flush || to_flush.contains(&id), "{id}, {peer}: not to be flushed");
+            assert!(
+                !peer.has_output() || peer.to_flush,
+                "{id}, {peer}: has output, and is not marked for flushing"
+            );
+            assert!(
+                !peer.to_flush || to_flush.contains(&id),
+                "{id}, {peer}: marked for flushing, and not on the list"
+            );
             match peer.standing.place {
-                Place::Idle => assert!(!peer.has_input(), "{id}, {peer}: nobody serves it"),
-                Place::Ready => assert!(ready.contains(&id), "{id}, {peer}: not ready"),
-                Place::Waiting => assert!(waiting.contains(&id), "{id}, {peer}: waits nowhere"),
-                Place::Served => panic!("{id}, {peer}: served between two turns' jobs"),
+                Place::Idle => {
+                    assert!(!peer.has_input(), "{id}, {peer}: has input, and is not scheduled")
+                }
+                Place::Ready => {
+                    assert!(ready.contains(&id), "{id}, {peer}: ready, and not on the list")
+                }
+                Place::Waiting => {
+                    assert!(waiting.contains(&id), "{id}, {peer}: waiting, and not on the list")
+                }
+                Place::Served => panic!("{id}, {peer}: still being served after serving"),
             }
         }
         self.addresses.check(counted);
@@ -49,7 +64,7 @@ impl<W: World> Peers<W> {
             let peer = self.table.get(*id);
             assert!(
                 peer.is_some_and(|peer| peer.session.phase() != Phase::Open),
-                "{id} is at no proxy's"
+                "{id}: counted as proxied, and no longer"
             );
         }
         assert_eq!(kept, self.sums.kept, "connections kept open");
