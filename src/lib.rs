@@ -57,7 +57,7 @@
 //! | | [`system`](server::system) | its implementation on mio and the kernel |
 //! | | [`start`](server::start) | starts a server, or says why it can't |
 //! | | `signals` | stopping and reloading |
-//! | | `entrance` | accepts, upgrades, and refuses when the server is full |
+//! | | `admission` | accepts, upgrades, and refuses when the server is full |
 //! | | `serving` | reads peers and passes their packets to the relay |
 //! | | `schedule` | who is served next, and how much: turns, rounds, shares |
 //! | | `pressure` | when clients wait for a slow master |
@@ -69,7 +69,7 @@
 //! | | `memory` | the memory of all peers, and whom to drop when it is too much |
 //! | | `addresses` | connections per address |
 //! | | `candidates` | the extra places for the next master |
-//! | | `line` | a queue of connections in the order in which they would be closed |
+//! | | `queue` | a queue of connections in the order in which they would be closed |
 //! | | [`certificate`](server::certificate) | the certificate in use, and when it is read again |
 //! | | [`site`](server::site) | the pages in use, and when they are read again |
 //! | | `secrets` | reads the secrets again |

@@ -8,17 +8,17 @@
 //! [`system`] implements it on the kernel; tests have a simulated implementation.
 
 mod addresses;
+mod admission;
 mod candidates;
 pub mod certificate;
 mod counters;
-mod entrance;
 mod heartbeat;
-mod line;
 mod listener;
 mod memory;
 mod peer;
 mod peers;
 mod pressure;
+mod queue;
 mod reports;
 mod schedule;
 mod secrets;

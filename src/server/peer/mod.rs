@@ -41,7 +41,7 @@ pub(crate) struct Peer<W: World> {
     /// On the list of peers that are sent a page.
     pub(crate) to_send_body: bool,
     /// In the queue of idle connections.
-    pub(crate) in_line: bool,
+    pub(crate) queued_as_idle: bool,
     /// It is or was master: moss's own packets to it may exceed the backlog limit, and are still
     /// sent when another connection takes over.
     pub(crate) was_master: bool,
@@ -87,7 +87,7 @@ impl<W: World> Peer<W> {
             interrupted: false,
             to_flush: false,
             to_send_body: false,
-            in_line: false,
+            queued_as_idle: false,
             was_master: false,
         }
     }

@@ -29,7 +29,7 @@ impl<W: World> Peers<W> {
                 "{id}, {peer}: has more of a page to send, and is not marked for it"
             );
             assert!(
-                !peer.session.is_idle() || peer.in_line,
+                !peer.session.is_idle() || peer.queued_as_idle,
                 "{id}, {peer}: idle, and not marked as queued"
             );
             assert!(

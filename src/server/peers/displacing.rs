@@ -16,8 +16,8 @@ impl<W: World> Peers<W> {
     pub(super) fn list_kept(&mut self, id: u64, is_new: bool) {
         if is_new {
             self.sums.kept += 1;
-            let stands = |id| self.table.get(id).is_some_and(|peer| peer.session.is_kept());
-            self.lists.kept.add((id, self.now), self.sums.kept, stands);
+            let belongs = |id| self.table.get(id).is_some_and(|peer| peer.session.is_kept());
+            self.lists.kept.add((id, self.now), self.sums.kept, belongs);
         }
         if self.table.get(id).is_some_and(|peer| peer.session.is_proxys_own()) {
             self.return_to_proxy(id);
@@ -27,13 +27,14 @@ impl<W: World> Peers<W> {
             peer.to_send_body = true;
             self.lists.bodies.push_back(id);
         }
-        if !peer.in_line && peer.session.is_idle() {
-            peer.in_line = true;
+        if !peer.queued_as_idle && peer.session.is_idle() {
+            peer.queued_as_idle = true;
             let since = peer.session.since();
             // Not one that has become a WebSocket since.
-            let stands =
-                |id| self.table.get(id).is_some_and(|peer| peer.in_line && peer.session.is_kept());
-            self.lists.idle.add((id, since), self.sums.kept, stands);
+            let belongs = |id| {
+                self.table.get(id).is_some_and(|peer| peer.queued_as_idle && peer.session.is_kept())
+            };
+            self.lists.idle.add((id, since), self.sums.kept, belongs);
         }
     }
 
@@ -60,7 +61,7 @@ impl<W: World> Peers<W> {
     pub(crate) fn displace_idle(&mut self) -> bool {
         while let Some((id, since)) = self.lists.idle.next() {
             let Some(peer) = self.table.get_mut(id) else { continue };
-            peer.in_line = false;
+            peer.queued_as_idle = false;
             if !peer.session.is_idle() {
                 continue;
             }

@@ -23,9 +23,9 @@ use crate::connection::ending::Ending;
 use crate::connection::session::Phase;
 use crate::server::addresses::Addresses;
 use crate::server::counters::Counters;
-use crate::server::line::Line;
 use crate::server::memory::{Bounds, Memory};
 use crate::server::peer::{Peer, Snapshot};
+use crate::server::queue::Queue;
 use crate::server::schedule::{Place, Schedule};
 use crate::server::table::Table;
 use crate::server::world::{Readiness, World};
@@ -68,9 +68,9 @@ struct Lists {
     /// Peers that can't receive any more, of which the relay does not know yet.
     departed: Vec<u64>,
     /// Connections that are kept alive, the oldest first.
-    kept: Line,
+    kept: Queue,
     /// Those of them that were idle when they were put here; some may not be any more.
-    idle: Line,
+    idle: Queue,
 }
 
 /// Sums over all peers.

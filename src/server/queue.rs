@@ -12,23 +12,23 @@ const FEW: usize = 64;
 
 /// A queue of ids.
 #[derive(Debug, Default)]
-pub(crate) struct Line {
+pub(crate) struct Queue {
     ids: VecDeque<(u64, Instant)>,
 }
 
-impl Line {
-    /// Adds one at the end. `stands` says whether an id still belongs here, and `most` is how many
+impl Queue {
+    /// Adds one at the end. `belongs` says whether an id still belongs here, and `most` is how many
     /// may; if there are far more entries, outdated ones are removed.
     pub(crate) fn add(
         &mut self,
         (id, since): (u64, Instant),
         most: usize,
-        stands: impl Fn(u64) -> bool,
+        belongs: impl Fn(u64) -> bool,
     ) {
         if self.ids.len() > 2 * most + FEW {
-            self.ids.retain(|&(id, _)| stands(id));
+            self.ids.retain(|&(id, _)| belongs(id));
             // Otherwise each addition would go through all entries.
-            debug_assert!(self.ids.len() <= most + FEW, "more stand here than may");
+            debug_assert!(self.ids.len() <= most + FEW, "more entries belong here than may");
         }
         self.ids.push_back((id, since));
     }
@@ -45,13 +45,13 @@ mod tests {
 
     #[test]
     fn those_who_have_gone_do_not_add_up() {
-        let mut line = Line::default();
+        let mut queue = Queue::default();
         let now = Instant::now();
         for id in 0..100_000 {
-            line.add((id, now), 10, |other| other + 10 > id);
-            assert!(line.ids.len() <= 2 * 10 + FEW + 1);
+            queue.add((id, now), 10, |other| other + 10 > id);
+            assert!(queue.ids.len() <= 2 * 10 + FEW + 1);
         }
-        let left: Vec<u64> = std::iter::from_fn(|| line.next()).map(|(id, _)| id).collect();
+        let left: Vec<u64> = std::iter::from_fn(|| queue.next()).map(|(id, _)| id).collect();
         assert!(left.ends_with(&[99_998, 99_999]) && left.is_sorted());
     }
 }
