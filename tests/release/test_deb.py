@@ -115,7 +115,7 @@ def test_unit_of_the_package_is_that_of_the_project_in_other_places(package, nam
     # Whose kill is it? A small Debian has none.
     assert "ExecReload=/bin/kill" in packed and "procps" in package.fields["Depends"]
     # Nor does a comment tell of places that are not the package's.
-    for word in ("/usr/local", "moss.env,", "docs/", "Copy to"):
+    for word in ("/usr/local", "moss.env,", "docs/", "Copy this file"):
         assert word not in packed
 
 
