@@ -402,10 +402,10 @@ fn network(addresses: &[&str]) -> Vec<String> {
 
 /// The network may not be up yet, so a later start may succeed: status 1, not 2.
 #[test]
-fn name_that_nobody_knows_now_may_be_known_to_the_next_start() {
+fn unknown_hostname_ends_a_start_with_1_and_a_check_with_2() {
     let isolated = |setup: Setup| setup.within(&["unshare", "--net"]);
     if !isolated(Setup::empty()).run(&["--version"]).status.success() {
-        return skipped("name_that_nobody_knows_now_may_be_known_to_the_next_start", "no root");
+        return skipped("unknown_hostname_ends_a_start_with_1_and_a_check_with_2", "no root");
     }
     for (arguments, status) in [(&[][..], 1), (&["check"], 2)] {
         let setup = Setup::new().set("MOSS_HOSTNAME", "nowhere.invalid");

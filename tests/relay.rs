@@ -172,7 +172,7 @@ fn client_gets_the_offer_before_anything_else_from_the_new_master() {
 }
 
 #[test]
-fn nobody_misses_an_offer_for_the_next_one() {
+fn every_client_gets_an_offer_before_the_next_one() {
     let mut core = Core::new().clients([7]);
     core.handle_alone(1, OFFER_A);
     let lines = core.handle(2, OFFER_B);
@@ -442,7 +442,7 @@ fn client_closed_for_wrong_secrets_has_left() {
 }
 
 #[test]
-fn kick_closes_and_the_master_hears_that_it_worked() {
+fn kick_closes_the_client_and_reports_it_as_left() {
     let mut core = Core::with_notices().clients([7]).master();
     assert_eq!(
         core.handle(1, r#"{"type":"kick","payload":"too l\u006fud","id":"7"}"#),

@@ -148,7 +148,7 @@ fn content_length_may_not_be_there_twice() {
 }
 
 #[test]
-fn content_length_of_nothing_is_no_body() {
+fn content_length_of_zero_is_no_body() {
     let moss = start();
     for value in ["0", "00", "000000000000000000000000"] {
         let lines = format!("Content-Length: {value}\r\n");

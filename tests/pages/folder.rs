@@ -217,7 +217,7 @@ fn one_line_counts_what_is_left_out() {
 }
 
 #[test]
-fn nothing_is_said_where_nothing_is_left_out() {
+fn log_is_silent_if_no_file_is_left_out() {
     let moss = site(&[("index.html", "start")]).set("MOSS_ALLOWED_ORIGINS", "self").start();
     expect_page(&moss, "/", "start");
     assert!(!moss.log().contains("left out") && !moss.log().contains("WARN"), "{}", moss.log());
@@ -268,7 +268,7 @@ fn pages_beside_those_where_moss_answers_itself_are_served() {
 }
 
 #[test]
-fn index_of_the_folder_is_no_reason_to_warn() {
+fn index_of_the_folder_is_served_without_a_warning() {
     // A WebSocket upgrade at `/` does not hide this page.
     let moss = site(&[("index.html", "x")]).set("MOSS_ALLOWED_ORIGINS", "self").start();
     expect_page(&moss, "/", "x");

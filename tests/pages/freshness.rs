@@ -71,7 +71,7 @@ fn tag_is_strong_and_quoted() {
 }
 
 #[test]
-fn tag_hangs_on_the_content_alone() {
+fn tag_depends_only_on_the_content() {
     let moss =
         site(&[("a.txt", "the page"), ("b.html", "the page"), ("c.txt", "the eggs")]).start();
     let tag = tag_of(&moss, "/a.txt");

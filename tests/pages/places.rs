@@ -119,7 +119,7 @@ fn download_does_not_give_way_to_another_page() {
 }
 
 #[test]
-fn where_all_places_are_downloads_another_one_is_asked_to_come_again() {
+fn download_is_refused_when_downloads_take_all_places() {
     let moss = start(32);
     let mut downloads: Vec<_> = (0..LEAST).map(|_| download(&moss)).collect();
     let mut visitor = Visitor::of(&moss);

@@ -138,7 +138,7 @@ fn each_request_on_a_connection_is_judged_anew() {
 }
 
 #[test]
-fn requests_of_several_that_come_at_once_are_each_judged() {
+fn pipelined_requests_are_judged_one_by_one() {
     let moss = limited_to(1).start();
     let _full = open(&moss, &of("192.0.2.1")).expect("an upgrade");
     let askers = ["192.0.2.2", "192.0.2.3", "192.0.2.1", "192.0.2.2"];
@@ -243,7 +243,7 @@ fn answer_that_is_being_sent_counts_and_an_idle_connection_does_not() {
 }
 
 #[test]
-fn who_is_within_the_limit_stays_so_beside_others_that_are_refused() {
+fn clients_within_the_limit_stay_while_others_are_refused() {
     let moss = limited_to(1).start();
     let mut reader = Visitor::on(narrow(moss.address()));
     let again = ["/large.bin", "/a.txt", "/a.txt"];

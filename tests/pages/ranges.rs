@@ -165,7 +165,7 @@ fn range_of_what_is_not_there_is_not_found() {
 }
 
 #[test]
-fn known_page_goes_before_a_range() {
+fn matching_tag_counts_before_a_range() {
     let (moss, page) = start();
     let mut visitor = Visitor::of(&moss);
     let tag = visitor.get("/page").tag();
@@ -215,7 +215,7 @@ fn if_range_without_a_range_is_nothing() {
 }
 
 #[test]
-fn large_page_comes_together_from_its_ranges() {
+fn ranges_of_a_large_page_add_up_to_it() {
     const PIECE: usize = 77_777;
 
     let page = content(8, 1 << 20);

@@ -120,7 +120,7 @@ fn reader_that_stops_in_the_middle_is_dropped_and_nobody_waits() {
 }
 
 #[test]
-fn reader_of_answers_that_stops_is_dropped() {
+fn reader_that_stops_between_small_answers_is_dropped() {
     // Many small answers. None is begun before the kernel has room for it.
     let moss = site(&[("a.txt", content(2, 15_000))])
         .set("MOSS_KEEPALIVE_SECONDS", "1")

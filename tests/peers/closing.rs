@@ -158,7 +158,7 @@ fn longer_packet_in_fragments_is_closed_with_1009() {
 }
 
 #[test]
-fn close_is_heard_over_what_the_peer_goes_on_sending() {
+fn close_is_answered_while_the_peer_goes_on_sending() {
     let moss = Moss::with(&[("MOSS_MAX_PACKET_BYTES", "1000")]);
     let mut guest = moss.guest();
     // Far more than the kernel's buffers hold if the server does not read.

@@ -131,7 +131,7 @@ fn upgrade_elsewhere_is_not_found() {
 }
 
 #[test]
-fn browser_is_told_to_come_with_a_websocket() {
+fn browser_at_the_root_is_told_to_use_a_websocket() {
     let moss = Moss::start();
     let answer = ask(&moss, "GET / HTTP/1.1\r\nHost: box\r\nAccept: text/html\r\n\r\n");
     assert_eq!(answer.status, "426");

@@ -44,7 +44,7 @@ fn master_hears_of_a_login_before_the_clients_packets() {
 }
 
 #[test]
-fn second_login_is_no_joining() {
+fn second_login_is_not_reported_as_joining() {
     let moss = with_joined();
     let mut master = moss.master("1");
     let mut client = moss.guest();
@@ -80,7 +80,7 @@ fn new_master_hears_of_each_client_that_is_present() {
 }
 
 #[test]
-fn master_that_renews_its_offer_hears_of_nobody_again() {
+fn renewed_offer_repeats_no_notices() {
     let moss = with_joined();
     let _client = moss.client();
     let mut master = moss.master("1");
@@ -197,7 +197,7 @@ fn new_master_hears_only_of_clients_that_leave_from_now_on() {
 }
 
 #[test]
-fn every_client_hears_that_the_master_closed() {
+fn every_client_is_told_that_the_master_closed() {
     let moss = with_master_left();
     let mut clients: Vec<_> = (0..5).map(|_| moss.client()).collect();
     moss.master("1").close();
@@ -209,7 +209,7 @@ fn every_client_hears_that_the_master_closed() {
 }
 
 #[test]
-fn every_client_hears_that_the_master_hung_up() {
+fn every_client_is_told_that_the_master_disconnected() {
     let moss = with_master_left();
     let mut client = moss.client();
     moss.master("1").hang_up();
@@ -218,7 +218,7 @@ fn every_client_hears_that_the_master_hung_up() {
 }
 
 #[test]
-fn every_client_hears_that_the_master_was_reset() {
+fn every_client_is_told_that_the_master_was_reset() {
     let moss = with_master_left();
     let mut client = moss.client();
     moss.master("1").reset();

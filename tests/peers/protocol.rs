@@ -97,7 +97,7 @@ fn offer_without_sdp_is_an_empty_object() {
 }
 
 #[test]
-fn set_master_may_come_with_an_id_that_means_nothing() {
+fn id_in_set_master_is_ignored() {
     let moss = Moss::start();
     let mut master = moss.guest();
     master.send(&format!(

@@ -89,7 +89,7 @@ fn bytes_that_wait_unread_are_a_sign_of_life() {
 }
 
 #[test]
-fn request_head_has_ten_seconds_however_it_drips() {
+fn request_head_has_ten_seconds_in_any_pieces() {
     let mut served = Served::new();
     for byte in &UPGRADE[..9] {
         assert_eq!(served.receive(&[*byte]), []);

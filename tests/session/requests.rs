@@ -124,7 +124,7 @@ fn next_request_waits_until_a_page_is_sent() {
 }
 
 #[test]
-fn requests_whose_answers_nobody_reads_are_not_read_for_ever() {
+fn requests_are_not_read_while_answers_are_unread() {
     let mut served = site();
     let mut requests = 0;
     while !served.session.is_busy() {
@@ -173,7 +173,7 @@ fn thousandth_request_is_the_last() {
 }
 
 #[test]
-fn refusal_that_ends_it_comes_after_the_answers_before() {
+fn refusal_comes_after_earlier_answers() {
     let mut served = site();
     served.receive(&[SMALL, LARGE, WRONG, SMALL].concat());
     let sent = served.answers(|| 5_000);
@@ -246,7 +246,7 @@ fn reader_that_reads_nothing_is_dropped_even_if_it_sends_requests() {
 }
 
 #[test]
-fn peer_hears_the_end_and_may_hang_up_at_once() {
+fn peer_may_close_at_once_after_the_last_answer() {
     for last in [LAST, WRONG] {
         let mut served = site();
         served.receive(&[LARGE, last].concat());

@@ -206,7 +206,7 @@ fn pings_are_answered_in_order_and_between_fragments() {
 }
 
 #[test]
-fn close_is_echoed_and_nothing_behind_it_heard() {
+fn close_is_echoed_and_later_bytes_are_ignored() {
     for payload in [&b""[..], b"\x03\xe8", b"\x03\xe9going", b"\x0b\xb8", b"\x13\x87\xe2\x82\xac"] {
         for before in [&b""[..], &frame(TEXT, b"half a message")] {
             let mut served = Served::open();

@@ -183,7 +183,7 @@ fn paused_clients_may_close_reset_or_stop_within_a_message() {
 }
 
 #[test]
-fn newcomers_do_not_push_a_stalled_master_over() {
+fn newcomers_do_not_exceed_a_stalled_masters_backlog() {
     let moss = Moss::start();
     let (mut master, _client, floods) = stall(&moss, "1");
     // Each sends request, login and packets at once, as much as one receive takes.

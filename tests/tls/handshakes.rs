@@ -60,7 +60,7 @@ fn no_protocol_is_chosen_that_was_not_offered() {
 }
 
 #[test]
-fn http_2_alone_gets_no_application_protocol() {
+fn offer_of_only_http_2_gets_no_application_protocol() {
     let moss = Moss::start();
     for version in [&TLS12, &TLS13] {
         let mut config = tls_config_of(&[version]);
@@ -248,7 +248,7 @@ fn handshakes(moss: &Moss) -> [String; 3] {
 }
 
 #[test]
-fn handshakes_are_counted_by_what_becomes_of_them() {
+fn handshakes_are_counted_by_their_result() {
     let moss = Moss::with(&[("MOSS_METRICS", "on"), ("MOSS_LOG", "debug")]);
     assert_eq!(handshakes(&moss), ["0", "0", "0"]);
     for version in [&TLS12, &TLS13] {

@@ -42,7 +42,7 @@ fn plain_get_is_sent_on_to_https_with_its_host_port_and_path() {
 }
 
 #[test]
-fn plain_request_that_is_no_get_is_told_of_tls() {
+fn plain_request_that_is_not_get_is_answered_400() {
     let moss = Moss::start();
     let upgrade = "GET / HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -83,7 +83,7 @@ fn plain_get_without_a_sound_host_is_sent_nowhere() {
 }
 
 #[test]
-fn what_is_neither_tls_nor_http_is_told_of_tls() {
+fn bytes_that_are_neither_tls_nor_http_are_answered_400() {
     let moss = Moss::start();
     for bytes in
         [&b"SSH-2.0-x\r\n\r\n"[..], b"\x81\x80\0\0\0\0", b"\0\0\0\0", b"\x15\x03\x01\0\x02\x02\x28"]
@@ -106,7 +106,7 @@ fn plain_get_may_come_byte_by_byte() {
 }
 
 #[test]
-fn tls_on_the_plain_port_is_closed_without_a_word_and_the_log_says_what_it_was() {
+fn tls_on_the_plain_port_is_closed_and_logged() {
     let moss = Moss::start();
     for _ in 0..3 {
         let mut stream = connect_tcp(moss.plain_address());
@@ -143,7 +143,7 @@ fn master_without_tls_has_clients_with_it() {
 }
 
 #[test]
-fn plain_port_is_for_the_box_itself_unless_somebody_says_otherwise() {
+fn plain_port_is_local_beside_tls_unless_a_hostname_is_set() {
     for hostname in [None, Some("")] {
         let mut setup = Setup::new().unset("MOSS_HOSTNAME");
         if let Some(hostname) = hostname {
@@ -172,7 +172,7 @@ fn both_addresses_are_told_plain_first() {
 }
 
 #[test]
-fn health_is_told_over_https_and_knows_nothing_of_keys() {
+fn health_over_https_has_the_same_fields() {
     let moss = Moss::start();
     let mut stream = moss.connect();
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: box\r\n\r\n").expect("moss reads");

@@ -136,7 +136,7 @@ fn same_port_at_two_addresses_is_no_contradiction() {
 }
 
 #[test]
-fn address_without_a_certificate_does_nothing_and_is_warned_of() {
+fn tls_address_without_a_certificate_is_warned_of() {
     let setup = Setup::new().unset(CERTIFICATE_FILE).unset(KEY_FILE).unset("MOSS_TLS_HOSTNAME");
     // `Setup::start` would wait for the TLS port, and there is none.
     let log = setup.log_of(|address| assert!(address.ip().is_loopback()));
