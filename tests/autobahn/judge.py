@@ -1,6 +1,10 @@
 """Judges a report of the Autobahn test suite.
 
-    judge.py index.json RESULTS.md [--write]
+    judge.py RESULTS.md index.json [again.json] [--write]
+    judge.py --again index.json
+
+The second report has cases that were run once more, whose results count. --again prints the
+cases that do not pass, as JSON.
 
 A case passes if it is OK, or if its result is the one explained below. Fails on any other
 result, on a case that did not run, on one with different results by wss:// and by ws://, and if
@@ -83,9 +87,23 @@ def table(cases):
     return "\n".join(lines) + "\n"
 
 
-def main(report, results, *options):
-    with open(report, encoding="utf-8") as file:
-        report = json.load(file)
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def again(path):
+    report = read(path)
+    failed = {n for agent in AGENTS for n, case in report[agent].items() if not passes(n, case)}
+    print(json.dumps(sorted(failed, key=order)))
+
+
+def main(results, *arguments):
+    reports = [read(path) for path in arguments if path != "--write"]
+    report = {agent: {} for agent in AGENTS}
+    for agent in AGENTS:
+        for part in reports:
+            report[agent] |= part[agent]
     problems = []
     for agent in AGENTS:
         cases = report[agent]
@@ -103,7 +121,7 @@ def main(report, results, *options):
         if found[0] != found[1]:
             problems.append(f"case {number}: {found[0]} by ws://, {found[1]} by wss://")
     text = table(plain)
-    if "--write" in options:
+    if "--write" in arguments:
         with open(results, "w", encoding="utf-8") as file:
             file.write(text)
     else:
@@ -119,4 +137,7 @@ def main(report, results, *options):
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    if sys.argv[1] == "--again":
+        again(sys.argv[2])
+    else:
+        sys.exit(main(*sys.argv[1:]))
