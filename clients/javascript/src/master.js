@@ -52,6 +52,8 @@ export class Master extends Emitter {
   #byId = new Map();
   /** Ids whose member has left, other than as `gone`: they can't become another member. @type {Map<string, true>} */
   #spentIds = new Map();
+  /** Ids that have had two lives. @type {Map<string, true>} */
+  #renewedIds = new Map();
   /** @type {Map<string, MediaStreamTrack | null>} */
   #shares = new Map();
   /** Replaced lives, by key. @type {Map<string, string[]>} */
@@ -181,6 +183,7 @@ export class Master extends Emitter {
     // Ids may have changed. Clients send `member` after each invitation.
     this.#byId.clear();
     this.#spentIds.clear();
+    this.#renewedIds.clear();
     for (const member of this.members.values()) member.unbind();
     // Another master has all clients now, or moss refuses this one: no line can be repaired any more.
     if (status.state === "stopped" && this.#isRunning) this.#finish();
@@ -203,6 +206,7 @@ export class Master extends Emitter {
     const member = this.#byId.get(id);
     this.#byId.delete(id);
     this.#spentIds.delete(id);
+    this.#renewedIds.delete(id);
     member?.unbind();
   }
 
@@ -246,10 +250,21 @@ export class Master extends Emitter {
       return true;
     }
     if (this.#replaced.get(key)?.includes(life)) return this.#refuse(id, "moved", "Another page has this key now.", life);
-    const bound = this.#byId.get(id);
-    const isAnother = bound && (bound.key !== key || bound.life !== life);
-    if (isAnother || this.#spentIds.has(id)) return this.#refuse(id, "invalid", "This connection already has another key or life.");
+    if (this.#spentIds.has(id) || !this.#mayBe(id, key, life)) return this.#refuse(id, "invalid", "This connection already has another key or life.");
     return false;
+  }
+
+  /**
+   * Whether this connection has no other key or life. One other life it may have: where two masters take over in
+   * turn while a client logs in, each invitation begins one. More would be a flood of members.
+   * @param {string} id @param {string} key @param {string} life
+   */
+  #mayBe(id, key, life) {
+    const bound = this.#byId.get(id);
+    if (!bound || (bound.key === key && bound.life === life)) return true;
+    if (bound.key !== key || this.#renewedIds.has(id)) return false;
+    keep(this.#renewedIds, id, true, this.#most);
+    return true;
   }
 
   /** @param {string} id @param {any} payload */
@@ -268,6 +283,7 @@ export class Master extends Emitter {
     if (member.id !== undefined) this.#byId.delete(member.id);
     member.id = id;
     this.#byId.set(id, member);
+    this.#spentIds.delete(id); // By a life before, of this same connection.
   }
 
   /** The page was reloaded, or another page has the key: the newer one replaces the member. @param {Member} member */

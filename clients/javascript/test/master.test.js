@@ -86,17 +86,23 @@ test("a `member` for another session is ignored: the invitation is on its way", 
   assert.deepEqual([c.seen, m.it.members.size], [[], 0]);
 });
 
-test("one connection has one key and one life", async (t) => {
+test("one connection has one key, and at most two lives", async (t) => {
   const { on, run, m } = await started(t);
   const c = await raw(on, "c");
-  await c.say("member", who(m));
-  for (const more of [{ key: "another" }, { life: "another" }]) {
+  const says = async (more) => {
     c.seen.length = 0;
     await c.say("member", who(m, more));
-    assert.equal(c.last("refused").code, "invalid");
     await run(1);
-  }
-  assert.equal(m.members.length, 1);
+    return c.last("refused")?.code;
+  };
+  assert.equal(await says({}), undefined);
+  assert.equal(await says({ key: "another" }), "invalid");
+  // Two masters took over in turn while it logged in. Its former life is told that it is over.
+  assert.equal(await says({ life: "second", at: 2 }), "moved");
+  assert.equal(c.last("welcome").life, "second");
+  assert.equal(await says({ life: "second", at: 3 }), undefined);
+  assert.equal(await says({ life: "third", at: 4 }), "invalid");
+  assert.deepEqual([m.members.length, m.it.members.size], [2, 1]);
 });
 
 test("members above `most` are refused, and accepted when one leaves", async (t) => {
