@@ -1,6 +1,7 @@
 """What the package tests share: the static binary, a running moss, and an empty
 root folder."""
 
+import contextlib
 import json
 import os
 import queue
@@ -105,7 +106,11 @@ class Moss:
             pass
 
     def kill(self):
-        # Kills moss, too: `unshare --kill-child`.
+        # moss itself, too: it outlives `unshare --kill-child`, as a change of the user clears what
+        # that has set (prctl(2), PR_SET_PDEATHSIG).
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait(PATIENCE)
 
