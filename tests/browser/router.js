@@ -19,6 +19,8 @@ export async function makeRouter(t) {
   const device = `mr${process.pid}`;
   const ip = (command) => run("ip", command.split(" "));
   t.after(async () => {
+    // By itself: the kernel empties a namespace some time after it is gone, and the next router has this name again.
+    await ip(`link delete ${device}`).catch(() => {});
     for (const name of Object.values(names)) await ip(`netns delete ${name}`);
   });
 
