@@ -14,6 +14,10 @@ use crate::server::world::{Endpoint, World};
 /// The longest pause of a listener without room.
 const REST: Duration = Duration::from_millis(100);
 
+/// How often the log tells of a shortage: where peers come and go, it begins anew many times a
+/// second.
+const HINT: Duration = Duration::from_secs(60);
+
 /// The state of a listening socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -21,12 +25,13 @@ pub(crate) struct Listener {
     /// Connections may be waiting.
     pending: bool,
     rests_until: Option<Instant>,
+    next_hint: Option<Instant>,
 }
 
 impl Listener {
     /// For a socket without waiting connections.
     pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, pending: false, rests_until: None }
+        Self { endpoint, pending: false, rests_until: None, next_hint: None }
     }
 
     /// An event reported waiting connections.
@@ -67,7 +72,8 @@ impl Listener {
                 }
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => {
-                    if self.rests_until.is_none() {
+                    if self.next_hint.is_none_or(|at| at <= now) {
+                        self.next_hint = Some(now + HINT);
                         log::warn!("no new connections for now: {error}");
                     }
                     self.rest(now);

@@ -84,6 +84,7 @@ fn descriptor_limit_of_64_is_survived() {
 #[test]
 fn descriptors_that_run_out_are_waited_for() {
     let crowd = crowd(200);
+    let start = Instant::now();
     let moss = Moss::start();
     let mut guest = moss.guest();
     // The limit of the running moss is lowered: accept fails with EMFILE.
@@ -102,8 +103,10 @@ fn descriptors_that_run_out_are_waited_for() {
     set_descriptor_limit(&moss, 1_000);
     moss.guest().expect_nothing();
     drop(kept);
-    let lines = moss.log().lines().count();
-    assert!(lines < 100, "{lines} lines of log");
+    // It ran out many times, and says so once a minute.
+    let log = moss.log();
+    let warnings = log.lines().filter(|line| line.contains("no new connections")).count();
+    assert!(warnings <= 1 + start.elapsed().as_secs() as usize / 60, "{log}");
 }
 
 /// Tries again until it is accepted; before that, each answer must have this status.
