@@ -1,4 +1,4 @@
-"""What the tests of a release share: its folder, and a tarball of it, unpacked."""
+"""What the tests of a release share: its folder, and its tarballs, unpacked."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ IS_DRAFT = (RELEASE / "DRAFT").exists()
 # Far more than anything here takes on a busy machine: a limit for a hang.
 PATIENCE = 120
 
-# Architecture, its target in Rust, and what runs its programs here.
+# Each architecture's target in Rust, and the command that runs its programs here.
 ARCHITECTURES = {
     "x86_64": ("x86_64-unknown-linux-gnu", []),
     "aarch64": ("aarch64-unknown-linux-gnu", ["qemu-aarch64-static"]),
@@ -41,7 +41,7 @@ def architecture(request):
 
 @pytest.fixture
 def unpacked(architecture, tmp_path):
-    """The folder that the tarball of this architecture holds, elsewhere than the sources."""
+    """The unpacked tarball of this architecture, outside the checkout."""
     file = tarball(architecture)
     run("tar", "-xzf", file, cwd=tmp_path)
     [folder] = tmp_path.iterdir()

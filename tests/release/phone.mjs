@@ -1,5 +1,6 @@
-// What a person with a phone sees of a moss that has a self-signed certificate and serves its example
-// pages, and a person at a laptop who becomes the master: node phone.mjs https://ADDRESS:PORT SECRET
+// A phone calls a laptop, the master, by the example pages of a moss with a self-signed certificate:
+//
+//     node phone.mjs https://ADDRESS:PORT SECRET
 
 import assert from "node:assert/strict";
 import { openTab, startBrowser, until } from "../browser/harness.js";
@@ -13,7 +14,7 @@ const browser = await startBrowser();
 try {
   const phone = await openTab(browser, "about:blank", PHONE);
   await proceedInChromium(phone, `${url}/`);
-  await until("the first page tells of moss", async () => (await phone.textContent("#status")) === "No master yet");
+  await until("the first page shows moss's state", async () => (await phone.textContent("#status")) === "No master yet");
 
   const laptop = await openTab(browser, "about:blank");
   await proceedInChromium(laptop, `${url}/master.html`);

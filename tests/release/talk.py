@@ -1,8 +1,8 @@
-"""A master and a client that talk to each other by a moss with the settings of template.env:
+"""A master and a client talk to each other through a moss with the settings of template.env:
 
     talk.py URL SECRET
 
-Ends with status 1 at the first packet that is not as the protocol says."""
+Exits with 1 at the first packet that is not as the protocol says."""
 
 import json
 import sys

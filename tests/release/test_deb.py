@@ -1,4 +1,4 @@
-"""What is in the Debian packages, and what lintian says of them."""
+"""What is in the Debian packages, and what lintian says about them."""
 
 import gzip
 import hashlib
@@ -16,7 +16,7 @@ SETTINGS = REPOSITORY / "release/deb/moss.env"
 LICENCES = "/usr/share/doc/moss-signaling/LICENCES-OF-PARTS.txt.gz"
 MAN_PAGE = REPOSITORY / "release/deb/moss.1"
 
-# Modes that are not those of any file, 0644, and any folder, 0755.
+# The modes of all that is not 0644, for a file, or 0755, for a folder.
 MODES = {"./usr/bin/moss": 0o755, "./etc/moss/moss.env": 0o600}
 NAMES = """
     ./usr/bin/moss ./etc/moss/moss.env ./usr/share/moss/template.env ./usr/share/moss/pages/index.html
@@ -57,13 +57,13 @@ def package(request):
 
 @pytest.fixture
 def program(tmp_path):
-    """The moss that runs here."""
+    """moss from the package for this machine."""
     succeed("dpkg-deb", "--extract", package_for("amd64").file, tmp_path)
     return tmp_path / "usr/bin/moss"
 
 
 def names_of(settings):
-    """The variables that have a line, in force or not."""
+    """The variables that have a line, commented out or not."""
     return re.findall(r"^#?(MOSS_[A-Z_]+)=", settings, re.M)
 
 
@@ -76,11 +76,11 @@ def test_package_has_these_files_with_these_modes(package):
         assert (member.uid, member.gid) == (0, 0)
 
 
-def test_package_is_of_the_version_and_the_architecture_that_its_name_tells(package):
+def test_package_has_the_version_and_the_architecture_of_its_file_name(package):
     cargo = re.search(r'^version = "(.*)"', (REPOSITORY / "Cargo.toml").read_text(), re.M)[1]
-    told = [package.fields[field] for field in ("Package", "Version", "Architecture")]
-    assert package.file.stem == "_".join(told)
-    assert told[1] == cargo.replace("-", "~") + "-1"
+    fields = [package.fields[field] for field in ("Package", "Version", "Architecture")]
+    assert package.file.stem == "_".join(fields)
+    assert fields[1] == cargo.replace("-", "~") + "-1"
 
 
 def test_program_of_the_package_is_static(package):
@@ -91,14 +91,14 @@ def test_program_of_the_package_is_static(package):
     assert re.search(r"statically linked|static-pie linked", kind)
 
 
-def test_lintian_has_nothing_to_say_but_what_is_explained(package):
-    judged = run("lintian", "--allow-root", "--fail-on=error,warning,info", *UNASKED, package.file)
-    assert (judged.returncode, judged.stdout) == (0, "")
+def test_lintian_finds_nothing_that_is_not_explained(package):
+    result = run("lintian", "--allow-root", "--fail-on=error,warning,info", *SUPPRESSED, package.file)
+    assert (result.returncode, result.stdout) == (0, "")
 
 
-# For Debian's own archive, or not meant so: pages are what moss serves and not documentation, their
-# licence stands beside them, and who has no systemd reads README.md.
-UNASKED = (
+# These are for Debian's own archive, or do not fit: the pages are for moss to serve and are not
+# documentation, their licence belongs beside them, and README.md is for machines without systemd.
+SUPPRESSED = (
     "--suppress-tags",
     "binary-has-unneeded-section,extra-license-file,package-contains-documentation-outside-usr-share-doc,"
     "package-supports-alternative-init-but-no-init.d-script",
@@ -106,15 +106,15 @@ UNASKED = (
 
 
 @pytest.mark.parametrize("name", ["moss.service", "moss@.service"])
-def test_unit_of_the_package_is_that_of_the_project_in_other_places(package, name):
+def test_unit_of_the_package_is_the_projects_with_other_paths(package, name):
     lines = lambda unit: [line for line in unit.splitlines() if line and not line.startswith("#")]
     own = (REPOSITORY / name).read_text().replace("\n#SupplementaryGroups=", "\nSupplementaryGroups=")
     own = own.replace("/usr/local/bin/moss", "/usr/bin/moss").replace("/etc/moss.env", "/etc/moss/moss.env")
     packed = package.read(f"/usr/lib/systemd/system/{name}")
     assert [line for line in lines(packed) if line != "Documentation=man:moss(1)"] == lines(own)
-    # Whose kill is it? A small Debian has none.
+    # A small Debian has no kill: procps brings it.
     assert "ExecReload=/bin/kill" in packed and "procps" in package.fields["Depends"]
-    # Nor does a comment tell of places that are not the package's.
+    # And no comment names paths that the package does not have.
     for word in ("/usr/local", "moss.env,", "docs/", "Copy this file"):
         assert word not in packed
 
@@ -125,7 +125,7 @@ def test_changelog_and_licences_are_the_projects(package):
     copyright = package.read(f"{doc}/copyright")
     assert LICENCES.rsplit("/")[-1] in copyright and package.read(LICENCES)
     assert "WITHOUT WARRANTY OF ANY KIND" in copyright and "common-licenses/Apache-2.0" in copyright
-    assert "\nThe MIT" not in copyright, "each line of a licence is set in"
+    assert "\nThe MIT" not in copyright, "each line of a licence must be indented"
 
 
 def test_conffile_has_settings_of_the_template(package):
@@ -147,24 +147,24 @@ def test_conffile_takes_a_file_for_the_secret_as_its_page_says(tmp_path):
 
 
 def test_conffile_is_what_it_was_in_version_1_0_0():
-    """Everybody has changed theirs. With another one in the package, each upgrade would stop and ask
-    which of the two shall count; one that nobody watches would fail. Put what is new into
-    template.env, and a good default into moss."""
+    """Everybody has changed theirs. If the package's changed too, each upgrade would stop and ask
+    which one to keep, and an unattended upgrade would fail. Put a new setting into template.env,
+    and give it a good default in moss."""
     assert hashlib.sha256(SETTINGS.read_bytes()).hexdigest() == CONFFILE
 
 
 CONFFILE = "ba96e5100eb452a11434216257f6799675bd414cc1fe537243036e28d1b763c5"
 
 
-def test_man_page_is_right_and_names_each_command_and_variable(program):
-    judged = run("mandoc", "-T", "lint", "-W", "warning", MAN_PAGE)
-    assert (judged.returncode, judged.stdout) == (0, "")
+def test_man_page_is_valid_and_names_each_command_and_variable(program):
+    result = run("mandoc", "-T", "lint", "-W", "warning", MAN_PAGE)
+    assert (result.returncode, result.stdout) == (0, "")
     page = succeed("mandoc", "-T", "ascii", "-O", "width=200", MAN_PAGE)
-    # Bold and underlined by typing letters twice.
+    # Bold and underlined letters are overstruck.
     page = re.sub(".\b", "", page)
     synopsis = re.search(r"^SYNOPSIS\n(.*?)^\w", page, re.S | re.M)[1]
-    told = {line.strip().replace("[--master]", "").strip() for line in synopsis.splitlines() if line}
+    commands = {line.strip().replace("[--master]", "").strip() for line in synopsis.splitlines() if line}
     usage = succeed(program, "--help", env={})
-    assert told == {command.strip() for command in re.findall(r"^(?:usage:|  ) +(moss(?: \S+)?) ", usage, re.M)}
+    assert commands == {command.strip() for command in re.findall(r"^(?:usage:|  ) +(moss(?: \S+)?) ", usage, re.M)}
     assert ("--master" in usage, "[--master]" in synopsis) == (True, True)
     assert set(re.findall(r"MOSS_[A-Z_]+", page)) == set(names_of(TEMPLATE))

@@ -10,7 +10,7 @@ from debian import REPOSITORY, Lan, Machine, make_root, run, succeed
 README = "/usr/share/doc/moss-signaling/README.Debian"
 SETTINGS = "/etc/moss/moss.env"
 
-# What apt and systemd themselves write when any package comes and goes.
+# What apt and systemd write when any package is installed and removed.
 BOOKKEEPING = re.compile(
     r"(var/(lib/(dpkg|apt|systemd/(catalog|linger|random-seed|timers))|cache|log|tmp)|run|tmp|root"
     r"|etc/(machine-id|ld\.so\.cache|\.updated|\.pwd\.lock|resolv\.conf|systemd/system/test\.target)"
@@ -38,7 +38,7 @@ def package():
 
 
 def next_version(package, folder):
-    """The same program in a package of a higher version, whose list of all settings has one more."""
+    """The same program in a package of a higher version, whose template.env has one more setting."""
     tree = folder / "next"
     succeed("dpkg-deb", "--raw-extract", package, tree)
     control = tree / "DEBIAN/control"
@@ -51,7 +51,7 @@ def next_version(package, folder):
 
 
 def apt(machine, *words):
-    """As a script would call it: nobody is there to answer."""
+    """As a script would call it, which can't answer questions."""
     options = ("-o", "Dpkg::Use-Pty=0", "-y")
     return machine.succeed("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", *options, *words)
 
@@ -62,14 +62,14 @@ def install(machine, package):
 
 
 def steps(machine):
-    """The command lines of README.Debian, by the heading that they stand below."""
+    """The command lines of README.Debian, by the heading above them."""
     parts = re.split(r"^(.+)\n-+\n", machine.path(README).read_text(), flags=re.M)
     commands = lambda text: "".join(line[4:] for line in text.splitlines(True) if line.startswith("    "))
     return {heading: commands(text) for heading, text in zip(parts[1::2], parts[2::2])}
 
 
 def follow(machine, step, lan):
-    """Does what the step says, in the home folder of somebody who is root anyway."""
+    """Runs the step's commands, as root in root's home folder."""
     script = 'sudo() { "$@"; }\ncd\n' + step.replace("192.168.1.5", lan.box_address)
     return machine.succeed("bash", "-euc", script)
 
@@ -89,7 +89,7 @@ def state(machine, unit="moss"):
 
 
 def files(machine):
-    """All that the package and its use may have left, and who is in the list of groups."""
+    """All files that the package and its use may have left, and the lines of /etc/group."""
     found = run("find", machine.path("/"), "-xdev", "-printf", "%P\n").stdout.splitlines()
     groups = machine.path("/etc/group").read_text().splitlines()
     return {name for name in found if not BOOKKEEPING.match(name)} | set(groups)
@@ -104,11 +104,11 @@ def see_from_the_phone(machine, lan):
 def test_life_of_the_package(machine, lan, package, tmp_path):
     before = files(machine)
 
-    told = install(machine, package)
-    assert "neither started nor enabled" in told and README in told
+    output = install(machine, package)
+    assert "neither started nor enabled" in output and README in output
     assert state(machine) == ("inactive", "disabled")
-    held = machine.path(SETTINGS).stat()
-    assert (held.st_mode & 0o7777, held.st_uid, held.st_gid) == (0o600, 0, 0)
+    settings = machine.path(SETTINGS).stat()
+    assert (settings.st_mode & 0o7777, settings.st_uid, settings.st_gid) == (0o600, 0, 0)
 
     do = steps(machine)
     for step in ("1. A secret", "2. A certificate", "3. Pages", "4. Start"):
@@ -144,7 +144,7 @@ def test_life_of_the_package(machine, lan, package, tmp_path):
     assert machine.run("pgrep", "moss").returncode == 1
     assert machine.path(SETTINGS).read_bytes() == mine
 
-    # Who installs it again has it serve at once, as before.
+    # Installed again, it serves at once, as before.
     install(machine, package)
     assert state(machine) == ("active", "enabled")
 
@@ -186,13 +186,13 @@ def test_deployment_page_tells_how_to_start_from_the_package(machine, lan, packa
     assert 'href="client.html"' in page
 
 
-def test_upgrade_goes_through_where_moss_can_not_start(machine, package, tmp_path):
+def test_upgrade_succeeds_where_moss_can_not_start(machine, package, tmp_path):
     install(machine, package)
     upgrade = next_version(package, tmp_path)
     install(machine, upgrade)
     assert state(machine) == ("inactive", "disabled")
 
-    # With a setting that is wrong, it is for its owner to see.
+    # With a wrong setting, the unit has failed and the log says why.
     machine.succeed("systemctl", "enable", "moss")
     apt(machine, "reinstall", "/root/moss.deb")
     assert state(machine) == ("failed", "enabled")

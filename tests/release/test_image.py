@@ -1,4 +1,4 @@
-"""The image of each architecture, built by release/image's context and run from its own root."""
+"""The image of each architecture, built from release/image's context and run in its own root."""
 
 import json
 import queue
@@ -26,7 +26,7 @@ class Image:
     def __init__(self, buildah, architecture, context):
         name = f"localhost/moss-{architecture}"
         platform = PLATFORMS[architecture]
-        # Nothing is run while it is built: any machine builds the image of any other.
+        # The build runs no program, so any machine can build the image for any other.
         buildah("build", "--format", "docker", "--platform", platform, "--tag", name, context)
         described = json.loads(buildah("inspect", "--type", "image", name))
         self.platform = described["OCIv1"]["architecture"], described["OCIv1"].get("variant")
@@ -70,7 +70,7 @@ def image(request, buildah, context):
 
 @contextmanager
 def serving(image):
-    """The port of a moss that runs as the image says."""
+    """The port of a moss that runs as the image's configuration says."""
     environment = ENVIRONMENT | dict(line.split("=", 1) for line in image.config["Env"])
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     lines = queue.Queue()
@@ -78,7 +78,7 @@ def serving(image):
         threading.Thread(target=lambda: [*map(lines.put, moss.stdout), lines.put("")], daemon=True).start()
         try:
             while not (found := re.search(r"listening on \S+:(\d+)$", line := lines.get(timeout=PATIENCE))):
-                assert line, "it ended instead"
+                assert line, "moss has ended"
             yield int(found[1])
             moss.terminate()
             assert moss.wait(PATIENCE) == 0
@@ -86,20 +86,20 @@ def serving(image):
             moss.kill()
 
 
-def test_is_for_its_architecture(image):
+def test_image_has_a_program_of_its_architecture(image):
     amd64, arm64, arm = ("amd64", None), ("arm64", None), ("arm", "v7")
     machine = run("file", "--brief", f"{image.root}/moss")
     expected = {amd64: "x86-64", arm64: "ARM aarch64", arm: "ARM, EABI5"}[image.platform]
     assert expected in machine
 
 
-def test_holds_the_program_and_the_licences(image):
+def test_image_has_only_the_program_and_the_licences(image):
     listed = run("find", image.root, "-type", "f", "-not", "-name", "qemu-*", "-printf", "%P %m %U\n")
     licences = ("LICENCES.txt", "LICENSE-APACHE", "LICENSE-MIT")
     assert sorted(listed.splitlines()) == sorted(["moss 755 0", *(f"licences/{name} 644 0" for name in licences)])
 
 
-def test_is_run_as_the_one_of_the_dockerfile(image):
+def test_image_has_the_configuration_of_the_dockerfiles(image):
     text = (REPOSITORY / "Dockerfile").read_text().replace("\\\n", " ")
     text = text[text.index("\nFROM scratch\n") :]
     config = image.config
@@ -115,7 +115,7 @@ def test_is_run_as_the_one_of_the_dockerfile(image):
     assert config["Healthcheck"]["Test"] == ["CMD", *json.loads(check)]
 
 
-def test_serves_and_is_healthy_until_it_stops(image):
+def test_image_serves_and_is_healthy_until_it_stops(image):
     with serving(image) as port:
         with connect(f"ws://127.0.0.1:{port}/", open_timeout=PATIENCE) as peer:
             peer.send('{"type":"ping"}')

@@ -1,4 +1,4 @@
-"""INSTALL.txt, followed from the unpacked folder alone."""
+"""INSTALL.txt, followed with nothing but the unpacked folder."""
 
 import os
 import re
@@ -38,8 +38,8 @@ def commands(unpacked):
 
 @pytest.fixture
 def runnable(unpacked, architecture):
-    """The folder, with QEMU before a program that this machine does not understand: the kernel
-    of a machine that does takes the very file."""
+    """The folder, where a program for another architecture is replaced by a script that runs it
+    under QEMU."""
     _, emulator = ARCHITECTURES[architecture]
     if emulator:
         program = unpacked / "moss"
@@ -50,18 +50,18 @@ def runnable(unpacked, architecture):
     return unpacked
 
 
-def test_tells_its_version(runnable, commands):
+def test_program_prints_its_version(runnable, commands):
     [[version]] = [blocks for title, blocks in commands.items() if title.startswith("moss, ")]
     folder_version = runnable.name.split("-")[1]
     assert re.fullmatch(rf"moss {re.escape(folder_version)} \([0-9a-f]{{12}}\)\n", shell(version, runnable))
 
 
-def test_is_tried_in_the_folder(runnable, commands):
+def test_program_can_be_tried_in_the_folder(runnable, commands):
     [command] = commands["Try it"]
-    # README.md, which the reader goes on with, has the same command for who has Rust.
+    # README.md, which the reader goes on with, has the same command for people with Rust.
     readme = (runnable / "README.md").read_text()
     assert command.replace("./moss", "cargo run --release --locked") in readme
-    # Port 8080 may be another's here.
+    # Port 8080 may be taken here.
     command = command.replace("./moss", "MOSS_PORT=0 ./moss")
     with subprocess.Popen(
         ["sh", "-c", command],
@@ -79,7 +79,7 @@ def test_is_tried_in_the_folder(runnable, commands):
             with urllib.request.urlopen(f"http://localhost:{port}/", timeout=PATIENCE) as page:
                 index = (runnable / "examples/browser/index.html").read_bytes()
                 assert page.read() == index
-            # What the example pages do, too.
+            # The example pages do the same.
             run(sys.executable, TALK, f"ws://localhost:{port}/", "only-for-trying-it-out")
         finally:
             timer.cancel()
@@ -87,7 +87,7 @@ def test_is_tried_in_the_folder(runnable, commands):
 
 
 @pytest.mark.parametrize("architecture", ["x86_64"])
-def test_is_installed_renewed_and_removed(unpacked, commands, tmp_path_factory):
+def test_service_is_installed_upgraded_and_removed(unpacked, commands, tmp_path_factory):
     make_root()
     with Lan() as lan, Machine(tmp_path_factory.mktemp("debian"), lan.box) as machine:
         shutil.copytree(unpacked, machine.path("/root/moss"))
@@ -109,7 +109,7 @@ def test_is_installed_renewed_and_removed(unpacked, commands, tmp_path_factory):
 
         talk = (sys.executable, TALK, f"ws://{lan.box_address}:8080/", secret)
         lan.on_the_phone(*talk)
-        for block in (restart, *commands["A newer one"]):
+        for block in (restart, *commands["Upgrade it"]):
             pid = machine.shown("moss", "MainPID")
             follow(block)
             assert machine.shown("moss", "MainPID") not in ("0", pid)
@@ -119,7 +119,7 @@ def test_is_installed_renewed_and_removed(unpacked, commands, tmp_path_factory):
         assert installed(machine) == before
 
 
-def test_names_what_is_in_the_folder(unpacked, commands):
+def test_page_names_what_is_in_the_folder(unpacked, commands):
     [listed] = commands["What is in here"]
     names = [line.split()[0] for line in listed.splitlines()]
     for name in names:
@@ -138,5 +138,5 @@ def listening_port(line):
 
 
 def installed(machine):
-    """The files of the machine that are the administrator's."""
+    """The files in the administrator's folders of the machine."""
     return set(machine.succeed("find", "/etc", "/usr/local").split())

@@ -1,8 +1,9 @@
-"""LICENCES-OF-PARTS.txt, against what the programs themselves tell of where they come from."""
+"""LICENCES-OF-PARTS.txt, compared with the source paths in the programs."""
 
 import re
 
 import pytest
+
 
 @pytest.fixture
 def licences(unpacked):
@@ -10,7 +11,7 @@ def licences(unpacked):
 
 
 def parts(program, pattern):
-    """What is linked in, by the source files that messages of panics name."""
+    """The crates that are linked in: the messages of panics have the paths of their sources."""
     found = re.findall(pattern, program.read_bytes())
     return {(name.decode(), version.decode()) for name, version in found}
 
@@ -31,7 +32,7 @@ def test_lists_the_parts_of_rusts_library(unpacked, licences):
         assert texts_for(f"{name} (standard library)", licences), name
 
 
-# They are not of Rust, and cargo does not know them.
+# These parts are written in C, and cargo does not know them.
 def test_has_the_licences_of_ring_and_of_the_c_library(licences):
     [ring] = set(re.findall(r"^  (ring \S+): ", licences, re.M))
     text = "\n".join(texts_for(ring, licences))
@@ -43,13 +44,13 @@ def test_has_the_licences_of_ring_and_of_the_c_library(licences):
     assert "GCC RUNTIME LIBRARY EXCEPTION" in text.upper()
 
 
-def test_says_what_commit_to_link_anew(unpacked, licences):
+def test_names_the_commit_to_link_again(unpacked, licences):
     commit = re.search(r"of commit ([0-9a-f]{40})", licences)[1]
     assert f"({commit[:12]})".encode() in (unpacked / "moss").read_bytes()
 
 
 def texts_for(name, licences):
-    """The texts under whose names this one is."""
+    """The texts that have this name in their heading."""
     rule = "=" * 78
     _, *rest = licences.split(rule)
     found = []

@@ -1,4 +1,4 @@
-"""A second build, elsewhere and under other circumstances, has the same bytes."""
+"""A second build has the same bytes: in another folder, with another time zone and umask."""
 
 import os
 import shutil
@@ -6,20 +6,20 @@ from pathlib import Path
 
 from conftest import IS_DRAFT, RELEASE, REPOSITORY, run
 
-# One of three: the others take the same way, with another compiler.
+# One of three: the others are built by the same script, with another compiler.
 ARCHITECTURE = "x86_64"
 
 
 def test_has_the_same_bytes_in_another_folder(tmp_path):
     clone = tmp_path / "a folder of another name"
-    # The other side of a clone is not told of what tests/release/run allows.
+    # git's upload-pack does not get the setting of tests/release/run.
     allowed = ("--upload-pack", "git -c safe.directory='*' upload-pack")
     run("git", "clone", "--quiet", *allowed, REPOSITORY, clone)
-    # A draft may be of changes that are not committed.
+    # A draft may have changes that are not committed.
     listed = run("git", "ls-files", "-z", cwd=REPOSITORY)
     for name in filter(None, listed.split("\0")):
         shutil.copy(REPOSITORY / name, clone / name)
-    # The crates are not fetched again: cargo finds them by another path.
+    # cargo finds the crates by another path, and does not fetch them again.
     home = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
     other_home = tmp_path / "cargo"
     other_home.mkdir()

@@ -1,10 +1,10 @@
-"""The tarballs: what is in them."""
+"""What is in the tarballs."""
 
 import pytest
 from conftest import IS_DRAFT, run
 
 
-def test_has_all_that_goes_with_the_program(unpacked):
+def test_tarball_has_the_program_and_its_documents(unpacked):
     files = {str(file.relative_to(unpacked)) for file in unpacked.rglob("*") if file.is_file()}
     assert files >= {
         *("moss", "INSTALL.txt", "README.md", "template.env", "moss.service", "moss@.service"),
@@ -15,12 +15,12 @@ def test_has_all_that_goes_with_the_program(unpacked):
     assert not hidden
 
 
-def test_is_static(unpacked):
+def test_program_is_static(unpacked):
     described = run("file", "--brief", unpacked / "moss")
     assert "statically linked" in described or "static-pie linked" in described
     assert "interpreter" not in described
 
 
 @pytest.mark.skipif(IS_DRAFT, reason="drafts are not made small")
-def test_takes_at_most_two_point_seven_mebibytes(unpacked):
+def test_program_has_at_most_two_point_seven_mebibytes(unpacked):
     assert (unpacked / "moss").stat().st_size <= 2.7 * (1 << 20)

@@ -1,4 +1,4 @@
-"""What the linters do not look at: pins that people can read, and scripts that are there."""
+"""What the linters do not check: each pin has its version beside it, each script exists."""
 
 import os
 import re
@@ -17,7 +17,7 @@ def test_each_pinned_commit_has_its_version_beside_it():
             action, commit, version = re.fullmatch(r"(\S+)@([0-9a-f]{40}) # (v\d+\.\d+\.\d+)", use).groups()
             pins.setdefault(action, set()).add((commit, version))
     assert pins
-    # Otherwise one of two places was forgotten.
+    # Two commits of one action: an update has missed a place.
     assert {action: len(commits) for action, commits in pins.items()} == dict.fromkeys(pins, 1)
 
 

@@ -1,4 +1,4 @@
-"""release/publish, with stand-ins for GitHub's program and Docker: what it would ask of them."""
+"""What release/publish asks of gh and docker, which are stand-ins here."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ esac
 
 @pytest.fixture
 def publish(copy):
-    """Runs it for a tag, and returns the result, the calls, and where they put more."""
+    """Runs release/publish for a tag, and returns its result and the calls of the stand-ins."""
     (copy / "CHANGELOG.md").write_text("## 1.0.0 - 2026-11-27\n\nText.\n\n## 1.0.0-rc.1 - 2026-11-01\n\nTry it.\n")
     folder, programs = copy / "dist", copy / "bin"
     for name in ("x86_64", "aarch64", "armv7"):
@@ -67,14 +67,14 @@ def test_release_has_all_files_and_the_text_of_its_version(publish, copy):
     assert (copy / "calls.notes").read_text() == "Text.\n"
 
 
-def test_version_for_trying_out_is_marked_as_such(publish, copy):
+def test_pre_release_is_marked_as_such(publish, copy):
     done, [call] = publish("files", "v1.0.0-rc.1")
     assert done.returncode == 0, done.stderr
     assert "--prerelease" in call
     assert (copy / "calls.notes").read_text() == "Try it.\n"
 
 
-def test_image_is_pushed_for_each_architecture_and_its_digest_told(publish, copy):
+def test_image_is_pushed_for_each_architecture_and_its_digest_is_an_output(publish, copy):
     done, calls = publish("image")
     assert done.returncode == 0, done.stderr
     assert calls[:2] == ["docker login ghcr.io --username somebody --password-stdin", "the-token"]
@@ -90,14 +90,14 @@ def test_image_is_pushed_for_each_architecture_and_its_digest_told(publish, copy
     assert "the-token" not in done.stdout + done.stderr
 
 
-def test_image_for_trying_out_is_not_the_latest(publish):
+def test_image_of_a_pre_release_is_not_the_latest(publish):
     _, calls = publish("image", "v1.0.0-rc.1")
     [build] = [call for call in calls if " buildx build " in call]
     assert "moss:1.0.0-rc.1" in build and "latest" not in build
 
 
 @pytest.mark.parametrize("what", ["image", "files"])
-def test_nothing_is_published_that_is_not_as_it_was_built(publish, copy, what):
+def test_nothing_is_published_if_a_file_has_changed(publish, copy, what):
     (copy / "dist/moss.tar.gz").write_text("another")
     done, calls = publish(what)
     assert done.returncode != 0 and not calls

@@ -1,4 +1,4 @@
-"""There is one version, and CHANGELOG.md has a text for it."""
+"""All parts have one version, and CHANGELOG.md has a text for it."""
 
 import json
 import tomllib
@@ -19,7 +19,7 @@ def test_crate_and_client_library_have_one_version():
     assert lock["version"] == lock["packages"][""]["version"] == VERSION
 
 
-def test_version_is_told_and_held_against_the_tag():
+def test_version_is_printed_and_compared_with_the_tag():
     script = REPOSITORY / "release/version"
     assert run(script).stdout == f"{VERSION}\n"
     assert run(script, f"v{VERSION}").stdout == f"{VERSION}\n"
@@ -29,10 +29,10 @@ def test_version_is_told_and_held_against_the_tag():
 
 
 def test_this_version_has_notes():
-    told = notes(REPOSITORY, VERSION)
-    assert told.returncode == 0, told.stderr
-    # Links of the repository lead nowhere from a release's page.
-    assert "](" not in told.stdout.replace("](https://", "")
+    done = notes(REPOSITORY, VERSION)
+    assert done.returncode == 0, done.stderr
+    # The repository's relative links lead nowhere from a release's page.
+    assert "](" not in done.stdout.replace("](https://", "")
 
 
 def test_notes_are_those_of_one_version_in_whole_paragraphs(copy):
