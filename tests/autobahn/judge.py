@@ -3,12 +3,12 @@
     judge.py RESULTS.md index.json [again.json] [--write]
     judge.py --again index.json
 
-The second report has cases that were run once more, whose results count. --again prints the
-cases that do not pass, as JSON.
+The second report has the cases that were run again: its results replace those of the first.
+--again prints the cases that do not pass, as JSON.
 
-A case passes if it is OK, or if its result is the one explained below. Fails on any other
-result, on a case that did not run, on one with different results by wss:// and by ws://, and if
-RESULTS.md has other results.
+A case passes if it is OK, or if its result is the one explained below. The judge fails on any
+other result, on a case that did not run, on one with different results by wss:// and by ws://,
+and if RESULTS.md has other results.
 """
 
 import json
@@ -33,8 +33,8 @@ AGENTS = "ws", "wss"
 FREE = "INFORMATIONAL"
 LATE = "NON-STRICT"
 EXPLAINED = {
-    "6.4.3": (LATE, "OK", "text that stops being UTF-8 within a frame is refused (1007) once "
-              "the frame is whole, not at the very byte: RFC 6455, section 8.1, asks for no more"),
+    "6.4.3": (LATE, "OK", "text that is not UTF-8 is refused (1007) when its frame is whole, "
+              "not at the first wrong byte: RFC 6455, section 8.1, asks for no more"),
     "6.4.4": (LATE, "OK", "as 6.4.3"),
     "7.1.6": (FREE, FREE, "a Close right behind 256 KiB of text: RFC 6455 leaves open whether "
               "the text comes back first; moss sends it, and then the Close"),
@@ -60,10 +60,10 @@ def table(cases):
     lines = [
         "# Autobahn test suite",
         "",
-        "What the public WebSocket conformance suite says of moss's session layer, by `ws://` and,",
-        "case for case the same, by `wss://`; written by `bash tests/autobahn/run --write`, and",
-        "checked by every run of `tests/autobahn/run`. Groups 12 and 13 are compression, which moss",
-        "does not offer.",
+        "The results of the public WebSocket conformance suite for moss's session layer, by `ws://`",
+        "and, case for case the same, by `wss://`. `bash tests/autobahn/run --write` writes this",
+        "page, and each run of `tests/autobahn/run` checks it. Groups 12 and 13 are compression,",
+        "which moss does not offer.",
         "",
         "| group | what | cases | OK | explained | failed |",
         "|---|---|---|---|---|---|",
@@ -127,7 +127,7 @@ def main(results, *arguments):
     else:
         with open(results, encoding="utf-8") as file:
             if file.read() != text:
-                problems.append(f"{results} says something else; look, then run with --write")
+                problems.append(f"{results} has other results; look at them, then run with --write")
     for problem in problems:
         print(problem)
     cases = [case for agent in AGENTS for case in report[agent].items()]

@@ -16,7 +16,7 @@ SEED = int(os.environ.get("MOSS_NETWORK_SEED", "1"))
 
 
 class Moss:
-    """A moss in this namespace that listens."""
+    """A moss that listens in this namespace."""
 
     def __init__(self, directory, **settings):
         directory.mkdir()
@@ -62,7 +62,7 @@ class Cable:
             ip(namespace, f"link set {name} up")
 
     def lead_to_moss(self):
-        """Routes what the far side sends from now on over this link."""
+        """From now on, what the far side sends takes this link."""
         ip(FAR, f"route replace {MOSS} dev {self.name} src {self.address}")
 
     def pull(self):

@@ -3,14 +3,14 @@
     link.py DEVICE NAMESPACE NAMESPACE DELAY LOSS OVERTAKING SEED
 
 makes a TUN device of that name in both namespaces and carries IPv4 packets between them. Each
-packet takes DELAY seconds; a share LOSS of them never arrives; a share OVERTAKING takes half
-the time, and so overtakes earlier ones. SEED determines these random decisions.
+packet takes DELAY seconds. The share LOSS of packets never arrives; the share OVERTAKING takes
+half the time, and so overtakes earlier ones. SEED determines which packets these are.
 
 It reads commands, one a line, and answers each by a line of JSON when it is done:
 
     pull    nothing gets through any more, not even packets in flight; neither side is notified
     plug    packets get through again
-    count   the answer has how many packets were carried, were lost, and overtook others
+    count   answers how many packets were carried, were lost, and overtook others
 
 It prints `{}` once when the devices exist, and ends with its standard input.
 
@@ -53,7 +53,7 @@ class Link:
         """Takes all packets that one side has sent."""
         other = self.ends[end == self.ends[0]]
         while packet := receive(end):
-            # A packet's fate depends only on its number, not on that of others.
+            # A packet's fate depends only on its number, not on the fate of others.
             is_lost = self.chance.random() < self.loss
             overtakes = self.chance.random() < self.overtaking
             if packet[0] >> 4 != 4 or self.pulled:

@@ -23,8 +23,8 @@ MOSS = "203.0.113.1"
 # Time limit of each wait: only a hang takes this long, even on a busy machine.
 PATIENCE = 240
 
-# No near peer must wait this long. If peers had to wait for one another, they would wait as long
-# as a cable is pulled, or for a keepalive.
+# A near peer must never wait this long. If peers had to wait for one another, they would wait for
+# as long as a cable is pulled, or for a keepalive.
 NOTICEABLE = 5
 
 
@@ -49,7 +49,7 @@ class Peer:
             await asyncio.get_running_loop().sock_connect(plug, (host, moss.port))
         peer = cls()
         peer.address = plug.getsockname()[0]
-        # The library's own pings are off: it would give up by itself. It still answers moss's.
+        # The library's own pings are off: it would close by itself. It still answers moss's pings.
         peer.connection = await connect(
             f"ws://{host}:{moss.port}/",
             sock=plug,
@@ -175,7 +175,7 @@ async def both_ways(master, client, id, name, count, pause=0.0):
 
 @asynccontextmanager
 async def undisturbed(name, there_and_back):
-    """Repeats a function meanwhile, and checks that it never takes noticeably long."""
+    """Repeats a function during the context, and checks that it never takes noticeably long."""
 
     async def go_on():
         while not enough.is_set() or not times:

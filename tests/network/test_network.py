@@ -1,7 +1,7 @@
 """moss with near peers and peers behind a bad link.
 
-All tests but the last run twice at once: with a far client of a near master, and with a far
-master of a near client, as these are different paths through moss.
+All tests but the last one have two mosses at once: one with a near master and a far client, one
+with a far master and a near client. These are different paths through moss.
 """
 
 import asyncio
@@ -96,7 +96,7 @@ def test_nothing_is_lost_while_the_cable_is_pulled_for_20_seconds(start, cable):
         async with near.go_on(), exile.go_on(), asyncio.TaskGroup() as all:
             # A packet now and then, before, during and after the outage.
             all.create_task(both_ways(near.master, near.far, near.far_id, "a", 240, pause=0.1))
-            # As fast as possible. moss has to stop reading it.
+            # As fast as possible. moss has to stop reading from this client.
             flood = all.create_task(send_to_master(exile.client, "b", FLOOD))
             all.create_task(arrive_at_master(exile.master, exile.id, "b", FLOOD))
             all.create_task(send_to_client(exile.master, exile.id, "c", 240, pause=0.1))
@@ -111,7 +111,8 @@ def test_nothing_is_lost_while_the_cable_is_pulled_for_20_seconds(start, cable):
 
     # More than fits into moss's backlog and the kernel's buffers together.
     FLOOD = 1500
-    # The default keepalive is long enough. A master that is behind is dropped after half of it.
+    # The clients' keepalive is the default. A master that is behind is dropped after half of its
+    # keepalive, so here it is long.
     neighbours = start("neighbours", MOSS_KEEPALIVE_SECONDS="30")
     small = {"MOSS_MAX_PACKET_BYTES": "16384", "MOSS_MAX_BACKLOG_BYTES": "131072"}
     master_far = start("master-far", MOSS_KEEPALIVE_SECONDS="240", **small)
@@ -143,7 +144,7 @@ def test_peers_behind_a_pulled_cable_are_dropped_without_an_effect_on_others(sta
             # arrives gets a reset, as the connection does not exist any more.
             assert await near.far.closed(PATIENCE) in (1011, 1006)
             assert await exile.master.closed(PATIENCE) in (1011, 1006)
-            # Packets to them are answered by errors, and the next peers are served at once.
+            # Packets to them get error packets as answers, and the next peers are served at once.
             await exile.client.send('{"type":"late"}')
             assert "no-master" in await exile.client.receive()
             next = await Peer.near(master_far)

@@ -21,12 +21,12 @@ class Block(NamedTuple):
     page: str
     language: str
     code: str
-    # The comment right above it that says who runs it, or why nobody does.
+    # The comment right above it, which says what runs it, or why nothing does.
     mark: str
 
 
 def blocks(page):
-    """The code blocks of the page, in order, those within lists too."""
+    """The code blocks of the page, in order, also those within lists."""
     found = re.finditer(
         r"^ *(?:<!-- ([^\n]*) -->\n *)?```(\w*)\n(.*?)^ *```$", text(page), re.S | re.M
     )
@@ -34,8 +34,8 @@ def blocks(page):
 
 
 def block(page, language, words):
-    """The code of the only block of the page in this language that has these words: another one must
-    never be run by mistake."""
+    """The code of the page's block in this language with these words. There must be only one, so that
+    no other block is run by mistake."""
     [found] = [
         block.code for block in blocks(page) if block.language == language and words in block.code
     ]

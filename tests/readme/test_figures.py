@@ -21,7 +21,7 @@ from figures import BENCHES, Figures
 FIGURES = Figures(PUBLISHED)
 
 
-def test_every_bench_has_its_file_and_no_page_a_place_that_is_unknown():
+def test_every_bench_has_a_file_and_every_place_on_a_page_is_known():
     assert sorted(path.stem for path in PUBLISHED.glob("*.csv")) == sorted(BENCHES)
     places = [place[2] for page in PAGES for place in tables.PLACE.finditer(text(page))]
     assert sorted(places) == sorted(tables.CONTENTS)
@@ -31,18 +31,18 @@ def test_every_bench_has_its_file_and_no_page_a_place_that_is_unknown():
 @pytest.mark.parametrize("page", [page for page in PAGES if tables.PLACE.search(text(page))])
 def test_page_shows_the_figures(page):
     assert tables.filled(text(page), FIGURES) == text(page), (
-        "python3 benches/charts --publish writes it anew"
+        "python3 benches/charts --publish updates it"
     )
 
 
-def test_charts_are_drawn_of_the_figures():
+def test_charts_are_drawn_from_the_figures():
     drawn, missing = charts.draw(FIGURES)
     assert missing == []
     assert {path.stem: path.read_text() for path in PUBLISHED.glob("*.svg")} == drawn
 
 
 @pytest.mark.parametrize("name", charts.CHARTS)
-def test_chart_stays_inside_its_card_and_can_be_heard(name):
+def test_chart_stays_inside_its_card_and_is_described(name):
     svg = ElementTree.parse(PUBLISHED / f"{name}.svg").getroot()
     _, _, width, height = map(float, svg.get("viewBox").split())
     tags = {element.tag.rpartition("}")[2]: element for element in svg.iter()}
@@ -54,7 +54,7 @@ def test_chart_stays_inside_its_card_and_can_be_heard(name):
 
 @pytest.fixture
 def checkout(tmp_path):
-    """What the charts' program needs of the repository, and a run's figures."""
+    """The parts of the repository that the charts' program needs, and a run's figures."""
     for page in ["README.md", "docs", "benches/charts"]:
         source, target = REPOSITORY / page, tmp_path / page
         copy = shutil.copytree if source.is_dir() else shutil.copy
@@ -88,7 +88,7 @@ FLAWS = {
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
-def test_a_run_that_shows_nothing_is_not_published(checkout, flaw):
+def test_a_flawed_run_is_not_published(checkout, flaw):
     bench = checkout / "target/bench/tls.csv"
     pattern, replacement = FLAWS[flaw]
     bench.write_text(re.sub(pattern, replacement, bench.read_text(), flags=re.M))

@@ -8,13 +8,13 @@ from pages import PAGES, REPOSITORY, prose, text
 
 
 def links(page):
-    """Those of the page, pictures too, without those that lead out of the repository."""
+    """The page's links and pictures that are within the repository."""
     found = re.findall(r"\]\(([^)\s]+)\)|<(?:img|a|source)\b[^>]*?(?:src|href|srcset)=\"([^\"]+)\"", prose(page))
     return [link for link in map("".join, found) if "://" not in link]
 
 
 def anchors(page):
-    """What GitHub makes of the headings: the second of two equal ones ends in -1."""
+    """The anchors that GitHub gives the headings: the second of two equal ones ends in -1."""
     seen = Counter()
     for title in re.findall(r"^#+ (.*)$", prose(page), re.M):
         title = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", title)
@@ -45,8 +45,8 @@ def test_every_page_is_linked_from_the_readme():
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_path_in_code_marks_is_there(page):
-    """Such as `tests/stress`. What fuzzing makes is not."""
+def test_every_path_in_backticks_exists(page):
+    """Such as `tests/stress`. The folders that fuzzing makes need not exist."""
     folders = "benches|clients|docs|examples|fuzz|release|src|tests"
     for path in re.findall(rf"`(?:bash )?((?:{folders})/[\w./@-]+)`", prose(page)):
         assert (REPOSITORY / path).exists() or path.startswith(("fuzz/artifacts", "fuzz/corpus")), path

@@ -1,4 +1,4 @@
-"""The README and the pages of docs are the only reference of moss, so what they show is run here."""
+"""The README and the pages in docs/ are moss's only reference, so what they show is run here."""
 
 import base64
 import contextlib
@@ -34,7 +34,7 @@ PATIENCE = 60
 
 
 def start_settings():
-    """The variables that the README's start command sets, in whichever folder moss is started."""
+    """The variables that the README's start command sets, with the whole path of the pages."""
     command = block("README.md", "sh", "cargo run --release").replace("\\\n", "")
     words = [word for word in shlex.split(command) if word.startswith("MOSS_")]
     settings = dict(word.split("=", 1) for word in words)
@@ -48,16 +48,16 @@ def without_ids(text):
 
 
 @contextlib.contextmanager
-def moss(directory, settings, door="listening on"):
-    """A moss on free ports; gives the one of this door."""
-    free = {"MOSS_PORT": "0"} | ({"MOSS_TLS_PORT": "0"} if "TLS" in door else {})
+def moss(directory, settings, words="listening on"):
+    """A moss on free ports. Yields the port that its log names after these words."""
+    free = {"MOSS_PORT": "0"} | ({"MOSS_TLS_PORT": "0"} if "TLS" in words else {})
     environment = {"PATH": os.environ["PATH"]} | free | settings
     process = subprocess.Popen(
         [MOSS], cwd=directory, env=environment, stdout=subprocess.PIPE, text=True
     )
     with process:
         try:
-            listening = next(line for line in process.stdout if door in line)
+            listening = next(line for line in process.stdout if words in line)
             yield int(listening.rsplit(":", 1)[1])
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE) == 0
@@ -80,7 +80,7 @@ def test_readme_is_read_in_ten_minutes():
     assert len(text("README.md").splitlines()) <= 250
 
 
-def test_first_command_ends_in_a_page(started):
+def test_first_command_serves_a_page(started):
     page = (REPOSITORY / "examples/browser/index.html").read_bytes()
     assert read(f"http://localhost:{started}/") == page
 
@@ -90,13 +90,13 @@ def test_certificate_for_a_camera_is_made_and_served(tmp_path):
     subprocess.run(["sh", "-euc", lines], cwd=tmp_path, check=True, timeout=PATIENCE)
     exported = dict(re.findall(r"(MOSS_TLS_\w+)=(\S+)", lines))
     trusting = ssl.create_default_context(cafile=tmp_path / "certificate.pem")
-    trusting.check_hostname = False  # It is asked by another address than a phone would.
+    trusting.check_hostname = False  # A phone would use another address.
     with moss(tmp_path, start_settings() | exported, "listening for TLS on") as port:
         page = read(f"https://127.0.0.1:{port}/client.html", context=trusting)
     assert page == (REPOSITORY / "examples/browser/client.html").read_bytes()
 
 
-def test_conversation_by_hand_prints_what_it_says(started):
+def test_conversation_by_hand_prints_what_the_page_shows(started):
     conversation = block("docs/protocol.md", "pycon", "ExitStack")
     names = {}
     for example in doctest.DocTestParser().get_examples(conversation):
@@ -116,7 +116,7 @@ def test_first_program_ends_as_shown(started, tmp_path):
     ) as master:
         printed = [master.stdout.readline()]
         with connect(f"ws://localhost:{started}/") as client:
-            # The packets of these lines of JavaScript, which needs no browser here.
+            # The packets of these lines of JavaScript, sent without a browser.
             assert 'send("login"); send("greeting", { from: "me" });' in block("docs/protocol.md", "js", "moss.onopen")
             client.send('{"type":"login"}')
             client.send('{"type":"greeting","payload":{"from":"me"}}')
@@ -138,7 +138,7 @@ def test_wrong_value_is_refused_in_the_words_shown(tmp_path):
 
 
 def fill_template(folder):
-    """Makes a .env there by the command of the page."""
+    """Makes a .env in the folder by the page's command."""
     shutil.copy(REPOSITORY / "template.env", folder)
     command = block("docs/deployment.md", "sh", "template.env > .env")
     subprocess.run(["sh", "-euc", command], cwd=folder, check=True, timeout=PATIENCE)
@@ -155,7 +155,7 @@ def test_template_with_a_secret_starts_moss(tmp_path):
     assert asked.returncode == 0
 
 
-def test_check_of_the_template_prints_what_it_says(tmp_path):
+def test_check_of_the_template_prints_what_the_page_shows(tmp_path):
     fill_template(tmp_path)
     command, *wanted, rest = block("docs/configuration.md", "console", "moss check").splitlines()
     assert (command, rest) == ("$ target/release/moss check", "…")
@@ -164,7 +164,7 @@ def test_check_of_the_template_prints_what_it_says(tmp_path):
     assert (run.stderr + run.stdout).splitlines()[: len(wanted)] == wanted
 
 
-def test_template_is_read_by_docker_too():
+def test_template_is_readable_by_docker_too():
     for line in TEMPLATE.splitlines():
         assert re.fullmatch(r"(#.*|MOSS_[A-Z_]+=[^'\"$#\s]*|)", line), line
 
@@ -216,7 +216,7 @@ def test_every_word_of_the_log_is_explained():
 
 
 def test_template_leaves_the_plain_port_to_moss():
-    """A value that is filled in keeps it open to the network beside TLS."""
+    """With a value filled in, the port would stay open to the network beside TLS."""
     assert "MOSS_HOSTNAME=\n" in TEMPLATE
     assert re.findall(r"^(MOSS_TLS_\w+)=.+$", TEMPLATE, re.M) == []
 
@@ -250,7 +250,7 @@ LIBRARY_SOURCES = {
 
 
 def public_names(source):
-    """Methods and properties of the classes of a file, without those that are marked as inner ones."""
+    """Methods and properties of the classes in a file, without those that are marked as internal."""
     found = re.finditer(
         r"^(?P<comment>(?:  (?:/\*\*|\*| \*).*\n)*)"
         r"  (?:static |async |get |set )*(?P<name>[a-z]\w*)(?:\([^;]*\) \{| = .*;|;)$",

@@ -1,5 +1,5 @@
-"""The pages for maintainers name functions, types, files and tests: all of them exist, and the
-rules between modules that they state hold."""
+"""The functions, types, files and tests that the pages for maintainers name exist, and their rules
+about modules hold."""
 
 import re
 
@@ -21,18 +21,18 @@ CONSTANTS = set(re.findall(r"\bconst (\w+):", ALL_RUST))
 TYPES = set(re.findall(r"\b(?:struct|enum|trait|type) (\w+)", ALL_RUST))
 VARIANTS = set(re.findall(r"^    ([A-Z]\w+)(?:,|\(| \{)", ALL_RUST, re.M))
 MODULES = {path.stem for path in RUST} | {part for path in RUST for part in path.parts}
-# Of Rust itself, and of others.
+# Names of Rust and of other projects.
 FOREIGN = {"Debug", "Read", "Write", "RefCell", "Origin", "SKIPPED"}
 
 
 def code(page):
-    """What stands in backticks, outside of blocks."""
+    """What is in backticks, outside of blocks."""
     prose = re.sub(r"^```.*?^```$", "", text(page), flags=re.S | re.M)
     return re.findall(r"`([^`\n]+)`", prose)
 
 
 def is_known(word):
-    """Whether a name, as the pages write it, is one of the sources; what is no name is."""
+    """Whether the sources have this name, if it is one: other text counts as known."""
     if match := re.fullmatch(r"(\w+)::(\w+)", word):
         owner, name = match.groups()
         owners = TYPES | MODULES
@@ -40,9 +40,9 @@ def is_known(word):
     if re.fullmatch(r"[A-Z][a-z]\w*", word):
         return word in TYPES | VARIANTS | FOREIGN
     if re.fullmatch(r"[a-z]+(_[a-z0-9]+)+", word):
-        # Also fields, settings of Cargo and the log's words: it has to be somewhere.
+        # It may also be a field, a setting of Cargo or a word of the log.
         return word in FUNCTIONS or re.search(rf"\b{word}\b", ALL_RUST + text("Cargo.toml") + text("docs/operating.md"))
-    # fuzz/artifacts is cargo-fuzz's own, and not kept.
+    # fuzz/artifacts is made by cargo-fuzz, and not kept.
     if word != "fuzz/artifacts" and re.fullmatch(r"(src|tests|docs|fuzz|benches|clients|examples)(/[\w.-]+)+/?", word):
         return (REPOSITORY / word).exists()
     return True
@@ -57,14 +57,14 @@ def test_every_name_on_the_page_exists(page):
 
 @pytest.mark.parametrize("page", MAINTAINERS)
 def test_every_test_on_the_page_exists(page):
-    """A name of four words and more is a test's or a function's, and nothing else's."""
+    """A name of four or more words is that of a test or a function."""
     named = {word for word in code(page) if re.fullmatch(r"[a-z]+(_[a-z0-9]+){3,}", word)}
-    # What the log tells, and figures, are no functions.
+    # Names of metrics are not functions.
     assert {word for word in named - FUNCTIONS if not word.startswith("moss_")} == set()
 
 
 def allowed():
-    """Which folders each folder of src may use, by the table of ARCHITECTURE.md."""
+    """The folders that each folder of src may use, by the table in ARCHITECTURE.md."""
     section = text("ARCHITECTURE.md").split("## What each folder must not know", 1)[1].split("\n## ", 1)[0]
     rows = [line.split(" | ") for line in re.findall(r"^\| (`.*)", section, re.M)]
     folders = [row[0].strip("`") for row in rows]
@@ -75,7 +75,7 @@ def allowed():
     }
 
 
-def test_imports_go_one_way():
+def test_imports_follow_the_table():
     table = allowed()
     assert set(table) == {path.name for path in (REPOSITORY / "src").iterdir() if path.is_dir()}
     for path, source in SRC.items():
@@ -98,7 +98,7 @@ def test_world_is_the_only_trait():
 
 
 def test_library_names_every_module():
-    """The table on its first page says where to look for what."""
+    """The table on its first page has a row for each."""
     rows = re.findall(r"^//! \| (?:\[`(\w+)`\])? ?\| \[?`(\w+)`", text("src/lib.rs"), re.M)
     named, folder = set(), ""
     for first, module in rows:

@@ -1,5 +1,5 @@
-"""docs/troubleshooting.md quotes what moss, its library and its pages say: word for word, or nobody
-who searches for it finds it."""
+"""docs/troubleshooting.md quotes the messages of moss, its library and its pages word for word:
+people search for them."""
 
 import os
 import re
@@ -16,12 +16,12 @@ WORKING = {"MOSS_CONNECTION_SECRET": "only-for-trying-it-out", "MOSS_CONNECTION_
 TLS = {"MOSS_TLS_CERTIFICATE_FILE": "certificate.pem", "MOSS_TLS_KEY_FILE": "key.pem"}
 DENIED = ("No such file or directory (os error 2)", "Permission denied (os error 13)")
 
-# A hang ends the test.
+# A hang fails the test after this time.
 PATIENCE = 30
 
 
 def start(folder, settings, command=(), **options):
-    """The exit status of a start that fails, and what it says last."""
+    """The exit status of a start that fails, and the last line that it prints."""
     environment = {"PATH": os.environ["PATH"], "MOSS_PORT": "0"} | settings
     done = subprocess.run(
         [MOSS, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, **options
@@ -35,7 +35,7 @@ def openssl(folder, *words):
 
 @pytest.fixture
 def certificates(tmp_path):
-    """A certificate in two forms, its key, also with a password, and a stranger's key."""
+    """A certificate in two formats, its key, without a password and with one, and another key."""
     curve = ["-pkeyopt", "ec_paramgen_curve:P-256"]
     for name in ("key", "another"):
         openssl(tmp_path, "genpkey", "-algorithm", "EC", *curve, "-out", f"{name}.pem")
@@ -90,7 +90,7 @@ def test_address_in_use_is_quoted(tmp_path):
     line = line.replace(f":{port} ", ":8080 ")
     assert f"\n{line}\n" in PAGE
     denied = line.replace(":8080 ", ":80 ").replace("Address already in use (os error 98)", DENIED[1])
-    # As root no port is denied: a unit test beside the source has this advice.
+    # root may use each port, so the advice for others comes from the source; a unit test checks it.
     denied = denied.replace("give an address of this machine and a free port", LOW_PORT)
     assert f"\n{denied}\n" in PAGE
 
@@ -148,7 +148,7 @@ SOURCES = "".join(
 @pytest.mark.parametrize(
     "quote",
     [
-        # Warnings, and lines of the log.
+        # Warnings and other lines of the log.
         "is not a variable of moss: a typing mistake?",
         "MOSS_HOSTNAME opens the plain port to the network beside TLS: unset it to keep that port to this machine",
         "any web page may log in here: name yours in MOSS_ALLOWED_ORIGINS to keep others out",
@@ -179,8 +179,8 @@ SOURCES = "".join(
         "Phones can't open ",
     ],
 )
-def test_quote_is_what_is_said(quote):
-    # A text may be broken into lines, and have values in it.
+def test_quote_is_in_the_sources(quote):
+    # The page and the sources may break a text into lines.
     one_line = re.sub(r"\s+", " ", PAGE)
     source = re.sub(r"\\\n\s*", "", SOURCES).replace("{PLAIN}", "MOSS_HOSTNAME")
     assert quote in one_line

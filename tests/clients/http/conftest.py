@@ -7,7 +7,7 @@ from server import Moss
 
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory):
-    """The folder, which tests must not change."""
+    """The served folder, which tests must not change."""
     pages = tmp_path_factory.mktemp("pages")
     folder.write(pages)
     return pages

@@ -6,7 +6,7 @@ import threading
 from server import Origin
 
 
-class Door:
+class CountingProxy:
     def __init__(self, origin):
         self._to = origin.port
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -14,7 +14,7 @@ class Door:
         self.connections = 0
         # Connections that the server has ended.
         self.ended = 0
-        threading.Thread(target=self._let_in, daemon=True).start()
+        threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self):
         return self
@@ -23,19 +23,19 @@ class Door:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
-    def _let_in(self):
+    def _accept(self):
         while True:
             try:
-                visitor, _ = self._listener.accept()
+                client, _ = self._listener.accept()
             except OSError:
                 return
             self.connections += 1
             server = socket.create_connection(("127.0.0.1", self._to))
-            threading.Thread(target=carry, args=(visitor, server), daemon=True).start()
-            threading.Thread(target=self._carry_back, args=(server, visitor), daemon=True).start()
+            threading.Thread(target=carry, args=(client, server), daemon=True).start()
+            threading.Thread(target=self._carry_back, args=(server, client), daemon=True).start()
 
-    def _carry_back(self, server, visitor):
-        carry(server, visitor)
+    def _carry_back(self, server, client):
+        carry(server, client)
         self.ended += 1
 
 

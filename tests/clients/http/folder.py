@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 _random = random.Random(14)
 
-# Sizes around a TLS record, and far above a socket's buffers.
+# Sizes around that of a TLS record, and one far above a socket's buffers.
 SIZES = [0, 1, 16_383, 16_384, 16_385, 100_000, 8_000_000]
 
 NAMES = [

@@ -1,6 +1,6 @@
 """nginx and Varnish in front of moss, with connections to it that stay open.
 
-Each serves the folder below several prefixes, one for each kind of proxying.
+Each serves the folder below several prefixes, one for each kind of forwarding.
 """
 
 import os
@@ -13,7 +13,7 @@ from server import AUTHORITY, PATIENCE, Origin, wait_until
 
 
 class Proxy:
-    """A proxy that serves at `origin`, which is known once `port` is."""
+    """A proxy that serves at `origin`. `port` returns its port, once it serves."""
 
     def __init__(self, folder, command, port, prefixes, sharing, **options):
         self.prefixes = prefixes
@@ -47,7 +47,7 @@ class Proxy:
 
 
 def nginx(folder, upstream):
-    # It inherits the socket: so the port is known, and no other program can take it.
+    # nginx inherits the socket: so its port is known, and no other program can take it.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

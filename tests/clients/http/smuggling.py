@@ -1,5 +1,5 @@
-"""Requests whose end is ambiguous (request smuggling): what one server reads as the body is for
-another one a further request, whose answer another client would get."""
+"""Requests whose end is ambiguous (request smuggling): what one server takes for the body is
+another request for the next server, and another client would get its answer."""
 
 from wire import request
 
@@ -27,12 +27,12 @@ PROBES = {
     "two lengths": ("GET", ["Content-Length: 0", LENGTH], HIDDEN, 400),
     "two lengths, the longer one first": ("GET", [LENGTH, "Content-Length: 0"], HIDDEN, 400),
     "one length twice": ("GET", [LENGTH, LENGTH], HIDDEN, 400),
-    "none, twice": ("GET", ["Content-Length: 0", "Content-Length: 0"], HIDDEN, 400),
+    "two lengths of zero": ("GET", ["Content-Length: 0", "Content-Length: 0"], HIDDEN, 400),
     "a list of lengths": ("GET", ["Content-Length: 0, 0"], HIDDEN, 400),
     "a signed length": ("GET", ["Content-Length: +0"], HIDDEN, 400),
     "a negative length": ("GET", ["Content-Length: -1"], HIDDEN, 400),
     "a hexadecimal length": ("GET", ["Content-Length: 0x0"], HIDDEN, 400),
-    "a length that is empty": ("GET", ["Content-Length:"], HIDDEN, 400),
+    "an empty length": ("GET", ["Content-Length:"], HIDDEN, 400),
     "a length over 64 bits": ("GET", ["Content-Length: 18446744073709551616"], HIDDEN, 400),
     "chunks by another name": ("GET", ["Transfer-Encoding: xchunked"], CHUNKED, 400),
     "chunks in a list": ("GET", ["Transfer-Encoding: chunked, identity"], CHUNKED, 400),

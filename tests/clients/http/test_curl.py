@@ -44,13 +44,13 @@ def test_files_are_not_compressed(origin, tmp_path):
         assert file.header("content-encoding") is None
 
 
-# On the plain port the offer is an `Upgrade: h2c`, with TLS it is in the handshake.
+# On the plain port the offer is `Upgrade: h2c`, with TLS it is in the handshake.
 def test_an_offer_of_http_2_is_answered_by_http_1_1(origin, tmp_path):
     fetched = fetch_all(origin, tmp_path, "--http2")
     assert {file.version for file in fetched} == {"1.1"}
 
 
-def test_heads_alone(origin, tmp_path):
+def test_head_of_every_file(origin, tmp_path):
     heads = [["--head", origin.url + target(path)] for path in FILES]
     for (path, content), head in zip(FILES.items(), curl(tmp_path, *heads)):
         assert (head.status, head.header("content-length")) == (200, str(len(content))), path
@@ -118,7 +118,7 @@ def test_a_range_with_another_tag_gets_the_whole_file(origin, tmp_path):
     assert (whole.status, whole.body) == (200, FILES[MIDDLE])
 
 
-def test_a_file_that_is_known_is_not_sent_again(origin, tmp_path):
+def test_a_file_that_the_client_has_is_not_sent_again(origin, tmp_path):
     urls = [origin.url + target(path) for path in FILES]
     tags = [tmp_path / f"tag-{number}" for number in range(len(urls))]
     curl(tmp_path, *(["--etag-save", tag, url] for tag, url in zip(tags, urls)))

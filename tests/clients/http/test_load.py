@@ -40,7 +40,7 @@ def test_ab(origin, path, number):
     assert told["HTML transferred"] == number * len(FILES[path])
 
 
-# More requests for each connection than its limit of a thousand.
+# Each connection gets more requests than its limit of a thousand.
 @pytest.mark.parametrize("path, number", [(SMALL, 9_000), (MIDDLE, 500), (LARGE, 20)])
 def test_ab_with_keepalive(origin, path, number):
     told = ab(origin.url + target(path), number, "-k")

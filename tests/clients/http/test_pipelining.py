@@ -4,7 +4,7 @@ from folder import FILES, MIDDLE, target
 from wire import Wire, header, request
 
 
-def test_every_file_in_one_go(origin):
+def test_every_file_in_one_write(origin):
     with Wire(origin) as wire:
         wire.say(b"".join(request(target(path)) for path in FILES))
         for path, content in FILES.items():

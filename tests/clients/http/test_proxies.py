@@ -2,7 +2,7 @@
 through, from the cache, and after a revalidation."""
 
 import pytest
-from counting import Door
+from counting import CountingProxy
 from curl import curl, curl_one
 from folder import FILES, LARGE, MIDDLE, target
 from server import Moss, wait_until
@@ -93,24 +93,24 @@ def test_no_cache_has_an_old_file_after_a_change(make_proxy, tmp_path):
 
 @pytest.mark.parametrize("kind, listener", ALL)
 def test_one_connection_to_moss_is_enough(moss, make_proxy, tmp_path, kind, listener):
-    with Door(getattr(moss, listener)) as door:
-        proxy = make_proxy(kind, door.origin)
+    with CountingProxy(getattr(moss, listener)) as counting:
+        proxy = make_proxy(kind, counting.origin)
         asked = urls(proxy, "/moss", [*FILES, "none", "dir"])
         assert {file.status for file in curl(tmp_path, *asked)} == {200, 404, 308}
-        assert door.connections == 1
+        assert counting.connections == 1
 
 
 def test_a_proxy_reconnects_after_moss_has_ended_a_connection(moss, make_proxy, tmp_path):
-    doors = [Door(getattr(moss, listener)) for _, listener in ALL]
-    made = [make_proxy(kind, door.origin) for (kind, _), door in zip(ALL, doors)]
+    counters = [CountingProxy(getattr(moss, listener)) for _, listener in ALL]
+    made = [make_proxy(kind, counter.origin) for (kind, _), counter in zip(ALL, counters)]
     for expected in (1, 2):
-        for proxy, door in zip(made, doors):
+        for proxy, counter in zip(made, counters):
             file = curl_one(tmp_path, *urls(proxy, "/moss", [MIDDLE])[0])
             assert (file.status, file.body) == (200, FILES[MIDDLE])
-            assert door.connections == expected
-        # Idle for long enough.
+            assert counter.connections == expected
+        # moss ends idle connections.
         if expected == 1:
-            wait_until("the end of all", lambda: all(door.ended == 1 for door in doors))
+            wait_until("the end of all", lambda: all(counter.ended == 1 for counter in counters))
 
 
 @pytest.mark.parametrize("folder", ["dir", "dir with space"])

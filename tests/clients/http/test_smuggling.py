@@ -11,7 +11,7 @@ VICTIMS = ["style.css", "with space.txt", "dir/index.html"]
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_moss_gives_one_answer_and_ends_it(origin, name):
+def test_moss_gives_one_answer_and_closes(origin, name):
     sent, status = probe(name, "/index.html")
     with Wire(origin) as wire:
         wire.say(sent)
@@ -26,7 +26,7 @@ def test_behind_a_proxy_the_next_client_gets_its_own_answer(proxy):
             sent, _ = probe(name, f"{prefix}/index.html")
             with Wire(proxy.origin) as attacker, Wire(proxy.origin) as victim:
                 attacker.say(sent)
-                # Any answer, or the end: that is up to the proxy.
+                # The proxy may answer anything, or close.
                 attacker.wait()
                 for path in VICTIMS:
                     victim.say(request(prefix + target(path)))

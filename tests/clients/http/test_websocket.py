@@ -31,7 +31,7 @@ def hear(connection):
     return json.loads(connection.recv(timeout=PATIENCE))
 
 
-def test_beside_the_pages(origin):
+def test_at_the_port_of_the_pages(origin):
     url = origin.url.replace("http", "ws", 1)
     options = {"ssl": trusting()} if origin.scheme == "https" else {}
     assert conversation(url + "/", origin=origin.url, **options)

@@ -2,8 +2,8 @@
 //
 //     node peers.js ws://127.0.0.1:8080/   # or wss://, from an authority in NODE_EXTRA_CA_CERTS
 //
-// The secret and the offer's type are taken from moss's own variables. Each step prints
-// a line; the first violation of the protocol ends the script with status 1.
+// The secret and the offer's type are taken from moss's variables. Each step prints a line; the
+// first violation of the protocol ends the script with status 1.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -47,7 +47,7 @@ class Peer {
     return this.#received.shift();
   }
 
-  /** The next packet must be of this type and payload. Returns all of it. */
+  /** The next packet must have this type and payload. Returns the packet. */
   async expect(type, payload) {
     const packet = await this.receive();
     assert.deepEqual([packet.type, packet.payload], [type, payload]);
@@ -59,7 +59,7 @@ class Peer {
     assert.deepEqual([packet.type, packet.payload.code], ["moss-error", code]);
   }
 
-  /** The answer to a ping must be the next packet: there was no other. */
+  /** No packet may be waiting: the answer to a ping must be the next one. */
   async expectNothing() {
     this.send("ping");
     await this.expect("pong", "");
@@ -84,7 +84,7 @@ function withResolvers() {
   return { promise, resolve, reject };
 }
 
-/** Each client exchanges packets with the master. Returns the clients' ids. */
+/** Each client exchanges a packet with the master. Returns the clients' ids. */
 async function forwardBothWays(master, clients) {
   const ids = [];
   for (const [number, client] of clients.entries()) {
@@ -123,13 +123,13 @@ console.log("login: five clients, and no offer without a master");
 const first = await Peer.connect();
 await first.setMaster({ sdp: "first" });
 await expectOffer(clients, { sdp: "first" });
-console.log("offer: each client has it");
+console.log("offer: sent to each client");
 
 const ids = await forwardBothWays(first, clients);
 assert.equal(new Set(ids).size, 5);
 first.send("candidate", "", "0");
 await first.expectError("unknown-client");
-console.log("forward: both ways, under five ids");
+console.log("forward: in both directions, under five ids");
 
 let second = await Peer.connect();
 await second.setMaster({ sdp: "second" });

@@ -78,7 +78,7 @@ def renew_keys():
 
 
 def renegotiate():
-    """Moss refuses with a warning alert; s_client takes it for the end."""
+    """moss refuses with a warning alert, and s_client then closes."""
     client = Client("-tls1_2")
     client.read_to("Verify return code: 0 (ok)")
     client.say("R\n")

@@ -2,8 +2,8 @@
 
     peers.py ws://127.0.0.1:8080/        # or wss://, from an authority in SSL_CERT_FILE
 
-The secret and the offer's type are taken from moss's own variables. Each step prints a
-line; the first violation of the protocol ends the script with status 1.
+The secret and the offer's type are taken from moss's variables. Each step prints a line; the
+first violation of the protocol ends the script with status 1.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ class Peer:
         await self.socket.send(json.dumps(packet))
 
     async def expect(self, type, payload):
-        """The next packet must be of this type and payload. Returns all of it."""
+        """The next packet must have this type and payload. Returns the packet."""
         packet = await self.receive()
         assert (packet["type"], packet["payload"]) == (type, payload), packet
         return packet
@@ -46,7 +46,7 @@ class Peer:
         assert packet["payload"]["code"] == code, packet
 
     async def expect_nothing(self):
-        """The answer to a ping must be the next packet: there was no other."""
+        """No packet may be waiting: the answer to a ping must be the next one."""
         await self.send("ping")
         await self.expect("pong", "")
 
@@ -65,7 +65,7 @@ class Peer:
 
 
 async def forward_both_ways(master, clients):
-    """Each client exchanges packets with the master. Returns the clients' ids."""
+    """Each client exchanges a packet with the master. Returns the clients' ids."""
     ids = []
     for number, client in enumerate(clients):
         answer = {"sdp": f"answer {number}", "number": 18446744073709551616}
@@ -97,7 +97,7 @@ async def main():
     first = await Peer.connect()
     await first.set_master({"sdp": "first"})
     await expect_offer(clients, {"sdp": "first"})
-    print("offer: each client has it")
+    print("offer: sent to each client")
 
     ids = await forward_both_ways(first, clients)
     assert len(set(ids)) == 5, ids
