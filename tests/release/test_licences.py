@@ -38,14 +38,25 @@ def test_has_the_licences_of_ring_and_of_the_c_library(licences):
     text = "\n".join(texts_for(ring, licences))
     assert "Permission to use, copy, modify, and/or distribute this software" in text
     assert "the fiat-crypto authors" in text
-    [text] = texts_for("glibc (GNU Lesser General Public License)", licences)
-    assert "6. As an exception to the Sections above" in text
+    [text] = texts_for("glibc (LGPL-3)", licences)
+    assert "4. Combined Works." in text
+    [text] = texts_for("glibc (GPL-3)", licences)
+    assert "6. Conveying Non-Source Forms." in text
     [text] = texts_for("libgcc", licences)
     assert "GCC RUNTIME LIBRARY EXCEPTION" in text.upper()
 
 
+# Whoever passes the program on has to say where the sources of these parts are.
+def test_names_where_the_sources_of_the_c_library_are(licences):
+    package, version = re.search(r"^glibc, from (\S+) (\S+)$", licences, re.M).groups()
+    source = re.search(r"`apt-get source glibc=(\S+)`", licences)[1]
+    # A package for cross compilers has a suffix of its own.
+    assert source == (version.split("cross")[0] if package.endswith("-cross") else version)
+    assert re.search(rf"^  https://\S+/glibc/{re.escape(source)}/?$", licences, re.M)
+
+
 def test_names_the_commit_to_link_again(unpacked, licences):
-    commit = re.search(r"of commit ([0-9a-f]{40})", licences)[1]
+    commit = re.search(r"commit\s+([0-9a-f]{40})", licences)[1]
     assert f"({commit[:12]})".encode() in (unpacked / "moss").read_bytes()
 
 
