@@ -91,8 +91,6 @@ def varnish(folder, upstream):
             *("varnishd", "-F", "-j", "none", "-n", work, "-a", "127.0.0.1:0"),
             *("-f", fill_in("varnish.vcl", folder, upstream=upstream.port)),
             *("-s", "malloc,64m"),
-            # The time limit for a client's request.
-            *("-p", "timeout_idle=1"),
         ],
         port,
         prefixes=["/moss", "/cached", "/passed"],
