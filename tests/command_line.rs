@@ -58,7 +58,7 @@ fn version_is_printed() {
 }
 
 #[test]
-fn anything_else_is_answered_by_the_usage() {
+fn wrong_arguments_are_answered_by_the_usage() {
     for arguments in [
         &["serve"][..],
         &["--port", "80"],
@@ -139,7 +139,7 @@ fn url_is_one_that_others_can_use() {
 }
 
 #[test]
-fn health_of_a_moss_that_serves() {
+fn health_of_a_serving_moss_is_good() {
     let moss = Moss::start();
     let (code, stdout, stderr) = health("127.0.0.1", moss.address().port());
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
@@ -214,7 +214,7 @@ fn health_of_another_server_is_bad() {
 
 /// A monitoring program may run as another user, who can't read the secrets.
 #[test]
-fn health_needs_the_port_alone() {
+fn health_needs_only_the_port() {
     let moss = Moss::start();
     let port = moss.address().port().to_string();
     for (name, value) in [
@@ -250,7 +250,7 @@ fn health_reports_an_unreadable_dotenv() {
 }
 
 #[test]
-fn health_of_an_address_that_can_not_be_used_is_bad() {
+fn health_of_an_invalid_address_is_bad() {
     for (name, value) in [("MOSS_PORT", "x"), ("MOSS_PORT", "0"), ("MOSS_HOSTNAME", "300.1.2.3")] {
         let (code, stdout, stderr) = texts(Setup::empty().set(name, value).run(&["health"]));
         assert_eq!((code, stderr.as_str()), (Some(1), ""), "{stdout}");
@@ -264,7 +264,7 @@ fn health_of_an_address_that_can_not_be_used_is_bad() {
 }
 
 #[test]
-fn health_of_a_master_needs_one() {
+fn health_with_master_is_bad_without_a_master() {
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "1")]);
     let ask = || {
         let setup = Setup::empty().set("MOSS_PORT", moss.address().port().to_string());
@@ -296,7 +296,7 @@ fn in_force(stdout: &str) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn check_tells_every_variable_as_it_is_in_force() {
+fn check_prints_each_variable_in_force() {
     let (code, stdout, stderr) = texts(Setup::new().run(&["check"]));
     assert_eq!(code, Some(0), "{stderr}");
     let template = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/template.env"));
@@ -334,7 +334,7 @@ fn check_tells_every_variable_as_it_is_in_force() {
 }
 
 #[test]
-fn check_shows_no_secret_and_where_it_comes_from() {
+fn check_hides_secrets_and_shows_their_files() {
     let setup = Setup::new()
         .set("MOSS_LOGIN_SECRET_FILE", "code")
         .file("code", "only the file knows it")
@@ -360,7 +360,7 @@ fn check_shows_no_secret_and_where_it_comes_from() {
 }
 
 #[test]
-fn check_of_what_can_not_be_used_fails_in_one_line() {
+fn check_of_an_invalid_setting_fails_in_one_line() {
     for setup in [
         Setup::empty(),
         Setup::new().set("MOSS_PORT", "80800"),
@@ -417,7 +417,7 @@ fn unknown_hostname_ends_a_start_with_1_and_a_check_with_2() {
 }
 
 #[test]
-fn host_with_ipv6_alone_is_warned_of() {
+fn host_with_only_ipv6_is_warned_of() {
     const SIX: &str = "2001:db8::5/64 nodad";
     let warnings = |hostname: &str, addresses: &[&str], program: Option<&str>| {
         let words = network(addresses);
@@ -433,7 +433,7 @@ fn host_with_ipv6_alone_is_warned_of() {
         stderr.contains("MOSS_HOSTNAME to ::")
     };
     if !warnings("", &[SIX], Some("true")) {
-        return skipped("host_with_ipv6_alone_is_warned_of", "no root, no iproute2 or no IPv6");
+        return skipped("host_with_only_ipv6_is_warned_of", "no root, no iproute2 or no IPv6");
     }
     for hostname in ["", "0.0.0.0"] {
         assert!(warnings(hostname, &[SIX], None));

@@ -85,7 +85,7 @@ fn is_master(moss: &Moss, secret: &str) -> bool {
 }
 
 #[test]
-fn value_that_can_not_be_used_stops_moss() {
+fn invalid_value_stops_moss() {
     for (name, values) in WRONG {
         for value in values {
             let mut setup = Setup::new();
@@ -99,7 +99,7 @@ fn value_that_can_not_be_used_stops_moss() {
 }
 
 #[test]
-fn value_in_dotenv_that_can_not_be_used_stops_moss() {
+fn invalid_value_in_dotenv_stops_moss() {
     for (name, values) in WRONG {
         for value in values.iter().filter(|value| !value.contains('\n')) {
             let mut setup = Setup::new().unset("MOSS_HOSTNAME").unset("MOSS_PORT");
@@ -123,7 +123,7 @@ fn value_that_is_no_utf8_stops_moss() {
 
 /// That moss starts is most of the proof. The log shows the values in force.
 #[test]
-fn empty_values_are_unset_ones() {
+fn empty_values_count_as_unset() {
     let mut setup = Setup::new().set("MOSS_CONNECTION_SECRET_FILE", "").set("MOSS_LOG", "");
     for (name, _) in WRONG {
         if !matches!(name, "MOSS_CONNECTION_OFFER_TYPE" | "MOSS_PORT") {
@@ -143,7 +143,7 @@ fn empty_values_are_unset_ones() {
 }
 
 #[test]
-fn empty_values_in_dotenv_are_unset_ones() {
+fn empty_values_in_dotenv_count_as_unset() {
     let mut text = "MOSS_LOG=\nMOSS_CONNECTION_SECRET_FILE=\"\"\n".to_owned();
     for (name, _) in WRONG {
         if !matches!(name, "MOSS_CONNECTION_OFFER_TYPE" | "MOSS_PORT") {
@@ -347,7 +347,7 @@ fn settings_of_tls_stop_a_moss_that_has_none() {
 }
 
 #[test]
-fn any_page_may_log_in_only_with_a_warning() {
+fn allowing_any_page_is_warned_of() {
     let warning = "any web page may log in";
     for origins in ["*", " * ", ""] {
         let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", origins)]);
@@ -416,7 +416,7 @@ fn backlog_must_hold_a_packet_and_64_kib() {
 }
 
 #[test]
-fn longer_packets_take_the_other_limits_along() {
+fn longer_packets_raise_the_other_limits() {
     let moss = Moss::with(&[("MOSS_MAX_PACKET_BYTES", "33554432")]);
     moss.wait_for_log("33554432 bytes per packet, 33619968 of backlog per peer, 134479872 in all");
 }

@@ -58,8 +58,8 @@ fn limit_of_a_group_around_its_own_counts() {
 }
 
 #[test]
-fn share_has_a_most() {
-    let Some(group) = Cgroup::of("share_has_a_most", 1024 * MIB) else { return };
+fn share_has_an_upper_limit() {
+    let Some(group) = Cgroup::of("share_has_an_upper_limit", 1024 * MIB) else { return };
     let (settings, _) = check(Setup::new(), &group);
     assert_eq!(number(&settings, MEMORY), 64 * MIB);
     assert_eq!(number(&settings, "MOSS_MAX_CONNECTIONS"), at_most(16_384));
@@ -67,8 +67,8 @@ fn share_has_a_most() {
 }
 
 #[test]
-fn little_memory_takes_the_backlog_along() {
-    let Some(group) = Cgroup::of("little_memory_takes_the_backlog_along", 8 * MIB) else { return };
+fn little_memory_lowers_the_backlog() {
+    let Some(group) = Cgroup::of("little_memory_lowers_the_backlog", 8 * MIB) else { return };
     let (settings, warnings) = check(Setup::new(), &group);
     assert_eq!(number(&settings, MEMORY), 2 * MIB);
     assert_eq!(number(&settings, "MOSS_MAX_BACKLOG_BYTES"), MIB / 2);
@@ -85,8 +85,8 @@ fn little_memory_takes_the_backlog_along() {
 }
 
 #[test]
-fn memory_that_is_set_stays_and_may_be_warned_of() {
-    let test = "memory_that_is_set_stays_and_may_be_warned_of";
+fn configured_memory_stays_and_may_be_warned_of() {
+    let test = "configured_memory_stays_and_may_be_warned_of";
     let Some(group) = Cgroup::of(test, 32 * MIB) else { return };
     for (bytes, is_warned_of) in [(16 * MIB, false), (16 * MIB + 1, true), (1 << 33, true)] {
         let (settings, warnings) = check(Setup::new().set(MEMORY, bytes.to_string()), &group);
@@ -98,8 +98,8 @@ fn memory_that_is_set_stays_and_may_be_warned_of() {
 }
 
 #[test]
-fn pages_take_from_the_share_and_over_a_quarter_are_warned_of() {
-    let test = "pages_take_from_the_share_and_over_a_quarter_are_warned_of";
+fn pages_lower_the_share_and_over_a_quarter_are_warned_of() {
+    let test = "pages_lower_the_share_and_over_a_quarter_are_warned_of";
     let Some(group) = Cgroup::of(test, 32 * MIB) else { return };
     let setup = |bytes: usize| {
         let setup = Setup::new().set("MOSS_PAGES_DIRECTORY", "pages");

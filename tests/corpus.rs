@@ -42,7 +42,7 @@ fn packets_are_read_by_the_rules() {
 }
 
 #[test]
-fn heads_are_judged_the_same_in_pieces() {
+fn head_in_pieces_is_read_like_the_whole() {
     replay("head", targets::head::check);
 }
 

@@ -35,7 +35,7 @@ fn environment_wins_over_dotenv() {
 }
 
 #[test]
-fn empty_variable_does_not_hide_the_one_of_dotenv() {
+fn empty_variable_does_not_hide_the_one_in_dotenv() {
     let moss = Setup::new().set("MOSS_CONNECTION_SECRET", "").file(".env", ENOUGH).start();
     moss.master("1").expect_nothing();
 }
@@ -73,7 +73,7 @@ fn dotenv_may_lack_its_last_newline() {
 }
 
 #[test]
-fn line_that_can_not_be_read_stops_moss() {
+fn invalid_line_stops_moss() {
     for line in ["MOSS_PORT", "two words", "=x", "MOSS PORT=1", "MOSS_KICK_TYPE=\"open", "}{"] {
         let stderr = refusal(format!("{ENOUGH}# comment\n{line}\nMOSS_LOG=info\n"));
         assert!(stderr.contains(".env, line 6"), "{line}: {stderr}");
@@ -81,7 +81,7 @@ fn line_that_can_not_be_read_stops_moss() {
 }
 
 #[test]
-fn line_that_can_not_be_read_is_counted_among_similar_ones() {
+fn number_of_an_invalid_line_is_right_among_similar_ones() {
     let text = "# MOSS_PORT\nMOSS_PORT=0\nMOSS_PORT\n";
     assert!(refusal(text).contains(".env, line 3:"), "{}", refusal(text));
     let text = "# MOSS_LOG=two words\n\nMOSS_LOG=two words\n";
@@ -89,7 +89,7 @@ fn line_that_can_not_be_read_is_counted_among_similar_ones() {
 }
 
 #[test]
-fn line_that_can_not_be_read_is_not_quoted() {
+fn invalid_line_is_not_quoted() {
     for line in [
         "MOSS_CONNECTION_SECRET=two words",
         "MOSS_CONNECTION_SECRET words",
@@ -178,7 +178,7 @@ fn comment_line_may_have_dollars_and_backslashes() {
 }
 
 #[test]
-fn space_at_the_end_of_a_line_is_nothing() {
+fn space_at_the_end_of_a_line_is_ignored() {
     let text = ENOUGH.replace('\n', " \n \n\t\n");
     Setup::empty().file(".env", text).start().master("1").expect_nothing();
 }
@@ -277,7 +277,7 @@ fn template_starts_with_what_everybody_sets() {
 
 /// `docker run --env-file` supports neither quotes nor `$` nor comments after a value.
 #[test]
-fn template_is_read_alike_by_docker() {
+fn template_means_the_same_to_docker() {
     for (name, value, _) in template() {
         assert!(!value.contains(['"', '\'', '$', '#', '\\', ' ']), "{name}={value}");
     }

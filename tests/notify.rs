@@ -177,7 +177,7 @@ fn stop_is_told_and_nothing_after_it() {
 }
 
 #[test]
-fn watchdog_is_told_at_half_of_its_time_by_an_idle_moss() {
+fn idle_moss_notifies_the_watchdog_at_half_of_its_time() {
     let start = Instant::now();
     let (moss, manager) = managed(Setup::new().set("WATCHDOG_USEC", "200000"));
     for _ in 0..5 {
@@ -188,7 +188,7 @@ fn watchdog_is_told_at_half_of_its_time_by_an_idle_moss() {
 }
 
 #[test]
-fn watchdog_is_told_nothing_by_a_frozen_moss() {
+fn frozen_moss_does_not_notify_the_watchdog() {
     // $$ is the process that becomes moss.
     let setup = Setup::new().before("export WATCHDOG_PID=$$").set("WATCHDOG_USEC", "100000");
     let (moss, manager) = managed(setup);
@@ -212,7 +212,7 @@ fn state_of(pid: u32) -> String {
 }
 
 #[test]
-fn watchdog_of_another_process_is_told_nothing() {
+fn watchdog_of_another_process_is_not_notified() {
     let setup = Setup::new().set("WATCHDOG_USEC", "2").set("WATCHDOG_PID", "1");
     let (moss, manager) = managed(setup);
     // Long enough for many messages.

@@ -136,7 +136,7 @@ fn quick_and_thorough_reading_agree() {
 }
 
 #[test]
-fn what_is_no_packet_is_refused() {
+fn message_that_is_no_packet_is_refused() {
     for text in NOT_PACKETS {
         assert_eq!(Packet::parse(text).err(), Some(Invalid), "{text:?}");
     }

@@ -144,7 +144,7 @@ fn first_master_is_confirmed_and_has_its_offer_sent_to_all() {
 }
 
 #[test]
-fn offers_are_sent_so_many_at_a_time() {
+fn offers_are_sent_a_few_at_a_time() {
     let mut core = Core::new().clients(7..17);
     assert_eq!(core.handle_alone(1, OFFER_A), [CONFIRMATION]);
     for told in [3, 3, 3, 1] {
@@ -203,7 +203,7 @@ fn offer_comes_before_the_news_that_its_master_left() {
 }
 
 #[test]
-fn client_that_left_is_told_nothing_any_more() {
+fn client_that_left_is_told_nothing_more() {
     let mut core = Core::new().clients([7]);
     core.handle_alone(1, OFFER_A);
     assert_eq!(core.leave(7), NOTHING);
@@ -211,7 +211,7 @@ fn client_that_left_is_told_nothing_any_more() {
 }
 
 #[test]
-fn takeover_is_told_to_the_old_one_then_the_new_one_then_the_clients() {
+fn takeover_is_told_to_the_old_master_then_the_new_one_then_the_clients() {
     let mut core = Core::with_notices().clients([7]).master();
     let lines = core.handle(2, OFFER_B);
     assert!(lines[0].starts_with("peer 1: ") && lines[0].contains(r#""code":"replaced""#));
@@ -246,7 +246,7 @@ fn replaced_master_is_a_guest_who_may_log_in() {
 }
 
 #[test]
-fn replaced_master_that_leaves_takes_nothing_along() {
+fn replaced_master_that_leaves_changes_nothing() {
     let mut core = Core::with_notices().clients([7]).master();
     core.handle(2, OFFER_B);
     assert_eq!(core.leave(1), NOTHING);
@@ -254,7 +254,7 @@ fn replaced_master_that_leaves_takes_nothing_along() {
 }
 
 #[test]
-fn client_that_becomes_master_is_a_client_no_more() {
+fn client_that_becomes_master_is_no_longer_a_client() {
     let mut core = Core::with_notices().clients([1, 7]);
     assert_eq!(
         core.handle(1, OFFER_A),
@@ -462,7 +462,7 @@ fn kick_needs_no_reason() {
 }
 
 #[test]
-fn kick_without_its_setting_is_a_packet_like_any() {
+fn kick_without_its_setting_is_an_ordinary_packet() {
     let mut core = Core::new().clients([7]).master();
     assert_eq!(
         core.handle(1, r#"{"type":"kick","payload":"","id":"7"}"#),
@@ -471,7 +471,7 @@ fn kick_without_its_setting_is_a_packet_like_any() {
 }
 
 #[test]
-fn roster_lists_each_client_once_behind_the_confirmation() {
+fn each_client_is_listed_once_after_the_confirmation() {
     let mut core = Core::with_notices().clients(10..20).clients(10..15);
     let lines = core.handle(1, OFFER_A);
     assert_eq!(lines[0], CONFIRMATION);

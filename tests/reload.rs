@@ -146,7 +146,7 @@ fn new_secrets_count_and_nobody_leaves() {
 }
 
 #[test]
-fn file_that_has_not_changed_is_said_to_be_the_same() {
+fn unchanged_file_is_logged_as_the_same() {
     let moss = moss();
     write(&moss, "connection", format!("{OLD}\r\n"));
     write(&moss, "login", NEW_CODE);
@@ -158,7 +158,7 @@ fn file_that_has_not_changed_is_said_to_be_the_same() {
 }
 
 #[test]
-fn file_that_can_not_be_used_leaves_the_old_secret() {
+fn unusable_file_leaves_the_old_secret() {
     let moss = moss();
     write(&moss, "login", NEW_CODE);
     let file = moss.folder().join("connection");

@@ -38,7 +38,7 @@ fn connection_stays_for_the_next_request() {
 }
 
 #[test]
-fn answers_that_are_no_page_leave_the_connection_open() {
+fn answers_without_a_page_leave_the_connection_open() {
     let moss = start();
     let tag = ask(&moss, get("/a.txt")).tag();
     let mut visitor = Visitor::of(&moss);
@@ -64,7 +64,7 @@ fn answers_that_are_no_page_leave_the_connection_open() {
 }
 
 #[test]
-fn connection_ends_with_the_answer_if_the_visitor_wants_it() {
+fn connection_ends_with_the_answer_on_request() {
     let moss = start();
     for lines in [
         "Connection: close\r\n",
@@ -127,7 +127,7 @@ fn old_http_ends_with_the_answer() {
 }
 
 #[test]
-fn old_http_stays_if_it_asks_for_it() {
+fn old_http_stays_on_request() {
     let moss = start();
     let mut visitor = Visitor::of(&moss);
     for lines in [
@@ -242,7 +242,7 @@ fn stopping_does_not_wait_for_those_who_never_read() {
 }
 
 #[test]
-fn connections_that_have_ended_leave_nothing() {
+fn ended_connections_leave_nothing() {
     let moss = start();
     drop(ask(&moss, request("GET", "/a.txt", "Connection: close\r\n")));
     let before = descriptors(&moss);
@@ -272,7 +272,7 @@ fn connections_that_have_ended_leave_nothing() {
 }
 
 #[test]
-fn address_has_so_many_connections_and_pages_count() {
+fn page_connections_count_for_the_limit_of_an_address() {
     let moss = site(&[("a.txt", "a")]).set("MOSS_MAX_CONNECTIONS_PER_ADDRESS", "2").start();
     let mut visitors: Vec<_> = (0..2).map(|_| Visitor::of(&moss)).collect();
     visitors.iter_mut().for_each(expect_open);

@@ -139,7 +139,7 @@ fn link_through_a_hidden_folder_is_followed() {
 }
 
 #[test]
-fn links_within_a_folder_that_is_a_link_itself_are_followed() {
+fn links_within_a_linked_folder_are_followed() {
     let setup = site(&[("page.html", "page")]);
     link(&setup, &[("same.html", "page.html"), ("out.html", "../link")]);
     symlink("pages", setup.folder().join("link")).expect("a link");
@@ -150,7 +150,7 @@ fn links_within_a_folder_that_is_a_link_itself_are_followed() {
 }
 
 #[test]
-fn links_that_go_round_in_circles_are_left_out() {
+fn cyclic_links_are_left_out() {
     let setup = site(&[("a/page.html", "a"), ("b/page.html", "b"), ("index.html", "start")]);
     link(
         &setup,
@@ -192,7 +192,7 @@ fn links_that_multiply_end_in_a_refusal() {
 }
 
 #[test]
-fn what_is_neither_file_nor_folder_is_left_out() {
+fn entries_other_than_files_and_folders_are_left_out() {
     let setup = site(&[("index.html", "start")]);
     make_pipe(&folder(&setup).join("pipe"));
     let _listener = UnixListener::bind(folder(&setup).join("socket")).expect("a socket");
@@ -217,7 +217,7 @@ fn one_line_counts_what_is_left_out() {
 }
 
 #[test]
-fn log_is_silent_if_no_file_is_left_out() {
+fn nothing_is_logged_if_no_file_is_left_out() {
     let moss = site(&[("index.html", "start")]).set("MOSS_ALLOWED_ORIGINS", "self").start();
     expect_page(&moss, "/", "start");
     assert!(!moss.log().contains("left out") && !moss.log().contains("WARN"), "{}", moss.log());
@@ -238,20 +238,20 @@ fn expect_own_answer(page: &str, path: &str, status: u16) {
 }
 
 #[test]
-fn files_where_moss_answers_itself_are_left_out_with_a_warning() {
+fn files_at_health_and_metrics_are_left_out_with_a_warning() {
     expect_own_answer("health", "/health", 200);
     expect_own_answer("metrics", "/metrics", 404);
 }
 
 #[test]
-fn folders_where_moss_answers_itself_have_no_index_and_a_warning() {
+fn folders_at_health_and_metrics_have_no_index_and_a_warning() {
     expect_own_answer("health/index.html", "/health", 200);
     // Not a redirect to a page that does not exist.
     expect_own_answer("metrics/index.html", "/metrics", 404);
 }
 
 #[test]
-fn pages_beside_those_where_moss_answers_itself_are_served() {
+fn pages_beside_health_and_metrics_are_served() {
     let moss = site(&[
         ("health.html", "one"),
         ("health/other.html", "two"),
@@ -328,7 +328,7 @@ fn names_may_be_any_bytes() {
 }
 
 #[test]
-fn names_have_case() {
+fn names_are_case_sensitive() {
     let moss = site(&[("Page.html", "upper"), ("page.html", "lower")]).start();
     expect_page(&moss, "/Page.html", "upper");
     expect_page(&moss, "/page.html", "lower");
@@ -343,7 +343,7 @@ fn folders_may_be_deep() {
 }
 
 #[test]
-fn many_pages_are_each_found() {
+fn each_of_many_pages_is_found() {
     let pages: Vec<_> =
         (0..2_000).map(|page| (format!("{}/{page}.txt", page % 7), page.to_string())).collect();
     let pages: Vec<_> = pages.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();

@@ -20,7 +20,7 @@ fn if_none_match(visitor: &mut Visitor, target: &str, value: &str) -> Answer {
 }
 
 #[test]
-fn page_comes_byte_for_byte() {
+fn page_is_sent_byte_for_byte() {
     for len in [0, 1, 1_000, 16_383, 16_384, 16_385, 100_000, 8 << 20] {
         let page = content(len as u64, len);
         let moss = site(&[("page", &page)]).start();
@@ -41,7 +41,7 @@ fn page_has_the_headers_that_browsers_need() {
 }
 
 #[test]
-fn answers_tell_no_time() {
+fn answers_have_no_date() {
     let moss = start();
     let tag = tag_of(&moss, PAGE);
     for lines in
@@ -83,7 +83,7 @@ fn tag_depends_only_on_the_content() {
 }
 
 #[test]
-fn tag_tells_every_bit() {
+fn tag_depends_on_every_bit() {
     let page = content(1, 5_000);
     let mut pages = vec![page.clone()];
     for at in [0, 1, 63, 64, 2_500, 4_095, 4_096, 4_999] {
@@ -105,7 +105,7 @@ fn tag_tells_every_bit() {
 }
 
 #[test]
-fn page_that_is_known_is_not_sent_again() {
+fn cached_page_is_not_sent_again() {
     let moss = start();
     let mut visitor = Visitor::of(&moss);
     let tag = tag_of(&moss, PAGE);
@@ -138,7 +138,7 @@ fn tags_may_be_spread_over_lines() {
 }
 
 #[test]
-fn page_that_is_not_known_is_sent_whole() {
+fn page_that_is_not_cached_is_sent_whole() {
     let moss = start();
     let mut visitor = Visitor::of(&moss);
     let tag = tag_of(&moss, PAGE);
@@ -162,7 +162,7 @@ fn page_that_is_not_known_is_sent_whole() {
 }
 
 #[test]
-fn what_is_not_there_is_not_known() {
+fn if_none_match_for_a_missing_page_is_not_found() {
     let moss = start();
     assert_eq!(if_none_match(&mut Visitor::of(&moss), "/none", "*").status, 404);
 }

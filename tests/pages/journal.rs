@@ -48,7 +48,7 @@ fn connection_that_is_idle_leaves_the_same_line() {
 }
 
 #[test]
-fn reader_that_breaks_off_leaves_a_line() {
+fn reader_that_gives_up_leaves_a_line() {
     let moss = start();
     let mut visitor = Visitor::on(narrow(moss.address()));
     visitor.send(get("/large"));
@@ -71,7 +71,7 @@ fn pages_leave_no_line_at_info() {
 }
 
 #[test]
-fn bad_request_behind_a_page_leaves_its_line() {
+fn bad_request_after_a_page_leaves_its_line() {
     let moss = pages().start();
     let mut visitor = Visitor::of(&moss);
     visitor.get("/a.txt");
@@ -83,7 +83,7 @@ fn bad_request_behind_a_page_leaves_its_line() {
 }
 
 #[test]
-fn what_is_asked_for_is_not_logged() {
+fn content_of_requests_is_not_logged() {
     let moss = pages().set("MOSS_LOG", "trace").start();
     let mut visitor = Visitor::of(&moss);
     visitor.get("/a.txt?token=abracadabra");

@@ -158,7 +158,7 @@ fn no_long_path_leads_out_of_the_folder() {
 }
 
 #[test]
-fn link_that_comes_later_leads_nowhere() {
+fn link_that_is_added_later_leads_nowhere() {
     let moss = start();
     symlink("../canary.txt", folder_of(&moss).join("later.txt"))
         .expect("a link in the test's folder");
@@ -196,7 +196,7 @@ fn folder_that_becomes_a_link_while_it_is_read_leads_nowhere() {
 }
 
 #[test]
-fn secret_beside_the_pages_is_not_told() {
+fn dotenv_beside_the_pages_is_not_served() {
     // The folder of pages is the working directory, with its `.env`.
     let setup = site(&[("index.html", "start")]);
     let setup = setup.set("MOSS_PAGES_DIRECTORY", ".").unset("MOSS_CONNECTION_SECRET");

@@ -43,7 +43,7 @@ fn root_without_an_index_wants_a_websocket() {
 }
 
 #[test]
-fn folder_without_its_slash_is_sent_on() {
+fn folder_without_its_slash_is_redirected() {
     let moss = site(&[("dir/index.html", "x"), ("a/b/index.html", "x")]).start();
     let mut visitor = Visitor::of(&moss);
     for (target, location) in [
@@ -66,7 +66,7 @@ fn folder_without_its_slash_is_sent_on() {
 }
 
 #[test]
-fn location_is_escaped_and_can_not_be_taken_for_an_address() {
+fn location_is_escaped_and_cannot_be_taken_for_an_address() {
     let pages: Vec<_> =
         ["a b", "a:b", "100%", "what?", "a#b", "\u{e9}", "\\x", "a\r\nX: y", "~a-b_c.d", "http:"]
             .iter()
@@ -236,7 +236,7 @@ fn nothing_is_normalised() {
 }
 
 #[test]
-fn health_comes_first() {
+fn health_wins_over_a_page() {
     let moss = site(&[("index.html", "start"), ("health", "mine")]).start();
     let mut visitor = Visitor::of(&moss);
     for target in ["/health", "/health?x", "/%68ealth", "http://box/health"] {
@@ -251,7 +251,7 @@ fn health_comes_first() {
 }
 
 #[test]
-fn other_methods_are_not_allowed_where_something_is() {
+fn other_methods_are_not_allowed_where_there_is_a_page() {
     let moss = site(&[("index.html", "start"), ("a.txt", "a")]).start();
     let mut visitor = Visitor::of(&moss);
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW", "get", "Head"] {

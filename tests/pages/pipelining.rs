@@ -85,7 +85,7 @@ fn requests_may_be_cut_anywhere() {
 }
 
 #[test]
-fn heads_that_are_long_each_are_answered() {
+fn many_long_heads_are_answered() {
     // The limit is for one head, not for all received bytes.
     let moss = start();
     let long = request("GET", "/b.txt", &format!("X: {}\r\n", "x".repeat(7_000)));
@@ -139,7 +139,7 @@ fn what_follows_the_last_request_is_not_answered() {
 }
 
 #[test]
-fn rubbish_behind_a_request_is_answered_behind_it() {
+fn rubbish_after_a_request_is_answered_after_it() {
     let moss = start();
     for (rubbish, status) in [
         ("rubbish\r\n\r\n", 400),

@@ -93,7 +93,7 @@ fn eight_page_connections_are_always_allowed() {
 }
 
 #[test]
-fn connection_that_is_idle_for_longest_gives_way() {
+fn connection_that_was_idle_for_longest_gives_way() {
     let moss = start(32);
     let mut visitors: Vec<_> = (0..LEAST).map(|_| idle(&moss)).collect();
     // The first ones send another request: now the third is idle for the longest.
@@ -141,7 +141,7 @@ fn download_is_refused_when_downloads_take_all_places() {
 }
 
 #[test]
-fn where_all_places_are_downloads_what_is_short_is_answered() {
+fn short_answers_are_sent_where_downloads_take_all_places() {
     // Above all health: after any other answer an orchestrator would restart moss.
     let moss = start(32);
     let mut downloads: Vec<_> = (0..LEAST).map(|_| download(&moss)).collect();
@@ -156,7 +156,7 @@ fn where_all_places_are_downloads_what_is_short_is_answered() {
 }
 
 #[test]
-fn place_of_a_reader_that_breaks_off_is_free_again() {
+fn place_of_a_reader_that_gives_up_is_free_again() {
     let moss = start(32);
     let mut downloads: Vec<_> = (0..LEAST).map(|_| download(&moss)).collect();
     downloads.remove(5).stream().reset_at_end();
@@ -280,7 +280,7 @@ fn upgrade_makes_room_for_another_page_connection() {
 }
 
 #[test]
-fn many_upgrades_of_page_connections_leave_no_trace_among_them() {
+fn many_upgrades_leave_no_trace_among_page_connections() {
     // In debug builds moss checks the length of its list of idle connections.
     let moss = start(160);
     let mut guests: Vec<_> = (0..120).map(|_| idle(&moss).upgrade()).collect();
@@ -290,7 +290,7 @@ fn many_upgrades_of_page_connections_leave_no_trace_among_them() {
 }
 
 #[test]
-fn master_is_let_in_where_pages_take_all_places() {
+fn master_is_accepted_where_pages_take_all_places() {
     let moss = start(LEAST);
     let _guests: Vec<_> = (0..LEAST - 2).map(|_| moss.guest()).collect();
     let (first, mut second) = (idle(&moss), idle(&moss));
@@ -301,7 +301,7 @@ fn master_is_let_in_where_pages_take_all_places() {
 }
 
 #[test]
-fn health_counts_websockets_alone() {
+fn health_counts_only_websockets() {
     let moss = start(32);
     let _visitors: Vec<_> = (0..3).map(|_| idle(&moss)).collect();
     let _guests = [moss.guest(), moss.guest()];

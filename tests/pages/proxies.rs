@@ -49,7 +49,7 @@ fn assert_room(moss: &Moss, lines: &str, expected: usize) -> Vec<Client> {
 }
 
 #[test]
-fn each_address_behind_a_proxy_has_so_many_connections_and_no_more() {
+fn connections_of_each_address_behind_a_proxy_are_limited() {
     let moss = limited_to(2).start();
     let mut clients = Vec::new();
     for asker in ["192.0.2.1", "192.0.2.2", "2001:db8::1", "198.51.100.7:1234"] {
@@ -89,7 +89,7 @@ fn forged_addresses_left_of_the_proxys_do_not_help() {
 }
 
 #[test]
-fn header_of_whoever_is_not_trusted_is_ignored() {
+fn header_from_an_untrusted_address_is_ignored() {
     let moss = limited_to(3).start();
     let stranger = || Visitor::on(narrow_from([127, 0, 0, 2], moss.address()));
     let mut clients: Vec<_> = (1..=3)
@@ -108,7 +108,7 @@ fn header_of_whoever_is_not_trusted_is_ignored() {
 }
 
 #[test]
-fn what_a_proxy_asks_for_itself_has_no_limit() {
+fn requests_of_the_proxy_itself_have_no_limit() {
     let moss = limited_to(1).start();
     let unknown = ["", "unknown", "unix:", "127.0.0.1", "10.1.2.3, 10.0.0.1", "192.0.2.1, _hidden"];
     let lines = unknown.map(of).into_iter().chain([String::new()]);
@@ -124,7 +124,7 @@ fn what_a_proxy_asks_for_itself_has_no_limit() {
 }
 
 #[test]
-fn each_request_on_a_connection_is_judged_anew() {
+fn each_request_on_a_connection_counts_for_its_own_client() {
     let moss = limited_to(1).start();
     let _full = open(&moss, &of("192.0.2.1")).expect("an upgrade");
     let mut visitor = Visitor::of(&moss);
@@ -138,7 +138,7 @@ fn each_request_on_a_connection_is_judged_anew() {
 }
 
 #[test]
-fn pipelined_requests_are_judged_one_by_one() {
+fn each_pipelined_request_counts_for_its_own_client() {
     let moss = limited_to(1).start();
     let _full = open(&moss, &of("192.0.2.1")).expect("an upgrade");
     let askers = ["192.0.2.2", "192.0.2.3", "192.0.2.1", "192.0.2.2"];
@@ -158,7 +158,7 @@ fn pipelined_requests_are_judged_one_by_one() {
 }
 
 #[test]
-fn every_kind_of_request_is_judged() {
+fn every_kind_of_request_is_limited() {
     let moss = limited_to(1).set("MOSS_METRICS", "on").start();
     let _full = open(&moss, &of("192.0.2.1")).expect("an upgrade");
     for (method, target) in [
@@ -180,7 +180,7 @@ fn every_kind_of_request_is_judged() {
 }
 
 #[test]
-fn answers_without_pages_are_judged_too() {
+fn requests_without_pages_are_limited_too() {
     let moss = Setup::new()
         .set("MOSS_TRUSTED_PROXIES", "127.0.0.1")
         .set("MOSS_MAX_CONNECTIONS_PER_ADDRESS", "1")
@@ -327,7 +327,7 @@ fn flood_behind_a_proxy_does_not_take_the_places_of_others() {
 }
 
 #[test]
-fn log_names_whose_the_connection_is() {
+fn log_names_the_client_behind_a_proxy() {
     let moss = limited_to(1).start();
     let client = open(&moss, &of("192.0.2.9, ::ffff:192.0.2.1, 10.0.0.1")).expect("an upgrade");
     assert_eq!(open(&moss, &of("192.0.2.1")).err(), Some(429));

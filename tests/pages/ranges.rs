@@ -23,7 +23,7 @@ fn expect_whole(answer: &Answer, page: &[u8], what: &str) {
 }
 
 #[test]
-fn range_is_sent_alone() {
+fn only_the_range_is_sent() {
     let (moss, page) = start();
     let whole = ask(&moss, get("/page"));
     let mut visitor = Visitor::of(&moss);
@@ -56,7 +56,7 @@ fn range_is_sent_alone() {
 }
 
 #[test]
-fn range_behind_the_end_can_not_be_satisfied() {
+fn range_after_the_end_cannot_be_satisfied() {
     let (moss, page) = start();
     let mut visitor = Visitor::of(&moss);
     for range in [
@@ -157,7 +157,7 @@ fn head_has_no_ranges() {
 }
 
 #[test]
-fn range_of_what_is_not_there_is_not_found() {
+fn range_of_a_missing_page_is_not_found() {
     let (moss, _) = start();
     assert_eq!(ask(&moss, request("GET", "/none", "Range: bytes=0-5\r\n")).status, 404);
     let health = ask(&moss, request("GET", "/health", "Range: bytes=0-5\r\n"));
@@ -165,7 +165,7 @@ fn range_of_what_is_not_there_is_not_found() {
 }
 
 #[test]
-fn matching_tag_counts_before_a_range() {
+fn matching_tag_wins_over_a_range() {
     let (moss, page) = start();
     let mut visitor = Visitor::of(&moss);
     let tag = visitor.get("/page").tag();
@@ -179,7 +179,7 @@ fn matching_tag_counts_before_a_range() {
 }
 
 #[test]
-fn if_range_lets_a_range_through_only_for_the_very_page() {
+fn if_range_allows_a_range_only_of_the_same_page() {
     let (moss, page) = start();
     let mut visitor = Visitor::of(&moss);
     let tag = visitor.get("/page").tag();
@@ -206,7 +206,7 @@ fn if_range_lets_a_range_through_only_for_the_very_page() {
 }
 
 #[test]
-fn if_range_without_a_range_is_nothing() {
+fn if_range_without_a_range_is_ignored() {
     let (moss, page) = start();
     let mut visitor = Visitor::of(&moss);
     let tag = visitor.get("/page").tag();
@@ -232,7 +232,7 @@ fn ranges_of_a_large_page_add_up_to_it() {
 }
 
 #[test]
-fn download_is_resumed_where_it_broke_off() {
+fn download_is_resumed_where_it_ended() {
     let page = content(9, 3 << 20);
     let moss = site(&[("large", &page)]).start();
     let mut visitor = Visitor::of(&moss);

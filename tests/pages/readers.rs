@@ -162,7 +162,7 @@ fn reader_on_a_very_slow_line_is_not_dropped() {
 }
 
 #[test]
-fn keepalive_of_a_reader_is_that_of_pages_and_not_five_seconds() {
+fn stopped_reader_does_not_count_as_an_idle_connection() {
     // A stopped reader is not an idle connection.
     let moss = pages().start();
     let (mut reader, mut found) = silent_reader(&moss);
@@ -174,7 +174,7 @@ fn keepalive_of_a_reader_is_that_of_pages_and_not_five_seconds() {
 }
 
 #[test]
-fn readers_that_break_off_leave_nothing() {
+fn readers_that_give_up_leave_nothing() {
     const READERS: usize = 8;
     const LEFT: usize = MIB;
 

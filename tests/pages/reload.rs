@@ -38,7 +38,7 @@ fn sighup_takes_the_new_pages() {
 }
 
 #[test]
-fn new_tag_is_another_one_and_the_old_one_is_good_no_more() {
+fn changed_page_has_a_new_tag_and_the_old_one_is_no_longer_valid() {
     let moss = site(&[("a.txt", "old")]).start();
     let known = format!("If-None-Match: {}\r\n", ask(&moss, get("/a.txt")).tag());
     assert_eq!(ask(&moss, request("GET", "/a.txt", &known)).status, 304);
@@ -49,7 +49,7 @@ fn new_tag_is_another_one_and_the_old_one_is_good_no_more() {
 }
 
 #[test]
-fn link_may_lead_to_another_folder_from_then_on() {
+fn reload_follows_a_link_to_another_folder() {
     // An atomic replacement by a new version.
     let setup = site(&[("index.html", "old"), ("gone.txt", "x")]);
     write(setup.folder(), "version-2/index.html", "new");
@@ -124,7 +124,7 @@ fn old_pages_stay_if_the_path_is_not_a_folder() {
 }
 
 #[test]
-fn old_pages_stay_if_the_new_ones_are_too_much() {
+fn old_pages_stay_if_the_new_ones_are_too_large() {
     let moss = start();
     let image = folder_of(&moss).join("disk.img");
     expect_the_old_pages(
@@ -204,7 +204,7 @@ fn downloads_of_old_pages_do_not_add_up() {
 
 #[test]
 #[ignore = "waits for more than a minute, which is how long downloads of old pages live"]
-fn download_of_an_old_page_does_not_live_for_ever() {
+fn download_of_an_old_page_ends_after_a_minute() {
     let moss = site(&[("large", content(1, 8 << 20))]).start();
     let mut visitor = Visitor::on(narrow(moss.address()));
     visitor.send(get("/large"));
@@ -258,7 +258,7 @@ fn bytes_read(moss: &Moss) -> usize {
 }
 
 #[test]
-fn sighup_while_the_folder_is_read_begins_anew() {
+fn sighup_while_the_folder_is_read_starts_over() {
     const PAGES: u64 = 12;
     const LEN: usize = 4 << 20;
 

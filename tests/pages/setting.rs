@@ -27,7 +27,7 @@ fn write_zeros(folder: &Path, name: &str, len: u64) {
 }
 
 #[test]
-fn there_are_no_pages_unless_it_is_set() {
+fn there_are_no_pages_without_the_setting() {
     for value in [None, Some("")] {
         let setup = site(&[("index.html", "x")]).unset(DIRECTORY);
         let setup = if let Some(value) = value { setup.set(DIRECTORY, value) } else { setup };
@@ -62,7 +62,7 @@ fn working_directory_itself_may_be_the_folder() {
 }
 
 #[test]
-fn empty_folder_will_do() {
+fn folder_may_be_empty() {
     let moss = site::<&str>(&[]).start();
     assert_eq!(ask(&moss, get("/")).status, 426);
     assert_eq!(ask(&moss, get("/index.html")).status, 404);
@@ -106,21 +106,21 @@ fn forbid(path: &Path) {
 }
 
 #[test]
-fn file_that_can_not_be_read_stops_moss() {
+fn unreadable_file_stops_moss() {
     let setup = site(&[("index.html", "x"), ("sub/private.txt", "x")]);
     forbid(&folder(&setup).join("sub/private.txt"));
-    let Some(setup) = without_rights(setup, "file_that_can_not_be_read_stops_moss") else { return };
+    let Some(setup) = without_rights(setup, "unreadable_file_stops_moss") else { return };
     let line = refusal(setup);
     assert!(line.contains("sub/private.txt"), "{line}");
 }
 
 #[test]
-fn folder_that_can_not_be_read_stops_moss() {
+fn unreadable_folder_stops_moss() {
     for private in ["", "sub"] {
         let setup = site(&[("index.html", "x"), ("sub/page.txt", "x")]);
         let folder = folder(&setup).join(private);
         forbid(&folder);
-        let setup = without_rights(setup, "folder_that_can_not_be_read_stops_moss");
+        let setup = without_rights(setup, "unreadable_folder_stops_moss");
         if let Some(setup) = setup {
             refusal(setup);
         }
@@ -128,7 +128,7 @@ fn folder_that_can_not_be_read_stops_moss() {
 }
 
 #[test]
-fn pages_that_are_too_much_stop_moss_which_proposes_a_web_server() {
+fn too_large_pages_stop_moss_with_advice_to_use_a_web_server() {
     let setup = site(&[("index.html", "x")]);
     write_zeros(&folder(&setup), "half", MOST / 2);
     write_zeros(&folder(&setup), "other-half", MOST / 2);
@@ -143,7 +143,7 @@ fn file_of_a_terabyte_stops_moss_at_once() {
 }
 
 #[test]
-fn each_page_counts_as_256_bytes_more_than_it_has() {
+fn each_page_counts_as_256_bytes_more_than_its_length() {
     // Some bytes of tolerance, because its path counts, too.
     let setup = site::<&str>(&[]);
     write_zeros(&folder(&setup), "zeros", MOST - 250);
@@ -184,7 +184,7 @@ fn pages_are_served_from_memory() {
 }
 
 #[test]
-fn file_that_is_added_later_is_no_page() {
+fn file_that_is_added_later_is_not_served() {
     let moss = site(&[("index.html", "start")]).start();
     write(&folder_of(&moss), "later.txt", "x");
     assert_eq!(ask(&moss, get("/later.txt")).status, 404);

@@ -38,7 +38,7 @@ const OTHERS: [(&str, &str); 20] = [
 ];
 
 #[test]
-fn usual_endings_have_their_types() {
+fn usual_extensions_have_their_types() {
     let names = TEXTS.iter().chain(&OTHERS).map(|(ending, _)| format!("a.b.{ending}"));
     let names: Vec<_> = names.collect();
     let pages: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
@@ -59,7 +59,7 @@ fn usual_endings_have_their_types() {
 }
 
 #[test]
-fn case_of_an_ending_does_not_count() {
+fn extensions_ignore_case() {
     // Cameras write them in upper case.
     let moss = site(&[("IMG_0001.JPG", "x"), ("INDEX.Html", "x")]).start();
     let jpg = ask(&moss, get("/IMG_0001.JPG"));
@@ -69,7 +69,7 @@ fn case_of_an_ending_does_not_count() {
 }
 
 #[test]
-fn names_without_a_known_ending_are_bytes() {
+fn names_without_a_known_extension_are_bytes() {
     let names =
         ["none", "html", "a.unknown", "a.html.", "a.html.bak", "folder.html/none", "a.htmlx"];
     let pages: Vec<_> = names.iter().map(|&name| (name, "<html>")).collect();

@@ -44,7 +44,7 @@ fn upgrade_may_follow_a_page() {
 }
 
 #[test]
-fn upgraded_connection_is_kept_as_long_as_any() {
+fn upgraded_connection_does_not_end_as_an_idle_one() {
     // Longer than the five seconds of an idle page connection.
     let moss = start();
     let mut client = after_a_page(&moss).upgrade();
@@ -54,7 +54,7 @@ fn upgraded_connection_is_kept_as_long_as_any() {
 }
 
 #[test]
-fn upgrade_and_frames_may_come_with_the_request_before_them() {
+fn upgrade_and_frames_may_come_together_with_an_earlier_request() {
     let moss = start();
     let mut bytes = format!("{}{UPGRADE}\r\n", get("/a.txt")).into_bytes();
     bytes.extend(frame(TEXT, br#"{"type":"login"}"#));
@@ -71,7 +71,7 @@ fn upgrade_and_frames_may_come_with_the_request_before_them() {
 }
 
 #[test]
-fn upgrade_behind_a_large_page_waits_for_its_end() {
+fn upgrade_after_a_large_page_waits_for_its_end() {
     let page = content(1, 4 << 20);
     let moss = site(&[("large", &page)]).start();
     let mut visitor = Visitor::of(&moss);
@@ -91,7 +91,7 @@ fn upgrade_may_come_byte_by_byte_after_a_page() {
 }
 
 #[test]
-fn upgrade_may_follow_what_was_not_found() {
+fn upgrade_may_follow_other_answers() {
     let moss = start();
     let mut visitor = Visitor::of(&moss);
     assert_eq!(visitor.get("/none").status, 404);
@@ -102,7 +102,7 @@ fn upgrade_may_follow_what_was_not_found() {
 }
 
 #[test]
-fn upgrade_ends_what_was_asked_for_in_http() {
+fn nothing_after_an_upgrade_is_read_as_http() {
     // All that follows is read as frames, even if it looks like a request.
     let moss = start();
     let mut visitor = after_a_page(&moss);
@@ -111,7 +111,7 @@ fn upgrade_ends_what_was_asked_for_in_http() {
 }
 
 #[test]
-fn upgrade_elsewhere_is_a_page() {
+fn upgrade_at_another_path_gets_the_page() {
     let moss = start();
     let mut visitor = Visitor::of(&moss);
     for (target, body) in [("/index.html", "start"), ("/a.txt", "a"), ("/sub/", "sub")] {
@@ -124,7 +124,7 @@ fn upgrade_elsewhere_is_a_page() {
 }
 
 #[test]
-fn half_an_upgrade_is_the_index() {
+fn incomplete_upgrade_gets_the_index() {
     let moss = start();
     let mut visitor = Visitor::of(&moss);
     for (part, other) in [
@@ -143,7 +143,7 @@ fn half_an_upgrade_is_the_index() {
 }
 
 #[test]
-fn upgrade_that_is_wrong_is_refused_as_ever() {
+fn wrong_upgrade_is_refused_as_without_pages() {
     let moss = start();
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     for (part, other, status) in [
@@ -194,7 +194,7 @@ fn own_pages_may_connect() {
 }
 
 #[test]
-fn upgrade_with_a_query_or_in_absolute_form_is_one() {
+fn upgrade_may_have_a_query_or_the_absolute_form() {
     let moss = start();
     for target in ["/?room=1", "http://box/", "http://box"] {
         let mut visitor = after_a_page(&moss);
@@ -212,7 +212,7 @@ fn upgrade_may_say_that_it_has_no_body() {
 }
 
 #[test]
-fn peers_of_a_moss_with_pages_are_peers_as_ever() {
+fn peers_are_served_as_without_pages() {
     let moss = start();
     let mut master = moss.master("1");
     let (mut client, id) = moss.client_of(&mut master);

@@ -18,7 +18,7 @@ fn expect_last(moss: &Moss, request: &str, status: u16) -> Answer {
 }
 
 #[test]
-fn every_answer_is_the_last() {
+fn each_answer_is_the_last() {
     let moss = Moss::start();
     for (request, status) in [
         (get("/health"), 200),
@@ -84,7 +84,7 @@ fn head_does_not_upgrade() {
 }
 
 #[test]
-fn other_methods_are_told_which_are_served() {
+fn answer_to_another_method_names_the_allowed_ones() {
     let moss = Moss::start();
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "head"] {
         for target in ["/", "/health"] {
@@ -95,7 +95,7 @@ fn other_methods_are_told_which_are_served() {
 }
 
 #[test]
-fn visitors_take_no_place_of_others() {
+fn visitors_take_no_places_of_websockets() {
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "2")]);
     let mut guests = [moss.guest(), moss.guest()];
     for _ in 0..20 {

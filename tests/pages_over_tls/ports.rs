@@ -19,7 +19,7 @@ fn both_ports_serve_the_same_pages() {
 }
 
 #[test]
-fn plain_request_on_the_tls_port_is_sent_on_to_the_page() {
+fn plain_request_on_the_tls_port_is_redirected_to_the_page() {
     let moss = site(&[("index.html", "start"), ("a.txt", "a")]).start();
     for target in ["/", "/a.txt", "/none"] {
         let mut visitor = Visitor::on(Stream::plain(connect_tcp(moss.address())));

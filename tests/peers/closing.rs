@@ -120,7 +120,7 @@ fn ping_of(len: usize) -> String {
 }
 
 #[test]
-fn packet_of_the_longest_length_is_taken() {
+fn packet_of_the_longest_length_is_accepted() {
     let moss = Moss::with(&[("MOSS_MAX_PACKET_BYTES", "1000")]);
     let mut guest = moss.guest();
     guest.send(&ping_of(1000));
@@ -158,7 +158,7 @@ fn longer_packet_in_fragments_is_closed_with_1009() {
 }
 
 #[test]
-fn close_is_answered_while_the_peer_goes_on_sending() {
+fn close_is_sent_while_the_peer_goes_on_sending() {
     let moss = Moss::with(&[("MOSS_MAX_PACKET_BYTES", "1000")]);
     let mut guest = moss.guest();
     // Far more than the kernel's buffers hold if the server does not read.
@@ -176,7 +176,7 @@ fn silent_peer_is_pinged_and_then_dropped() {
 }
 
 #[test]
-fn dropped_master_is_master_no_more() {
+fn dropped_master_is_no_longer_master() {
     let moss = Moss::with(&[("MOSS_KEEPALIVE_SECONDS", "1")]);
     let mut master = moss.master("1");
     assert_eq!(master.frame().first, 0x89);

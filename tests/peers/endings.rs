@@ -62,7 +62,7 @@ fn kick_leaves_its_line_without_the_masters_words() {
 }
 
 #[test]
-fn wrong_secrets_are_warned_of_one_by_one() {
+fn each_wrong_secret_is_warned_of() {
     let moss = Moss::start();
     let mut guest = moss.guest();
     for _ in 0..5 {

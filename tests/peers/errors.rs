@@ -54,7 +54,7 @@ fn error_has_a_code_and_a_message_for_people() {
 }
 
 #[test]
-fn what_is_no_packet_is_an_invalid_packet() {
+fn message_that_is_no_packet_is_an_invalid_packet() {
     let moss = Moss::start();
     let mut guest = moss.guest();
     for text in NOT_PACKETS {
@@ -111,7 +111,7 @@ fn set_master_without_a_secret_is_invalid() {
 }
 
 #[test]
-fn invalid_set_master_ends_nothing() {
+fn invalid_set_master_changes_nothing() {
     let moss = Moss::start();
     let mut master = moss.master("1");
     let (mut client, id) = moss.client_of(&mut master);
@@ -140,7 +140,7 @@ fn wrong_secret_makes_no_master() {
 }
 
 #[test]
-fn secret_with_more_behind_it_is_wrong() {
+fn secret_with_more_after_it_is_wrong() {
     let moss = Moss::start();
     let mut guest = moss.guest();
     for more in [" ", "\\n", "\\u0000", "x"] {
@@ -200,7 +200,7 @@ fn wrong_secrets_count_for_each_connection() {
 }
 
 #[test]
-fn master_closed_for_wrong_secrets_is_master_no_more() {
+fn master_closed_for_wrong_secrets_is_no_longer_master() {
     let moss = Moss::start();
     let mut master = moss.master("1");
     let (mut client, _) = moss.client_of(&mut master);
@@ -226,7 +226,7 @@ fn packet_of_a_guest_is_not_passed_on() {
 }
 
 #[test]
-fn packet_of_a_client_without_master_is_told() {
+fn packet_of_a_client_without_a_master_is_refused() {
     let moss = Moss::start();
     let mut client = moss.client();
     client.send(r#"{"type":"x"}"#);
@@ -252,7 +252,7 @@ fn packet_of_the_master_needs_an_id() {
 }
 
 #[test]
-fn unknown_id_is_an_unknown_client_and_named() {
+fn unknown_id_is_named_in_the_error() {
     let moss = Moss::start();
     let mut master = moss.master("1");
     for id in ["", "1", "nobody", "a\"b\\", "é😀", "-1", "99999999999999999999999"] {
@@ -264,7 +264,7 @@ fn unknown_id_is_an_unknown_client_and_named() {
 }
 
 #[test]
-fn guest_is_an_unknown_client() {
+fn id_of_a_guest_is_an_unknown_client() {
     let moss = Moss::start();
     let mut old = moss.master("1");
     let (mut peer, id) = moss.client_of(&mut old);
@@ -316,7 +316,7 @@ fn client_that_left_is_unknown() {
 }
 
 #[test]
-fn master_can_not_log_in() {
+fn master_cannot_log_in() {
     let moss = Moss::start();
     let mut master = moss.master("1");
     master.send(r#"{"type":"login"}"#);
@@ -344,7 +344,7 @@ fn configured_type_carries_the_errors() {
 }
 
 #[test]
-fn no_errors_when_they_are_off() {
+fn no_errors_are_sent_when_they_are_off() {
     let moss = Moss::with(&[("MOSS_ERROR_TYPE", "off")]);
     provoke_all(&moss, "x", |peer, _| peer.expect_nothing());
     let mut old = moss.master("1");

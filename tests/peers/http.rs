@@ -107,7 +107,7 @@ fn health_ignores_a_query() {
 }
 
 #[test]
-fn health_is_told_to_old_http_too() {
+fn health_is_answered_over_old_http_too() {
     let moss = Moss::start();
     assert_eq!(ask(&moss, "GET /health HTTP/1.0\r\n\r\n").status, "200");
 }
@@ -122,7 +122,7 @@ fn other_paths_are_not_found() {
 }
 
 #[test]
-fn upgrade_elsewhere_is_not_found() {
+fn upgrade_at_another_path_is_not_found() {
     let moss = Moss::start();
     for path in ["/ws", "/health/x", "/socket?x"] {
         let request = UPGRADE.replace("GET /", &format!("GET {path}"));
@@ -251,7 +251,7 @@ fn upgrade_ignores_a_query() {
 }
 
 #[test]
-fn names_and_tokens_of_headers_have_no_case() {
+fn header_names_and_tokens_ignore_case() {
     let moss = Moss::start();
     let request = UPGRADE.replace("Upgrade: websocket", "UPGRADE: WebSocket");
     let request = request.replace("Connection: Upgrade", "connection:uPGRADE");
@@ -391,7 +391,7 @@ fn own_pages_may_connect() {
 }
 
 #[test]
-fn pages_from_elsewhere_are_not_own() {
+fn pages_from_other_hosts_are_not_own() {
     let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", "self")]);
     for (origin, host) in [
         ("http://box:8080", "Host: box\r\n"),
@@ -409,7 +409,7 @@ fn pages_from_elsewhere_are_not_own() {
 }
 
 #[test]
-fn page_is_not_own_unless_the_host_is_certain() {
+fn page_is_not_own_if_the_host_is_ambiguous() {
     let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", "self")]);
     for host in ["", "Host:\r\n", "Host: box\r\nHost: box\r\n", "Host: box\r\nHost: other\r\n"] {
         assert_eq!(ask(&moss, from_page("http://box", host)).status, "403", "{host:?}");
@@ -421,7 +421,7 @@ fn page_is_not_own_unless_the_host_is_certain() {
 }
 
 #[test]
-fn authority_of_the_target_counts_instead_of_the_host() {
+fn authority_of_the_target_wins_over_the_host() {
     let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", "self")]);
     let request = from_page("http://box", "Host: other\r\n");
     upgrade(&moss, &request.replace("GET /", "GET http://box/"));
@@ -454,7 +454,7 @@ fn own_page_is_forbidden_unless_self_is_named() {
 }
 
 #[test]
-fn full_server_asks_to_come_again() {
+fn full_server_says_when_to_try_again() {
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "3")]);
     let _master = moss.master("1");
     let mut guest = moss.guest();

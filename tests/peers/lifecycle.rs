@@ -58,7 +58,7 @@ fn moss_without_peers_stops_at_once() {
 }
 
 #[test]
-fn nobody_is_let_in_while_moss_stops() {
+fn no_connection_is_accepted_while_moss_stops() {
     let moss = Moss::start();
     let mut guest = moss.guest();
     moss.terminate();
@@ -81,7 +81,7 @@ fn second_signal_exits_at_once() {
 }
 
 #[test]
-fn two_signals_at_the_same_time_are_two() {
+fn two_signals_at_the_same_time_both_count() {
     let mut moss = Moss::start();
     let guest = moss.guest();
     moss.signal(Signal::STOP);

@@ -64,7 +64,7 @@ fn login_without_the_secret_is_refused_and_counted() {
 }
 
 #[test]
-fn each_login_is_looked_at() {
+fn each_login_needs_the_secret() {
     let moss = moss();
     let mut master = moss.master("1");
     let mut client = moss.guest();
@@ -78,7 +78,7 @@ fn each_login_is_looked_at() {
 }
 
 #[test]
-fn master_needs_its_own_secret_only() {
+fn master_needs_only_its_own_secret() {
     let moss = moss();
     let mut master = moss.master("1");
     master.send(r#"{"type":"login"}"#);

@@ -91,7 +91,7 @@ fn wait_for(moss: &Moss, are_right: impl Fn(&Figures) -> bool) -> Figures {
 }
 
 #[test]
-fn without_the_setting_there_is_no_such_path() {
+fn without_the_setting_metrics_are_not_found() {
     for moss in [Moss::start(), Moss::with(&[("MOSS_METRICS", "off")])] {
         for method in ["GET", "HEAD", "POST"] {
             let answer = ask(&moss, &format!("{method} /metrics HTTP/1.1\r\nHost: box\r\n\r\n"));
@@ -114,7 +114,7 @@ fn other_methods_are_refused_and_head_has_no_body() {
 }
 
 #[test]
-fn each_label_is_there_from_the_start() {
+fn each_label_is_present_from_the_start() {
     let figures = Figures::of(&watched());
     for (family, labels) in [
         ("moss_connections", 4),
@@ -223,7 +223,7 @@ fn only_packets_between_peers_count_as_relayed() {
 }
 
 #[test]
-fn wrong_secrets_are_counted_one_by_one() {
+fn each_wrong_secret_is_counted() {
     let moss = watched();
     let mut guest = moss.guest();
     for _ in 0..5 {
@@ -238,7 +238,7 @@ fn wrong_secrets_are_counted_one_by_one() {
 }
 
 #[test]
-fn clients_that_wait_for_the_master_are_seen() {
+fn clients_that_wait_for_the_master_are_counted() {
     let moss = Moss::with(&[("MOSS_METRICS", "on"), ("MOSS_KICK_TYPE", "kick")]);
     let mut master = moss.master("1");
     let (mut other, _) = moss.client_of(&mut master);
@@ -273,7 +273,7 @@ fn clients_that_wait_for_the_master_are_seen() {
 }
 
 #[test]
-fn turns_are_counted_into_buckets_that_grow() {
+fn turns_are_counted_in_cumulative_buckets() {
     let moss = watched();
     let before = Figures::of(&moss).of_name("moss_turn_seconds_count");
     let figures = Figures::of(&moss);

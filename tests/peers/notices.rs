@@ -350,7 +350,7 @@ fn only_the_master_can_kick() {
 }
 
 #[test]
-fn kick_without_a_type_is_a_packet_like_any_other() {
+fn kick_without_its_setting_is_an_ordinary_packet() {
     let moss = Moss::start();
     let mut master = moss.master("1");
     let (mut client, id) = moss.client_of(&mut master);

@@ -15,7 +15,7 @@ fn log_in(client: &mut Client) {
 }
 
 #[test]
-fn ping_is_answered_to_anyone() {
+fn ping_of_anyone_is_answered() {
     let moss = Moss::start();
     let mut master = moss.master(r#""sdp""#);
     let (mut client, _) = moss.client_of(&mut master);
@@ -132,7 +132,7 @@ fn master_renews_its_offer() {
 }
 
 #[test]
-fn client_that_becomes_master_is_no_client_any_more() {
+fn client_that_becomes_master_is_no_longer_a_client() {
     let moss = Moss::start();
     let mut first = moss.master("1");
     let (mut second, id) = moss.client_of(&mut first);
@@ -165,7 +165,7 @@ fn packet_of_a_client_reaches_no_other_peer() {
 }
 
 #[test]
-fn packet_of_the_master_goes_to_the_client_it_names_without_id() {
+fn packet_of_the_master_goes_without_id_to_the_client_it_names() {
     let moss = Moss::start();
     let mut master = moss.master("1");
     let (mut client, id) = moss.client_of(&mut master);
@@ -177,7 +177,7 @@ fn packet_of_the_master_goes_to_the_client_it_names_without_id() {
 }
 
 #[test]
-fn client_can_not_pose_as_another() {
+fn client_cannot_pose_as_another() {
     let moss = Moss::start();
     let mut master = moss.master("1");
     let (_victim, victims) = moss.client_of(&mut master);
@@ -189,7 +189,7 @@ fn client_can_not_pose_as_another() {
 }
 
 #[test]
-fn client_can_not_pose_as_moss() {
+fn client_cannot_pose_as_moss() {
     let moss = Moss::with(&[
         ("MOSS_CLIENT_JOINED_TYPE", "joined"),
         ("MOSS_CLIENT_LEFT_TYPE", "left"),
@@ -322,7 +322,7 @@ fn replaced_master_may_take_over_again() {
 }
 
 #[test]
-fn replaced_master_that_leaves_takes_nothing_along() {
+fn replaced_master_that_leaves_changes_nothing() {
     let moss = Moss::start();
     let old = moss.master("1");
     let mut new = moss.master("2");
@@ -334,7 +334,7 @@ fn replaced_master_that_leaves_takes_nothing_along() {
 }
 
 #[test]
-fn packets_queued_for_the_old_master_are_not_handed_to_the_new_one() {
+fn packets_queued_for_the_old_master_are_not_sent_to_the_new_one() {
     let moss = Moss::start();
     let mut old = moss.master("1");
     let (mut client, id) = moss.client_of(&mut old);
@@ -369,7 +369,7 @@ fn no_stale_offer_after_the_master_has_hung_up() {
 }
 
 #[test]
-fn clients_keep_their_ids_over_a_restart_of_the_master() {
+fn clients_keep_their_ids_when_the_master_restarts() {
     let moss = Moss::start();
     let mut master = moss.master("1");
     let mut clients: Vec<_> = (0..5).map(|_| moss.client_of(&mut master)).collect();

@@ -112,7 +112,7 @@ fn ending_waits_five_seconds_for_the_peer() {
 }
 
 #[test]
-fn ending_is_prolonged_by_nothing() {
+fn nothing_prolongs_an_ending() {
     let mut served = Served::open();
     served.session.close(Ending::Stopping, served.now);
     served.sent();
@@ -126,7 +126,7 @@ fn ending_is_prolonged_by_nothing() {
 }
 
 #[test]
-fn peer_that_has_ended_is_still_sent_what_is_queued() {
+fn peer_that_shut_down_writing_is_still_sent_what_is_queued() {
     let mut served = Served::open();
     served.session.queue(Opcode::Text, 2).extend(b"{}");
     served.session.peer_ended(served.now);
@@ -145,7 +145,7 @@ fn broken_connection_is_over_at_once() {
 }
 
 #[test]
-fn http_answer_ends_what_is_no_websocket() {
+fn http_answer_ends_a_connection_that_is_no_websocket() {
     let mut served = Served::new();
     let said = served.receive(b"GET /nowhere HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n");
     assert_eq!(said, [Event::Handled]);

@@ -41,7 +41,7 @@ fn large_packet_leaves_nothing_behind() {
 }
 
 #[test]
-fn session_that_is_closed_lets_go_of_what_it_received() {
+fn closed_session_drops_what_it_received() {
     let mut served = Served::open();
     served.receive(&frame(TEXT, &[b'x'; 100_000]));
     served.receive(&frame(FIN, &[b'x'; 100_000])[..50_000]);
@@ -129,7 +129,7 @@ fn packet_in_fragments_is_held_little_more_than_once() {
 }
 
 #[test]
-fn half_frame_behind_a_large_fragment_is_bounded_too() {
+fn half_frame_after_a_large_fragment_is_bounded_too() {
     let mut served = Served::open();
     for fragment in [
         frame(TEXT, &[b'x'; MAX_PACKET]),

@@ -40,7 +40,7 @@ fn session_goes_on_after_a_spent_budget_without_new_bytes() {
 }
 
 #[test]
-fn two_pieces_are_the_same_as_the_whole() {
+fn result_is_the_same_for_any_two_pieces() {
     let bytes = conversation(200);
     let mut served = Served::new();
     let whole = (served.receive(&bytes), served.sent());
@@ -54,7 +54,7 @@ fn two_pieces_are_the_same_as_the_whole() {
 }
 
 #[test]
-fn arbitrary_pieces_and_budgets_are_the_same_as_the_whole() {
+fn result_is_the_same_for_any_pieces_and_budgets() {
     let bytes = conversation(70_000);
     let mut served = Served::new();
     let whole = (served.receive(&bytes), served.sent());

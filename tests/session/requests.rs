@@ -93,7 +93,7 @@ fn answers_are_the_same_however_requests_and_answers_are_cut() {
 }
 
 #[test]
-fn page_is_sent_from_the_one_copy_as_far_as_it_may() {
+fn page_is_sent_from_the_shared_copy_as_far_as_allowed() {
     let mut served = site();
     served.receive(LARGE);
     assert!(served.session.held() <= MOST_QUEUED, "{}", served.session.held());
@@ -259,7 +259,7 @@ fn peer_may_close_at_once_after_the_last_answer() {
 }
 
 #[test]
-fn last_words_are_waited_for_while_they_are_taken() {
+fn last_answer_may_be_read_slowly() {
     let mut served = site();
     let patience = 2 * served.config.keepalive;
     served.receive(&[SMALL, WRONG].concat());
@@ -278,7 +278,7 @@ fn last_words_are_waited_for_while_they_are_taken() {
 }
 
 #[test]
-fn page_is_given_up_with_its_connection() {
+fn download_ends_with_its_connection() {
     for ends in [
         |session: &mut Session, now| session.close(Ending::Stopping, now),
         |session: &mut Session, now| session.cut(Ending::Memory, now),

@@ -96,7 +96,7 @@ fn text_in_fragments_fails_at_the_first_wrong_byte() {
 }
 
 #[test]
-fn characters_may_be_cut_by_fragments() {
+fn character_may_be_split_between_fragments() {
     let mut served = Served::open();
     let pieces = [frame(TEXT, b"\xe2"), frame(CONTINUATION, b"\x82"), frame(FIN, b"\xac")];
     assert_eq!(served.receive(&pieces.concat()), [Event::Handled, Event::Handled, text("€")]);

@@ -101,7 +101,7 @@ fn master_that_never_reads_is_dropped_and_the_next_is_served() {
 }
 
 #[test]
-fn stalled_master_hears_that_it_was_replaced() {
+fn stalled_master_is_told_that_it_was_replaced() {
     let moss = Moss::start();
     let (mut stalled, _client, _floods) = stall(&moss, "1");
     let _next = moss.master("2");

@@ -7,7 +7,7 @@ use crate::process::stop;
 use crate::support::Moss;
 
 #[test]
-fn login_behind_the_end_of_the_master_gets_no_offer() {
+fn login_after_the_end_of_the_master_gets_no_offer() {
     let moss = Moss::start();
     let master = moss.master("1");
     let mut guest = moss.guest();
@@ -20,7 +20,7 @@ fn login_behind_the_end_of_the_master_gets_no_offer() {
 }
 
 #[test]
-fn packet_behind_the_end_of_the_master_is_answered() {
+fn packet_after_the_end_of_the_master_is_answered() {
     let moss = Moss::start();
     let mut master = moss.master("1");
     let (mut client, _) = moss.client_of(&mut master);
@@ -32,7 +32,7 @@ fn packet_behind_the_end_of_the_master_is_answered() {
 }
 
 #[test]
-fn packet_behind_the_end_of_its_addressee_is_answered() {
+fn packet_after_the_end_of_its_addressee_is_answered() {
     let moss = Moss::start();
     let mut master = moss.master("1");
     let (client, id) = moss.client_of(&mut master);

@@ -82,7 +82,7 @@ fn descriptor_limit_of_64_is_survived() {
 }
 
 #[test]
-fn descriptors_that_run_out_are_waited_for() {
+fn moss_waits_when_descriptors_run_out() {
     let crowd = crowd(200);
     let start = Instant::now();
     let moss = Moss::start();
@@ -211,7 +211,7 @@ fn set_descriptor_limit(moss: &Moss, limit: u64) {
 }
 
 #[test]
-fn address_has_so_many_connections_and_no_more() {
+fn connections_of_an_address_are_limited() {
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS_PER_ADDRESS", "3")]);
     let mut guests: Vec<_> = (0..2).map(|_| moss.guest()).collect();
     // An incomplete request counts, too.

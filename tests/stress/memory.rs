@@ -67,7 +67,7 @@ fn unread_answers_to_the_master_are_bounded() {
 }
 
 #[test]
-fn peers_that_are_dropped_hold_nothing_any_more() {
+fn dropped_peers_hold_no_memory() {
     const PEERS: usize = 24;
     /// A few times what one peer may hold. If it were kept for each, it would be over 24 MiB.
     const GROWTH: usize = 8 * MIB;

@@ -57,7 +57,7 @@ fn malformed_hello_gets_decode_error() {
 }
 
 #[test]
-fn another_message_than_a_hello_gets_unexpected_message() {
+fn first_message_that_is_no_hello_gets_unexpected_message() {
     let moss = Moss::start();
     // Finished.
     let finished = record(HANDSHAKE, &[&[20, 0, 0, 12][..], &[0; 12]].concat());
@@ -75,7 +75,7 @@ fn rubbish_after_a_hello_gets_an_alert() {
 }
 
 #[test]
-fn record_that_can_not_be_decrypted_gets_bad_record_mac() {
+fn record_that_cannot_be_decrypted_gets_bad_record_mac() {
     let moss = Moss::start();
     let mut other = moss.client();
     for finish in [false, true] {
@@ -92,7 +92,7 @@ fn record_that_can_not_be_decrypted_gets_bad_record_mac() {
 }
 
 #[test]
-fn client_that_does_not_trust_the_certificate_ends_alone() {
+fn client_that_does_not_trust_the_certificate_harms_no_other() {
     let moss = Moss::start();
     let mut other = moss.client();
     let config =
@@ -134,7 +134,7 @@ fn failed_handshake_is_closed_at_once_after_its_alert() {
 }
 
 #[test]
-fn failed_handshake_leaves_one_line_without_a_word_of_its_bytes() {
+fn failed_handshake_leaves_one_line_without_its_bytes() {
     let moss = Setup::new().set("MOSS_LOG", "trace").start();
     expect_alert(&moss, &record(HANDSHAKE, b"canary"), AlertDescription::DecodeError);
     let line = moss.wait_for_log(": tls");

@@ -50,7 +50,7 @@ fn shows(moss: &Moss, name: &str) -> bool {
 }
 
 #[test]
-fn key_may_have_any_common_form() {
+fn key_may_have_any_common_format() {
     // PKCS#8, SEC1, and PKCS#1 with RSA.
     for (certificate, key) in [
         ("chain.pem", "key.pem"),
@@ -64,7 +64,7 @@ fn key_may_have_any_common_form() {
 }
 
 #[test]
-fn whole_chain_is_shown() {
+fn whole_chain_is_sent() {
     let moss = Moss::start();
     let guest = moss.guest();
     let chain = CertificateDer::pem_file_iter(fixture("chain.pem")).expect("a file");
@@ -74,7 +74,7 @@ fn whole_chain_is_shown() {
 }
 
 #[test]
-fn sighup_takes_the_new_certificate_for_newcomers() {
+fn sighup_takes_the_new_certificate_for_new_connections() {
     let moss = with_copies("chain.pem", "key.pem").start();
     let mut master = moss.master("1");
     let (mut client, id) = moss.client_of(&mut master);
@@ -91,7 +91,7 @@ fn sighup_takes_the_new_certificate_for_newcomers() {
 }
 
 #[test]
-fn old_certificate_stays_if_the_new_one_can_not_be_used() {
+fn old_certificate_stays_if_the_new_one_is_invalid() {
     let key = fs::read(fixture("key.pem")).expect("a fixture");
     let certificate = fs::read(fixture("chain.pem")).expect("a fixture");
     for (name, content, variable) in [
@@ -160,7 +160,7 @@ fn old_certificate_stays_until_both_files_are_new() {
 }
 
 #[test]
-fn sighup_is_taken_many_times() {
+fn many_sighups_do_no_harm() {
     let mut moss = with_copies("chain.pem", "key.pem").start();
     let mut guest = moss.guest();
     for _ in 0..100 {
@@ -185,7 +185,7 @@ fn expired_certificate_is_warned_of_and_served() {
 }
 
 #[test]
-fn expiry_of_a_good_certificate_is_told_without_a_warning() {
+fn expiry_of_a_good_certificate_is_logged_without_a_warning() {
     let moss = Moss::with(&[("MOSS_ALLOWED_ORIGINS", "self")]);
     assert!(moss.wait_for_log("certificate expires in ").contains("INFO"));
     moss.wait_for_log("limits: ");

@@ -118,7 +118,7 @@ fn half_hellos_of_many_strangers_stay_below_the_limit_of_all() {
 }
 
 #[test]
-fn crowd_with_half_a_handshake_each_lets_others_in() {
+fn others_connect_beside_a_crowd_with_half_a_handshake_each() {
     let crowd = crowd(500);
     let moss = Moss::start();
     let hello = Hello::new().record();

@@ -44,7 +44,7 @@ fn expect_left(master: &mut Client, id: &str) {
 }
 
 #[test]
-fn close_of_the_peer_is_answered_by_close_then_close_notify_then_the_end() {
+fn close_is_answered_by_close_then_close_notify_then_the_end() {
     let moss = moss();
     let mut master = moss.master("1");
     for (mut client, id) in clients(&moss, &mut master) {
@@ -55,7 +55,7 @@ fn close_of_the_peer_is_answered_by_close_then_close_notify_then_the_end() {
 }
 
 #[test]
-fn stopping_says_close_then_close_notify_then_the_end() {
+fn stopping_sends_close_then_close_notify_then_the_end() {
     let mut moss = moss();
     let mut master = moss.master("1");
     let clients = clients(&moss, &mut master);
@@ -82,7 +82,7 @@ fn close_notify_of_the_peer_may_be_missing_after_its_close() {
 }
 
 #[test]
-fn end_without_close_and_close_notify_is_a_leaving() {
+fn peer_that_ends_without_close_and_close_notify_has_left() {
     let moss = moss();
     let mut master = moss.master("1");
     for (mut client, id) in clients(&moss, &mut master) {
@@ -94,7 +94,7 @@ fn end_without_close_and_close_notify_is_a_leaving() {
 }
 
 #[test]
-fn close_notify_without_a_close_is_a_leaving() {
+fn peer_that_sends_only_close_notify_has_left() {
     let moss = moss();
     let mut master = moss.master("1");
     for (mut client, id) in clients(&moss, &mut master) {
@@ -106,7 +106,7 @@ fn close_notify_without_a_close_is_a_leaving() {
 }
 
 #[test]
-fn packets_before_close_notify_arrive_and_those_behind_it_do_not() {
+fn packets_before_close_notify_arrive_and_bytes_after_it_do_not() {
     let moss = moss();
     let mut master = moss.master("1");
     for (mut client, id) in clients(&moss, &mut master) {
@@ -126,7 +126,7 @@ fn packets_before_close_notify_arrive_and_those_behind_it_do_not() {
 }
 
 #[test]
-fn reset_is_a_leaving() {
+fn peer_that_resets_has_left() {
     let moss = moss();
     let mut master = moss.master("1");
     for (client, id) in clients(&moss, &mut master) {

@@ -23,7 +23,7 @@ fn open(moss: &Moss, config: &Arc<ClientConfig>) -> Client {
 }
 
 #[test]
-fn tls_1_2_and_1_3_are_spoken() {
+fn tls_1_2_and_1_3_are_supported() {
     let moss = Moss::start();
     for (version, found) in [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)]
     {
@@ -35,7 +35,7 @@ fn tls_1_2_and_1_3_are_spoken() {
 }
 
 #[test]
-fn best_protocol_that_moss_speaks_is_chosen() {
+fn best_protocol_that_moss_supports_is_chosen() {
     let moss = Moss::start();
     for version in [&TLS12, &TLS13] {
         for (offered, chosen) in [
@@ -60,7 +60,7 @@ fn no_protocol_is_chosen_that_was_not_offered() {
 }
 
 #[test]
-fn offer_of_only_http_2_gets_no_application_protocol() {
+fn client_with_only_http_2_gets_no_application_protocol() {
     let moss = Moss::start();
     for version in [&TLS12, &TLS13] {
         let mut config = tls_config_of(&[version]);
@@ -161,7 +161,7 @@ fn ticket_resumes_a_session() {
 }
 
 #[test]
-fn ticket_is_good_after_a_reload() {
+fn ticket_is_valid_after_a_reload() {
     let moss = Moss::start();
     for version in [&TLS12, &TLS13] {
         let client = Returning::new(tls_config_of(&[version]));

@@ -22,7 +22,7 @@ fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn plain_get_is_sent_on_to_https_with_its_host_port_and_path() {
+fn plain_get_is_redirected_to_https_with_its_host_port_and_path() {
     let moss = Moss::start();
     let own = moss.address().to_string();
     for (host, path) in [
@@ -60,7 +60,7 @@ fn plain_request_that_is_not_get_is_answered_400() {
 }
 
 #[test]
-fn plain_get_without_a_sound_host_is_sent_nowhere() {
+fn plain_get_without_a_valid_host_is_not_redirected() {
     let moss = Moss::start();
     for host in [
         "",
@@ -161,7 +161,7 @@ fn plain_port_is_local_beside_tls_unless_a_hostname_is_set() {
 }
 
 #[test]
-fn both_addresses_are_told_plain_first() {
+fn both_addresses_are_logged_plain_first() {
     let moss = Moss::start();
     moss.wait_for_log("limits: ");
     let log = moss.log();
@@ -199,7 +199,7 @@ fn moss_health_asks_the_plain_port_beside_tls() {
 }
 
 #[test]
-fn stopping_leaves_neither_port_open() {
+fn stopping_closes_both_ports() {
     let moss = Moss::start();
     let ports: [SocketAddr; 2] = [moss.plain_address(), moss.address()];
     let mut guest = moss.guest();

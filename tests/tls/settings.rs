@@ -39,7 +39,7 @@ fn one_file_without_the_other_stops_moss() {
 }
 
 #[test]
-fn file_that_can_not_be_read_stops_moss() {
+fn unreadable_file_stops_moss() {
     for variable in [CERTIFICATE_FILE, KEY_FILE] {
         for name in ["no/such/file", ".", "/dev/null/x", "two\nlines"] {
             let line = assert_refused(Setup::new().set(variable, name), variable);
@@ -49,7 +49,7 @@ fn file_that_can_not_be_read_stops_moss() {
 }
 
 #[test]
-fn file_without_what_it_is_for_stops_moss() {
+fn file_without_a_certificate_or_key_stops_moss() {
     let read = |name| fs::read(fixture(name)).expect("a fixture");
     let (certificate, key) = (read("chain.pem"), read("key.pem"));
     let half = |whole: &[u8]| whole[..whole.len() / 2].to_vec();
@@ -91,7 +91,7 @@ fn key_of_another_certificate_stops_moss() {
 }
 
 #[test]
-fn address_that_can_not_be_used_stops_moss() {
+fn invalid_address_stops_moss() {
     for (variable, values) in [
         ("MOSS_TLS_PORT", &["x", "-1", "65536", " 80", "8e3"][..]),
         ("MOSS_TLS_HOSTNAME", &["300.1.2.3", "no such host", "[::1", "127.0.0.1:80"]),
@@ -124,7 +124,7 @@ fn same_port_for_both_stops_moss() {
 }
 
 #[test]
-fn same_port_at_two_addresses_is_no_contradiction() {
+fn same_port_at_two_addresses_is_allowed() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = free.local_addr().expect("an address").port().to_string();
     drop(free);
