@@ -133,7 +133,9 @@ def test_wrong_value_is_refused_in_the_words_shown(tmp_path):
     *settings, program = shlex.split(command)
     assert program == "target/release/moss"
     environment = dict(setting.split("=", 1) for setting in settings)
-    run = subprocess.run([MOSS], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    run = subprocess.run(
+        [MOSS], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert (run.returncode, run.stdout, run.stderr) == (2, "", wanted + "\n")
 
 
@@ -159,7 +161,9 @@ def test_check_of_the_template_prints_what_the_page_shows(tmp_path):
     fill_template(tmp_path)
     command, *wanted, rest = block("docs/configuration.md", "console", "moss check").splitlines()
     assert (command, rest) == ("$ target/release/moss check", "…")
-    run = subprocess.run([MOSS, "check"], cwd=tmp_path, env={}, capture_output=True, text=True)
+    run = subprocess.run(
+        [MOSS, "check"], cwd=tmp_path, env={}, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert run.returncode == 0
     assert (run.stderr + run.stdout).splitlines()[: len(wanted)] == wanted
 

@@ -51,7 +51,8 @@ def certificates(tmp_path):
     [
         (2, {"MOSS_CONNECTION_OFFER_TYPE": "offer"}, ()),
         (1, WORKING | {"MOSS_HOSTNAME": "192.0.2.1", "MOSS_PORT": "8080"}, ()),
-        (1, WORKING | {"MOSS_HOSTNAME": "nowhere.invalid"}, ()),
+        # No name, so no name server is waited for.
+        (1, WORKING | {"MOSS_HOSTNAME": "nowhere..invalid"}, ("..", ".")),
         (2, WORKING | {"MOSS_PAGES_DIRECTORY": "srv/pages"}, ()),
         (2, WORKING | {"MOSS_PAGES_DIRECTORY": "/home/u/pages"}, DENIED),
         (2, WORKING | {"MOSS_ALLOWED_ORIGINS": "https://example.org/"}, ()),
@@ -130,9 +131,11 @@ def test_key_that_can_not_be_read_is_quoted(certificates):
 
 
 def test_no_moss_is_quoted(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    ended, line = start(tmp_path, {"MOSS_PORT": str(port)}, ["health"])
+    with socket.socket() as taken:
+        # It does not listen, and nobody else can.
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        ended, line = start(tmp_path, {"MOSS_PORT": str(port)}, ["health"])
     assert ended == 1
     assert f"`{line.replace(str(port), '8080')}`" in PAGE
 
