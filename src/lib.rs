@@ -81,6 +81,17 @@
 //! [`connection::session::Session`] for the life of a connection,
 //! [`protocol::relay::Relay::handle`] for what a packet causes.
 
+/// An array of all values of the enum in whose `impl` it stands, without their `Self::`. If one
+/// is missing, it does not compile: the compiler knows only by a `match` that a list is complete.
+macro_rules! all {
+    ($($name:ident $(($inner:path))?),+ $(,)?) => {{
+        let _ = |value| match value {
+            $(Self::$name $(($inner))? => {})+
+        };
+        [$(Self::$name $(($inner))?),+]
+    }};
+}
+
 pub mod connection;
 pub mod http;
 pub mod operate;

@@ -169,16 +169,16 @@ impl<'a> Login<'a> {
 
 impl ErrorCode {
     /// Every code, in the order in which they are declared.
-    pub const ALL: [Self; 9] = [
-        Self::InvalidPacket,
-        Self::InvalidSetMaster,
-        Self::WrongSecret,
-        Self::NotLoggedIn,
-        Self::NoMaster,
-        Self::MissingId,
-        Self::UnknownClient,
-        Self::MasterCannotLogin,
-        Self::Replaced,
+    pub const ALL: [Self; 9] = all![
+        InvalidPacket,
+        InvalidSetMaster,
+        WrongSecret,
+        NotLoggedIn,
+        NoMaster,
+        MissingId,
+        UnknownClient,
+        MasterCannotLogin,
+        Replaced,
     ];
 
     /// The stable name that programs compare.

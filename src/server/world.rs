@@ -98,7 +98,7 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Both.
-    pub const ALL: [Self; 2] = [Self::Plain, Self::Tls];
+    pub const ALL: [Self; 2] = all![Plain, Tls];
 }
 
 /// Signals that came.
