@@ -15,7 +15,7 @@ async def until(what, probe, patience=PATIENCE):
     """Waits until `probe` returns something true, and returns that."""
     deadline = asyncio.get_running_loop().time() + patience
     while not (found := probe()):
-        assert asyncio.get_running_loop().time() < deadline, f"it never happened: {what}"
+        assert asyncio.get_running_loop().time() < deadline, f"did not happen: {what}"
         await asyncio.sleep(0.01)
     return found
 
@@ -48,7 +48,7 @@ class Packets:
 
 
 class Client:
-    """One life of a page: sends `member`, and receives packets through moss."""
+    """One life of a page: sends packets through moss, and receives them."""
 
     def __init__(self, address, key=None, life=None):
         self.address = address
@@ -63,7 +63,7 @@ class Client:
         return self
 
     async def __aexit__(self, *_):
-        if not self.reading.done():  # makes room at the master
+        if not self.reading.done():  # the master then has room for others
             await self.say("bye", {"life": self.life})
         await self.disconnect()
 
@@ -76,7 +76,7 @@ class Client:
 
         deadline = asyncio.get_running_loop().time() + PATIENCE
         while (websocket := await there()) is None:
-            assert asyncio.get_running_loop().time() < deadline, "moss isn't there"
+            assert asyncio.get_running_loop().time() < deadline, "moss does not accept connections"
             await asyncio.sleep(0.05)
         self.websocket = websocket
         self.reading = asyncio.ensure_future(self.read())
@@ -105,7 +105,7 @@ class Client:
         return await self.heard.wait("welcome", session=self.session, life=self.life)
 
     async def message(self, n, data):
-        """Sends through moss."""
+        """Sends a message through moss."""
         await self.say("message", {"session": self.session, "life": self.life, "n": n, "data": data})
 
     async def ack(self, n):
@@ -113,7 +113,7 @@ class Client:
 
 
 class Line:
-    """A call with aiortc: a peer connection, and the two channels."""
+    """A call with aiortc: a peer connection and its two channels."""
 
     def __init__(self, client, picture=None):
         from aiortc import RTCConfiguration, RTCPeerConnection  # imported only if a line is needed

@@ -31,7 +31,7 @@ def shared_box():
 
 @pytest.fixture
 def box(shared_box):
-    """A moss and a master that the tests share; they must still work afterwards."""
+    """A moss and a master that the tests share. Each test must leave them running."""
     yield shared_box
     assert shared_box.master.process.poll() is None, shared_box.master.printed
     assert "Traceback" not in shared_box.master.printed, shared_box.master.printed

@@ -1,4 +1,4 @@
-"""The programs under test: a moss, and a master by its command."""
+"""The programs under test: a moss, and the master whose command is in MASTER."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SETTINGS = {
 
 
 class Program:
-    """A process, and all its output."""
+    """A process and its output."""
 
     def __init__(self, command, environment):
         self.output = tempfile.NamedTemporaryFile(prefix="calls-", suffix=".log")
@@ -39,8 +39,8 @@ class Program:
     def wait_for(self, what, probe):
         deadline = time.monotonic() + PATIENCE
         while not (found := probe()):
-            assert self.process.poll() is None, f"{what}, but it ended:\n{self.printed}"
-            assert time.monotonic() < deadline, f"never {what}:\n{self.printed}"
+            assert self.process.poll() is None, f"it ended before {what}:\n{self.printed}"
+            assert time.monotonic() < deadline, f"timed out before {what}:\n{self.printed}"
             time.sleep(0.02)
         return found
 
@@ -56,7 +56,7 @@ class Program:
 
 
 class Moss:
-    """A moss on a free port, which stays the same over restarts."""
+    """A moss on a free port, which it keeps when it is restarted."""
 
     def __init__(self, **settings):
         self.settings = SETTINGS | settings

@@ -1,4 +1,4 @@
-"""examples/python/aiortc_line.py alone: what a client can't see, or only after minutes."""
+"""examples/python/aiortc_line.py alone: behaviour that a client can't see, or only after minutes."""
 
 import asyncio
 import socket
@@ -17,20 +17,20 @@ from aiortc_line import Line  # noqa: E402
 
 class Call:
     def __init__(self):
-        self.told = []
+        self.calls = []
 
     def closed(self):
-        self.told.append("closed")
+        self.calls.append("closed")
 
 
-@pytest.mark.parametrize("state, told", [("connecting", []), ("connected", []), ("failed", ["closed"]), ("closed", ["closed"])])
-async def test_a_line_that_failed_is_closed(state, told):
+@pytest.mark.parametrize("state, calls", [("connecting", []), ("connected", []), ("failed", ["closed"]), ("closed", ["closed"])])
+async def test_a_line_that_failed_is_closed(state, calls):
     line = Line(Call(), {})
     await line.pc.close()
-    line.call.told.clear()
+    line.call.calls.clear()
     line.pc = SimpleNamespace(connectionState=state)
     line.see_state()
-    assert line.call.told == told
+    assert line.call.calls == calls
 
 
 async def test_an_unknown_channel_is_closed():

@@ -1,4 +1,4 @@
-"""Hostile clients: whatever one client does, the others are not affected."""
+"""Hostile clients: whatever one client does, others are not affected."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ async def test_invalid_packets_through_moss(box, type):
 
 
 @pytest.mark.parametrize("text", ["[" * 50_000 + "]" * 50_000, "9" * 50_000, '"\\ud800"', "1e999"], ids=["deep", "long", "half", "endless"])
-async def test_payloads_that_some_languages_can_not_read(box, text):
+async def test_payloads_that_some_languages_can_not_parse(box, text):
     async with on_line(box.address) as (_, other), on_line(box.address) as (client, line):
         for type in ("member", "no-such"):
             await client.websocket.send(f'{{"type":"{type}","payload":{text}}}')
@@ -55,7 +55,7 @@ async def test_nesting_of_any_depth(box):
         await everybody_else_is_fine(box, other, 1)
 
 
-async def test_a_client_that_asks_all_the_time_delays_nobody(box):
+async def test_a_client_that_repeats_member_delays_nobody(box):
     async with Client(box.address) as client, Client(box.address) as other:
         for _ in range(1000):
             await client.say("member", {"session": client.session, "key": client.key, "life": client.life})

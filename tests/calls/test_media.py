@@ -21,7 +21,7 @@ async def test_a_client_that_asks_for_the_picture_gets_it(box):
         await line.close()
 
 
-async def test_another_name_is_not_sent(box):
+async def test_a_medium_of_another_name_gets_no_picture(box):
     async with on_line(box.address, picture="something else") as (client, line):
         await line.echo(1, "only words")
         assert line.video.currentDirection in ("inactive", "recvonly")
@@ -44,7 +44,7 @@ async def test_a_client_that_asks_twice_gets_it_once(box):
         await line.close()
 
 
-async def test_the_picture_goes_on_over_another_offer_and_while_moss_is_down(own_box):
+async def test_the_picture_goes_on_after_another_offer_and_while_moss_is_down(own_box):
     async with on_line(own_box.address, picture="picture") as (client, line):
         await frames(line, 5)
         line.pc.addTransceiver("audio", direction="recvonly")
@@ -69,7 +69,7 @@ async def test_three_see_it_at_once(box):
 
 
 async def test_media_from_a_client_do_no_harm(box):
-    """A camera that the master does not use."""
+    """The master has no use for the client's camera."""
     from aiortc import VideoStreamTrack
 
     async with on_line(box.address) as (client, line):

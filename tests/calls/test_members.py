@@ -13,7 +13,7 @@ async def test_a_member_is_welcomed(box):
         assert not welcome.get("known")
 
 
-async def test_a_call_that_the_master_does_not_have_is_not_known(box):
+async def test_a_call_that_the_master_does_not_have_is_reported_as_unknown(box):
     async with Client(box.address) as client:
         call = name()
         welcome = await client.introduce(call=call)
@@ -82,7 +82,7 @@ async def test_a_reloaded_page_begins_a_new_life(box):
             assert not new.heard.take("refused")
 
 
-async def test_a_client_that_sends_bye_has_left(box):
+async def test_a_bye_ends_the_line_and_the_membership(box):
     async with on_line(box.address) as (client, line):
         await line.echo(1, "old")
         line.say("bye", {"life": client.life})
@@ -113,7 +113,7 @@ async def test_a_bye_of_another_life_is_ignored(box):
         await line.echo(1, "still here")
 
 
-async def test_a_hello_may_change_over_the_line(box):
+async def test_a_hello_may_be_changed_over_the_line(box):
     async with on_line(box.address) as (client, line):
         line.say("member", {"session": client.session, "key": client.key, "life": client.life, "hello": 2, "call": line.call})
         await line.echo(1, "still here")

@@ -1,4 +1,4 @@
-"""Outages of moss, of a client's connection and of the master: what goes on, and what ends."""
+"""What goes on and what ends in outages of moss, of a client's connection and of the master."""
 
 import asyncio
 import os
@@ -46,7 +46,7 @@ async def test_a_line_stays_up_without_the_clients_connection(box):
         await line.echo(1, "before")
         await client.disconnect()
         await until("moss knows", lambda: box.moss.health()["clients"] == 0)
-        await line.echo(2, "while nobody is there by moss")
+        await line.echo(2, "while it is not connected to moss")
         await client.connect()
         assert (await client.introduce(call=line.call, again=True))["known"]
         await line.echo(3, "after it")

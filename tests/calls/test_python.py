@@ -1,4 +1,5 @@
-"""The protocol in examples/python alone, with fake lines: tests that would take minutes, or a flood."""
+"""The protocol in examples/python alone, with fake lines: these tests would take minutes or a flood
+with real ones."""
 
 import asyncio
 import json
@@ -41,7 +42,7 @@ class FakeLine:
         self.is_closed = True
 
 
-class Visitor(Member):
+class FakeMember(Member):
     def make_line(self, call):
         return FakeLine()
 
@@ -71,7 +72,7 @@ class FakeMaster:
         self.now = 1000
         for module in (calls, strangers):
             monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
-        self.calls = calls.Calls(Visitor)
+        self.calls = calls.Calls(FakeMember)
         self.said = []
         self.connect()
 
@@ -219,7 +220,7 @@ async def test_a_line_that_floods_is_closed_for_a_while(fake_master):
     member.end_call()
 
 
-async def test_a_thousand_calls_are_twenty(fake_master):
+async def test_of_a_thousand_calls_twenty_are_answered(fake_master):
     member = fake_master.member()
     before = FakeLine.made
     for number in range(1000):
@@ -228,12 +229,12 @@ async def test_a_thousand_calls_are_twenty(fake_master):
     member.end_call()
 
 
-async def test_a_thousand_lives_of_one_connection_are_twenty(fake_master):
+async def test_of_a_thousand_lives_of_one_connection_twenty_are_welcomed(fake_master):
     lives = [fake_master.member(life=f"life {number}") for number in range(1000)]
     assert len([member for member in lives if member]) <= 20
 
 
-async def test_a_thousand_candidates_are_a_hundred(fake_master):
+async def test_of_a_thousand_candidates_a_hundred_are_used(fake_master):
     member = fake_master.member()
     call = await fake_master.line(member)
     for number in range(10):
@@ -285,11 +286,11 @@ async def test_a_master_gets_its_secrets_from_the_environment(monkeypatch):
     monkeypatch.setattr(program, "serve", serve)
     monkeypatch.delenv("MOSS_CONNECTION_SECRET", raising=False)
     monkeypatch.delenv("ICE_SERVERS", raising=False)
-    assert "is not set" in await program.run(Visitor, "ws://moss/")
+    assert "is not set" in await program.run(FakeMember, "ws://moss/")
     monkeypatch.setenv("MOSS_CONNECTION_SECRET", "secret")
-    assert await program.run(Visitor, "ws://moss/", most=7) == ([], 7, "ws://moss/", "secret")
+    assert await program.run(FakeMember, "ws://moss/", most=7) == ([], 7, "ws://moss/", "secret")
     monkeypatch.setenv("ICE_SERVERS", '[{"urls": "stun:box"}]')
-    assert (await program.run(Visitor, "ws://moss/"))[0] == [{"urls": "stun:box"}]
+    assert (await program.run(FakeMember, "ws://moss/"))[0] == [{"urls": "stun:box"}]
 
 
 async def test_unacknowledged_messages_are_bounded(fake_master):
@@ -308,7 +309,7 @@ async def test_unacknowledged_messages_are_bounded(fake_master):
 
 
 class Wire:
-    """One side of numbered messages, and all that it sends."""
+    """One side of numbered messages, which records what it sends."""
 
     def __init__(self):
         self.sent, self.heard = [], []
@@ -324,7 +325,7 @@ class Wire:
         return numbers
 
 
-async def test_messages_are_repeated_after_growing_pauses():
+async def test_messages_are_repeated_after_longer_and_longer_pauses():
     wire = Wire()
     wire.messages.send("hello")
 
@@ -405,7 +406,7 @@ async def test_a_life_can_not_write_lines_of_the_log(fake_master, capsys):
     assert capsys.readouterr().out == r"'\x1bc\n\ud800ad' joined" + "\n"
 
 
-async def test_an_error_of_the_program_ends_nothing(fake_master, capsys):
+async def test_an_error_in_the_application_ends_nothing(fake_master, capsys):
     member = fake_master.member()
     call = await fake_master.line(member)
     member.message = lambda data: 1 / 0

@@ -25,7 +25,7 @@ after(async () => {
   if (folder) await rm(folder, { recursive: true });
 });
 
-/** A moss, and the box. */
+/** Starts a moss and the box. */
 async function startBox(t, { options = [], servers = [] } = {}) {
   const moss = await startMoss({ MOSS_PAGES_DIRECTORY: folder });
   const box = run(
@@ -43,7 +43,7 @@ async function startBox(t, { options = [], servers = [] } = {}) {
   return { moss, box };
 }
 
-/** A tab with the library's client, which may be limited to one codec, or to relays. */
+/** A tab with the library's client, which can be limited to one codec, or to relays. */
 async function openViewer(moss, { codec, policy = "all", within = browser } = {}) {
   const tab = await openTab(within, moss.page(""));
   await tab.evaluate(async ({ codec, policy }) => {
@@ -152,7 +152,7 @@ test("a viewer that asks for a key frame gets one, but not one for each request"
   const viewer = await openViewer(moss, { codec: "VP8" });
   const before = await watch(viewer, 30);
   await viewer.evaluate(() => {
-    // The only way in which a page can ask.
+    // A page has no other way to ask.
     const source = "onrtctransform = ({ transformer: t }) => { t.readable.pipeTo(t.writable); onmessage = () => t.sendKeyFrameRequest(); }";
     window.asker = new Worker(URL.createObjectURL(new Blob([source])));
     calls.at(-1).getReceivers()[0].transform = new RTCRtpScriptTransform(asker);

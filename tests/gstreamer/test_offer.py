@@ -1,4 +1,4 @@
-"""The parser of offers, with invalid ones, too."""
+"""The parser of offers, valid and invalid."""
 
 import os
 import sys
@@ -31,12 +31,12 @@ def codecs(*found, **more):
 
 
 class Offers(unittest.TestCase):
-    def test_codecs_in_the_order_of_the_viewer(self):
+    def test_codecs_are_in_the_viewers_order(self):
         found = codecs(("102", "H264/90000", H264 + "42e01f"), ("96", "VP8/90000", None), ("98", "VP9/90000", None))
         self.assertEqual([(codec, payload) for codec, (payload, _) in found.items()], [("H264", "102"), ("VP8", "96")])
         self.assertIn("profile-level-id=(string)42e01f", found["H264"][1])
 
-    def test_only_a_baseline_that_all_encoders_make(self):
+    def test_h264_is_taken_only_in_the_profile_that_all_encoders_make(self):
         for parameters in (H264 + "64001f", "profile-level-id=42e01f", "packetization-mode=0;profile-level-id=42e01f", None):
             self.assertEqual(codecs(("102", "H264/90000", parameters)), {}, parameters)
         found = codecs(("102", "H264/90000", H264 + "64001f"), ("108", "H264/90000", H264 + "42001f"))
@@ -48,7 +48,7 @@ class Offers(unittest.TestCase):
         for profile in ("42e01f,x=1", "42e01", "42\u0661\u0661\u0661\u0661", "42zzzz"):
             self.assertEqual(codecs(("102", "H264/90000", H264 + profile)), {}, profile)
 
-    def test_what_webrtcbin_needs(self):
+    def test_offer_without_what_webrtcbin_needs_is_refused(self):
         for attribute in ("mid", "ice-ufrag", "ice-pwd", "fingerprint", "setup"):
             with self.assertRaisesRegex(ValueError, attribute):
                 parse(offer(("96", "VP8/90000", None), without=attribute))

@@ -17,7 +17,7 @@ SOURCE = f"videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=
 
 
 class Screen:
-    """A viewer, which records the time of each frame, and whether it is a key frame."""
+    """A viewer that records the time of each frame, and whether it is a key frame."""
 
     def __init__(self, studio, codec):
         self.seen = []
@@ -75,7 +75,7 @@ class Stalls(unittest.IsolatedAsyncioTestCase):
         self.screens.append(Screen(self.studio, codec))
         return self.screens[-1]
 
-    async def test_nobody_else_waits(self):
+    async def test_a_stalled_viewer_delays_no_other(self):
         for codec in self.studio.codecs:
             with self.subTest(codec):
                 stalled, other = self.screen(codec), self.screen(codec)
@@ -83,7 +83,7 @@ class Stalls(unittest.IsolatedAsyncioTestCase):
                 stalled.stall()
                 await other.frames(4 * Feed.FRAMES)
 
-    async def test_goes_on_with_a_key_frame_after_a_gap(self):
+    async def test_a_stalled_viewer_goes_on_with_a_key_frame(self):
         stalled, other = self.screen(), self.screen()
         await stalled.frames(5)
         stalled.stall()
@@ -95,9 +95,9 @@ class Stalls(unittest.IsolatedAsyncioTestCase):
         missing = [time for time, _ in other.seen if first < time < last and time not in came]
         self.assertTrue(missing)
         is_key = next(is_key for time, is_key in stalled.seen if time > missing[0])
-        self.assertTrue(is_key, "a frame that nothing can be made of")
+        self.assertTrue(is_key, "a frame that can't be decoded")
 
-    async def test_whoever_joins_begins_with_a_key_frame(self):
+    async def test_a_new_viewer_begins_with_a_key_frame(self):
         await self.screen().frames(30)
         _, is_key = (await self.screen().frames(1))[0]
         self.assertTrue(is_key)
@@ -112,7 +112,7 @@ class Stalls(unittest.IsolatedAsyncioTestCase):
         await self.until(lambda: self.studio.retrying)
         await screen.frames(30)
 
-    async def test_the_camera_is_off_when_nobody_looks(self):
+    async def test_the_camera_is_off_without_viewers(self):
         screens = [self.screen("VP8"), self.screen("VP8"), self.screen("H264")]
         for screen in screens:
             await screen.frames(5)

@@ -92,7 +92,7 @@ describe("the package installs into", { concurrency: true }, () => {
     assert.deepEqual(JSON.parse(printed), { from: "the master" });
   });
 
-  test("a program in Node 22 with a WebRTC of its own: a master and a client", async (t) => {
+  test("a program in Node 22 with WebRTC from a package: a master and a client", async (t) => {
     const folder = await project(t, "node");
     await symlink(join(HERE, "node_modules/@roamhq"), join(folder, "node_modules/@roamhq"));
     const { address } = await startMoss(t);
@@ -100,7 +100,7 @@ describe("the package installs into", { concurrency: true }, () => {
     assert.deepEqual(JSON.parse(printed), { from: "a client", to: "Ann", path: "direct" });
   });
 
-  test("a page by Vite's dev server, and by vite build", async (t) => {
+  test("a page from Vite's dev server, and from vite build", async (t) => {
     const folder = await project(t, "vite");
     const moss = await startMoss(t);
     const query = `?moss=${moss.address}&secret=${SECRET}`;
@@ -116,9 +116,9 @@ describe("the package installs into", { concurrency: true }, () => {
     const page = await shows(t, `http://127.0.0.1:${moss.port}/?secret=${SECRET}`, "#answer", /^direct: Hello, Ann!\n$/);
     const status = () => page.textContent("#status");
     moss.freeze();
-    // As when the network is back.
+    // As if the network were back.
     await page.evaluate(() => dispatchEvent(new Event("online")));
-    await until("a try that failed", async () => /No connection/.test(await status()));
+    await until("an attempt has failed", async () => /No connection/.test(await status()));
     moss.thaw();
     await until("it is back", async () => /Logged in\.\n[^]*Logged in\.\n$/.test(await status()));
     const said = (await status()).trim().split("\n");

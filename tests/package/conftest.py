@@ -1,5 +1,5 @@
-"""What the package tests share: the static binary, a running moss, and an empty
-root folder."""
+"""What the package tests share: the static binary, a running moss, and a root folder with
+nothing but moss."""
 
 import contextlib
 import json
@@ -35,11 +35,10 @@ ENVIRONMENT = {
 
 
 class Moss:
-    """A running moss, with all its output.
+    """A running moss and its output.
 
-    `command` may start it through other programs, each of which either executes
-    the next one or waits for it. With a certificate in the settings it also
-    listens on `tls_port`.
+    `command` may start moss through other programs, each of which executes the next one or waits
+    for it. With a certificate in the settings moss also listens on `tls_port`.
     """
 
     def __init__(self, command, cwd, **settings):
@@ -73,7 +72,7 @@ class Moss:
 
     @property
     def pid(self):
-        """moss's own process id, also if another command has started it."""
+        """moss's own process id, even if another command has started it."""
         pid = self.process.pid
         while children := child_pids(pid):
             [pid] = children
@@ -106,8 +105,8 @@ class Moss:
             pass
 
     def kill(self):
-        # moss itself, too: it outlives `unshare --kill-child`, as a change of the user clears what
-        # that has set (prctl(2), PR_SET_PDEATHSIG).
+        # moss is killed, too: it outlives `unshare --kill-child`, because a change of the user
+        # clears the signal that this has set (prctl(2), PR_SET_PDEATHSIG).
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -126,9 +125,9 @@ class Moss:
 
 
 def trusting(authority):
-    """The TLS context of a client that trusts only this authority. TLS 1.2, because the
-    client reads in a separate thread: in Python 3.11 a TLS 1.3 ticket that arrives during a
-    write loses one request in three hundred, with any server."""
+    """The TLS context of a client that trusts only this authority. It is limited to TLS 1.2,
+    because the client reads in a separate thread: in Python 3.11 a TLS 1.3 ticket that arrives
+    during a write loses one request in three hundred, with any server."""
     context = ssl.create_default_context(cafile=authority)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     return context
@@ -157,7 +156,7 @@ class Certificate(NamedTuple):
 
 
 def make_certificate(folder):
-    """A new certificate, whose files are in `folder`."""
+    """Makes a new certificate, with its files in `folder`."""
     made = run(
         *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
         *("-nodes", "-days", "30", "-subj", "/CN=localhost"),
@@ -179,12 +178,12 @@ def tls_settings(folder):
 
 
 def served_certificate(port):
-    """The certificate that is served at the port, in PEM, without a check of it."""
+    """The certificate that is served at the port, in PEM, unchecked."""
     return ssl.get_server_certificate(("127.0.0.1", port), timeout=PATIENCE)
 
 
 def block(page, language, words):
-    """The page's code block in this language with these words in it."""
+    """The page's code block in this language with these words."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", page, re.S | re.M)
     [found] = [block for block in blocks if words in block]
     return found
@@ -214,11 +213,10 @@ def child_pids(pid):
 
 
 def confined(root, *command, user="65534:65534", volume=("", "")):
-    """The command that runs `command` as PID 1 with `root` as its root, which
-    is read-only, as `user`, without capabilities: as with
-    `docker run --read-only --cap-drop ALL --security-opt no-new-privileges`,
-    but without Docker. `volume` is a folder of this machine and an existing one
-    within the root: `--volume FOLDER:WITHIN:ro`."""
+    """The command that runs `command` as PID 1, as `user` and without capabilities, in the
+    read-only root folder `root`: like `docker run --read-only --cap-drop ALL --security-opt
+    no-new-privileges`, but without Docker. `volume` is a folder of this machine and an existing
+    one within the root, like `--volume FOLDER:WITHIN:ro`."""
     script = """
         chroot=$1 root=$2 user=$3 folder=$4 within=$5
         shift 5

@@ -5,7 +5,7 @@
 Each client sends a packet once in a period and the master sends it back, so that lost, late
 and misordered packets are noticed. Peers reconnect. The program prints a line whenever all
 peers are connected, and reads commands from standard input: `report` prints what happened
-since the last report, `stop` sends no more, waits for packets in flight, reports and ends.
+since the last report; `stop` stops sending, waits for packets in flight, reports and ends.
 
 The peers are plain sockets, so that thousands of them fit into one process.
 """
@@ -53,7 +53,7 @@ class Peer(asyncio.Protocol):
             self.hear(*frame)
 
     def next_frame(self):
-        """The first byte and payload of the next complete frame, if there is one. Servers don't mask."""
+        """The first byte and the payload of the next frame, if it is complete. Servers don't mask."""
         held = self.received
         if len(held) < 2:
             return None
@@ -107,7 +107,7 @@ class Master(Peer):
 
 
 class Client(Peer):
-    """Sends numbers, and must get each of them back, in order."""
+    """Sends numbers, and must get them all back, in order."""
 
     there = False
     sent = answered = 0
@@ -224,7 +224,7 @@ class Hall:
 
     def report(self):
         latencies = sorted(self.latencies) or [0]
-        told = {
+        figures = {
             "clients": sum(bool(client and client.there) for client in self.peers[1:]),
             "answered": len(self.latencies),
             "disconnects": self.disconnects,
@@ -236,7 +236,7 @@ class Hall:
             "p99": latencies[len(latencies) * 99 // 100],
             "worst": latencies[-1],
         }
-        print(json.dumps(told), flush=True)
+        print(json.dumps(figures), flush=True)
         self.disconnects = self.amiss = self.errors = self.unanswered = 0
         self.refused, self.latencies = Counter(), []
 
@@ -248,8 +248,8 @@ def main():
     parser.add_argument("--secret", required=True)
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--period", type=float, default=1, help="seconds between a client's packets")
-    parser.add_argument("--bytes", type=int, default=150, help="of filler in each packet")
-    parser.add_argument("--pause", type=float, default=1, help="seconds at least before coming back")
+    parser.add_argument("--bytes", type=int, default=150, help="bytes of filler in each packet")
+    parser.add_argument("--pause", type=float, default=1, help="seconds before a peer reconnects, at least")
     parser.add_argument("--trust", help="the certificate of a wss:// address")
     arguments = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,7 +1,7 @@
-"""Clients behind a trusted proxy: moss limits the addresses that it names.
+"""Clients behind a trusted proxy: moss limits the connections of the addresses that it names.
 
-The proxies run with the configurations in the docs. Their clients connect from other
-addresses of this machine than the proxies, and moss must count these.
+The proxies run with the configurations in the docs. Clients and proxies have different addresses
+of this machine, and moss must count those of the clients.
 """
 
 import concurrent.futures
@@ -74,7 +74,7 @@ class Front:
             return refused.response.status_code
 
     def fetch(self, address, **headers):
-        """The status of a request for its page, on a new connection."""
+        """The status of a request for the page, on a new connection."""
         connection = http.client.HTTPSConnection(
             "localhost", self._port, timeout=PATIENCE, context=self._trusting, source_address=(address, 0)
         )
@@ -84,9 +84,9 @@ class Front:
         finally:
             connection.close()
 
-    def knock(self, address):
+    def try_upgrade(self, address):
         """The status of a WebSocket upgrade. Unlike `open` it may be called by many threads: in the
-        library one thread may wait at a socket that another closes, and a third reuses its number."""
+        library one thread may wait for a socket that another closes, and a third reuses its number."""
         upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
         return self.fetch(address, **upgrade, **{"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
 
@@ -124,20 +124,20 @@ def test_each_client_has_its_own_limit_and_no_header_helps_it(behind):
     # A client that leaves makes room for its own address.
     ones.pop().close()
     assert front.open(OTHER) == 429
-    ones.append(let_in(front, ONE))
+    ones.append(open_when_free(front, ONE))
     for connection in ones + others:
         connection.close()
 
 
-def let_in(front, address):
-    """Opens a WebSocket; moss may need a moment to notice that another has left."""
+def open_when_free(front, address):
+    """Opens a WebSocket. moss may need a moment to notice that another one has closed."""
     deadline = time.monotonic() + PATIENCE
     while (connection := front.open(address)) == 429:
         assert time.monotonic() < deadline
     return connection
 
 
-def test_pages_on_connections_that_the_proxy_keeps_are_judged_one_by_one(behind):
+def test_each_request_on_a_connection_that_the_proxy_keeps_is_limited_by_its_own_address(behind):
     moss, front = behind
     # More requests at once, and more in a row, than the limit of connections.
     for _ in range(3 * LIMIT):
@@ -149,13 +149,13 @@ def test_pages_on_connections_that_the_proxy_keeps_are_judged_one_by_one(behind)
         connection.close()
 
 
-def test_crowd_from_one_address_is_refused_and_another_served(behind):
+def test_crowd_from_one_address_is_refused_and_another_address_is_served(behind):
     moss, front = behind
     ones = [front.open(ONE) for _ in range(LIMIT)]
     with concurrent.futures.ThreadPoolExecutor(20) as crowd:
-        refused = [crowd.submit(front.knock, ONE) for _ in range(60)]
+        refused = [crowd.submit(front.try_upgrade, ONE) for _ in range(60)]
         served = [crowd.submit(front.fetch, OTHER) for _ in range(LIMIT)]
-        # Some are dropped without an answer when too many come at once.
+        # When too many come at once, some are dropped without an answer.
         assert {each.result(PATIENCE) for each in refused} <= {429, 502}
         assert [each.result(PATIENCE) for each in served] == [200] * LIMIT
     front.open(THIRD).close()

@@ -24,24 +24,24 @@ def test_is_static(binary):
     assert "interpreter" not in described
 
 
-def test_tells_the_commit_that_it_was_built_of(binary, tmp_path):
-    told = run(binary, "--version", env={}, cwd=tmp_path).stdout
+def test_version_names_the_commit(binary, tmp_path):
+    printed = run(binary, "--version", env={}, cwd=tmp_path).stdout
     commit = run("git", "-C", REPOSITORY, "-c", "safe.directory=*", "rev-parse", "HEAD").stdout
     if not commit:
-        pytest.skip("no clone, so nobody knows the commit")
-    assert told == f"moss {told.split()[1]} ({commit[:12]})\n"
+        pytest.skip("not a clone, so the commit is unknown")
+    assert printed == f"moss {printed.split()[1]} ({commit[:12]})\n"
 
 
-def test_takes_at_most_two_point_seven_mebibytes(binary):
+def test_has_at_most_two_point_seven_mebibytes(binary):
     assert binary.stat().st_size <= 2.7 * (1 << 20)
 
 
-def test_takes_at_most_one_point_six_mebibytes_without_tls(binary_without_tls):
+def test_has_at_most_one_point_six_mebibytes_without_tls(binary_without_tls):
     assert binary_without_tls.stat().st_size <= 1.6 * (1 << 20)
 
 
 @pytest.mark.parametrize("name", sorted(tls_settings("")))
-def test_without_tls_no_setting_of_it_is_taken(binary_without_tls, tmp_path, name):
+def test_without_tls_its_settings_are_refused(binary_without_tls, tmp_path, name):
     settings = ENVIRONMENT | {name: tls_settings("/etc/moss")[name]}
     refused = run(binary_without_tls, env=settings, cwd=tmp_path)
     assert refused.returncode == 2, refused
@@ -49,7 +49,7 @@ def test_without_tls_no_setting_of_it_is_taken(binary_without_tls, tmp_path, nam
     assert name in line
 
 
-def test_serves_an_empty_read_only_root_without_privileges(empty_root):
+def test_serves_in_an_empty_read_only_root_without_privileges(empty_root):
     with Moss(confined(empty_root, "/moss"), empty_root) as moss:
         status = moss.status
         assert status["Uid"].split() == ["65534"] * 4
@@ -65,7 +65,7 @@ def test_serves_an_empty_read_only_root_without_privileges(empty_root):
         assert checked.returncode == 0, checked
 
 
-# Without /dev/urandom or another source of random numbers that can be opened.
+# Without /dev/urandom, or any other file with random numbers.
 def test_speaks_tls_in_an_empty_root_without_devices(empty_root, certificate):
     certificate.give(empty_root / "tls", 65534)
     with Moss(confined(empty_root, "/moss"), empty_root, **tls_settings("/tls")) as moss:
@@ -76,13 +76,13 @@ def test_speaks_tls_in_an_empty_root_without_devices(empty_root, certificate):
         assert checked.returncode == 0, checked
 
 
-def test_beside_tls_the_plain_port_is_this_machines_own(binary, certificate, tmp_path):
+def test_beside_tls_the_plain_port_is_for_this_machine_only(binary, certificate, tmp_path):
     settings = tls_settings(certificate.file.parent)
     with Moss([binary], tmp_path, **settings) as moss:
         socket.create_connection(("127.0.0.2", moss.tls_port)).close()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.2", moss.port))
-    # As in every .env made from an older template.
+    # As in each .env that was made from an older template.
     with Moss([binary], tmp_path, **settings, MOSS_HOSTNAME="0.0.0.0") as moss:
         socket.create_connection(("127.0.0.2", moss.port)).close()
         [warning] = [line for line in moss.output if "MOSS_HOSTNAME" in line]
@@ -155,7 +155,7 @@ def test_health_fails_when_moss_has_stopped(binary, tmp_path):
         assert len((checked.stdout + checked.stderr).splitlines()) == 1, checked
 
 
-def test_health_gives_up_on_what_never_answers(binary, tmp_path):
+def test_health_gives_up_on_a_server_that_never_answers(binary, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
         started = time.monotonic()

@@ -1,5 +1,5 @@
-"""The commands in docs/https-in-the-lan.md that make a certificate, and moss with the
-result."""
+"""The commands in docs/https-in-the-lan.md that make a certificate, and moss with that
+certificate."""
 
 import os
 import stat
@@ -7,7 +7,7 @@ import stat
 import pytest
 from conftest import LAN_PAGE, Moss, block, relays, run, trusting
 
-# The lines for .env in the page.
+# The page's lines for .env.
 SETTINGS = dict(line.split("=", 1) for line in block(LAN_PAGE, "text", "=key.pem").split())
 
 
@@ -32,7 +32,7 @@ def test_self_signed_certificate_of_the_page(binary, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["box.local", "192.168.1.5"])
-def test_certificate_of_mkcert_and_its_authority_as_phones_fetch_it(binary, tmp_path, name):
+def test_certificate_by_mkcert_with_the_authority_that_phones_install(binary, tmp_path, name):
     line = block(LAN_PAGE, "sh", "mkcert -ecdsa").splitlines()[1]
     make(line, tmp_path, CAROOT=str(tmp_path / "root"))
     # The second line serves the folder.

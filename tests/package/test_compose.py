@@ -1,4 +1,4 @@
-"""template.docker-compose.yaml, renamed and read by docker-compose itself."""
+"""template.docker-compose.yaml, renamed and read by docker-compose."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ def parsed(project, environment):
 
 
 def ports(shown):
-    """The published ports, independent of docker-compose's order and quotes."""
+    """The published ports, whatever docker-compose's order and quotes."""
     found = re.findall(r'(published|target): "?(\d+)', shown)
     pairs = [dict(found[at : at + 2]) for at in range(0, len(found), 2)]
     return {pair["published"]: pair["target"] for pair in pairs}
@@ -55,7 +55,7 @@ def test_a_folder_is_mounted_by_two_lines(project, folder):
     assert lines == 2
     file.write_text(uncommented)
     shown = parsed(project, "")
-    # The spellings of docker-compose and of Docker's plugin.
+    # docker-compose and Docker's plugin spell it differently.
     short = f"- {folder}:{folder}:ro"
     long = rf"source: {folder}\n\s+target: {folder}\n\s+read_only: true"
     assert re.search(f"{short}|{long}", shown), shown

@@ -1,7 +1,7 @@
-"""Many mosses behind one HAProxy, and one of them is killed during traffic.
+"""Many mosses behind one HAProxy: one of them is killed during traffic.
 
-Each hall, a master and its clients, is a separate process (hall.py), so that halls don't
-affect each other within the test itself. By hand, larger, and with figures:
+Each hall, a master and its clients, is a separate process (hall.py), so that halls affect each
+other only through moss and HAProxy. By hand, larger and with figures:
 
     MOSS_HALLS=8 MOSS_CLIENTS=8000 bash tests/package/run -k crowd -s
 
@@ -25,7 +25,7 @@ CLIENTS = int(os.environ.get("MOSS_CLIENTS", 400)) // HALLS
 PERIOD = float(os.environ.get("MOSS_PERIOD", 1))
 TLS = "MOSS_CROWD_TLS" in os.environ
 LARGE = "MOSS_CLIENTS" in os.environ
-# Seconds to measure each phase: only needed for the figures.
+# Seconds that each phase is measured: only needed for the figures.
 WATCHED = 20 if LARGE else 0
 
 PROGRAM = Path(__file__).with_name("hall.py")
@@ -44,7 +44,7 @@ class Crowd:
             stdout=subprocess.PIPE,
             text=True,
         )
-        # A hall that hangs ends by itself, which ends its output.
+        # A hall that hangs is killed, which ends its output.
         self._end = threading.Timer(PATIENCE * (10 if LARGE else 1), self._process.kill)
         self._end.start()
 
@@ -63,7 +63,7 @@ class Crowd:
         self._process.stdin.write(command + "\n")
         self._process.stdin.flush()
 
-    def told(self):
+    def next_report(self):
         return json.loads(self._line())
 
     def _line(self):
@@ -76,11 +76,11 @@ def reports(crowds, command="report"):
     """The reports of all halls since the last call."""
     for crowd in crowds.values():
         crowd.tell(command)
-    return {name: crowd.told() for name, crowd in crowds.items()}
+    return {name: crowd.next_report() for name, crowd in crowds.items()}
 
 
 def cpu(pid):
-    """The process's CPU time in seconds, of all threads."""
+    """The CPU time of all threads of the process, in seconds."""
     threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
@@ -104,9 +104,8 @@ def test_a_crowd_does_not_notice_that_the_moss_of_another_hall_dies(binary, cert
             crowds = {}
             try:
                 for name, url in urls.items():
-                    # When all clients reconnect, they load the proxy. They also load this
-                    # machine's processors, but only in this test: a lower priority keeps that
-                    # out of the figures.
+                    # When all clients reconnect, they load the proxy. Here they also load this
+                    # machine's processors: a lower priority keeps that out of the figures.
                     wrapped_in = ("nice", "-n", "19") if LARGE and name == "hall-2" else ()
                     crowds[name] = Crowd(url, certificate, *wrapped_in)
                 for crowd in crowds.values():
@@ -129,23 +128,23 @@ def test_a_crowd_does_not_notice_that_the_moss_of_another_hall_dies(binary, cert
                     crowd.__exit__()
 
     if LARGE:
-        packets = 2 * sum(told["answered"] for told in calm.values())
+        packets = 2 * sum(figures["answered"] for figures in calm.values())
         for number, who in enumerate(("HAProxy", "the mosses")):
             spent = (after[number] - before[number]) / packets * 1e6
             held = (full[number] - empty[number]) / HALLS / (CLIENTS + 1)
             print(f"\n{who}: {spent:.1f} µs of CPU a packet, {held:.0f} bytes a client", end="")
-        for phase, told in (("calm", calm), ("meanwhile", meanwhile), ("at last", at_last)):
+        for phase, halls_figures in (("calm", calm), ("meanwhile", meanwhile), ("at last", at_last)):
             print(f"\n{phase}:")
-            for name, figures in told.items():
+            for name, figures in halls_figures.items():
                 print(f"  {name}: {figures}")
 
     victim = meanwhile.pop("hall-2"), at_last.pop("hall-2")
     # Its clients and its master have all reconnected, without further losses.
     assert victim[0]["disconnects"] == CLIENTS + 1
     assert (victim[1]["clients"], victim[1]["unanswered"], victim[1]["amiss"]) == (CLIENTS, 0, 0)
-    for told in (*meanwhile.values(), *at_last.values()):
-        assert told["clients"] == CLIENTS
+    for figures in (*meanwhile.values(), *at_last.values()):
+        assert figures["clients"] == CLIENTS
         troubles = ("disconnects", "unanswered", "amiss", "errors", "refused")
-        assert not any(told[trouble] for trouble in troubles), told
-    # It was killed during traffic.
-    assert all(told["answered"] > 0 for told in meanwhile.values())
+        assert not any(figures[trouble] for trouble in troubles), figures
+    # moss was killed during traffic.
+    assert all(figures["answered"] > 0 for figures in meanwhile.values())

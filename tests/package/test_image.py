@@ -1,9 +1,9 @@
 """The Dockerfile, built to its last stage and run, without a Docker engine.
 
-buildah builds it. The builder image that the Dockerfile names can't be pulled
-in a test, so BUILDER names an image made here: empty except for the folders where
-this machine's /usr, /etc and Rust toolchain are mounted during the build.
-The result runs from its own root, as its own user, as PID 1.
+buildah builds it. A test can't pull the builder image that the Dockerfile names, so BUILDER names
+an image that is made here: empty except for the folders where this machine's /usr, /etc and Rust
+toolchain are mounted during the build. The built image runs in its own root, as its own user, as
+PID 1.
 """
 
 import json
@@ -62,7 +62,7 @@ class Storage:
         self("rm", container)
 
     def build(self, context):
-        """`docker build --build-arg BUILDER=… -t moss CONTEXT`; its result is not checked."""
+        """`docker build --build-arg BUILDER=… -t moss CONTEXT`, which may fail."""
         volumes = ("/usr:/usr:ro", "/etc:/etc:ro", f"{self._toolchain}:/rust:ro")
         return self.attempt(
             "build",
@@ -117,7 +117,7 @@ def image(storage):
     return Image(storage)
 
 
-def test_image_says_how_to_run_it(image):
+def test_image_is_configured_for_moss(image):
     config = image.config
     assert config["Entrypoint"] == ["/moss"]
     assert not config.get("Cmd")
@@ -129,7 +129,7 @@ def test_image_says_how_to_run_it(image):
     assert labels["org.opencontainers.image.description"]
 
 
-def test_image_holds_the_binary_and_nothing_else(image):
+def test_image_has_the_binary_and_nothing_else(image):
     assert len(image.layers) == 1
     listed = run("find", image.root, "-mindepth", "1", "-printf", "%P %y %m\n").stdout
     assert listed.splitlines() == ["moss f 755"]
@@ -174,7 +174,7 @@ def test_image_serves_tls_with_a_certificate_that_is_mounted(image, certificate,
     with image.start(volume=mounted, **tls_settings(within)) as moss:
         assert relays(f"wss://localhost:{moss.tls_port}", ssl=certificate.trusting)
         assert image.health(moss).returncode == 0
-        # The plain port is refused from outside.
+        # The plain port is only for this machine's 127.0.0.1.
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.2", moss.port))
 

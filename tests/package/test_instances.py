@@ -1,4 +1,4 @@
-"""moss@.service: one moss for each name, each as confined as that of moss.service."""
+"""moss@.service: one moss for each name, each as confined as with moss.service."""
 
 import re
 import shutil
@@ -11,12 +11,12 @@ TEMPLATE = REPOSITORY / "moss@.service"
 
 
 def directives(file):
-    """The directives of a unit, and those that are commented out, without other comments."""
+    """The directives of a unit, also those that are commented out, without other comments."""
     lines = file.read_text().splitlines()
     return [line for line in lines if line and not re.match(r"#(?![A-Z]\w+=)", line)]
 
 
-def test_instances_differ_from_the_one_service_in_names_and_user_alone():
+def test_instances_differ_from_the_single_service_only_in_names_and_user():
     differing = {
         "Description=moss, signaling server for WebRTC": ["Description=moss %i, signaling server for WebRTC"],
         "EnvironmentFile=/etc/moss.env": ["EnvironmentFile=/etc/moss/%i.env"],

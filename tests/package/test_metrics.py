@@ -1,5 +1,5 @@
-"""/metrics, as operators read it: promtool, Prometheus, and a reader of this
-file's own that compares it with the log and with what happened.
+"""/metrics, read by promtool, by Prometheus, and by this file's own parser, which compares it
+with the log and with what happened.
 
 docs/operating.md lists the metrics, and its configuration is used unchanged, except for
 addresses; examples/prometheus has the alerts.
@@ -84,7 +84,7 @@ def scrape(port, context=None):
 
 
 def answered(port, method, path, context=None):
-    """Status, headers and body of an answer, after which the connection must end."""
+    """Status, headers and body of an answer on a connection of its own."""
     if context:
         asked = http.client.HTTPSConnection("localhost", port, timeout=PATIENCE, context=context)
     else:
@@ -137,20 +137,19 @@ def exposed(figures):
     return names
 
 
-def test_page_tells_every_figure_and_its_labels(binary, tmp_path, certificate):
+def test_page_names_every_metric_and_its_labels(binary, tmp_path, certificate):
     with Moss([binary], tmp_path, **ON, **tls_settings(certificate.file.parent)) as moss:
         assert exposed(scrape(moss.port)) == promised()
 
 
-
 def words_of_the_log():
-    """The words in the table of reasons for ends of connections."""
+    """The page's words for why a connection ended."""
     cells = [first for first, *_ in table(PAGE, "## The log")]
     words = {word for cell in cells for word in re.findall(r"`(\w+)`", cell)}
     return words - {"connected", "wrong_secret"}
 
 
-def test_every_label_value_is_there_at_zero_from_the_start(binary, tmp_path, certificate):
+def test_every_label_value_is_exposed_from_the_start(binary, tmp_path, certificate):
     with Moss([binary], tmp_path, **ON, **tls_settings(certificate.file.parent)) as moss:
         figures = scrape(moss.port)
     assert set(figures.by("moss_connections_closed_total", "reason")) == words_of_the_log()
@@ -188,7 +187,7 @@ def test_promtool_finds_nothing(binary, binary_without_tls, tmp_path, certificat
             assert checked_by_promtool(scrape(moss.port).text) == (0, "")
 
 
-def test_methods_and_the_switch(binary, tmp_path):
+def test_metrics_are_read_by_get_and_head_if_they_are_on(binary, tmp_path):
     with Moss([binary], tmp_path, **ON) as moss:
         status, headers, body = answered(moss.port, "GET", "/metrics?from=here")
         assert (status, headers["Content-Type"]) == (200, CONTENT_TYPE)
@@ -216,7 +215,7 @@ def claim(connection):
     assert receive(connection)["type"] == "master-confirmation"
 
 
-def test_relayed_are_peers_packets_alone(binary, tmp_path):
+def test_only_packets_between_peers_count_as_relayed(binary, tmp_path):
     settings = {"MOSS_CLIENT_JOINED_TYPE": "joined", "MOSS_CLIENT_LEFT_TYPE": "left"}
     with Moss([binary], tmp_path, **ON, **settings) as moss:
         url = f"ws://127.0.0.1:{moss.port}"
@@ -360,12 +359,10 @@ def request(method="GET", path="/", *lines):
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: box", *lines, "\r\n"]).encode()
 
 
-
 def ends_in_the_log(moss):
-    """How often each word is in the log as the reason of an end."""
+    """How often the log has each word as the reason for the end of a connection."""
     lines = re.findall(r" at \S+: (\w+)(?: \(.*\)|, .*)?$", "".join(moss.output), re.M)
     return {word: lines.count(word) for word in set(lines) & words_of_the_log()}
-
 
 
 class Provoking:
@@ -453,7 +450,7 @@ class Provoking:
         self.upgraded()
 
     def memory(self):
-        # All of the memory, of which guests may have an eighth.
+        # More than all memory. Guests may have an eighth.
         for _ in range(6):
             self.upgraded().socket.sendall(frame(1, 60_000 * b"x")[:50_000])
 
@@ -496,14 +493,14 @@ class Provoking:
     def tls_on_plain(self):
         self.wire(self.port, b"\x16\x03\x01\x00\x05hello").rest()
 
-    # In a moss with a limit of one connection, and of five for an address.
+    # With a limit of one connection, and of five for each address.
 
     def per_address(self):
         for _ in range(6):
             self.wire(self.port, source="127.0.0.2")
 
     def dropped(self):
-        # More than those that get an answer.
+        # More than get an answer.
         for _ in range(15):
             self.wire(self.port, source="127.0.0.2")
 
@@ -516,7 +513,7 @@ class Provoking:
         self.wire(self.port, upgrade()).rest()
 
     def displaced(self):
-        # More than the places for request heads; one that was silent for a second is dropped.
+        # More than there are places for request heads: one that was silent for a second is dropped.
         for host in range(20):
             self.wire(self.port, source=f"127.0.1.{host}")
 
@@ -527,11 +524,11 @@ REASONS = (
     *("wrong_secrets", "memory", "kicked", "slow_reader", "slow_master"),
     *("timeout", "tls", "plain_http", "redirected", "tls_on_plain"),
 )
-REASONS_OF_A_FULL_HOUSE = ("per_address", "dropped", "not_master", "full", "displaced")
+REASONS_OF_A_FULL_SERVER = ("per_address", "dropped", "not_master", "full", "displaced")
 
 
 def ended_by(reasons, binary, folder, settings):
-    """The counters of all reasons after each was caused; the log must have the same."""
+    """Provokes each of the reasons, compares the counters with the log, and returns the reasons in it."""
     with Moss([binary], folder, **settings) as moss:
         lines = 0
         slow = contextlib.nullcontext() if "timeout" not in reasons else Wire(moss.port)
@@ -557,7 +554,7 @@ def ended_by(reasons, binary, folder, settings):
         moss.wait_for_end()
         logged = ends_in_the_log(moss)
         assert logged.pop("stopping") == 1
-        # The last of the counted answers.
+        # The last scrape has not counted itself.
         logged["answered"] -= 1
         assert logged == {reason: count for reason, count in counted.items() if count}
         return set(logged)
@@ -580,7 +577,7 @@ def test_each_reason_is_counted_as_it_is_logged(binary, tmp_path, certificate):
     }
     full = ON | {"MOSS_MAX_CONNECTIONS": "1", "MOSS_MAX_CONNECTIONS_PER_ADDRESS": "5"}
     with ThreadPoolExecutor() as both:
-        cases = ((REASONS, everything), (REASONS_OF_A_FULL_HOUSE, full))
+        cases = ((REASONS, everything), (REASONS_OF_A_FULL_SERVER, full))
         provoked = [both.submit(ended_by, case, binary, tmp_path, more) for case, more in cases]
         seen = set().union(*(ended.result() for ended in provoked))
     assert seen | {"stopping"} == words_of_the_log()
@@ -672,7 +669,7 @@ def configuration(moss, certificate):
     return text
 
 
-def test_prometheus_scrapes_and_its_alerts_see_what_moss_tells(binary, tmp_path, certificate):
+def test_prometheus_scrapes_moss_and_raises_alerts(binary, tmp_path, certificate):
     settings = ON | tls_settings(certificate.file.parent) | {"MOSS_MAX_CONNECTIONS": "2"}
     with (
         Moss([binary], tmp_path, **settings) as moss,
@@ -693,7 +690,7 @@ def test_prometheus_scrapes_and_its_alerts_see_what_moss_tells(binary, tmp_path,
                 assert rule["health"] in ("ok", "unknown"), rule
                 yield rule["name"], rule["state"]
 
-        # It fires only after two minutes.
+        # The alert fires only after two minutes.
         wait_for("a missing master", lambda: dict(alerts())["MossWithoutMaster"] == "pending")
         url = f"ws://127.0.0.1:{moss.port}"
         with connect(url) as master, connect(url) as client:
@@ -705,21 +702,21 @@ def test_prometheus_scrapes_and_its_alerts_see_what_moss_tells(binary, tmp_path,
 
         # All metrics in alerts and in the page's queries exist.
         rules = re.findall(r"^\s+expr:(.*?)^\s+(?:for|labels):", RULES.read_text(), re.S | re.M)
-        told = [query.strip("`") for _, query in table(PAGE, "## What the figures say")]
-        for query in told:
+        queries = [query.strip("`") for _, query in table(PAGE, "## What the figures say")]
+        for query in queries:
             prometheus.asked("query", query=query)
-        names = re.findall(r"\b((?:moss|process)_\w+)\b", " ".join(rules + told))
+        names = re.findall(r"\b((?:moss|process)_\w+)\b", " ".join(rules + queries))
         assert set(names) <= scrape(moss.port).names()
 
 
-def test_alerts_fire_when_they_should_and_else_not():
+def test_alerts_fire_only_when_they_should():
     checked = run("promtool", "check", "rules", RULES)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     tested = run("promtool", "test", "rules", REPOSITORY / "tests/package/alerts.yml")
     assert tested.returncode == 0, tested.stdout + tested.stderr
     alerts = set(re.findall(r"alert: (\w+)", RULES.read_text()))
-    told = {name for first, *_ in table(PAGE, "## Alerts") for name in re.findall(r"`(\w+)`", first)}
-    assert alerts == told
+    listed = {name for first, *_ in table(PAGE, "## Alerts") for name in re.findall(r"`(\w+)`", first)}
+    assert alerts == listed
     for alert in alerts:
         assert f"alertname: {alert}\n" in (REPOSITORY / "tests/package/alerts.yml").read_text()
 
@@ -732,7 +729,7 @@ def test_no_packet_waits_for_scrapers_and_each_is_answered(binary, tmp_path):
             claim(master)
             send(client, type="login")
             assert receive(client)["type"] == "offer"
-            # Two hundred that request and don't read, and two hundred with half a request.
+            # Two hundred that request and don't read, and two hundred that send half a request.
             slow = [
                 stack.enter_context(Wire(moss.port, text, narrow=True))
                 for text in (request("GET", "/metrics"), request("GET", "/metrics")[:-2])
@@ -762,7 +759,7 @@ def is_what_the_kernel_says(figures, status, descriptors, limits):
     return True
 
 
-def test_process_is_what_the_kernel_says_of_it(binary, tmp_path):
+def test_metrics_of_the_process_are_the_kernels(binary, tmp_path):
     with Moss([binary], tmp_path, **ON) as moss:
         figures = scrape(moss.port)
         status, limits = (Path(f"/proc/{moss.pid}/{name}").read_text() for name in ("status", "limits"))
@@ -773,7 +770,7 @@ def test_process_is_what_the_kernel_says_of_it(binary, tmp_path):
         wait_for("CPU time", lambda: cpu() > before)
 
 
-def test_so_it_is_inside_of_the_unit_s_sandbox(machine):  # noqa: F811
+def test_metrics_of_the_process_are_the_kernels_in_the_units_sandbox_too(machine):  # noqa: F811
     machine.serving()
     machine.set(ENVIRONMENT | ON)
     assert machine.restart() == 0

@@ -1,7 +1,6 @@
 """The proxies' configurations in the docs, in front of moss, by wss://.
 
-Each file is used unchanged, except for the host name, the ports and the
-certificate of a test on loopback.
+Each file is used unchanged, except for the host name, the ports and the certificate.
 """
 
 import os
@@ -149,7 +148,7 @@ def edited(name, *replacements):
 
 def in_front(proxy, moss, certificate, folder, **options):
     """The proxy in front of moss, on a port that was free a moment ago. If another program has
-    taken it since, another one is tried."""
+    taken the port since, the next one is tried."""
     for _ in range(20):
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
@@ -188,7 +187,7 @@ def test_caddy_in_the_lan_serves_pages_where_moss_is(binary, certificate, tmp_pa
             assert relays(front.url, ssl=front.trusting, origin=origin)
 
 
-# moss checks its deadlines once a second: here a ping comes after one to two seconds.
+# moss checks its deadlines once a second, so here a ping comes after one to two seconds.
 def test_keepalive_outlasts_the_idle_time_out_of_nginx(binary, certificate, tmp_path):
     with Moss([binary], tmp_path, MOSS_KEEPALIVE_SECONDS="1") as moss:
         with in_front(nginx, moss, certificate, tmp_path, idle="5s") as front:
@@ -196,7 +195,7 @@ def test_keepalive_outlasts_the_idle_time_out_of_nginx(binary, certificate, tmp_
                 client.recv(timeout=12)
 
 
-def test_nginx_cuts_off_a_peer_that_keepalive_is_too_slow_for(binary, certificate, tmp_path):
+def test_nginx_closes_a_peer_whose_keepalive_is_too_long(binary, certificate, tmp_path):
     with Moss([binary], tmp_path, MOSS_KEEPALIVE_SECONDS="30") as moss:
         with in_front(nginx, moss, certificate, tmp_path, idle="2s") as front:
             with quiet(front) as client, pytest.raises(ConnectionClosed):

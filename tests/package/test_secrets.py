@@ -1,5 +1,5 @@
-"""The commands in docs/secrets.md: the secret of a service in a file, by a group and by a
-credential, and its change; and files as Docker mounts them."""
+"""The commands in docs/secrets.md, which put a service's secret into a file, for a group or as a
+credential, and change it; and files as Docker mounts them."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def is_secret(port, secret):
 
 
 def fill(machine, **lines):
-    """Installs the template, with another port and these lines."""
+    """Installs the template with these values, on a free port."""
     text = (REPOSITORY / "template.env").read_text()
     for name, value in {"MOSS_PORT": "0", **lines}.items():
         text, count = re.subn(rf"^{name}=.*$", f"{name}={value}", text, flags=re.M)
@@ -43,8 +43,8 @@ def do(machine, script):
     return done
 
 
-def started_anew(machine, pid):
-    """The process id and port of a moss with another id."""
+def restarted(machine, pid):
+    """The process id and port of moss, once it has another process id."""
     machine.wait_for("another moss", lambda: machine.shown("MainPID").get("MainPID") not in (None, "0", pid))
     return machine.serving()
 
@@ -56,7 +56,7 @@ def test_secret_is_replaced_by_a_reload_and_nobody_leaves(machine):  # noqa: F81
     do(machine, block(PAGE, "sh", "groupadd"))
     install = block(PAGE, "sh", "-g moss-tls /dev/stdin")
     do(machine, install)
-    pid, port = started_anew(machine, pid)
+    pid, port = restarted(machine, pid)
     file = machine.root / SECRET_FILE
     assert file.stat().st_mode & 0o777 == 0o640
     old = file.read_text()
@@ -74,7 +74,7 @@ def test_secret_is_replaced_by_a_reload_and_nobody_leaves(machine):  # noqa: F81
     assert machine.shown("MainPID", "NRestarts") == {"MainPID": pid, "NRestarts": "0"}
 
 
-def test_secret_comes_by_a_credential_beside_the_template(machine):  # noqa: F811
+def test_secret_comes_from_a_credential_beside_the_template(machine):  # noqa: F811
     pid, _ = machine.serving()
     fill(machine)
     file = machine.root / SECRET_FILE
@@ -85,21 +85,21 @@ def test_secret_comes_by_a_credential_beside_the_template(machine):  # noqa: F81
     folder.mkdir()
     (folder / "override.conf").write_text(block(PAGE, "ini", "LoadCredential"))
     do(machine, "systemctl daemon-reload && systemctl restart moss")
-    pid, port = started_anew(machine, pid)
+    pid, port = restarted(machine, pid)
     assert is_secret(port, "a secret for root alone")
 
-    # The page says that a reload is not enough, and the log tells so.
+    # The page says that a reload is not enough, and the log shows it.
     file.chmod(0o600)
     file.write_text("another secret for root alone\n")
     version = int(re.search(r"systemd (\d+)", run("systemctl", "--version").stdout)[1])
     do(machine, "systemctl reload moss")
     machine.logged(pid, CHANGED if version >= 260 else SAME)
     do(machine, "systemctl restart moss")
-    _, port = started_anew(machine, pid)
+    _, port = restarted(machine, pid)
     assert is_secret(port, "another secret for root alone")
 
 
-def test_mounted_folder_shows_what_takes_the_place_of_a_secret(empty_root, tmp_path):
+def test_mounted_folder_shows_a_secret_that_replaces_the_old_file(empty_root, tmp_path):
     folder = tmp_path / "moss"
     folder.mkdir(mode=0o700)
     os.chown(folder, 65532, 65532)
@@ -121,10 +121,10 @@ def test_mounted_folder_shows_what_takes_the_place_of_a_secret(empty_root, tmp_p
         assert is_secret(moss.port, new) and not is_secret(moss.port, old)
 
 
-def test_mounted_file_shows_what_is_written_into_it(empty_root, tmp_path):
+def test_mounted_file_shows_only_a_secret_that_is_written_into_it(empty_root, tmp_path):
     """As Compose mounts a secret."""
     file = tmp_path / "connection-secret"
-    file.write_text("what is there at first")
+    file.write_text("the first secret")
     os.chown(file, 65532, 65532)
     inside = empty_root / "run/secrets/connection-secret"
     inside.parent.mkdir(parents=True)
@@ -133,16 +133,16 @@ def test_mounted_file_shows_what_is_written_into_it(empty_root, tmp_path):
     box = ["unshare", "--mount", "--fork", "--kill-child", "sh", "-euc", script, "sh", file, inside]
     box += [shutil.which("chroot"), "--userspec=65532:65532", "--groups=", empty_root, "/moss"]
     with Moss(list(map(str, box)), empty_root, **settings(f"/run/secrets/{file.name}")) as moss:
-        file.write_text("what is written into it")
+        file.write_text("written into the file")
         moss.notify(signal.SIGHUP)
         moss.wait_for(CHANGED)
-        assert is_secret(moss.port, "what is written into it")
+        assert is_secret(moss.port, "written into the file")
         file.rename(tmp_path / "old")
-        file.write_text("what takes its place")
+        file.write_text("in a file that replaces it")
         os.chown(file, 65532, 65532)
         moss.notify(signal.SIGHUP)
         moss.wait_for(SAME)
-        assert is_secret(moss.port, "what is written into it")
+        assert is_secret(moss.port, "written into the file")
 
 
 def settings(file):

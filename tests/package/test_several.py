@@ -1,7 +1,7 @@
 """Several masters behind one address: the proxies' configurations in docs/several-masters.md.
 
-Each file is used unchanged, except for host names, ports, paths and the certificate of a test
-on loopback, and for times that a test could not wait for.
+Each file is used unchanged, except for host names, ports, paths and the certificate, and for
+times that are too long for a test.
 """
 
 import csv
@@ -70,8 +70,8 @@ class Halls:
 
 
 class HAProxy(Proxy):
-    """HAProxy in front of the halls, as systemd runs it on Debian: a master process that starts
-    workers, of which the newest accepts connections."""
+    """HAProxy in front of the halls, as systemd runs it on Debian: a master process starts workers,
+    and the newest worker accepts connections."""
 
     def __init__(self, folder, halls, certificate, *changes, bind=None):
         self._folder, self._changes = folder, changes
@@ -118,7 +118,7 @@ class HAProxy(Proxy):
         return f"{self._place.name}/admin.sock"
 
     def asked(self, command):
-        """The answer of the newest worker to a command."""
+        """The newest worker's answer to a command."""
         with socket.socket(socket.AF_UNIX) as admin:
             admin.settimeout(PATIENCE)
             admin.connect(self._socket)
@@ -195,7 +195,7 @@ def joined(front, path="/hall-1/", **options):
 
 
 def hears(peer):
-    """Whether moss answers it."""
+    """Whether moss answers the peer."""
     send(peer, type="ping")
     return receive(peer) == {"type": "pong", "payload": ""}
 
@@ -217,7 +217,7 @@ def drained(peer):
 
 
 def by_hand(front):
-    """A peer without a WebSocket library, which reads only when the test does."""
+    """A peer without a WebSocket library: nothing is read before the test reads it."""
     peer = socket.socket()
     peer.settimeout(PATIENCE)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -315,9 +315,9 @@ def test_haproxy_closes_a_peer_that_moss_has_dropped(binary, certificate, tmp_pa
                 wait_for("the end of its connection", lambda: "fe=https" not in front.asked("show sess"))
 
 
-def test_haproxy_closes_a_peer_that_reads_nothing_as_soon_as_a_silent_one(binary, certificate, tmp_path):
-    told = {"MOSS_CLIENT_JOINED_TYPE": "client-joined", "MOSS_CLIENT_LEFT_TYPE": "client-left"}
-    with Halls(binary, tmp_path, 2, MOSS_MAX_BACKLOG_BYTES="400000", **told) as halls:
+def test_haproxy_closes_a_peer_that_does_not_read(binary, certificate, tmp_path):
+    types = {"MOSS_CLIENT_JOINED_TYPE": "client-joined", "MOSS_CLIENT_LEFT_TYPE": "client-left"}
+    with Halls(binary, tmp_path, 2, MOSS_MAX_BACKLOG_BYTES="400000", **types) as halls:
         change = ("timeout tunnel 2m", "timeout tunnel 2s")
         with HAProxy(tmp_path, halls, certificate, change, bind="127.0.0.1:{port}") as front:
             url = f"ws://127.0.0.1:{halls.ports['hall-1']}/"
@@ -326,7 +326,7 @@ def test_haproxy_closes_a_peer_that_reads_nothing_as_soon_as_a_silent_one(binary
                 gone.sendall(text_frame({"type": "login"}))
                 id = receive(master)["payload"]["id"]
                 assert sessions(front, "hall-1") == 1
-                # Until all buffers between them are full, and moss drops it.
+                # Until all buffers between them are full, and moss drops the client.
                 def is_given_up():
                     send(master, type="much", payload="x" * 200_000, id=id)
                     return "client-left" in drained(master)
