@@ -1,6 +1,5 @@
 """Hostile clients: whatever one client does, others are not affected."""
 
-import asyncio
 import json
 
 import pytest
@@ -20,7 +19,7 @@ SDPS = [
 
 
 async def everybody_else_is_fine(box, line, n):
-    await asyncio.wait_for(line.echo(n, f"fine {n}"), 5)
+    await line.echo(n, f"fine {n}")
     async with on_line(box.address) as (_, new):
         await new.echo(1, "newcomers are fine, too")
 
