@@ -164,7 +164,8 @@ def test_moss_that_was_installed_by_hand_moves_into_the_package(machine, lan, pa
     settings.write_text("MOSS_CONNECTION_SECRET=by-hand\nMOSS_CONNECTION_OFFER_TYPE=offer\n")
     machine.succeed("systemctl", "enable", "--now", "moss")
 
-    install(machine, package)
+    output = install(machine, package)
+    assert "installed by hand stays" in output and "neither started" not in output
     assert state(machine) == ("active", "enabled")
     follow(machine, steps(machine)["If moss was installed by hand before"], lan)
     assert state(machine) == ("active", "enabled")
