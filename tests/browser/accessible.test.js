@@ -1,5 +1,5 @@
-// axe-core, which checks pages against WCAG and good practice, finds no fault in any page in any state. Phones are
-// tested in dark mode and desktops in light mode, since no colour depends on the size.
+// axe-core checks pages against WCAG and good practice. It must find no fault in any page, in any state. Phones are
+// tested in dark mode and desktops in light mode: no colour depends on the size.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -31,7 +31,7 @@ after(async () => {
 });
 
 /** The faults that axe finds in the page now. */
-const complaints = (tab) =>
+const faults = (tab) =>
   tab.evaluate(async () => {
     const { violations } = await window.axe.run();
     return violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`));
@@ -42,7 +42,7 @@ async function isAccessible(what, tab) {
   for (const { colorScheme, size } of LOOKS) {
     await tab.setViewportSize(size);
     await tab.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-    assert.deepEqual(await complaints(tab), [], `${what}, ${size.width} wide, ${colorScheme}`);
+    assert.deepEqual(await faults(tab), [], `${what}, ${size.width} wide, ${colorScheme}`);
   }
 }
 
@@ -94,7 +94,7 @@ test("the client's and the master's page", async (t) => {
   for (const tab of [client, master]) await tab.locator("#notice").waitFor({ state: "hidden" });
   await master.getByText("Disconnect").first().click();
   await notice(client, /(master disconnected this page|moss closed this connection)/);
-  await isAccessible("a client that was sent away", client);
+  await isAccessible("a client that the master disconnected", client);
   await master.click("#button");
   await isAccessible("a master that stopped", master);
 });

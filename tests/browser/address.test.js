@@ -18,7 +18,7 @@ test("a page's own address is the root of its origin, with the scheme of WebSock
   }
 });
 
-test("a page from a file has none", () => {
+test("a page from a file has no address of its own", () => {
   on("file:///home/somebody/client.html");
   assert.throws(() => new Signaling(), TypeError);
 });

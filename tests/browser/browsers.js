@@ -28,15 +28,15 @@ async function firefox(t, { netns, authority } = {}) {
   return browser.tab;
 }
 
-/** `start` takes the test, and a network namespace and a CA to trust if there are any. `proceed` takes a tab and the
- *  URL of a page, and goes through the warning for its certificate. `warning` is what a navigation to such a page
- *  fails with, and `untrusted` the code that a WebSocket to the same place is closed with. */
+/** `start` takes the test and, optionally, a network namespace and a CA to trust. `proceed` takes a tab and the URL of
+ *  a page, and goes through the warning about its certificate. `warning` matches the error of a navigation to such a
+ *  page; `untrusted` is the close code of a WebSocket to the same server. */
 export const BROWSERS = {
   Chromium: { start: chromium, proceed: proceedInChromium, warning: CHROMIUM_WARNS, untrusted: 1006 },
   Firefox: { start: firefox, proceed: proceedInFirefox, warning: FIREFOX_WARNS, untrusted: 1015 },
 };
 
-// Sound plays without a click, and timers run in all tabs as in a visible one.
+// Sound plays without a click, and timers run in all tabs as in a visible tab.
 const FIREFOX_AT_WORK = {
   "media.autoplay.default": 0,
   "media.autoplay.blocking_policy": 0,
@@ -44,8 +44,8 @@ const FIREFOX_AT_WORK = {
   "dom.timeout.enable_budget_timer_throttling": false,
 };
 
-/** The same for a browser with many tabs. `open` takes a URL; each tab has a storage of its own. Without a camera, pages
- *  hide their addresses behind mDNS names of their own network, unless they must be `found` from other networks. */
+/** The same for a browser with many tabs. `open` takes a URL; each tab has a storage of its own. Pages without a camera
+ *  hide their addresses behind mDNS names, which only their own network knows: `found` lets others find them, too. */
 export const FOR_MANY_TABS = {
   async Chromium(t, { netns, found, args = [] } = {}) {
     const finding = found ? ["--disable-features=WebRtcHideLocalIpsWithMdns"] : [];
@@ -68,7 +68,7 @@ export const FOR_MANY_TABS = {
   },
 };
 
-/** How a try to open a WebSocket from the tab's page ends: "open", or the code that it was closed with. */
+/** Tries to open a WebSocket from the tab's page. Returns "open", or the close code. */
 export const opening = (tab, address) =>
   tab.evaluate(
     (address) =>

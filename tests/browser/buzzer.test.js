@@ -34,7 +34,7 @@ async function join(player, name) {
   await mayPress(player);
 }
 
-/** One round, in which `first` presses first and gets the point. */
+/** One round: `first` presses first and gets the point. */
 async function round(host, players, first) {
   await host.click("#next");
   await Promise.all(players.map(mayPress));
@@ -52,7 +52,7 @@ test("names and scores outlive reloads, restarts of moss, and the host's page", 
   const players = await Promise.all(NAMES.map(() => openWatched(browser, moss.page("buzzer/"), PHONE)));
   for (const [number, player] of players.entries()) await join(player, NAMES[number]);
 
-  await t.test("who presses first has the round, and the point", async () => {
+  await t.test("the player who presses first wins the round and gets the point", async () => {
     await scoresAre(host, ["Ada", "0"], ["Bo", "0"], ["Christopher the Long", "0"]);
     await round(host, players, 2);
     await reads(players[2], "#score", "Points: 1");
@@ -61,7 +61,7 @@ test("names and scores outlive reloads, restarts of moss, and the host's page", 
     await picture(players[2], "buzzer-first");
     await round(host, players, 1);
     await round(host, players, 2);
-    assert.deepEqual((await scores(host))[0], ["Christopher the Long", "2"], "the best stands first");
+    assert.deepEqual((await scores(host))[0], ["Christopher the Long", "2"], "the best comes first");
   });
 
   await t.test("a player reloads", async () => {
@@ -149,13 +149,13 @@ test("a player's text is shown as text, and a press of an earlier round does not
   const name = "<img src=x>";
   await stranger.evaluate(async (name) => {
     const { Client } = await import("/moss-signaling.js");
-    window.told = 0;
+    window.round = 0;
     window.game = new Client({ hello: { name } });
-    game.on("message", ({ round }) => (window.told = round));
+    game.on("message", ({ round }) => (window.round = round));
   }, name);
   await scoresAre(host, [name, "0"]);
   await host.click("#next");
-  await until("the stranger knows of it", () => stranger.evaluate("told === 2"));
+  await until("the stranger knows the round", () => stranger.evaluate("window.round === 2"));
   await stranger.evaluate(() => {
     for (const said of [null, "buzz", [], { buzz: 1 }, { buzz: "2" }, { buzz: 3 }]) game.send(said);
     game.hello = null;

@@ -1,4 +1,4 @@
-// A camera box, which is a master without a screen, and the viewer's page: the picture, and the viewer's audio.
+// A camera box, which is a master without a screen, and the viewer's page: the box's picture, and the viewer's audio.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

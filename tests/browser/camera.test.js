@@ -61,14 +61,14 @@ test("both share their cameras with each other", async (t) => {
   const moss = await mossFor(t, browser);
   const master = await openMaster(browser, moss.page("master.html"));
   const client = await openClient(browser, moss.page("client.html"));
-  await client.click("#camera"); // Perhaps before the line is open: then the first offer has it.
+  await client.click("#camera"); // Perhaps before the line is open: then the camera is in the first offer.
   await master.click("#camera");
   const [name] = await everyoneTalks(master, [client], "with pictures");
   await isShown(videoOf(master, name));
   await isShown(client.locator("#video"));
 });
 
-test("cameras go off and on again at both sides, without a new call", async (t) => {
+test("cameras are switched off and on again on both sides, without a new call", async (t) => {
   const moss = await mossFor(t, browser);
   const [master, client] = [await openWatched(browser, moss.page("master.html")), await openWatched(browser, moss.page("client.html"))];
   await claim(master);

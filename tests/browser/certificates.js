@@ -18,7 +18,7 @@ const extensions = (...values) => values.flatMap((value) => ["-addext", value]);
 
 const forServers = ["basicConstraints=critical,CA:FALSE", "extendedKeyUsage=serverAuth"];
 
-/** The certificate and the key that `make` writes into a new folder, and the rest of its result. */
+/** Makes a certificate and a key in a new folder, by `make`, whose result is added to theirs. */
 async function inNewFolder(make) {
   const folder = await mkdtemp(join(tmpdir(), "moss-certificates-"));
   const file = (name) => join(folder, name);

@@ -12,7 +12,7 @@ export async function blocksOf(file, language) {
   return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, "gms"))].map(([, code]) => code);
 }
 
-/** The block that contains these words, which must have at most this number of lines. */
+/** The block with these words. It must have at most this number of lines. */
 export async function blockOf(file, language, words, lines = Infinity) {
   const code = (await blocksOf(file, language)).find((code) => code.includes(words));
   assert.ok(code, `${file} has a block with "${words}"`);
@@ -30,8 +30,8 @@ export async function pagesOf(pages) {
   return folder;
 }
 
-/** A tab that keeps each RTCPeerConnection of its page in `calls`. `hear` gets each packet to and from moss and each one
- *  sent in a channel; `answers` are those to the page's prompts, by default the secret. */
+/** A tab that keeps each RTCPeerConnection of its page in `calls`. `hear` gets each packet to and from moss, and each
+ *  packet sent in a channel. `answers` has answers to the page's prompts; others get the secret. */
 export async function openWatched(browser, url, { hear = () => {}, answers = {}, ...options } = {}) {
   const tab = await openTab(browser, new URL("empty.html", url).href, options);
   tab.on("dialog", (dialog) => dialog.accept(answers[dialog.message()] ?? SECRET));

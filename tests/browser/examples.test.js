@@ -8,7 +8,7 @@ import { blockOf, openWatched as open, pagesOf } from "./copied.js";
 import { mossFor, openTab, ROOT, run, SECRET, startBrowser, until } from "./harness.js";
 
 let browser;
-let folder; // Of the pages that moss serves: these blocks beside the library.
+let folder; // The pages that moss serves: these blocks and the library.
 
 before(async () => {
   browser = await startBrowser();
@@ -47,7 +47,7 @@ async function buzzes(tab, score) {
 
 const titleIs = (tab, title) => until(title, async () => (await tab.title()) === title);
 
-/** Waits until moss knows both of them. */
+/** Waits until both are connected to moss. */
 const areBack = (moss) =>
   until("a master and a client at moss", async () => {
     const { master, clients } = await (await fetch(moss.page("health"))).json();
@@ -84,7 +84,7 @@ test("docs/webrtc.md's client and master keep their line while moss restarts", a
   await buzzes(client, 1);
 });
 
-/** A tab with the client by hand: `line` is its channel, `heard` what came. */
+/** A tab with the client by hand: `line` is its channel, `heard` has what arrived. */
 async function openByHand(moss, hear) {
   const tab = await openWatched(moss, "by-hand.html", { hear });
   await tab.evaluate((address) => {
@@ -144,7 +144,7 @@ test("the packets of docs/calls.md are those that are sent", async (t) => {
   for (const packet of shown) await until(packet, () => seen.has(packet));
 });
 
-test("the Rust master echoes, says who wrote what, and stops when it should", async (t) => {
+test("the Rust master echoes, prints who sent what, and stops when it is replaced or its secret is wrong", async (t) => {
   const moss = await mossFor(t, browser);
   const start = (secret) => run(process.env.MASTER_EXAMPLE, [moss.address], { MOSS_CONNECTION_SECRET: secret });
   await start("not the secret of the tests").until(/secret is wrong/);

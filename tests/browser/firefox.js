@@ -10,7 +10,7 @@ import { trust } from "./certificates.js";
 import { PATIENCE, run, until } from "./harness.js";
 
 const PREFERENCES = {
-  "marionette.port": 0, // A free one, which Firefox writes into a file.
+  "marionette.port": 0, // A free port, which Firefox writes into a file.
   "media.navigator.streams.fake": true, // A fake camera.
   "media.navigator.permission.disabled": true,
   // No requests to hosts outside the namespaces.
@@ -57,7 +57,7 @@ export async function startFirefox({ netns, authority, preferences: more = {} } 
 
 /** The first tab, with the methods of Playwright that the tests use, and a method to open others. */
 async function control(cable) {
-  const waiting = new Map(); // By the number of a command; 0 is the greeting.
+  const waiting = new Map(); // By the command's number; 0 is the greeting.
   const answer = (number) =>
     new Promise((resolve, reject) => {
       waiting.set(number, { resolve, reject });

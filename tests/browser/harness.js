@@ -12,7 +12,7 @@ export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export const PAGES = join(ROOT, "examples/browser");
 export const SECRET = "a secret for the tests only";
 
-/** Time limit of each wait, for a busy machine. Normally the waits are much shorter. */
+/** Time limit of each wait, in milliseconds, for a busy machine. Normally the waits are much shorter. */
 export const PATIENCE = 45_000;
 
 /** The settings that the pages are written for, as in the README's first command. */
@@ -26,7 +26,7 @@ const SETTINGS = {
   MOSS_PAGES_DIRECTORY: PAGES,
 };
 
-/** Starts a program and collects what it prints. `until` waits for a line of it. */
+/** Starts a program and collects its output. `until` waits until the output matches a pattern. */
 export function run(command, args, env = {}) {
   const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
   const program = { printed: "" };
@@ -66,8 +66,8 @@ export function run(command, args, env = {}) {
 /** The command that runs another one in the network namespace `netns`, or here if there is none. */
 export const placed = (netns, ...command) => (netns ? ["ip", "netns", "exec", netns, ...command] : command);
 
-/** Starts the release binary on a free port of every address, in the network namespace `netns` if one is given.
- *  `again` restarts it on the same port. If the settings name a certificate, `tlsPort` is the other port. */
+/** Starts moss on a free port of every address, in the network namespace `netns` if one is given. `again` restarts it on
+ *  the same port. If the settings name a certificate, `tlsPort` is its port for TLS. */
 export async function startMoss(settings = {}, { netns } = {}) {
   const moss = {};
   const start = async (port) => {
@@ -95,8 +95,8 @@ export async function mossFor(t, browser, settings) {
   return moss;
 }
 
-/** A server that is not moss: the example pages on a free port of every address, and an empty one
- *  at `/`: Chromium keeps `about:blank` out of the local network. */
+/** A server that is not moss: the example pages on a free port of every address, and an empty page at `/`, because
+ *  Chromium keeps `about:blank` out of the local network. */
 export async function servePages() {
   const kinds = { html: "text/html", js: "text/javascript", css: "text/css", svg: "image/svg+xml" };
   const server = createServer(async (request, response) => {
@@ -155,7 +155,7 @@ export async function until(what, probe, patience = PATIENCE) {
   for (;;) {
     const found = await probe();
     if (found) return found;
-    if (Date.now() > deadline) throw new Error(`it never happened: ${what}`);
+    if (Date.now() > deadline) throw new Error(`did not happen: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

@@ -1,7 +1,6 @@
-// A box and a phone in two network namespaces, joined by a cable. The tests run
-// inside the box's namespace; BOX is its address on the cable, PHONE_NETNS the
-// name of the other side. `tests/browser/run` makes both and takes them away.
-// The port is the README's: no other program uses it in this namespace.
+// A box and a phone in two network namespaces, joined by a cable. The tests run in the box's namespace; BOX is its
+// address, PHONE_NETNS the name of the phone's namespace. `tests/browser/run` makes both and removes them. The port is
+// the README's: no other program uses it in this namespace.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

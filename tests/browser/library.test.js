@@ -24,7 +24,7 @@ before(async () => {
   const pages = {};
   for (const [name, [words, body]] of Object.entries(PROGRAMS))
     pages[name] = `${body}<script type="module">${await blockOf(FILE, "js", words)}</script>`;
-  assert.equal((await blocksOf(FILE, "js")).length, Object.keys(pages).length, "none is left out");
+  assert.equal((await blocksOf(FILE, "js")).length, Object.keys(pages).length, "each program must be tested");
   folder = await pagesOf(pages);
 });
 
@@ -37,7 +37,7 @@ const start = (t) => mossFor(t, browser, { MOSS_PAGES_DIRECTORY: folder });
 const open = (moss, name, options) => openWatched(browser, moss.page(name), options);
 const shows = (tab, selector, text) => until(`"${text}"`, async () => (await tab.textContent(selector)) === text);
 
-/** What the page writes to its console. */
+/** Returns a function that waits for a line in the page's console. */
 function console(tab) {
   const said = [];
   tab.on("console", (message) => said.push(message.text()));

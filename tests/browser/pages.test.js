@@ -17,15 +17,15 @@ before(async () => {
 
 after(() => browser?.close());
 
-test("five clients: each talks to the master under its own name, through reloads and restarts", async (t) => {
+test("each of five clients talks to the master under its own name, through reloads and restarts", async (t) => {
   const moss = await mossFor(t, browser);
-  // The clients come first: they wait for a master, and call it when there is one.
+  // The clients come first: they wait for a master, and then call it.
   const clients = await Promise.all([0, 1, 2, 3, 4].map(() => openWatched(browser, moss.page("client.html"))));
   const master = await openWatched(browser, moss.page("master.html"));
   await claim(master);
   let names;
 
-  await t.test("every line opens and carries both ways", async () => {
+  await t.test("every line opens and carries messages in both directions", async () => {
     names = await everyoneTalks(master, clients, "first");
     await until("a round-trip time at both ends", async () => /ms$/.test(await clients[0].locator("#rtt").textContent()) && /ms$/.test(await master.locator("#clients small").first().textContent()));
   });
@@ -48,7 +48,7 @@ test("five clients: each talks to the master under its own name, through reloads
     for (const tab of [master, ...clients]) await notice(tab, /Trying again/);
     assert.deepEqual(await everyoneTalks(master, clients, "moss is away"), names);
     await moss.again();
-    // So only new ids show that all clients are back.
+    // The lines were never closed, so only new ids show that all clients are back.
     await until("five new ids", async () => {
       const now = await openIds(master);
       return now.length === clients.length && now.every((id) => id && !ids.includes(id));
@@ -76,7 +76,7 @@ test("a client that the master disconnects does not come back", async (t) => {
   await everyoneTalks(master, [stays], "after");
 });
 
-test("a master that another one replaces says so and stops; the clients go over", async (t) => {
+test("a master that another one replaces says so and stops, and the clients change to the other", async (t) => {
   const moss = await mossFor(t, browser);
   const first = await openMaster(browser, moss.page("master.html"));
   await isMaster(first);
@@ -118,7 +118,7 @@ test("a client whose master leaves waits for the next one", async (t) => {
   await everyoneTalks(master, [client], "second");
 });
 
-test("the client's page survives its own reload, and has its row still", async (t) => {
+test("a client's page keeps its name and its row when it is reloaded", async (t) => {
   const moss = await mossFor(t, browser);
   const master = await openMaster(browser, moss.page("master.html"));
   const client = await openClient(browser, moss.page("client.html"));
@@ -130,7 +130,7 @@ test("the client's page survives its own reload, and has its row still", async (
 
 test("both pages fit a phone and a desktop, light and dark", async (t) => {
   const moss = await mossFor(t, browser);
-  const page = (name) => moss.page(name, process.env.BOX); // By an address that a phone can open.
+  const page = (name) => moss.page(name, process.env.BOX); // At an address that a phone can open.
   const phone = { viewport: { width: 390, height: 844 } };
   const desktop = { viewport: { width: 1100, height: 820 } };
   const master = await openMaster(browser, page("master.html"), undefined, desktop);
@@ -155,7 +155,7 @@ test("both pages fit a phone and a desktop, light and dark", async (t) => {
       }
 });
 
-test("a wrong secret is named and not tried again", async (t) => {
+test("a wrong secret is reported and not tried again", async (t) => {
   const moss = await mossFor(t, browser);
   const master = await openMaster(browser, moss.page("master.html"), undefined, { secret: "not the secret of the tests" });
   await notice(master, /secret is wrong/i);
@@ -181,7 +181,7 @@ test("no packet of a client is taken for one of moss", async (t) => {
       }),
     moss.address,
   );
-  // This one comes after them, so all were handled when it is answered.
+  // This client comes after those packets: when it is answered, all of them were handled.
   const client = await openClient(browser, moss.page("client.html"));
   await everyoneTalks(master, [client], "undisturbed");
   assert.equal(await master.locator("#status").textContent(), "Master");

@@ -5,7 +5,7 @@ import { openTab, SECRET, until } from "./harness.js";
 
 const status = (tab) => tab.textContent("#status");
 
-/** Opens client.html. From moss it connects by itself; from another server, it gets the address, and Connect is pressed. */
+/** Opens client.html. From moss it connects by itself. On another server, it gets moss's address, and Connect is pressed. */
 export async function openClient(browser, url, address, options) {
   const tab = await openTab(browser, url, options);
   if (address) {
@@ -30,7 +30,7 @@ export async function claim(tab, secret = SECRET) {
 
 export const isMaster = (tab) => statusIs(tab, "Master");
 
-/** Waits until the pill has this text. */
+/** Waits until the status is one of these texts. */
 export const statusIs = (tab, ...words) => until(words.join(" or "), async () => words.includes(await status(tab)));
 
 export const lineIsOpen = (tab) => statusIs(tab, "Direct", "Relayed");
@@ -81,10 +81,10 @@ export async function say(tab, text, to) {
 
 const rows = (master, selector) => master.locator(`#clients li[data-state="open"] ${selector}`).allTextContents();
 
-/** The names of the clients that the master's page shows as connected; they stay the same as long as a client's tab. */
+/** The names of the clients that the master's page shows as connected. A name stays the same for as long as the client's tab. */
 export const openNames = (master) => rows(master, "b");
 
-/** The ids that moss has given them. */
+/** The ids that moss has given these clients. */
 export const openIds = (master) => rows(master, "code");
 
 export const rowOf = (master, name) => master.locator("#clients li").filter({ has: master.getByText(name, { exact: true }) });
@@ -99,7 +99,7 @@ export async function isShown(video) {
   await until("more frames", async () => (await frames()) > first + 5);
 }
 
-/** Each client sends a message, and gets an answer that no other gets. Returns their names. */
+/** Each client sends a message, and gets an answer that no other client gets. Returns their names. */
 export async function everyoneTalks(master, clients, round) {
   const names = await Promise.all(
     clients.map(async (client, number) => {
@@ -113,7 +113,7 @@ export async function everyoneTalks(master, clients, round) {
   for (const [number, client] of clients.entries()) {
     assert.equal(await heard(client, `${round}: you are ${number}`), "master");
     const answers = (await conversation(client)).filter(([, text]) => text.startsWith(`${round}: you are`));
-    assert.deepEqual(answers, [["master", `${round}: you are ${number}`]], "no answer meant for another client");
+    assert.deepEqual(answers, [["master", `${round}: you are ${number}`]], "an answer for another client arrived");
   }
   return names;
 }

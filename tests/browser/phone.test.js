@@ -1,6 +1,6 @@
-// One moss is all there is: it serves the pages and the socket from one port over TLS. Chromium and
-// Firefox, each as the master at the box and as the phone, in the same two network namespaces
-// as lan.test.js. docs/https-in-the-lan.md has a table of what comes out here.
+// One moss serves the pages and the WebSocket from one port over TLS. Chromium and Firefox are each the master at the
+// box and the phone, in the same two network namespaces as in lan.test.js. docs/https-in-the-lan.md has a table of the
+// results.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -35,7 +35,7 @@ async function serve(t, { certificate, key }) {
   return `https://${BOX}:${moss.tlsPort}`;
 }
 
-/** The present picture of a video, small; undefined if there is none yet. */
+/** The present picture of a video, made small; undefined if there is none yet. */
 const look = (tab) =>
   tab.evaluate(() => {
     const video = document.querySelector("#clients video");
@@ -54,7 +54,7 @@ async function seesAPictureThatMoves(tab) {
   });
 }
 
-/** All steps of the people on both sides. */
+/** All steps of the people on both sides, up to the phone's camera. */
 async function phoneShowsItsCamera(url, [master, openAtTheBox], [phone, openOnThePhone]) {
   await openAtTheBox(master, `${url}/master.html`);
   await master.fill("#secret", SECRET);
@@ -72,7 +72,7 @@ async function phoneShowsItsCamera(url, [master, openAtTheBox], [phone, openOnTh
   await seesAPictureThatMoves(master);
 }
 
-test("by a CA that both trust", async (t) => {
+test("with a certificate from a CA that both trust", async (t) => {
   const start = (place) => Promise.all(names.map((name) => BROWSERS[name].start(t, { ...place, ...certificates })));
   const [masters, phones] = await Promise.all([start(AT_THE_BOX), start(ON_THE_PHONE)]);
   const open = (tab, url) => tab.goto(url);
@@ -91,7 +91,8 @@ for (const [m, p] of [names, names.toReversed()])
     await phoneShowsItsCamera(await serve(t, selfSigned), [master, BROWSERS[m].proceed], [phone, BROWSERS[p].proceed]);
   });
 
-/** Goes through the warning for a page. `sockets` tries wss:// to the page's port, to another port, and to another certificate. */
+/** Goes through the warning for a page. `sockets` tries wss:// at the page's port, at another port, and at a port with
+ *  another certificate. */
 async function behindTheWarning(t, name) {
   const tab = await BROWSERS[name].start(t, ON_THE_PHONE);
   const renewed = await makeSelfSigned(BOX);
@@ -108,12 +109,12 @@ async function behindTheWarning(t, name) {
   return { sockets, anotherPort, visit };
 }
 
-test("in Chromium a certificate that was accepted for a page counts at every port of the box", async (t) => {
+test("in Chromium a certificate that was accepted for a page is accepted at every port of the box", async (t) => {
   const { sockets } = await behindTheWarning(t, "Chromium");
   assert.deepEqual(await sockets(), ["open", "open", BROWSERS.Chromium.untrusted]);
 });
 
-test("in Firefox it counts only at its own port, until it was accepted at another one, too", async (t) => {
+test("in Firefox it is accepted only at the page's port, until it was accepted at another port, too", async (t) => {
   const { sockets, anotherPort, visit } = await behindTheWarning(t, "Firefox");
   const { untrusted } = BROWSERS.Firefox;
   assert.deepEqual(await sockets(), ["open", untrusted, untrusted]);

@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import { createServer, request } from "node:http";
 
-/** Passes all below each of `paths` on to moss, without the path; everything else is 404. */
+/** Forwards everything below each of `paths` to moss, without the path. Everything else is 404. */
 export async function startProxy(moss, ...paths) {
   const pathOf = (url) => paths.find((path) => url.startsWith(path));
   const passOn = ({ method, url, headers }) => request({ port: moss.port, path: url.slice(pathOf(url).length - 1), method, headers });

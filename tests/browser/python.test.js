@@ -1,5 +1,5 @@
-// Pages with the library, and the aiortc master on the other side. tests/calls tests the protocol in detail; these
-// tests use a browser.
+// Pages with the library, and the aiortc master on the other side. These tests use a browser; tests/calls tests the
+// protocol in detail.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -27,7 +27,7 @@ after(async () => {
   if (pages) await rm(pages, { recursive: true });
 });
 
-/** A moss of its own, and the box with its master. */
+/** Starts a moss, and the box with its master. */
 async function startBox(t) {
   const moss = await startMoss({ MOSS_PAGES_DIRECTORY: pages });
   const start = () => run(PYTHON, [join(ROOT, "examples/python/master.py"), moss.address], { MOSS_CONNECTION_SECRET: SECRET });
@@ -119,7 +119,7 @@ test("media that a page adds and switches off again do not change the call", asy
     await game.share("camera", null);
     await game.share("camera", track);
   });
-  await until("it is agreed upon", () => tab.evaluate(() => pcs[0].signalingState === "stable" && pcs[0].getTransceivers().every(({ mid }) => mid !== null)));
+  await until("both sides agree", () => tab.evaluate(() => pcs[0].signalingState === "stable" && pcs[0].getTransceivers().every(({ mid }) => mid !== null)));
   await echo(tab, "beside it");
   await moves(tab);
   assert.equal(await tab.evaluate(() => pcs.length), 1);

@@ -1,4 +1,4 @@
-// A phone in another network than the box, and a router between them. The tests run at the box.
+// A phone in another network than the box, and a router between them. The tests run in the box's namespace.
 
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -11,7 +11,8 @@ const ROUTER = "10.77.1.1";
 const PHONE = "10.77.2.2";
 const ROUTER_AT_THE_PHONE = "10.77.2.1";
 
-/** Removed when the test ends. `netns` is the router's namespace and `phone` the phone's. */
+/** Makes the router and the phone, which are removed when the test ends. `netns` is the router's namespace and `phone`
+ *  the phone's. */
 export async function makeRouter(t) {
   const prefix = `${process.env.NETNS_PREFIX ?? "moss"}-${process.pid}`;
   const names = { netns: `${prefix}-router`, phone: `${prefix}-far` };
@@ -19,7 +20,7 @@ export async function makeRouter(t) {
   const device = `mr${process.pid}`;
   const ip = (command) => run("ip", command.split(" "));
   t.after(async () => {
-    // By itself: the kernel empties a namespace some time after it is gone, and the next router has this name again.
+    // Not left to the kernel: it empties a namespace some time after its end, and the next router uses this name again.
     await ip(`link delete ${device}`).catch(() => {});
     for (const name of Object.values(names)) await ip(`netns delete ${name}`);
   });
@@ -40,13 +41,13 @@ export async function makeRouter(t) {
   await ip(`-n ${phone} link set lan up`);
   await ip(`route add ${PHONE}/32 via ${ROUTER}`);
   await ip(`-n ${phone} route add default via ${ROUTER_AT_THE_PHONE}`);
-  // Any of its addresses may be used: Firefox uses only that of the box's default route.
+  // A route back to all of the box's addresses: Firefox uses only the address of the default route.
   await ip(`-n ${netns} route add default via ${BOX}`);
   await ip(`netns exec ${netns} sysctl -q -w net.ipv4.ip_forward=1`);
   return { netns, phone, address: ROUTER, box: BOX, block: (what) => block(netns, what) };
 }
 
-/** The router's firewall allows what docs/webrtc.md says. Signaling is TCP through the router, and never blocked. */
+/** The router's firewall allows what docs/webrtc.md says. Signaling goes by TCP through the router, and is never blocked. */
 const RULES = {
   firewall: "add rule inet gate input iifname != lo meta l4proto { tcp, udp } th dport != 3478 drop",
   direct: "add rule inet gate forward meta l4proto udp drop",
@@ -54,8 +55,8 @@ const RULES = {
   "turn by UDP": "add rule inet gate input iifname != lo meta l4proto udp drop",
 };
 
-/** Drops from now on the packets between the box and the phone ("direct"), those to the TURN server ("turn" or "turn by
- *  UDP"), several of these, or none. */
+/** From now on, drops packets between the box and the phone ("direct"), or to the TURN server ("turn", "turn by UDP"):
+ *  several of these, or none. */
 async function block(netns, what) {
   const rules = [
     "flush ruleset",

@@ -1,9 +1,9 @@
-// Pictures of the pages, for people to look at: into SCREENSHOTS, a folder.
+// Screenshots of the pages, for people to look at, in the folder SCREENSHOTS.
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
 
-/** Takes a picture, and checks that the page needs no horizontal scrolling. */
+/** Takes a screenshot, and checks that the page needs no horizontal scrolling. */
 export async function picture(tab, name) {
   const [page, screen] = await tab.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
   assert.ok(page <= screen, `${name}: the page is ${page} wide, the screen ${screen}`);

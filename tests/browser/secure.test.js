@@ -1,5 +1,5 @@
-// What a phone may and may not do with moss's own TLS, in the same two network namespaces as lan.test.js. Here no
-// warning is skipped: the phone trusts the certificate authority, or can't connect. phone.test.js has the rest.
+// What a phone may and may not do with moss's own TLS, in the same two network namespaces as in lan.test.js. Here nobody
+// goes through a warning: the phone trusts the certificate authority, or can't connect. phone.test.js has the rest.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

@@ -1,4 +1,4 @@
-// The first steps of a person: the start page, and pages that find moss by themselves, or ask for what they can't know.
+// A person's first steps: the start page, and pages that find moss by themselves, or ask for what they can't know.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -55,7 +55,7 @@ test("the start page shows whether a master is connected, and has a link to ever
   await says(start, /connected/);
 });
 
-test("the start page asks again every few seconds, while it is visible", async (t) => {
+test("the start page asks moss again every few seconds, while it is visible", async (t) => {
   const moss = await mossFor(t, browser);
   const start = await openTab(browser, moss.page(""));
   await start.clock.install();
@@ -80,7 +80,7 @@ test("the start page from another server says how to get it from moss", async ()
   await start.context().close();
 });
 
-test("from moss the client's page asks for nothing, and the master's only for the secret", async (t) => {
+test("served by moss, the client's page asks for nothing, and the master's only for the secret", async (t) => {
   const moss = await mossFor(t, browser);
   const client = await openTab(browser, moss.page("client.html"), PHONE);
   const master = await openTab(browser, moss.page("master.html"));
@@ -95,17 +95,17 @@ test("from moss the client's page asks for nothing, and the master's only for th
 
 test("the pages violate no content security policy, and log no errors", async (t) => {
   const moss = await mossFor(t, browser);
-  const complaints = [];
+  const messages = [];
   const tabs = [];
   for (const name of ["", "master.html", "client.html", "buzzer/", "camera/", "buzzer/host.html"]) {
     const tab = await (await browser.newContext()).newPage();
-    tab.on("console", (message) => /error|warning/.test(message.type()) && complaints.push(`${name}: ${message.text()}`));
+    tab.on("console", (message) => /error|warning/.test(message.type()) && messages.push(`${name}: ${message.text()}`));
     await tab.goto(moss.page(name));
     tabs.push(tab);
   }
   const [start, master, client] = tabs;
   await claim(master);
-  await everyoneTalks(master, [client], "by the policy");
+  await everyoneTalks(master, [client], "under the policy");
   await says(start, /3 clients/);
   // The policy is in force: injected code does not run.
   const blocked = await master.evaluate(
@@ -117,7 +117,7 @@ test("the pages violate no content security policy, and log no errors", async (t
   );
   assert.equal(blocked, "script-src-attr");
   assert.equal(await master.title(), "moss master");
-  assert.deepEqual(complaints.filter((text) => !/inline event handler/.test(text)), []);
+  assert.deepEqual(messages.filter((text) => !/inline event handler/.test(text)), []);
 });
 
 test("a client that the master disconnected gets a button to connect again, and no fields", async (t) => {
@@ -151,11 +151,11 @@ test("below the path of a proxy the pages find moss there", async (t) => {
   await player.click("#naming button");
   const players = (tab) => tab.textContent("#players");
   await until("Ada plays", async () => /Ada/.test(await players(host)));
-  // For the browser the pages of another master at this address have the same origin.
+  // To the browser, the pages of another master at this address have the same origin.
   await host.goto(proxy.page("buzzer/host.html", "/games/2/"));
   assert.doesNotMatch(await players(host), /Ada/);
   await host.goto(proxy.page("buzzer/host.html"));
-  // Without points she is removed when another client joins first, until she is back.
+  // Ada has no points, so she is removed if another client joins before she is back.
   await until("Ada plays again", async () => /Ada/.test(await players(host)));
 });
 
@@ -174,7 +174,7 @@ test("pages from another server ask for the address, remember it in their tab, a
   assert.equal(await client.textContent("#status"), "Not connected");
 });
 
-test("where nothing answers, the notice names the address", async (t) => {
+test("if nothing answers, the notice names the address", async (t) => {
   const moss = await mossFor(t, browser);
   const fromMoss = await openClient(browser, moss.page("client.html"));
   await statusIs(fromMoss, "No master");
@@ -189,7 +189,7 @@ test("where nothing answers, the notice names the address", async (t) => {
   await notice(tab, /is not an address/);
 });
 
-test("where wss:// fails, the notice names the certificate as a reason", async (t) => {
+test("if wss:// fails, the notice names the certificate as a reason", async (t) => {
   const moss = await mossFor(t, browser);
   await moss.stop();
   const tab = await openClient(browser, `${elsewhere.origin}/client.html`, `wss://127.0.0.1:${moss.port}`);
@@ -220,7 +220,7 @@ test("if moss asks for a code, the page shows a field for it, and connects with 
   await client.fill("#code", "4 7 1 1");
   await client.click("#button");
   await lineIsOpen(client);
-  assert.equal(await client.locator("#connect").isVisible(), false, "it is not needed any more");
+  assert.equal(await client.locator("#connect").isVisible(), false, "the form is not needed any more");
   await client.reload();
   await lineIsOpen(client);
   // No refused code was tried again.

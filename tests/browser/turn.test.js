@@ -1,5 +1,5 @@
-// A phone in another network: a router is between it and the box, and what gets through differs from test to test. moss
-// is always reachable. Debian's coturn runs at the router as docs/webrtc.md sets it up.
+// A phone in another network. The router between phone and box lets through different packets in each test, but always
+// those to moss. Debian's coturn runs on the router, set up as docs/webrtc.md says.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -26,7 +26,7 @@ after(() => rm(pages, { recursive: true, force: true }));
 /** The text of an element. Firefox reports a page as open before it has read it. */
 const shown = (tab, id) => tab.evaluate((id) => document.getElementById(id)?.textContent.trim(), id);
 
-/** The present colour of the other side's picture, which changes all the time. Undefined if there is none yet. */
+/** The present colour of the other side's picture, which changes all the time; undefined if there is no picture yet. */
 const colour = (tab) =>
   tab.evaluate(() => {
     const video = document.querySelector("video");
@@ -58,8 +58,8 @@ async function makePlace(t, atTheBox, onThePhone) {
   return { router, master, phone };
 }
 
-/** The box's page becomes the master of a new moss and the phone's page its client. `blocked` is what the router drops from
- *  the start; `spoiled` credentials have already expired. */
+/** The box's page becomes the master of a new moss, and the phone's page its client. `blocked` is what the router drops
+ *  from the start. `spoiled` credentials have already expired. */
 async function meet(t, { router, master, phone }, { blocked, turn = true, lifetime = 3600, spoiled = false }) {
   await router.block(blocked);
   const coturn = turn && (await startCoturn(t, { netns: router.netns, address: router.address, secret: TURN_SECRET }));
@@ -78,7 +78,7 @@ async function meet(t, { router, master, phone }, { blocked, turn = true, lifeti
 
 const each = (tabs, what) => Promise.all(tabs.map(what));
 
-/** Both stop sending, and all messages must have arrived once and in order, at the only member. */
+/** Both stop sending. All messages must arrive, once and in order, and the master must have had one member only. */
 async function allWasHeard([master, phone]) {
   await each([master, phone], (tab) => tab.evaluate(() => window.hush()));
   for (const [from, to] of [[master, phone], [phone, master]]) {
@@ -114,7 +114,7 @@ for (const [atTheBox, onThePhone] of process.env.MOSS_CALLS === "long" ? pairs :
 
     for (const [where, blocked] of Object.entries({
       "only the TURN server is reachable": ["direct"],
-      "it is reachable by TCP alone": ["direct", "turn by UDP"],
+      "it is reachable only by TCP": ["direct", "turn by UDP"],
     }))
       await t.test(`where ${where} the path is relayed`, async (t) => {
         const { tabs } = await meet(t, place, { blocked });
@@ -131,13 +131,13 @@ for (const [atTheBox, onThePhone] of process.env.MOSS_CALLS === "long" ? pairs :
       await allWasHeard(tabs);
     });
 
-    await t.test("credentials that have ended are refused", async (t) => {
+    await t.test("expired credentials are refused", async (t) => {
       const { tabs, coturn } = await meet(t, place, { blocked: ["direct"], lifetime: 1, spoiled: true });
       const refusals = () => coturn.log().match(/Cannot find credentials of user <\d+:/g)?.length ?? 0;
-      await until("a try is refused", refusals);
+      await until("an attempt is refused", refusals);
       await each(tabs, (tab) => path(tab, "moss"));
       const before = refusals();
-      await until("another try is refused", () => refusals() > before);
+      await until("another attempt is refused", () => refusals() > before);
       await each(tabs, hearsMore);
       for (const tab of tabs) assert.doesNotMatch(await shown(tab, "paths"), /relayed|direct/);
       await allWasHeard(tabs);
@@ -158,15 +158,15 @@ for (const [atTheBox, onThePhone] of process.env.MOSS_CALLS === "long" ? pairs :
       await allWasHeard(tabs);
     });
 
-    await t.test("renewed credentials interrupt nothing, and count when coturn was restarted", async (t) => {
+    await t.test("renewed credentials interrupt nothing, and are used after a restart of coturn", async (t) => {
       const lifetime = 10;
       const { tabs, coturn } = await meet(t, place, { blocked: ["direct"], lifetime });
       await each(tabs, (tab) => path(tab, "relayed"));
       const paths = () => Promise.all(tabs.map((tab) => shown(tab, "paths")));
       const before = await paths();
       const first = await expiry(phone);
-      assert.ok(first > 0, `the first credentials end at ${first}`);
-      await each(tabs, (tab) => until("credentials made after the first ones ended", async () => (await expiry(tab)) - lifetime > first));
+      assert.ok(first > 0, `the first credentials expire at ${first}`);
+      await each(tabs, (tab) => until("credentials made after the first ones expired", async () => (await expiry(tab)) - lifetime > first));
       assert.deepEqual(await paths(), before);
       await each(tabs, hearsMore);
       await each(tabs, seesMore);

@@ -15,7 +15,7 @@ export async function proceedInChromium(tab, url) {
   await tab.waitForURL(url);
 }
 
-/** "Advanced", then "Proceed to … (Risky)", which can be pressed some seconds later. */
+/** "Advanced", then "Proceed to … (Risky)", which Firefox enables after some seconds. */
 export async function proceedInFirefox(tab, url) {
   await assert.rejects(tab.goto(url), FIREFOX_WARNS);
   await tab.click("net-error-card", "#advanced-button");

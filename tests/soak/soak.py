@@ -1,21 +1,21 @@
-"""All kinds of peers at once against one moss, for any time.
+"""All kinds of peers at once against one moss, for as long as you like.
 
     soak.py PORT PID SECONDS
 
-- Honest clients connect, log in, send numbered packets and get each back from the master; they
-  leave by a Close, by a reset, or become silent with an open connection.
-- Honest masters replace each other. In between there are slow ones, which read nothing while
+- Honest clients connect, log in, send numbered packets and get each one back from the master. They
+  leave by a Close or a reset, or fall silent with an open connection.
+- Honest masters replace each other. In between there are slow masters, which read nothing while
   clients flood, and times without a master.
-- Others flood; read nothing but cause much output; send invalid bytes, incomplete requests,
-  frames and messages, wrong secrets, packets above the limit; request /health.
+- Others flood; cause much output and read nothing; send invalid bytes, incomplete requests,
+  frames and messages, wrong secrets, and packets above the limit; or request /health.
 
 The promises to honest peers are checked all the time, and the first violation ends the soak with
 status 1: each packet arrives once, in order, unchanged and under one id, at the present master
 or the previous one; silent peers are dropped; nobody waits for long.
 
 moss's resident memory and descriptors are sampled all the time. Their means over the last five
-minutes must equal those of minutes five to ten, within a tenth (in shorter soaks: the last fifth
-and the second). At the end no descriptor of a connection may be left. Prints one line.
+minutes must be within a tenth of those over minutes five to ten (in shorter soaks: the last fifth
+and the second fifth). At the end no descriptor of a connection may be left. Prints one line.
 
 One process and one thread, paced so that it takes about a quarter of a core.
 """
@@ -42,17 +42,17 @@ KEEPALIVE = 5
 # Time limit of each wait: only a hang takes this long, even on a busy machine.
 PATIENCE = 60
 
-# How long moss may take for an answer. Clients may wait for a slow master (half of the keepalive),
-# guests wait for nobody.
+# How long moss may take for an answer. Clients may have to wait for a slow master (half of the
+# keepalive), guests for nobody.
 NOTICEABLE = 5
 
 # How many peers are active at a time.
 CROWD = 100
 
-# Seconds for which a client's packets are remembered. All have arrived long before.
+# Seconds for which a client's packets are remembered. All of them arrive long before.
 MEMORY = 15
 
-# Samples of this many seconds are compared: the last ones, and those after the first ones.
+# The means over two windows of this many seconds are compared: the second one, and the last one.
 WINDOW = min(300, SECONDS / 5)
 TOLERANCE = 0.1
 
@@ -66,20 +66,20 @@ def must(holds, *what):
         raise Fault(*what)
 
 
-# What all peers know about each other, since they share one process.
+# What the peers know about each other: they share one process.
 
 
 class World:
-    """The present promises, the counters, and the present peers."""
+    """The present peers, what they may expect, and the counters."""
 
     def __init__(self):
         self.begin = time.monotonic()
         self.chance = random.Random(1)
-        # Grows with each master: packets from the previous one are refused now.
-        self.reigns = 0
+        # How many masters there were. Packets from the previous one are refused.
+        self.masters = 0
         # Grows at the start and at the end of a time in which packets may be lost, because the
-        # master is dropped or there is none: so it is odd during that time.
-        self.harms = 0
+        # master is dropped or there is none: it is odd during that time.
+        self.losses = 0
         self.clients = {}
         self.master = None
         self.connections = 0
@@ -133,7 +133,7 @@ class Master:
         # The last received number, by id.
         master.last = {}
         claim = {"type": "set-master", "payload": {"secret": SECRET, "sdp": "honest"}}
-        world.reigns += 1
+        world.masters += 1
         before, world.master = world.master, master
         # From now on the previous master may be replaced at any time.
         if before:
@@ -221,8 +221,8 @@ class Client:
         world.checked += 1
 
     async def live(self, seconds, rate):
-        """A connection on which everything arrives, unless the master changes."""
-        harms, reigns = world.harms, world.reigns
+        """A connection. All packets must arrive, unless the master changes."""
+        losses, masters = world.losses, world.masters
         self.connection = await join()
         self.reading = later(self.read())
         await self.connection.send('{"type":"login"}')
@@ -230,10 +230,10 @@ class Client:
         while time.monotonic() < end:
             await self.send()
             await asyncio.sleep(1 / rate)
-        # All packets must have arrived now: at a master, and back here.
+        # Now all packets must arrive: at a master, and back here.
         patience = time.monotonic() + PATIENCE
-        while harms == world.harms and harms % 2 == 0:
-            same = reigns == world.reigns
+        while losses == world.losses and losses % 2 == 0:
+            same = masters == world.masters
             if len(self.at_master) == self.sent and (self.returned == self.sent or not same):
                 world.complete += 1
                 break
@@ -276,7 +276,7 @@ class Client:
         must(self.connection.close_code == 1000, "client", self.connection.close_code)
 
     async def forget(self):
-        """Forgets it, once none of its packets can still arrive."""
+        """Forgets the client, once none of its packets can still arrive."""
         await asyncio.sleep(MEMORY)
         del world.clients[self.token]
 
@@ -304,7 +304,7 @@ async def client_that_falls_silent():
     await raw.send(text('{"type":"late"}'))
     begin = time.monotonic()
     await asyncio.sleep(2 * KEEPALIVE + 1)
-    # What moss has sent meanwhile; the Close is the last frame.
+    # What moss has sent in that time. The Close is the last frame.
     said = await raw.read_to_the_end()
     late = time.monotonic() - begin - (2 * KEEPALIVE + 1)
     must(struct.pack(">H", 1011) in said, "not told that it was dropped")
@@ -312,11 +312,11 @@ async def client_that_falls_silent():
     raw.close()
 
 
-# The other peers, on plain sockets: they read only what they want to read.
+# The other peers, on plain sockets: these read only when they are told to.
 
 
 class Raw:
-    """A raw connection."""
+    """A plain socket."""
 
     @classmethod
     async def connect(cls, receive_buffer=None):
@@ -352,7 +352,7 @@ class Raw:
             async with asyncio.timeout(PATIENCE):
                 data = await asyncio.get_running_loop().sock_recv(self.socket, most)
         except TimeoutError:
-            raise Fault(f"moss says nothing, and does not end, in {PATIENCE} s") from None
+            raise Fault(f"moss neither sends nor closes in {PATIENCE} s") from None
         if not data:
             raise ConnectionError
         return data
@@ -385,7 +385,7 @@ UPGRADE = (
 
 
 def frame(first, payload, length=None):
-    """A frame (RFC 6455, 5.2) with the mask 0. `length` may differ from the payload's."""
+    """A frame (RFC 6455, section 5.2) with a mask of zeros. `length` may differ from the payload's."""
     length = len(payload) if length is None else length
     if length < 126:
         header = struct.pack(">BB", first, 0x80 | length)
@@ -401,7 +401,7 @@ def text(packet):
 
 
 async def end_somehow(raw):
-    """Ends by a Close, a reset, or waits until moss ends the connection."""
+    """Closes, resets, or waits until moss ends the connection."""
     how = world.chance.randrange(3)
     if how == 0:
         raw.reset()
@@ -439,7 +439,7 @@ async def pings_without_reading_the_pongs():
     await end_somehow(raw)
 
 
-async def rubbish_for_a_head():
+async def rubbish_instead_of_a_head():
     raw = await Raw.connect()
     await raw.send(world.chance.randbytes(300))
     await end_somehow(raw)
@@ -452,7 +452,7 @@ async def half_a_head():
     await end_somehow(raw)
 
 
-async def rubbish_for_frames():
+async def rubbish_instead_of_frames():
     raw = await Raw.join()
     await raw.send(world.chance.randbytes(2000))
     await end_somehow(raw)
@@ -473,7 +473,7 @@ async def half_a_message():
 
 
 async def halves_beyond_the_memory():
-    """Incomplete packets, together above the limit: moss drops some of these peers, and no others."""
+    """Incomplete packets, together above the limit. moss drops some of these peers, and no others."""
     raws = [await Raw.join() for _ in range(40)]
     for raw in raws:
         try:
@@ -485,14 +485,14 @@ async def halves_beyond_the_memory():
         raw.reset() if world.chance.random() < 0.5 else raw.close()
 
 
-async def too_long_a_packet():
+async def packet_above_the_limit():
     raw = await Raw.join()
     await raw.send(frame(0x81, b"t" * 1000, 70000))
     must(struct.pack(">H", 1009) in await raw.read_to_the_end(), "not told that it is too long")
     raw.close()
 
 
-async def rubbish_for_packets():
+async def rubbish_instead_of_packets():
     raw = await Raw.join()
     rubbish = ["", "{", "[]", '{"type":1}', '{"type":"x","type":"y"}', '{"type":"set-master"}']
     for _ in range(50):
@@ -510,7 +510,7 @@ async def guesses_at_the_secret():
 
 
 async def visitor():
-    """Requests /health, and what browsers request."""
+    """Requests /health, and pages, as a browser does."""
     for path, status in [(b"/health", b"200"), (b"/", b"426"), (b"/other", b"404")]:
         raw = await Raw.connect()
         begin = time.monotonic()
@@ -525,7 +525,7 @@ async def visitor():
 
 
 async def guest():
-    """A guest, which must not have to wait for others."""
+    """A guest, which must never have to wait for others."""
     connection = await join()
     for _ in range(20):
         begin = time.monotonic()
@@ -547,14 +547,14 @@ DECK = [
     *[flood] * 3,
     client_that_does_not_read,
     pings_without_reading_the_pongs,
-    rubbish_for_a_head,
+    rubbish_instead_of_a_head,
     half_a_head,
-    rubbish_for_frames,
+    rubbish_instead_of_frames,
     half_a_frame,
     half_a_message,
     halves_beyond_the_memory,
-    too_long_a_packet,
-    rubbish_for_packets,
+    packet_above_the_limit,
+    rubbish_instead_of_packets,
     guesses_at_the_secret,
 ]
 
@@ -573,7 +573,7 @@ async def crowd(deck):
         try:
             await act()
         except ConnectionError:
-            # moss may drop these at any time, and a peer that still sends gets a reset.
+            # moss may drop these peers at any time. One that still sends gets a reset.
             must(act not in HONEST, act.__name__)
         await asyncio.sleep(world.chance.uniform(0, 0.5))
 
@@ -581,36 +581,36 @@ async def crowd(deck):
 HONEST = [client_that_closes, client_that_resets, client_that_falls_silent, guest, visitor]
 
 
-async def throne():
-    """Runs masters one after another. Returns the last."""
+async def run_masters():
+    """Runs masters one after another. Returns the last one."""
     turn = 0
     while True:
         before = world.master
         master = await Master.claim()
         if before:
             later(before.retire())
-        if world.harms % 2:
-            world.harms += 1
+        if world.losses % 2:
+            world.losses += 1
         if world.is_over:
             return master
         await asyncio.sleep(8)
         turn += 1
         if turn % 3 == 0:
-            await interregnum(slow=turn % 2 == 0)
+            await without_honest_master(slow=turn % 2 == 0)
 
 
-async def interregnum(slow):
-    """A time with a master that does not read, or without any."""
-    world.harms += 1
+async def without_honest_master(slow):
+    """A time with a slow master, which reads nothing, or without a master."""
+    world.losses += 1
     master, world.master = world.master, None
     master.is_replaced = True
     if slow:
         raw = await Raw.join(receive_buffer=4096)
         claim = {"type": "set-master", "payload": {"secret": SECRET, "sdp": "slow"}}
-        world.reigns += 1
+        world.masters += 1
         await raw.send(text(json.dumps(claim)))
         later(master.retire())
-        # Its clients flood, and have to wait; then it is dropped or replaced.
+        # Clients flood, and have to wait; then the slow master is dropped or replaced.
         await asyncio.sleep(4)
         later(late_end(raw))
     else:
@@ -644,7 +644,7 @@ def means(samples, begin):
 
 
 async def all_gone(descriptors):
-    """Checks that no connection is left, nor its descriptor."""
+    """Waits until no descriptor of a connection is left."""
     patience = time.monotonic() + PATIENCE
     while sample()[1] > descriptors:
         must(time.monotonic() < patience, f"{sample()[1] - descriptors} descriptors are left")
@@ -652,7 +652,7 @@ async def all_gone(descriptors):
 
 
 def later(coroutine):
-    """Runs in parallel with the rest. A failure there ends the soak, too."""
+    """Runs the coroutine beside the others. If it fails, the soak ends."""
     return world.group.create_task(coroutine)
 
 
@@ -661,13 +661,13 @@ async def soak():
     samples = []
     deck = cards()
     async with asyncio.TaskGroup() as world.group:
-        reign = later(throne())
+        last_master = later(run_masters())
         later(sampling(samples))
         coming = []
         for _ in range(CROWD):
             coming.append(later(crowd(deck)))
             await asyncio.sleep(0.1)
-        master = await reign
+        master = await last_master
         await asyncio.wait(coming)
         while world.clients:
             await asyncio.sleep(0.5)
@@ -675,7 +675,7 @@ async def soak():
         must(not master.present, f"{len(master.present)} are still there")
         await master.connection.close()
     await all_gone(descriptors)
-    must(world.complete > SECONDS / 10, "hardly anybody was due anything")
+    must(world.complete > SECONDS / 10, "hardly any client lived without a change of masters")
     return samples
 
 
@@ -705,7 +705,7 @@ def main():
         changes.append(f"{first:.1f} to {last:.1f} {what} ({change:+.1%})")
     own, moss = seconds_of_cpu()
     print(
-        f"soak: {SECONDS:.0f} s, {world.connections} connections, {world.reigns} masters, "
+        f"soak: {SECONDS:.0f} s, {world.connections} connections, {world.masters} masters, "
         f"{world.checked} packets checked, {world.complete} clients got all, "
         f"longest wait {world.longest:.2f} s, {', '.join(changes)}, "
         f"CPU {own / SECONDS:.0%} here and {moss / SECONDS:.0%} moss: "

@@ -1,5 +1,5 @@
 // A test network: namespaces connected to a switch, which is a namespace with a bridge. A port can be taken off the
-// bridge without a notice to either side: packets just don't arrive any more.
+// bridge: packets no longer arrive, and neither side is notified.
 
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
@@ -60,10 +60,10 @@ export async function makeNetwork(t) {
     await use(netns, "wifi", `192.168.77.${number + 1}`);
     return {
       netns,
-      /** From now on nothing gets through, without a notice to either side. */
+      /** From now on nothing gets through. Neither side is notified. */
       lose: () => ip(hub, `link set wifi${number} nomaster`),
       find: () => ip(hub, `link set wifi${number} master bridge`),
-      /** As with the screen off: all its programs are stopped. */
+      /** As with the screen off: all of the phone's programs are stopped. */
       sleep: () => signal(netns, "SIGSTOP"),
       wake: () => signal(netns, "SIGCONT"),
       /** As when leaving the house: from Wi-Fi to the mobile network. */

@@ -1,4 +1,4 @@
-// Faults of a phone's network during calls: an outage without a notice, and a change of its address.
+// Faults of a phone's network during calls: an outage that nobody is notified of, and a change of the phone's address.
 
 import { test } from "node:test";
 import { makeNetwork } from "./network.js";

@@ -15,10 +15,11 @@ const lines = (pairs) =>
     }),
   );
 
-/** The master's member whose page sent `bye` or was replaced. */
+/** What the master recorded of this client's lives. */
 const lives = async ({ client, master }) => (await master.look()).watches.filter(({ name }) => name === client.name);
 
-/** A busy browser may close a page before its `bye` is sent: then the member is gone after 30 s. Not each time. */
+/** A busy browser may close a page before its `bye` is sent: then the member is gone after 30 s. That must not happen
+ *  each time. */
 async function saysGoodbye(pair, tries = 3) {
   await pair.client.leave();
   await until(`${pair.label}: left`, async () => (await lives(pair)).every(({ left }) => left));
@@ -108,7 +109,7 @@ test("pages in all pairs of browsers", async (t) => {
     await Promise.all(others.map((other) => other.leave()));
   });
 
-  await t.test("the master's page is closed, and there is one again later", async () => {
+  await t.test("the master's page is closed, and opened again later", async () => {
     const sees = (path) => Promise.all(pairs.map(({ client }) => until(`${client.name} sees ${path}`, async () => (await client.look()).watches[0].path === path)));
     await sees("no-master");
     await Promise.all(masters.map((master) => master.return()));

@@ -1,4 +1,4 @@
-// Settings of moss, and their effect on phones.
+// The effect of moss's settings on phones.
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -25,14 +25,14 @@ async function scene(t, { settings, client = "Chromium" } = {}) {
 
 const memberOf = async (master) => (await master.look()).watches.at(-1);
 
-/** The optional packets of moss. None of them is needed. */
+/** Settings without moss's optional packets. None of these packets is needed. */
 const SILENT = Object.fromEntries(["CLIENT_JOINED", "CLIENT_LEFT", "MASTER_LEFT", "KICK"].map((type) => [`MOSS_${type}_TYPE`, undefined]));
 
 describe("phones", { concurrency: 2 }, () => {
   for (const client of names)
     for (const [what, settings] of [
-      ["that tells nothing", SILENT],
-      ["that tells who has left", {}],
+      ["without optional packets", SILENT],
+      ["with optional packets", {}],
     ])
       test(`a moss ${what}, and a client in ${client}`, async (t) => {
         const { moss, master, join } = await scene(t, { settings, client });
@@ -60,7 +60,7 @@ describe("phones", { concurrency: 2 }, () => {
         const start = Date.now();
         await crashing.tab.goto("chrome://crash").catch(() => {});
         await until("it is gone", async () => (await memberOf(master)).left === "gone", 2 * PATIENCE);
-        t.diagnostic(`a page crashed beside a moss ${what}: told as gone after ${Math.round((Date.now() - start) / 1000)} s`);
+        t.diagnostic(`a page crashed with a moss ${what}: reported as gone after ${Math.round((Date.now() - start) / 1000)} s`);
       });
 
   test("the wrong secret for clients", async (t) => {
@@ -72,7 +72,7 @@ describe("phones", { concurrency: 2 }, () => {
       await wrong.tab.close();
     }
     await new Pair(await join({ loginSecret: "4711" }), master).flows();
-    assert.equal(moss.log().match(/: wrong-secret$/gm).length, 2, "no refused client tries again by itself");
+    assert.equal(moss.log().match(/: wrong-secret$/gm).length, 2, "a refused client must not try again by itself");
   });
 
   test("after a tab is duplicated, the copy works, and the original says why it stopped", async (t) => {
@@ -89,6 +89,6 @@ describe("phones", { concurrency: 2 }, () => {
     const { status } = await original.look();
     assert.deepEqual([status.at(-1).state, status.at(-1).code], ["stopped", "moved"]);
     const { watches } = await master.look();
-    assert.deepEqual(watches.map(({ left }) => left), ["replaced", undefined], "they do not replace each other repeatedly");
+    assert.deepEqual(watches.map(({ left }) => left), ["replaced", undefined], "they must not replace each other repeatedly");
   });
 });

@@ -9,10 +9,10 @@ import { FOR_MANY_TABS } from "../browsers.js";
 import { PAGES, SECRET, startMoss, until } from "../harness.js";
 import { BOX } from "./network.js";
 
-/** Whether all tests run in all pairs of browsers, or only those that depend on the browser. */
+/** Whether all tests run in all pairs of browsers: else only those that depend on the browser do. */
 export const LONG = process.env.MOSS_CALLS === "long";
 
-/** A moss in the namespace of the box that serves the pages of these tests and the library. */
+/** A moss in the box's namespace, which serves the pages of these tests and the library. */
 export async function startServer(t, { box }, settings = {}) {
   const folder = await mkdtemp(join(tmpdir(), "moss-calls-"));
   await cp(new URL("pages", import.meta.url), folder, { recursive: true });
@@ -68,7 +68,7 @@ const spread = (tab) => ({
   tab,
 });
 
-/** Starts these browsers in a namespace; returns how to open a page in one of them. */
+/** Starts these browsers in a namespace. Returns a function that opens a page in one of them. */
 export async function startBrowsers(t, netns, names = Object.keys(FOR_MANY_TABS), options = {}) {
   const browsers = Object.fromEntries(
     await Promise.all(names.map(async (browser) => [browser, await FOR_MANY_TABS[browser](t, { netns, ...options })])),
@@ -88,7 +88,7 @@ export class Pair {
     Object.assign(this, { client, master, label: `${client.browser} → ${master.browser}` });
   }
 
-  /** What the client recorded of its master, and the master of this client: now, or when it was last connected. */
+  /** What the client has recorded of its master, and the master of this client: the present or the last connection. */
   async look() {
     const [client, master] = await Promise.all([this.client.look(), this.master.look()]);
     return {
@@ -131,7 +131,7 @@ export class Pair {
   }
 }
 
-/** A summary of what both recorded. */
+/** A summary of what both have recorded. */
 const describe = (seen) =>
   ["client", "master"]
     .map((side) => {
@@ -141,8 +141,8 @@ const describe = (seen) =>
     })
     .join("\n");
 
-/** Lets something happen during calls, and prints for how long each kind of thing was interrupted. `during`
- *  resolves when it is over. If other pairs go on, `then` names them. */
+/** Runs `during`, a disturbance, during calls, and prints for how long each kind of thing was interrupted. If other
+ *  pairs talk afterwards, `then` names them. */
 export async function interrupted(t, what, pairs, during, { kinds = ["messages", "video", "audio"], path, then = pairs } = {}) {
   await Promise.all(pairs.map((pair) => pair.mark()));
   await during();
@@ -157,8 +157,8 @@ export async function interrupted(t, what, pairs, during, { kinds = ["messages",
   return all;
 }
 
-/** Two masters, one in each browser, and clients of each in the other; all four pairs if LONG. Each master has a moss of its own,
- *  each client's browser a namespace. `found`: the masters are from other networks, too. */
+/** Two masters, one in each browser, and for each a client in the other browser; all four pairs if LONG. Each master has
+ *  a moss of its own, and each client's browser a namespace. `found`: clients in other networks find the masters, too. */
 export async function everyPair(t, network, { settings, found, options = { media: true } } = {}) {
   const phones = await Promise.all([network.phone(), network.phone()]);
   const names = Object.keys(FOR_MANY_TABS);
@@ -178,5 +178,5 @@ export async function everyPair(t, network, { settings, found, options = { media
   return { phones, mosses, masters, pairs, atBox };
 }
 
-/** Waits for a time, where there is no event to wait for. */
+/** Waits for some seconds, where there is no event to wait for. */
 export const pass = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));

@@ -1,4 +1,4 @@
-// Hostile peers affect nobody else.
+// Hostile peers do not affect others.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -43,7 +43,7 @@ for (const name of names)
         await pair.isInOrder();
         await tab.close();
       });
-    const problem = (code) => until(`the application is told of "${code}"`, async () => (await master.look()).watches.some(({ problems }) => problems.some((problem) => problem.startsWith(`${code}: `))));
+    const problem = (code) => until(`the application gets the problem "${code}"`, async () => (await master.look()).watches.some(({ problems }) => problems.some((problem) => problem.startsWith(`${code}: `))));
 
     await tries("sends rubbish in every field", "sendRubbish", () => problem("invalid"));
     await tries("calls a thousand times", "callAThousandTimes", async ({ made }) => {
@@ -51,9 +51,9 @@ for (const name of names)
       assert.ok((await master.look()).made < made + AFFORDABLE);
     });
     await tries("sends twenty thousand candidates", "sendCandidates", () => problem("flood"));
-    await tries("comes fifty times", "beMany");
+    await tries("becomes fifty members", "beMany");
     await tries("misuses a line of its own", "misuseALine");
-    await t.test("takes the key of another, who is told and stops", async () => {
+    await t.test("takes the key of another client, which is told and stops", async () => {
       const { tab } = await stranger("Chromium", moss, { page: "stranger" });
       assert.deepEqual(await tab.evaluate(`takeKey(${JSON.stringify(before.client.key)})`), []);
       await until("the other one has stopped", async () => (await pair.client.look()).status.at(-1).code === "moved");
@@ -73,7 +73,7 @@ for (const name of names)
     const client = await onPhone(name, moss, { role: "client", name: "honest", media: true });
     const { tab } = await atBox("Chromium", moss, { page: "stranger" });
     await tab.evaluate(`beMaster(${JSON.stringify(SECRET)}).then((known) => { window.known = known; })`);
-    await until("the client was told everything", async () => {
+    await until("the master has sent everything", async () => {
       const { done, called } = await tab.evaluate("known");
       // moss may have closed this master's connection before it was called.
       return done && (called || (await client.look()).watches[0].path === "no-master");

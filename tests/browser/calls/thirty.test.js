@@ -31,10 +31,10 @@ test(`${GUESTS} clients call at once, reload at once, and get another master at 
   assert.equal(present(first).length, GUESTS);
   assert.equal(new Set(present(first).map(({ key }) => key)).size, GUESTS);
 
-  await t.test("who reloads is the same member", async () => {
+  await t.test("a client that reloads is the same member", async () => {
     await Promise.all(clients.map((client) => client.reload()));
     await everybodyTalks();
-    await until("the lives before are over", async () => present(await master.look()).length === GUESTS);
+    await until("the old lives are over", async () => present(await master.look()).length === GUESTS);
     const second = await master.look();
     assert.deepEqual(keys(second), keys(first));
     assert.equal(second.watches.length, 2 * GUESTS, "each joined twice");

@@ -1,5 +1,5 @@
 // One side of calls: a client or a master, as the query says. It sends numbered messages, shares a picture and a sound,
-// and records what a person would notice: `look` returns that.
+// and records what a person would notice. `look` returns the record.
 
 import { Client, Master } from "/moss-signaling.js";
 
@@ -20,12 +20,12 @@ addEventListener("unhandledrejection", ({ reason }) => errors.push(String(reason
 
 const now = () => performance.timeOrigin + performance.now();
 
-/** Something that should arrive all the time. `gap` is the longest interruption since the last mark. */
+/** Records something that should arrive all the time. `gap` is the longest interruption since the last `mark`. */
 class Flow {
   count = 0;
   #longest = 0;
 
-  /** `last`: when it arrived last, if that was before a reload. */
+  /** `last` is when it last arrived before a reload. */
   constructor(last = now()) {
     this.last = last;
   }
@@ -51,9 +51,9 @@ class Flow {
 
 const players = new Map(); // Not in the page: painting costs CPU time.
 const page = Math.random().toString(36).slice(2);
-const heard = {}; // The number of the last message, by who numbered them.
+const heard = {}; // The number of each sender's last message.
 
-/** What arrives from one other side: a client's master, or one of a master's members. */
+/** Records what arrives from one other side: from a client's master, or from one of a master's members. */
 class Watch {
   constructor(side) {
     const before = JSON.parse(sessionStorage[`flows ${side.key}`] ?? "{}");
@@ -77,7 +77,8 @@ class Watch {
     this.side.send({ from: `${page} ${this.number}`, n: ++this.said });
   }
 
-  /** A client gets its master's messages from the first one on; a master may have started after the client's page. */
+  /** A client gets its master's messages from the first one on. A master may miss a client's first ones, if it started
+   *  after the client's page. */
   #hear(data) {
     const { from, n } = data ?? {};
     if (from === undefined) return; // From a hostile client.
@@ -87,7 +88,7 @@ class Watch {
     this.flows.messages.came();
   }
 
-  /** For a later life of the same key: when each thing arrived last. */
+  /** Stores when each thing last arrived, for the next life with the same key. */
   keep() {
     const last = Object.entries(this.flows).map(([kind, flow]) => [kind, flow.last]);
     sessionStorage[`flows ${this.side.key}`] = JSON.stringify(Object.fromEntries(last));

@@ -3,7 +3,7 @@
 const address = new URL(".", location).href.replace(/^http/, "ws");
 const random = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** A connection to moss; `heard` gets each packet. Resolves when it is open. */
+/** A connection to moss; `heard` gets each packet. Resolves when the connection is open. */
 function connect(heard) {
   const socket = new WebSocket(address);
   const send = (type, payload, id) => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify({ type, payload, id }));
@@ -105,7 +105,7 @@ async function misuseALine() {
   for (let number = 0; number < 200; number++) pc.createDataChannel(`channel ${number}`);
 }
 
-/** The code with which another page was refused that knows its key. */
+/** Becomes a member with the key of another page. Returns the codes of refusals. */
 async function takeKey(key) {
   const { facts } = await becomeMember({ key });
   return facts.refused;
