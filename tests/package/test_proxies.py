@@ -187,10 +187,11 @@ def test_caddy_in_the_lan_serves_pages_where_moss_is(binary, certificate, tmp_pa
             assert relays(front.url, ssl=front.trusting, origin=origin)
 
 
-# moss checks its deadlines once a second, so here a ping comes after one to two seconds.
+# moss checks its deadlines once a second, so here a ping comes after three to four seconds. The peer
+# has as long to answer it, and nginx waits four seconds more.
 def test_keepalive_outlasts_the_idle_time_out_of_nginx(binary, certificate, tmp_path):
-    with Moss([binary], tmp_path, MOSS_KEEPALIVE_SECONDS="1") as moss:
-        with in_front(nginx, moss, certificate, tmp_path, idle="5s") as front:
+    with Moss([binary], tmp_path, MOSS_KEEPALIVE_SECONDS="3") as moss:
+        with in_front(nginx, moss, certificate, tmp_path, idle="8s") as front:
             with quiet(front) as client, pytest.raises(TimeoutError):
                 client.recv(timeout=12)
 

@@ -5,6 +5,7 @@ three files in the places that docs/deployment.md names; and with a certificate
 as in docs/https-in-the-lan.md.
 """
 
+import itertools
 import json
 import os
 import re
@@ -97,6 +98,15 @@ class Machine:
         inside = ("nsenter", f"--target={init}", "--mount", "--pid", "--ipc", "--uts", "--root")
         return run(*inside, *command, **options)
 
+    def said(self, words):
+        """The journal's entries of the unit with these words, once there is one: the journal may have
+        them later than systemctl returns."""
+
+        def found():
+            return [entry for entry in self.journal("--unit=moss") if words in entry["MESSAGE"]]
+
+        return self.wait_for(f"{words!r} in the journal", found)
+
     def shown(self, *properties):
         """The output of `systemctl show` for moss."""
         listed = ",".join(properties)
@@ -120,7 +130,7 @@ class Machine:
 
     def journal(self, *matches):
         """The journal's entries for these matches, as dictionaries."""
-        done = self.run("journalctl", "--no-pager", "--output=json", *matches)
+        done = self.run("journalctl", "--no-pager", "--quiet", "--output=json", *matches)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     def wait_for(self, what, condition):
@@ -277,8 +287,8 @@ def test_service_serves_pages_that_everybody_can_read_and_reloads_them(machine):
 
     assert restart("/home/pages") != 0
     assert machine.shown("ExecMainStatus") == {"ExecMainStatus": "2"}
-    journal = machine.run("journalctl", "--no-pager", "--output=cat", "--unit=moss")
-    assert re.search("^moss: MOSS_PAGES_DIRECTORY: .*/home/pages", journal.stdout, re.M)
+    [line] = machine.said("/home/pages")
+    assert line["MESSAGE"].startswith("moss: MOSS_PAGES_DIRECTORY: ")
 
     assert restart("/srv/pages") == 0
     pid, port = machine.serving()
@@ -308,14 +318,14 @@ def test_wrong_setting_fails_the_start_and_an_address_that_is_missing_is_tried_a
         "ExecMainStatus": "2",
         "NRestarts": "0",
     }
-    [line] = [entry for entry in machine.journal("--unit=moss") if "MOSS_PORT" in entry["MESSAGE"]]
+    [line] = machine.said("MOSS_PORT")
     assert (line["PRIORITY"], line["MESSAGE"][:17]) == ("3", "moss: MOSS_PORT: ")
 
     # An address for documentation (RFC 5737), as if the network were not up yet.
     machine.set(ENVIRONMENT | {"MOSS_HOSTNAME": "192.0.2.1"})
     assert machine.restart() != 0
     machine.wait_for("another try", lambda: machine.shown("NRestarts")["NRestarts"] not in ("", "0"))
-    assert any("status=1/FAILURE" in entry["MESSAGE"] for entry in machine.journal("--unit=moss"))
+    machine.said("status=1/FAILURE")
     machine.set(ENVIRONMENT)
     assert machine.run("sh", "-euc", check).returncode == 0
     _, port = machine.serving()
@@ -335,7 +345,7 @@ def test_port_below_1024_takes_the_lines_of_the_page(machine):
     port = next(port for port in range(1023, 700, -1) if is_free(port))
     machine.set(ENVIRONMENT | {"MOSS_PORT": str(port)})
     assert machine.restart() != 0
-    assert any("Permission denied" in entry["MESSAGE"] for entry in machine.journal("--unit=moss"))
+    machine.said("Permission denied")
     lines = block(TROUBLESHOOTING, "ini", "CAP_NET_BIND_SERVICE").removeprefix("[Service]\n")
     machine.add_to_unit(lines)
     assert machine.restart() == 0
@@ -359,22 +369,23 @@ def test_service_has_a_folder_of_its_own_and_no_file_in_another_counts(machine):
 
 def test_watchdog_restarts_a_moss_that_hangs(machine):
     machine.serving()
-    machine.add_to_unit("WatchdogSec=1")
+    # moss sends a message after half of it: it may stall for the other half.
+    machine.add_to_unit("WatchdogSec=6")
     assert machine.restart() == 0
     pid, _ = machine.serving()
     # Without connections only the watchdog wakes moss up.
     heard = lambda: machine.shown("WatchdogTimestampMonotonic")["WatchdogTimestampMonotonic"]
-    for _ in range(3):
+    for _ in range(2):
         before = heard()
         machine.wait_for("a message to the watchdog", lambda: heard() != before)
     assert machine.shown("MainPID", "NRestarts") == {"MainPID": pid, "NRestarts": "0"}
 
     machine.run("kill", "-STOP", pid)
-    machine.wait_for("a restart", lambda: machine.shown("NRestarts")["NRestarts"] == "1")
+    machine.wait_for("a restart", lambda: machine.shown("NRestarts")["NRestarts"] != "0")
     again, port = machine.serving()
     assert again != pid
     assert relays(f"ws://127.0.0.1:{port}")
-    assert any("Watchdog timeout" in entry["MESSAGE"] for entry in machine.journal("--unit=moss"))
+    machine.said("Watchdog timeout")
 
 
 def test_moss_without_connections_makes_no_system_call(machine, certificate):
@@ -393,9 +404,12 @@ def test_moss_without_connections_makes_no_system_call(machine, certificate):
     pid, _ = machine.serving()
     machine.run("timeout", "--signal=INT", "10", "strace", "-o", "/srv/trace", "-p", pid)
     trace = (machine.root / "srv/trace").read_text().splitlines()
+    is_wait = lambda line: re.match(r"epoll_p?wait\d?\(", line)
+    # A slow start may end under strace.
+    waits = list(itertools.dropwhile(lambda line: not is_wait(line), trace))
     # strace ends the present wait, as a signal does.
-    assert trace and len(trace) <= 2, trace
-    assert [line for line in trace if not re.match(r"epoll_p?wait\d?\(", line)] == []
+    assert waits and len(waits) <= 2, trace
+    assert all(map(is_wait, waits)), trace
 
 
 def test_lines_in_the_journal_have_priorities(machine):
