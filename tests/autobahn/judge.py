@@ -1,10 +1,10 @@
 """Judges a report of the Autobahn test suite.
 
-    judge.py RESULTS.md index.json [again.json] [--write]
-    judge.py --again index.json
+    judge.py RESULTS.md index.json [again.json]... [--write]
+    judge.py --again index.json [again.json]...
 
-The second report has the cases that were run again: its results replace those of the first.
---again prints the cases that do not pass, as JSON.
+The later reports have cases that were run again: the last result of a case counts. --again
+prints the cases that do not pass, as JSON.
 
 A case passes if it is OK, or if its result is the one explained below. The judge fails on any
 other result, on a case that did not run, on one with different results by wss:// and by ws://,
@@ -87,23 +87,25 @@ def table(cases):
     return "\n".join(lines) + "\n"
 
 
-def read(path):
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+def read(paths):
+    """The last result of each case, by agent."""
+    report = {agent: {} for agent in AGENTS}
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            part = json.load(file)
+        for agent in AGENTS:
+            report[agent] |= part[agent]
+    return report
 
 
-def again(path):
-    report = read(path)
+def again(paths):
+    report = read(paths)
     failed = {n for agent in AGENTS for n, case in report[agent].items() if not passes(n, case)}
     print(json.dumps(sorted(failed, key=order)))
 
 
 def main(results, *arguments):
-    reports = [read(path) for path in arguments if path != "--write"]
-    report = {agent: {} for agent in AGENTS}
-    for agent in AGENTS:
-        for part in reports:
-            report[agent] |= part[agent]
+    report = read(path for path in arguments if path != "--write")
     problems = []
     for agent in AGENTS:
         cases = report[agent]
@@ -138,6 +140,6 @@ def main(results, *arguments):
 
 if __name__ == "__main__":
     if sys.argv[1] == "--again":
-        again(sys.argv[2])
+        again(sys.argv[2:])
     else:
         sys.exit(main(*sys.argv[1:]))

@@ -197,5 +197,6 @@ def test_upgrade_succeeds_where_moss_can_not_start(machine, package, tmp_path):
     machine.succeed("systemctl", "enable", "moss")
     apt(machine, "reinstall", "/root/moss.deb")
     assert state(machine) == ("failed", "enabled")
-    assert "MOSS_CONNECTION_SECRET: is not set" in machine.succeed("journalctl", "--unit", "moss")
+    journal = lambda: machine.succeed("journalctl", "--unit", "moss")
+    machine.wait_for("the reason in the journal", lambda: "MOSS_CONNECTION_SECRET: is not set" in journal())
     apt(machine, "purge", "moss-signaling")
