@@ -18,7 +18,7 @@ const KEY = "moss-key"; // In the storage.
 // All in milliseconds.
 const MEMBER_AGAIN = 10_000; // While there is no line.
 const WAIT_AT_MOST = 120_000;
-const ALONE_AFTER = 2000; // Without an invitation: a master that is connected sends it at once.
+const ALONE_AFTER = 2000; // Without an invitation: if there is a master, moss sends that at once.
 const MEMBER_AGAIN_AT_LEAST = 5000; // Even if the master asks more often.
 
 /**
@@ -65,7 +65,7 @@ export class Client extends Peer {
   #isAlone = false; // There is no master at moss.
   #isWelcome = false; // The master has welcomed this login.
   #wasWelcome = false; // The master has welcomed this life before.
-  #mustRepeat = false; // What was sent last to the master may be lost.
+  #mustRepeat = false; // The last packets to the master may be lost.
   #isRefused = false;
   /** @type {RTCIceServer[]} */
   #iceServers = [];

@@ -255,8 +255,8 @@ export class Master extends Emitter {
   }
 
   /**
-   * Whether this connection has no other key or life. One other life it may have: where two masters take over in
-   * turn while a client logs in, each invitation begins one. More would be a flood of members.
+   * Whether this connection has no other key or life. It may have one other life: if two masters replace each other
+   * while a client logs in, each invitation begins a life. More lives would be a flood of members.
    * @param {string} id @param {string} key @param {string} life
    */
   #mayBe(id, key, life) {
@@ -283,7 +283,7 @@ export class Master extends Emitter {
     if (member.id !== undefined) this.#byId.delete(member.id);
     member.id = id;
     this.#byId.set(id, member);
-    this.#spentIds.delete(id); // By a life before, of this same connection.
+    this.#spentIds.delete(id); // Spent by an earlier life of this connection.
   }
 
   /** The page was reloaded, or another page has the key: the newer one replaces the member. @param {Member} member */
@@ -321,7 +321,7 @@ export class Master extends Emitter {
     if (id !== undefined) this.signaling.send(this.#types.kick, reason, id);
   }
 
-  /** At most once a second for each id: a client may answer each refusal by more packets.
+  /** Refuses at most once a second for each id: a client may answer each refusal by more packets.
    *  @param {string} id @param {string} code @param {string} message @param {string} [life] the only life that it is for */
   #refuse(id, code, message, life) {
     if (!this.#refused.has(id)) this.signaling.send("refused", { code, message, life }, id);

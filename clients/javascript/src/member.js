@@ -22,7 +22,7 @@ const RENEW_AT_LEAST = 5000; // However soon credentials end.
 const STALE_AT_MOST = 300_000; // By then TCP gives up. A larger difference means that the clock was set back.
 const FLOOD_AGAIN = 10_000; // Between two problems `flood`.
 
-/** With the envelope that is the default of MOSS_MAX_PACKET_BYTES: a longer packet would end the master's connection. */
+/** With its envelope, such a packet has the default MOSS_MAX_PACKET_BYTES: a longer one would end the master's connection. */
 const PACKET_BYTES = 262_000;
 
 const PACKETS = { most: 2000, more: 500 };
@@ -65,7 +65,7 @@ export class Member extends Peer {
 
   #saidAt = -Infinity; // When its last `member` was sent, by the client's clock.
   #silent = 0; // Milliseconds since a packet came from it, or its line was up.
-  #absent = 0; // Of these, the last ones without an id.
+  #absent = 0; // How many of these, up to now, it had no id.
   #asked = 0;
   #packets = new Budget(PACKETS);
   #offers = new Budget(OFFERS);
@@ -142,7 +142,7 @@ export class Member extends Peer {
     if (!this.#affords(undefined)) return;
     this.fallback = fallback === true;
     this.#change(hello, at);
-    const named = isName(call) ? call : undefined; // Else a client could have any text sent back, of any length.
+    const named = isName(call) ? call : undefined; // Otherwise a client could make the master send back any text, of any length.
     const isKnown = this.line !== undefined && named === this.line.call && !this.line.ended;
     const wait = this.line ? 0 : this.#host.nextSlot();
     const iceServers = await this.#servers();

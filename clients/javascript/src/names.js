@@ -3,7 +3,7 @@ export const random = () => Array.from(crypto.getRandomValues(new Uint8Array(16)
 
 /** @typedef {{ offer: string, clientLeft: string, kick: string, masterLeft: string, error: string }} Types */
 
-/** The packet types that moss gets when it is started: here those of the README's first command.
+/** The packet types that moss is started with: by default those of the README's first command.
  *  @type {Types} */
 export const TYPES = { offer: "master-offer", clientLeft: "client-left", masterLeft: "master-left", kick: "kick", error: "moss-error" };
 

@@ -63,7 +63,7 @@ const CLOSED = {
  *
  * `packet` is a packet from the other side. At a master `id` is the client that sent it; without an
  * id it comes from moss (a client joined or left).
- * `problem` is moss's answer to a packet that it could not pass on; the connection stays.
+ * `problem` is moss's answer to a packet that it could not pass on; the connection stays open.
  *
  * @extends {Emitter<SignalingEvents>}
  */

@@ -1,7 +1,7 @@
 /**
  * Calls `tick` about once a second with the milliseconds since the last time, two seconds at
  * most: a frozen page or a sleeping machine could receive nothing in the meantime, so that time does
- * not count. In a hidden page, where browsers may tick once a minute, little of the time counts, too.
+ * not count. In a hidden page browsers may tick once a minute: there, too, most of the time does not count.
  * Returns a function that ends this.
  * @param {(elapsed: number) => void} tick
  */

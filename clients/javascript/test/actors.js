@@ -5,7 +5,7 @@ import { stage } from "./simulation/stage.js";
 
 const LONGEST = 262_144; // MOSS_MAX_PACKET_BYTES: moss closes a connection that sends more.
 
-/** Applications, and clients that send raw packets, on the simulation's stage. */
+/** A test with applications, and with clients that send raw packets, on the simulation's stage. */
 export const staged = (play) => (t) => play(new Stage(stage(t)));
 
 class Stage {
@@ -22,7 +22,7 @@ class Stage {
     };
   }
 
-  /** Runs the code as code of the page, and then everything that it causes. */
+  /** Runs the code as code of the page, and then all events that it causes at once. */
   async on(page, code) {
     let result;
     await this.world.do(page, () => (result = code()));
@@ -42,7 +42,7 @@ class Stage {
     return new Track(this.world, page, kind);
   }
 
-  /** `problems` has the codes of its members' problems; `last()` is the newest member. */
+  /** Starts a master. `problems` has the codes of its members' problems; `last()` is the newest member. */
   async master(options = {}) {
     const page = this.page("master");
     const master = await this.on(page, () => this.make("master", options));
@@ -61,13 +61,13 @@ class Stage {
     return { page, client };
   }
 
-  /** To be called as code of a page. */
+  /** Makes a client or a master. To be called as code of a page. */
   make(kind, options = {}) {
     if (kind === "client") return new Client({ ...this.#options, ...options });
     return new Master({ secret: "secret", ...this.#options, ...options });
   }
 
-  /** Sends raw packets, and keeps those that it receives. */
+  /** A client that sends raw packets, and keeps those that it receives. */
   async stranger() {
     const page = this.page(`stranger-${this.world.number()}`);
     const { WebSocket, RTCPeerConnection } = this.#options;

@@ -47,11 +47,11 @@ describe("an application", () => {
   test("may stop in its handler of `connection`", staged(async (stage) => {
     const { last } = await stage.master();
     const { page, client } = await stage.client();
-    const told = [];
+    const problems = [];
     client.on("connection", () => client.stop());
-    client.on("problem", ({ code }) => told.push(code));
+    client.on("problem", ({ code }) => problems.push(code));
     await stage.run(5);
-    assert.deepEqual([client.state, told, page.connections.size], ["stopped", [], 0]);
+    assert.deepEqual([client.state, problems, page.connections.size], ["stopped", [], 0]);
     assert.equal(last().isHere, false);
   }));
 
@@ -131,14 +131,14 @@ describe("an application", () => {
   test("gets no media event after it has stopped", staged(async (stage) => {
     const { page, master } = await stage.master();
     const { client } = await stage.client();
-    const told = [];
+    const events = [];
     client.on("media", ({ name, track }) => {
-      told.push(`${name} ${track ? "on" : "off"}`);
+      events.push(`${name} ${track ? "on" : "off"}`);
       if (track) client.stop();
     });
     for (const name of ["a", "b"]) await stage.on(page, () => master.share(name, stage.track(page)));
     await stage.run(5);
-    assert.deepEqual(told, ["a on", "a off"]);
+    assert.deepEqual(events, ["a on", "a off"]);
   }));
 
   test("may stop its master when a member joins, leaves or is replaced", staged(async (stage) => {
@@ -210,12 +210,12 @@ describe("an application", () => {
     const { page, client } = await stage.client();
     await stage.run(5);
     client.on("problem", () => client.stop());
-    await stage.on(page, () => client.pc.close()); // It refuses the next servers.
+    await stage.on(page, () => client.pc.close()); // A closed connection refuses the next servers.
     await stage.run(30);
     assert.deepEqual([client.state, page.connections.size, page.timers.size], ["stopped", 0, 0]);
   }));
 
-  test("does not wait for ever in share() if the line is closed meanwhile", staged(async (stage) => {
+  test("does not wait for ever in share() if the line is closed before it ends", staged(async (stage) => {
     await stage.master();
     const { page, client } = await stage.client();
     await stage.run(5);

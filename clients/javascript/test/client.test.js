@@ -108,7 +108,7 @@ test("after the other side closes a line, the client calls again", async (t) => 
   assert.deepEqual([c.it.path, member.path, c.it.pc === pc], ["direct", "direct", false]);
 });
 
-test("if only the master's side of a line is down, it is restarted, and then called again if that did not help", async (t) => {
+test("if only the master's side of a line is down, the client restarts it, and calls again if that does not help", async (t) => {
   const { run, c } = await connected(t);
   const [socket] = c.page.sockets;
   const say = () => c.do((game) => socket.received(JSON.stringify({ type: "welcome", payload: { ...game.lives, call: game.line.call, known: true, down: true } })));
@@ -282,7 +282,7 @@ test("a tab that was replaced while it was out of reach stops when it comes back
 
 test("late packets of an old connection do not bring the former page back", async (t) => {
   const { run, world, client, m, c } = await connected(t);
-  // Out of reach, it repeats its `member`; all of them arrive when the network is back.
+  // Out of reach, the page repeats its `member`. All of these packets arrive when the network is back.
   c.page.offline = true;
   world.networkChanged();
   await run(32);
@@ -315,7 +315,7 @@ test("a session may come back after another one", async (t) => {
   await run(1);
   m.page.sockets.forEach((socket) => socket.wire.silence());
   const other = await master("m2");
-  await run(60); // Enough for the first one to notice, and to claim again.
+  await run(60); // Enough for the first master to notice, and to become master again.
   assert.equal(other.it.state, "stopped");
   await c.do((game) => game.send(2));
   await m.do((host) => host.send("again"));

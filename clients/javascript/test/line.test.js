@@ -4,8 +4,8 @@ import { Line } from "../src/line.js";
 import { stage } from "./simulation/stage.js";
 
 /**
- * Two lines of one call, a polite and an impolite one. Their packets are delivered at once, or by
- * `pass`, which gets each packet and a function that delivers it.
+ * Both lines of one call, the polite one and the impolite one. Their packets go through `pass`, which gets
+ * each packet and a function that delivers it; by default it calls that.
  */
 async function lines(t, { open = true } = {}) {
   const on = stage(t);
@@ -50,14 +50,14 @@ async function lines(t, { open = true } = {}) {
   return Object.assign(both, { a, b, share: (side, name, kind) => side.do((line) => line.share(name, kind ? on.track(side, kind) : null)) });
 }
 
-test("both sides come up, and see when the other one closes", async (t) => {
+test("both sides come up, and one notices when the other closes", async (t) => {
   const { a, b, run } = await lines(t);
   await a.do((line) => line.close());
   await run(1);
   assert.deepEqual([a.line.up, b.line.up, b.line.ended], [false, false, true]);
 });
 
-test("when both offer at once, the impolite one's offer comes first, then the other's", async (t) => {
+test("when both offer at once, the impolite side's offer is answered first, then the other's", async (t) => {
   const { a, b, run, share, sent } = await lines(t);
   sent.length = 0;
   await share(a, "camera", "video");
@@ -106,7 +106,7 @@ test("a lost answer is sent again unchanged", async (t) => {
   assert.equal(a.line.pc.signalingState, "stable");
 });
 
-test("an answer is sent again also while an own offer is open", async (t) => {
+test("an answer is sent again even while an offer of its own is open", async (t) => {
   const on = await lines(t);
   const { a, b, run, share } = on;
   on.pass = ({ from, type }, deliver) => (from === "a" && type === "answer" ? undefined : deliver());
@@ -123,7 +123,7 @@ test("an answer is sent again also while an own offer is open", async (t) => {
   assert.deepEqual([a.media, b.media], [["picture video"], ["camera video"]]);
 });
 
-test("packets that come twice change nothing", async (t) => {
+test("packets that arrive twice change nothing", async (t) => {
   const on = await lines(t, { open: false });
   const { a, b, run, share } = on;
   on.pass = (_packet, deliver) => (deliver(), deliver());

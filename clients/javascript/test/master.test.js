@@ -47,7 +47,7 @@ test("thirty clients of a new session call within three seconds", async (t) => {
   assert.equal(when.length, 30);
   const pauses = when.sort((a, b) => a - b).map((at, i) => at - (when[i - 1] ?? at));
   assert.ok(when[29] - when[0] > 2000 && when[29] - when[0] < 4000, `${when[29] - when[0]} ms`);
-  assert.ok(pauses.filter((pause) => pause < 20).length < 10, "they call one after the other");
+  assert.ok(pauses.filter((pause) => pause < 20).length < 10, "they must call one after the other");
 });
 
 test("welcome repeats session and life, and says whether the call is known", async (t) => {
@@ -97,7 +97,7 @@ test("one connection has one key, and at most two lives", async (t) => {
   };
   assert.equal(await says({}), undefined);
   assert.equal(await says({ key: "another" }), "invalid");
-  // Two masters took over in turn while it logged in. Its former life is told that it is over.
+  // As if two masters had replaced each other while it logged in. Its former life is told that it is over.
   assert.equal(await says({ life: "second", at: 2 }), "moved");
   assert.equal(c.last("welcome").life, "second");
   assert.equal(await says({ life: "second", at: 3 }), undefined);
@@ -117,7 +117,7 @@ test("members above `most` are refused, and accepted when one leaves", async (t)
   assert.deepEqual([second.it.path, m.it.members.size], ["direct", 1]);
 });
 
-test("a member that sends `bye` has left at once", async (t) => {
+test("a member that sends `bye` leaves at once", async (t) => {
   const { on, run, m } = await started(t, { optional: {} });
   const c = await on.client("c");
   await run(2);
@@ -171,7 +171,7 @@ test("a client that the master has forgotten begins a new life when it comes bac
   const lives = m.members.map(({ life }) => life);
   assert.equal(new Set(lives).size, 3);
   assert.deepEqual(m.members.map((member) => member.seen.message), [["before"], [], ["after"]]);
-  assert.equal(c.seen.master.length, 2, "`master` tells that the old life is forgotten");
+  assert.equal(c.seen.master.length, 2, "`master` must report that the old life is forgotten");
   assert.equal(c.it.path, "direct");
 });
 

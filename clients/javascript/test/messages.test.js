@@ -5,7 +5,7 @@ import { KEPT_BYTES, MESSAGE_BYTES, Messages } from "../src/messages.js";
 test.beforeEach(() => mock.timers.enable({ apis: ["setTimeout"] }));
 test.afterEach(() => mock.timers.reset());
 
-/** One side. While there is a path, its packets go into `out`. */
+/** One side. While its path is open, its packets go into `out`. */
 function end() {
   const one = { messages: new Messages(), out: [], got: [], isOpen: true };
   one.messages.belongTo(
@@ -50,7 +50,7 @@ test("after a gap nothing is delivered or acknowledged", () => {
   assert.deepEqual([b.got, b.sent()], [["x"], ["ack 1"]]);
 });
 
-test("what is not acknowledged is sent again after 3 s, then 6, 12 and 24", () => {
+test("unacknowledged messages are sent again after 3 s, then 6, 12 and 24", () => {
   const a = end();
   a.messages.send("x");
   a.messages.send("y");
@@ -66,7 +66,7 @@ test("what is not acknowledged is sent again after 3 s, then 6, 12 and 24", () =
   assert.deepEqual(a.sent(), ["message 2"]);
 });
 
-test("on a new path all unacknowledged messages are sent again, and an acknowledgement", () => {
+test("on a new path all unacknowledged messages and the last acknowledgement are sent again", () => {
   const a = end();
   a.isOpen = false;
   a.messages.send("x");
@@ -112,7 +112,7 @@ test("kept messages are sent at a rate below a master's limit", () => {
   assert.equal(sent, 3000);
 });
 
-test("what the application does to its object later changes nothing", () => {
+test("later changes to the application's object do not change the message", () => {
   const a = end();
   const data = { list: [1] };
   a.isOpen = false;

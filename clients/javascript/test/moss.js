@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 
 export const SECRET = "only-the-tests-know-it";
 
-/** Time limit of each wait, for a busy machine. Normally the waits are much shorter. */
+/** Time limit of each wait, in milliseconds, for a busy machine. Normally the waits are much shorter. */
 const PATIENCE = 45_000;
 
 const SETTINGS = {
@@ -59,7 +59,7 @@ export async function until(what, probe) {
   for (;;) {
     const found = await probe();
     if (found) return found;
-    if (Date.now() > deadline) throw new Error(`it never happened: ${what}`);
+    if (Date.now() > deadline) throw new Error(`did not happen: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

@@ -40,7 +40,7 @@ test("handlers may be added and removed during an event", () => {
     off();
     emitter.on("message", () => all.push("new"));
   });
-  const off = emitter.on("message", () => all.push("taken off"));
+  const off = emitter.on("message", () => all.push("removed"));
   emitter.emit("message", 1);
   assert.deepEqual(all, []);
 });

@@ -1,4 +1,4 @@
-// Signaling with a real moss and the WebSocket of Node 22; in an older Node, that of the package `ws`.
+// Signaling with a real moss, and with Node's own WebSocket: in Node before 22, with that of the package `ws`.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -12,20 +12,20 @@ const WebSocket = globalThis.WebSocket ?? (await import("ws")).WebSocket;
 /** A peer that keeps all its events. */
 function peer(t, address, options = {}) {
   const moss = new Signaling({ address, WebSocket, ...options });
-  const told = { status: [], packet: [], problem: [] };
-  for (const name of Object.keys(told)) moss.on(name, (detail) => told[name].push(detail));
+  const events = { status: [], packet: [], problem: [] };
+  for (const name of Object.keys(events)) moss.on(name, (detail) => events[name].push(detail));
   t.after(() => moss.stop());
   moss.start();
-  const last = () => told.status.at(-1);
+  const last = () => events.status.at(-1);
   return {
     moss,
-    told,
+    events,
     last,
-    states: () => told.status.map(({ state }) => state),
-    is: (state) => until(`${state}; it was ${JSON.stringify(told.status)}`, () => last().state === state),
+    states: () => events.status.map(({ state }) => state),
+    is: (state) => until(`${state}; it was ${JSON.stringify(events.status)}`, () => last().state === state),
     gets: (type, count = 1) =>
-      until(`${count} ${type}; there were ${JSON.stringify(told.packet)}`, () => {
-        const all = told.packet.filter((packet) => packet.type === type);
+      until(`${count} ${type}; there were ${JSON.stringify(events.packet)}`, () => {
+        const all = events.packet.filter((packet) => packet.type === type);
         return all.length >= count && all.at(-1);
       }),
   };
@@ -105,12 +105,12 @@ describe("with a real moss", { skip, concurrency: true }, () => {
     assert.deepEqual(client.last(), { state: "stopped", message: "moss closed this connection: too loud.", code: "kicked" });
   });
 
-  test("what moss could not pass on is a problem", async (t) => {
+  test("a packet that moss could not pass on is a problem", async (t) => {
     const { address } = await startMoss(t);
     const client = peer(t, address);
     await client.is("ready");
     client.moss.send("hello");
-    const problem = await until("a problem", () => client.told.problem[0]);
+    const problem = await until("a problem", () => client.events.problem[0]);
     assert.equal(problem.code, "no-master");
     assert.equal(client.last().state, "ready");
   });
@@ -122,9 +122,9 @@ describe("with a real moss", { skip, concurrency: true }, () => {
     const client = peer(t, moss.address);
     await client.gets("master-offer");
     await moss.kill();
-    const failed = (side) => until("a try that failed", () => side.states().filter((s) => s === "waiting")[1]);
+    const failed = (side) => until("a failed attempt", () => side.states().filter((s) => s === "waiting")[1]);
     await Promise.all([host, client].map(failed));
-    const said = [...host.told.status, ...client.told.status].filter(({ state }) => state === "waiting");
+    const said = [...host.events.status, ...client.events.status].filter(({ state }) => state === "waiting");
     for (const { message } of said) assert.match(message, /^(The connection was lost|No connection to \S+\. Check that the address is right)/);
     await moss.again();
     await Promise.all([host.is("ready"), client.is("ready")]);
@@ -146,7 +146,7 @@ describe("with a real moss", { skip, concurrency: true }, () => {
     await client.is("ready");
     moss.freeze();
     client.moss.check();
-    const waits = () => client.told.status.filter(({ state }) => state === "waiting").map(({ message }) => message);
+    const waits = () => client.events.status.filter(({ state }) => state === "waiting").map(({ message }) => message);
     await until("an attempt that is given up", () => waits().length === 2);
     assert.deepEqual(waits(), [
       "moss no longer answers. Trying again.",

@@ -73,7 +73,7 @@ function started(options = {}) {
 /** Waits until all promises have settled. */
 const settled = () => new Promise(setImmediate);
 
-test("without an address it is the moss that served the page, also from a subfolder", () => {
+test("the default address is the moss that served the page, even for a page in a subfolder", () => {
   for (const [href, address] of [
     ["http://box:8080/client.html?a#b", "ws://box:8080/"],
     ["https://example.org/game/client.html", "wss://example.org/"],
@@ -108,7 +108,7 @@ test("a ws:// address on a page from https:// stops with a message that says why
   assert.deepEqual(status, [{ state: "stopped", message: "A page from https:// may not open ws://, only wss://." }]);
 });
 
-test("when the network is back it tries at once, or tests its connection", () => {
+test("when the network is back, it connects at once, or tests its connection", () => {
   const { online } = page("http://box:8080/");
   const { WebSocket, moss } = started();
   WebSocket.last.end();
@@ -124,7 +124,7 @@ test("when the network is back it tries at once, or tests its connection", () =>
   assert.equal(WebSocket.all.length, 2);
 });
 
-test("a page that becomes visible tries at once, one that is hidden does not", () => {
+test("a page that becomes visible connects at once, one that becomes hidden does not", () => {
   const { look } = page("http://box:8080/");
   const { WebSocket, moss } = started();
   WebSocket.last.end();
@@ -152,7 +152,7 @@ test("a stopped Signaling leaves no listener at the page", () => {
 
 const NO_CONNECTION = "No connection to ws://box:8080/. Check that the address is right, that moss is running, and that this device is in the same network.";
 
-test("where nothing answers, the message says only that there is no connection", async () => {
+test("if nothing answers, the message says only that there is no connection", async () => {
   const { asked } = page("http://box:8080/client.html");
   const { WebSocket, messages } = started();
   WebSocket.last.end();
@@ -162,7 +162,7 @@ test("where nothing answers, the message says only that there is no connection",
   assert.deepEqual(messages().slice(1), [`${NO_CONNECTION} Trying again.`]);
 });
 
-test("where something answers but opens no WebSocket, the message names possible reasons", async () => {
+test("if something answers but opens no WebSocket, the message names possible reasons", async () => {
   const { asked } = page("http://elsewhere/");
   const { WebSocket, messages } = started({ address: "box" });
   WebSocket.last.end();
@@ -175,7 +175,7 @@ test("where something answers but opens no WebSocket, the message names possible
   ]);
 });
 
-test("a moss that was frozen and answers again is not said to refuse connections", async () => {
+test("the message does not claim that a moss which was frozen refuses connections", async () => {
   const { asked } = page("http://box:8080/");
   const { messages } = started();
   for (let i = 0; i < 100; i++) mock.timers.tick(100);
@@ -187,7 +187,7 @@ test("a moss that was frozen and answers again is not said to refuse connections
   );
 });
 
-test("an answer of /health that comes after the next try is ignored", async () => {
+test("an answer of /health that comes after the next attempt is ignored", async () => {
   const { asked } = page("http://box:8080/");
   const { WebSocket, status } = started();
   WebSocket.last.end();
@@ -201,7 +201,7 @@ test("an answer of /health that comes after the next try is ignored", async () =
   );
 });
 
-test("/health is not asked when an open connection is lost", () => {
+test("/health is not requested when an open connection is lost", () => {
   const { asked } = page("http://box:8080/");
   const { WebSocket, messages } = started();
   WebSocket.last.open();
@@ -211,7 +211,7 @@ test("/health is not asked when an open connection is lost", () => {
   assert.equal(messages().at(-1), "The connection was lost. Trying again.");
 });
 
-test("by https the message names the certificate as a possible reason", () => {
+test("with wss:// the message names the certificate as a possible reason", () => {
   page("https://elsewhere/");
   const { WebSocket, messages } = started({ address: "box" });
   WebSocket.last.end();

@@ -21,14 +21,14 @@ afterEach(() => {
 function started(options = {}) {
   const WebSocket = fakeWebSocket();
   const moss = new Signaling({ address: "box", WebSocket, ...options });
-  const told = { status: [], packet: [], problem: [], order: [] };
+  const events = { status: [], packet: [], problem: [], order: [] };
   for (const name of ["status", "packet", "problem"])
     moss.on(name, (detail) => {
-      told[name].push(detail);
-      told.order.push(detail.state ?? detail.type ?? detail.code);
+      events[name].push(detail);
+      events.order.push(detail.state ?? detail.type ?? detail.code);
     });
   moss.start();
-  return { moss, WebSocket, told, last: () => told.status.at(-1) };
+  return { moss, WebSocket, events, last: () => events.status.at(-1) };
 }
 
 function ready(options = {}) {
@@ -42,7 +42,7 @@ function logIn({ WebSocket, moss }) {
   WebSocket.last.receive(moss.secret === undefined ? "pong" : "master-confirmation");
 }
 
-/** Lets time pass in small steps, so that each timer sees its own time. */
+/** Lets time pass in small steps, so that each timer runs at its own time. */
 function pass(milliseconds) {
   for (let gone = 0; gone < milliseconds; gone += 100) mock.timers.tick(100);
 }
@@ -60,7 +60,7 @@ function passAnswered({ WebSocket }, milliseconds) {
 }
 
 test("a client logs in, and is ready at the first packet from moss, before the event of that packet", () => {
-  const { moss, WebSocket, told } = started();
+  const { moss, WebSocket, events } = started();
   assert.equal(WebSocket.last.address, "ws://box:8080/");
   WebSocket.last.open();
   assert.deepEqual(WebSocket.last.sent, [
@@ -70,23 +70,23 @@ test("a client logs in, and is ready at the first packet from moss, before the e
   assert.equal(moss.state, "connecting");
   WebSocket.last.receive("master-offer", OFFER);
   WebSocket.last.receive("pong");
-  assert.deepEqual(told.order, ["connecting", "ready", "master-offer"]);
-  assert.deepEqual(told.packet[0].payload, OFFER);
+  assert.deepEqual(events.order, ["connecting", "ready", "master-offer"]);
+  assert.deepEqual(events.packet[0].payload, OFFER);
 });
 
 test("a master sends set-master, and is ready once confirmed", () => {
-  const { WebSocket, told } = started({ secret: "s3cret", offer: OFFER });
+  const { WebSocket, events } = started({ secret: "s3cret", offer: OFFER });
   WebSocket.last.open();
   assert.deepEqual(WebSocket.last.sent, [{ type: "set-master", payload: { sdp: OFFER, secret: "s3cret" } }]);
   WebSocket.last.receive("pong");
-  assert.deepEqual(told.order, ["connecting"]);
+  assert.deepEqual(events.order, ["connecting"]);
   WebSocket.last.receive("master-confirmation");
   WebSocket.last.receive("hello", 1, "7");
-  assert.deepEqual(told.order, ["connecting", "ready", "hello"]);
-  assert.equal(told.packet[0].id, "7");
+  assert.deepEqual(events.order, ["connecting", "ready", "hello"]);
+  assert.equal(events.packet[0].id, "7");
 });
 
-test("send: to one client from the master, no before ready, no while closing", () => {
+test("send() from a master names the client, and fails before the master is ready and while it closes", () => {
   const { moss, WebSocket, last } = started({ secret: "s" });
   assert.equal(moss.send("hello"), false);
   WebSocket.last.open();
@@ -110,24 +110,24 @@ for (const [what, options, code, message] of [
   ["a master with a wrong secret", { secret: "1" }, "wrong-secret", "The secret is wrong."],
   ["a master that another one replaced", { secret: "1" }, "replaced", "Another master has taken over."],
 ])
-  test(`${what} stops, never was ready, and does not come back`, () => {
-    const { WebSocket, told, last } = started(options);
+  test(`${what} stops, is never ready, and does not come back`, () => {
+    const { WebSocket, events, last } = started(options);
     WebSocket.last.open();
     WebSocket.last.receive(...refused(code));
     WebSocket.last.receive("pong");
     assert.deepEqual(last(), { state: "stopped", message, code });
-    assert.deepEqual(told.order, ["connecting", "stopped"]);
+    assert.deepEqual(events.order, ["connecting", "stopped"]);
     pass(60_000);
     assert.equal(WebSocket.all.length, 1);
   });
 
-test("a client's code is in its login", () => {
+test("a client sends its code in the login", () => {
   const { WebSocket } = started({ loginSecret: "4711" });
   WebSocket.last.open();
   assert.deepEqual(WebSocket.last.sent[0], { type: "login", payload: { secret: "4711" } });
 });
 
-test("a kicked client stops, and tells the reason", () => {
+test("a kicked client stops, and reports the reason", () => {
   const { WebSocket, last } = ready();
   WebSocket.last.end(1008, "be quiet");
   assert.deepEqual(last(), { state: "stopped", message: "moss closed this connection: be quiet.", code: "kicked" });
@@ -150,7 +150,7 @@ test("the message tells why moss closed a connection", () => {
   }
 });
 
-test("pauses between tries grow up to ten seconds", () => {
+test("pauses between attempts grow up to ten seconds", () => {
   const { WebSocket } = started();
   for (const pause of [500, 1000, 2000, 4000, 8000, 10_000, 10_000]) {
     const before = WebSocket.all.length;
@@ -162,7 +162,7 @@ test("pauses between tries grow up to ten seconds", () => {
   }
 });
 
-test("pauses are random, between half and all of their length", () => {
+test("pauses are random: between half of their length and all of it", () => {
   Math.random.mock.mockImplementation(() => 0);
   const { WebSocket } = started();
   WebSocket.last.end();
@@ -193,7 +193,7 @@ test("a connection of ten seconds resets the pause, one of a second does not", (
   assert.equal(pauseAfterLoss(all), 500);
 });
 
-test("a connection that answered for long and then stopped resets the pause, and so does start()", () => {
+test("a connection that answered for long before it stopped resets the pause, and so does start()", () => {
   const all = started();
   for (let i = 0; i < 4; i++) pauseAfterLoss(all);
   logIn(all);
@@ -236,11 +236,11 @@ test("an attempt without an answer ends after ten seconds", () => {
 
 test("an attempt that fails by `error` alone, as in Node 22, or by both, is tried again once", () => {
   for (const closes of [false, true]) {
-    const { WebSocket, told, moss } = started();
+    const { WebSocket, events, moss } = started();
     WebSocket.last.fail();
     if (closes) WebSocket.last.end(1006);
     pass(500);
-    assert.deepEqual(told.order, ["connecting", "waiting", "connecting"]);
+    assert.deepEqual(events.order, ["connecting", "waiting", "connecting"]);
     assert.equal(WebSocket.all.length, 2);
     moss.stop();
   }
@@ -263,10 +263,10 @@ test("the message of a failed attempt is about that attempt", () => {
 });
 
 test("an error of a connection that was given up is ignored", () => {
-  const { moss, WebSocket, told } = started();
+  const { moss, WebSocket, events } = started();
   moss.stop();
   WebSocket.last.fail();
-  assert.deepEqual(told.order, ["connecting", "stopped"]);
+  assert.deepEqual(events.order, ["connecting", "stopped"]);
   assert.equal(typeof WebSocket.last.onerror, "function");
 });
 
@@ -275,11 +275,11 @@ test("a connection whose pings are not answered is given up", () => {
   passAnswered(all, 60_000);
   assert.equal(all.last().state, "ready");
   pass(30_000);
-  assert.equal(all.told.status.find(({ state }) => state === "waiting").message, "moss no longer answers. Trying again.");
+  assert.equal(all.events.status.find(({ state }) => state === "waiting").message, "moss no longer answers. Trying again.");
   assert.ok(all.WebSocket.all[0].closed);
 });
 
-test("check: without an answer within five seconds the connection is lost", () => {
+test("check(): without an answer within five seconds, the connection is lost", () => {
   const { moss, WebSocket, last } = ready();
   WebSocket.last.sent.length = 0;
   moss.check();
@@ -293,7 +293,7 @@ test("check: without an answer within five seconds the connection is lost", () =
   assert.equal(last().message, "moss no longer answers. Trying again.");
 });
 
-test("check: any packet from moss is an answer, and the next check counts again", () => {
+test("check(): any packet from moss is an answer, and the next check starts from zero", () => {
   const { moss, WebSocket, last } = ready();
   moss.check();
   pass(4000);
@@ -307,7 +307,7 @@ test("check: any packet from moss is an answer, and the next check counts again"
   assert.equal(last().state, "ready");
 });
 
-test("check: the time in which a page was frozen does not count", () => {
+test("check(): the time in which a page was frozen does not count", () => {
   const { moss, WebSocket, last } = ready();
   // A frozen page gets only one late tick of a repeated timer.
   let tick;
@@ -319,7 +319,7 @@ test("check: the time in which a page was frozen does not count", () => {
   assert.equal(last().state, "ready");
 });
 
-test("check: while waiting it tries at once; while connecting or stopped it does nothing", () => {
+test("check() connects at once while waiting, and does nothing while connecting or stopped", () => {
   const { moss, WebSocket, last } = started();
   moss.check();
   assert.equal(WebSocket.all.length, 1);
@@ -335,8 +335,8 @@ test("check: while waiting it tries at once; while connecting or stopped it does
   assert.equal(WebSocket.all.length, 2);
 });
 
-test("renew: now, after a reconnect, and before the confirmation; `ready` comes once", () => {
-  const { moss, WebSocket, told } = started({ secret: "s", offer: 1 });
+test("renew() works before the confirmation, when ready and after a reconnect, and `ready` comes once", () => {
+  const { moss, WebSocket, events } = started({ secret: "s", offer: 1 });
   moss.renew(2);
   WebSocket.last.open();
   moss.renew(3);
@@ -345,7 +345,7 @@ test("renew: now, after a reconnect, and before the confirmation; `ready` comes 
   WebSocket.last.receive("master-confirmation");
   const offers = () => WebSocket.last.sent.map(({ payload }) => payload.sdp);
   assert.deepEqual(offers(), [2, 3, 4]);
-  assert.deepEqual(told.order, ["connecting", "ready"]);
+  assert.deepEqual(events.order, ["connecting", "ready"]);
   WebSocket.last.end();
   moss.renew(5);
   pass(500);
@@ -354,20 +354,20 @@ test("renew: now, after a reconnect, and before the confirmation; `ready` comes 
   assert.throws(() => ready().moss.renew({}), TypeError);
 });
 
-test("after stop there is no event, and no timer runs", () => {
+test("after stop() there is no event, and no timer runs", () => {
   for (const reach of [started, ready, () => (started().WebSocket.last.end(), started())]) {
-    const { moss, WebSocket, told } = reach();
+    const { moss, WebSocket, events } = reach();
     moss.check();
     moss.stop("Enough.", "enough");
-    const { length } = told.order;
+    const { length } = events.order;
     WebSocket.last.receive("hello");
     WebSocket.last.end();
     pass(60_000);
-    assert.deepEqual(told.status.at(-1), { state: "stopped", message: "Enough.", code: "enough" });
-    assert.equal(told.order.length, length);
+    assert.deepEqual(events.status.at(-1), { state: "stopped", message: "Enough.", code: "enough" });
+    assert.equal(events.order.length, length);
     assert.equal(WebSocket.all.length, 1);
     moss.stop();
-    assert.equal(told.order.length, length);
+    assert.equal(events.order.length, length);
   }
 });
 
@@ -394,32 +394,32 @@ test("a handler may stop it in any state", () => {
 });
 
 test("a second start() makes a new connection and closes the old one", () => {
-  const { moss, WebSocket, told } = ready();
+  const { moss, WebSocket, events } = ready();
   moss.start();
   assert.ok(WebSocket.all[0].closed);
   WebSocket.all[0].receive("late");
-  assert.deepEqual(told.order, ["connecting", "ready", "connecting"]);
+  assert.deepEqual(events.order, ["connecting", "ready", "connecting"]);
 });
 
-test("other errors from moss are problems, and the connection stays", () => {
-  const { WebSocket, told, last } = ready({ secret: "s" });
+test("other errors from moss are problems, and the connection stays open", () => {
+  const { WebSocket, events, last } = ready({ secret: "s" });
   const problem = { code: "unknown-client", message: "no client with this id is here", id: "7" };
   WebSocket.last.receive("moss-error", problem);
-  assert.deepEqual(told.problem, [problem]);
+  assert.deepEqual(events.problem, [problem]);
   assert.equal(last().state, "ready");
 });
 
 test("errorType names the type of moss's errors", () => {
-  const { WebSocket, told } = ready({ errorType: "oops" });
+  const { WebSocket, events } = ready({ errorType: "oops" });
   WebSocket.last.receive("oops", { code: "no-master", message: "" });
   WebSocket.last.receive("moss-error", { code: "no-master", message: "" });
-  assert.deepEqual(told.order.slice(2), ["no-master", "moss-error"]);
+  assert.deepEqual(events.order.slice(2), ["no-master", "moss-error"]);
 });
 
 test("a client's packet is not taken for moss's, whatever its type", () => {
-  const { WebSocket, told, last } = ready({ secret: "s" });
+  const { WebSocket, events, last } = ready({ secret: "s" });
   for (const type of ["moss-error", "pong", "master-confirmation"]) WebSocket.last.receive(type, { code: "replaced" }, "7");
-  assert.deepEqual(told.order.slice(2), ["moss-error", "pong", "master-confirmation"]);
+  assert.deepEqual(events.order.slice(2), ["moss-error", "pong", "master-confirmation"]);
   assert.equal(last().state, "ready");
 });
 
@@ -431,23 +431,23 @@ test("a client's packet does not confirm a master", () => {
 });
 
 test("invalid payloads from the other side end nothing", () => {
-  const { WebSocket, told, last } = ready();
+  const { WebSocket, events, last } = ready();
   for (const payload of [null, 5, [], { code: 5 }, {}]) WebSocket.last.receive("moss-error", payload);
   for (const code of ["constructor", "toString", "__proto__", "replaced"])
     WebSocket.last.receive("moss-error", { code, message: "" });
-  assert.equal(told.packet.length, 5);
-  assert.equal(told.problem.length, 4);
+  assert.equal(events.packet.length, 5);
+  assert.equal(events.problem.length, 4);
   assert.equal(last().state, "ready");
 });
 
 test("a server that sends no packets is reported as `not-moss`", () => {
-  const { WebSocket, told } = ready();
+  const { WebSocket, events } = ready();
   for (const text of ["hello", "null", "5", "{}", '{"type":5}']) WebSocket.last.text(text);
-  assert.deepEqual(told.order.slice(2), Array(5).fill("not-moss"));
-  assert.match(told.problem[0].message, /ws:\/\/box:8080\//);
+  assert.deepEqual(events.order.slice(2), Array(5).fill("not-moss"));
+  assert.match(events.problem[0].message, /ws:\/\/box:8080\//);
 });
 
-test("addresses as people type them", () => {
+test("addresses may be written as people type them", () => {
   for (const [typed, address] of [
     ["box", "ws://box:8080/"],
     [" 192.168.1.5 ", "ws://192.168.1.5:8080/"],
@@ -478,7 +478,7 @@ function noWebSocket() {
   return globalThis.WebSocket ? { WebSocket: null } : {};
 }
 
-test("an error of the WebSocket's constructor stops it", () => {
+test("an error in the WebSocket's constructor stops it", () => {
   const { last } = started({
     WebSocket: class {
       constructor() {

@@ -1,4 +1,4 @@
-// A hostile client affects nobody but itself.
+// A hostile client affects only itself.
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -6,10 +6,10 @@ import { staged } from "./actors.js";
 
 const SECTION = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=sendrecv\r\n";
 const DEEP = "[".repeat(20_000) + "]".repeat(20_000); // JSON.parse takes it, JSON.stringify does not.
-const GROWS = `[${"1e20,".repeat(40_000)}1]`; // Each is 21 digits when it is written again.
+const GROWS = `[${"1e20,".repeat(40_000)}1]`; // JSON.stringify writes each number with 21 digits.
 
 describe("a stranger", () => {
-  test("gets no over-long call back", staged(async (stage) => {
+  test("does not get back a call that is too long", staged(async (stage) => {
     await stage.master();
     const stranger = await stage.stranger();
     await stranger.sendText(`{"type":"member","payload":{"session":"${stranger.session}","key":"k","life":"l","call":${GROWS}}}`);
@@ -28,7 +28,7 @@ describe("a stranger", () => {
       await stage.run(1);
     }));
 
-  test("gets no invalid number back", staged(async (stage) => {
+  test("does not get back an invalid number", staged(async (stage) => {
     await stage.master();
     const stranger = await stage.stranger();
     await stranger.enter();
@@ -63,17 +63,17 @@ describe("a stranger", () => {
     assert.deepEqual(stranger.of("answer").map(({ call }) => call), ["64"]);
   }));
 
-  test("pays for each medium as for a packet", staged(async (stage) => {
+  test("uses up its limit by each medium as by a packet", staged(async (stage) => {
     const { problems, last } = await stage.master();
     const stranger = await stage.stranger();
     await stranger.enter();
     await stranger.call();
-    let told = 0;
-    last().on("media", () => told++);
+    let events = 0;
+    last().on("media", () => events++);
     const media = Array.from({ length: 2500 }, (_, i) => ({ mid: "1", name: `${i}`, on: true }));
     for (let i = 0; i < 10; i++) await stranger.send("media", { call: "call", media: media.map((medium) => ({ ...medium, on: i % 2 === 0 })) });
     await stage.run(1);
-    assert.equal(told, 0);
+    assert.equal(events, 0);
     assert.deepEqual(problems, ["flood"]);
   }));
 
@@ -140,7 +140,7 @@ describe("a stranger", () => {
     assert(other.of("welcome")[0].wait <= 200, `${other.of("welcome")[0].wait} ms`);
   }));
 
-  test("is sent no packet that is too long for moss", staged(async (stage) => {
+  test("gets no packet that is too long for moss", staged(async (stage) => {
     const iceServers = [{ urls: "stun:box", comment: "x".repeat(263_000) }];
     const { problems } = await stage.master({ iceServers });
     const stranger = await stage.stranger();

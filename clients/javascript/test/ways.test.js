@@ -1,4 +1,4 @@
-// What gets through over the line alone, or through moss alone, while the other connection is dead.
+// What still works while only one of the two connections, the line and the one to moss, is alive.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { stage } from "./simulation/stage.js";
 import { staged } from "./actors.js";
 
 async function connected(t, given) {
-  const on = stage(t, { optional: {} }); // Without moss's own packets, which would tell the same.
+  const on = stage(t, { optional: {} }); // Without moss's own packets, which would have the same effect.
   const m = await on.master("m", given);
   const c = await on.client("c");
   await on.run(3);
@@ -24,14 +24,14 @@ function loses({ page }, type) {
 
 const lastCode = ({ seen }) => seen.status.at(-1).code;
 
-for (const way of ["line", "moss"]) {
+for (const [way, connection] of Object.entries({ line: "the line", moss: "the connection to moss" })) {
   const only = ({ world, network, m, c }, type) => {
     if (way === "moss") return network.block("direct", c.page, m.page);
     world.chance.chance = () => true; // Packets sent right before a connection is closed are delivered.
     loses(c, type);
   };
 
-  test(`a page that was replaced is told by the ${way} alone`, async (t) => {
+  test(`a page that was replaced is told, even if only ${connection} is alive`, async (t) => {
     const on = await connected(t);
     only(on, "refused");
     await on.client("twin", { storage: on.c.page.storage.copy() });
@@ -39,7 +39,7 @@ for (const way of ["line", "moss"]) {
     assert.equal(lastCode(on.c), "moved");
   });
 
-  test(`a master's \`bye\` arrives by the ${way} alone`, async (t) => {
+  test(`a master's \`bye\` arrives, even if only ${connection} is alive`, async (t) => {
     const on = await connected(t);
     only(on, "bye");
     loses(on.c, "moss-error");
@@ -48,7 +48,7 @@ for (const way of ["line", "moss"]) {
     assert.equal(on.c.it.path, "no-master");
   });
 
-  test(`a kick arrives by the ${way} alone`, async (t) => {
+  test(`a kick arrives, even if only ${connection} is alive`, async (t) => {
     const on = await connected(t);
     only(on, "kick");
     await on.m.do(() => on.member.kick("enough"));
@@ -86,7 +86,7 @@ test("when a line goes down, the connection to moss is tested", async (t) => {
   c.page.offline = true;
   world.networkChanged();
   await run(14);
-  assert.ok(c.seen.status.length > before, "its next ping would have been lost 30 s after the login");
+  assert.ok(c.seen.status.length > before, "without the test, it would notice only 30 s after the login");
 });
 
 test("a master that closes each call is called at most once in two seconds", async (t) => {

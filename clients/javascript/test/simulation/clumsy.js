@@ -1,7 +1,7 @@
-/** What some handlers throw: the library must go on. */
+/** Thrown by some handlers: the library must go on. */
 export class Clumsy extends Error {}
 
-/** Adds handlers that fail sometimes, before the application's own. */
+/** Adds handlers that fail, before the application's own. */
 export function makeClumsy(emitter, names) {
   for (const name of names)
     emitter.on(name, () => {

@@ -55,7 +55,7 @@ describe("the world", () => {
     assert.deepEqual(seen, ["b", "b", "b"]);
   }));
 
-  it("tells a page's errors, those of promises too", async () => {
+  it("reports a page's errors, those of promises too", async () => {
     await world.do(a, () => setTimeout(() => Promise.reject(new Error("nobody looked")), 1));
     await world.do(b, () => setTimeout(() => { throw new Error("escaped"); }, 1));
     // The test runner must not see this error.
@@ -123,7 +123,7 @@ describe("the fake moss", () => {
     assert.equal(types(master).at(-1), "client-left");
   }));
 
-  it("tells of masters who leave, and are replaced", restored(async () => {
+  it("reports masters that leave, and that are replaced", restored(async () => {
     const client = await connect(a, ["login"], ["x"]);
     assert.equal(client.seen[0].payload.code, "no-master");
     const first = await connect(b, claim);
@@ -164,7 +164,7 @@ describe("the fake moss", () => {
     assert.deepEqual(types(late), ["pong"]);
   }));
 
-  it("loses, doubles and delays what is passed on, and keeps the order", restored(async () => {
+  it("loses, doubles and delays packets, and keeps their order", restored(async () => {
     const client = await connect(a, ["login"]);
     const master = await connect(b, claim);
     const fates = ["lose", "double", "late", "pass"];
@@ -245,7 +245,7 @@ describe("the fake RTCPeerConnection", () => {
     await world.do(a, () => pa.setLocalDescription());
     await world.run(1);
     await negotiate();
-    assert.ok(pa.localDescription.sdp.includes("a=candidate"), "those found by now are in the description");
+    assert.ok(pa.localDescription.sdp.includes("a=candidate"), "candidates found so far must be in the description");
     const withNone = (description) => ({ type: description.type, sdp: description.sdp.replace(/a=candidate.*\r\n/g, "") });
     await world.do(a, () => (pa = new Pc()));
     await world.do(b, () => (pb = new Pc()));
@@ -284,7 +284,7 @@ describe("the fake RTCPeerConnection", () => {
     assert.deepEqual([pa.connectionState, pb.connectionState, channel.readyState], ["connected", "connected", "open"]);
   }));
 
-  it("finds a relay where the direct way is blocked, and a new address needs a restart", restored(async () => {
+  it("uses a relay if the direct path is blocked, and needs a restart for a new address", restored(async () => {
     const iceServers = [{ urls: "turn:box", username: "u", credential: "c" }];
     pa.setConfiguration({ iceServers });
     network.block("direct", a, b);
@@ -296,7 +296,7 @@ describe("the fake RTCPeerConnection", () => {
     assert.equal(pa.connectionState, "failed");
   }));
 
-  it("throws in wrong states, and rolls back", restored(async () => {
+  it("rejects calls in wrong states, and rolls back", restored(async () => {
     trickle();
     assert.equal(await ask(a, () => pa.addIceCandidate({ candidate: "candidate:1", sdpMid: "0" })), "InvalidStateError");
     assert.equal(await ask(a, () => pa.setRemoteDescription({ type: "offer", sdp: "rubbish" })), "OperationError");
@@ -309,7 +309,7 @@ describe("the fake RTCPeerConnection", () => {
     await ask(b, () => pb.setLocalDescription());
     assert.deepEqual([pa.getTransceivers()[0].mid, pb.getTransceivers()[0].mid], ["1", "1"]);
     assert.equal(await ask(b, () => pb.setRemoteDescription({ type: "answer", sdp: pb.localDescription.sdp.replace("mid:1", "mid:7") })), "InvalidAccessError");
-    // a is polite: b's offer wins, and a's transceiver waits for the next.
+    // a is polite: b's offer wins, and a's transceiver waits for the next offer.
     await ask(a, () => pa.setRemoteDescription(pb.localDescription.toJSON()));
     assert.equal(pa.getTransceivers()[0].mid, null);
     let needed = 0;
@@ -322,7 +322,7 @@ describe("the fake RTCPeerConnection", () => {
     assert.deepEqual(pb.getTransceivers().map(({ kind, mid, currentDirection }) => [kind, mid, currentDirection]), [["audio", "1", "sendonly"], ["video", "2", "recvonly"]]);
   }));
 
-  it("tells of tracks, and changes them without negotiation", restored(async () => {
+  it("reports tracks, and replaces them without negotiation", restored(async () => {
     const tracks = [];
     pb.ontrack = ({ transceiver, track }) => tracks.push([transceiver.mid, track.kind, track === transceiver.receiver.track]);
     const camera = new Track(world, a, "video");
@@ -335,7 +335,7 @@ describe("the fake RTCPeerConnection", () => {
     assert.equal(transceiver.sender.track, null);
   }));
 
-  it("settles nothing that was running when it was closed", restored(async () => {
+  it("never settles promises that were pending when it was closed", restored(async () => {
     pa.createDataChannel("line");
     const outcome = await ask(a, () => {
       const promise = pa.setLocalDescription();

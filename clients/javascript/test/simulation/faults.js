@@ -1,4 +1,4 @@
-/** The faults, by name. Each ends after a while, or by `end()` of the play. */
+/** The faults, by name. Each ends after a while, or when the play's time of faults ends. */
 export const FAULTS = {
   "connection reset": (play) => play.somePage()?.sockets.forEach((socket) => socket.wire.reset()),
   "connection silent": (play) => play.somePage()?.sockets.forEach((socket) => socket.wire.silence()),

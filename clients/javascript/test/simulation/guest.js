@@ -4,7 +4,7 @@ import { Track } from "./rtc/media.js";
 
 const QUIET = new Set(["no-master", "full", "unsent"]); // Problems that an honest page may see.
 
-/** One life of a client's page, and all events of its application. */
+/** One life of a client's page. Its application records and checks all events. */
 export class Guest {
   received = new Map(); // life → the last number
   sent = 0;
@@ -123,7 +123,7 @@ export class Guest {
       this.page.fail(new Error(`the path became ${path} although the network was there`));
   }
 
-  /** If only signaling failed, a line that was up must stay. */
+  /** While only signaling fails, a line that was up must stay up. */
   #outlived() {
     const before = this.connections.at(-2);
     if (this.onlySignaling && before?.wasUp && before.session === this.session) this.page.fail(new Error("a living line was given up"));

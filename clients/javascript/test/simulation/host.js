@@ -4,7 +4,7 @@ import { Track } from "./rtc/media.js";
 
 const QUIET = new Set(["full", "unsent"]);
 
-/** One life of the master's page, and all events of its application. */
+/** One life of the master's page. Its application records and checks all events. */
 export class Host {
   present = new Map(); // Member → Visitor
   sent = new Map(); // life → how many messages
@@ -12,12 +12,12 @@ export class Host {
   heard = new Map(); // life → the last received number
   shares = new Map();
   problems = [];
-  floods = 0; // Problems with hostile clients.
+  floods = 0; // Problems `flood` of hostile clients.
   calls = 0; // RTCPeerConnections made for hostile clients.
   status;
   isOver = false; // It was stopped.
 
-  /** `isHonest` says by a hello whether the member is one of the guests. */
+  /** `isHonest` gets a member's hello, and returns whether the member is one of the guests. */
   constructor(world, page, { clumsy, ...options }, isHonest) {
     this.world = world;
     this.page = page;

@@ -1,4 +1,4 @@
-/** A client that sends raw packets: invalid ones, floods, and invented ones. */
+/** A client that sends raw packets: rubbish, a flood, or many calls. */
 export class Hostile {
   #play;
   #isOn = true;
@@ -11,7 +11,7 @@ export class Hostile {
     this.#enter();
   }
 
-  /** Leaves, before the end is checked. */
+  /** Leaves, before the final checks. */
   stop() {
     this.#isOn = false;
     this.page.close();

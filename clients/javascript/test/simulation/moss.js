@@ -1,6 +1,6 @@
 /**
- * A stand-in for moss, by docs/protocol.md: it reads the envelope and passes payloads on.
- * `spoil(packet)` may decide that a packet between two peers is lost, repeated or late.
+ * A stand-in for moss that follows docs/protocol.md: it reads the envelope and passes payloads on.
+ * `spoil(packet)` decides whether a packet between two peers is lost, repeated or late.
  */
 export class FakeMoss {
   wires = new Set();
@@ -41,7 +41,7 @@ export class FakeMoss {
     return this.#master;
   }
 
-  /** The process dies, or the whole machine, without a notice to the peers. */
+  /** The process dies; if `silent`, the whole machine does, and the peers are not notified. */
   kill({ silent = false } = {}) {
     this.log("moss is killed", silent ? "silently" : "");
     this.up = false;

@@ -1,7 +1,7 @@
-/** Between which pages WebRTC packets get through: directly, and through the TURN server. */
+/** Decides between which pages WebRTC packets get through: directly, and through the TURN server. */
 export class Network {
   #world;
-  #blocked = new Map(); // "a b" → how many blocks are on it
+  #blocked = new Map(); // "type a b" → how many faults block it
 
   constructor(world) {
     this.#world = world;

@@ -1,11 +1,11 @@
 import { Clumsy } from "./clumsy.js";
 
 const BOUND = 150_000; // Milliseconds without faults, after which all promises must hold.
-const SILENT = 330_000; // Longer if nothing tells the master that a client has vanished.
+const SILENT = 330_000; // This much longer, if nothing tells the master that a client has vanished.
 const CALLS = 40; // How many calls a hostile client may make at once.
-const CALM = 20_000; // For so long all must hold: a dead path is noticed by then.
+const CALM = 20_000; // All promises must hold for this time: a dead path is noticed by then.
 
-/** Checks at the end that all promises hold. */
+/** Checks after the last fault that all promises hold. */
 export class Oracle {
   #play;
 
@@ -32,7 +32,7 @@ export class Oracle {
     return took;
   }
 
-  /** Messages that are sent now arrive. */
+  /** Messages that are sent now must arrive. */
   async #lastWords() {
     const { world, host, present } = this.#play;
     for (const guest of present) guest.send();
@@ -43,7 +43,7 @@ export class Oracle {
     if (after.length) this.#dump(), this.#throw("after the last words", after);
   }
 
-  /** After `stop()` nothing of the library runs, and the master knows which clients left. */
+  /** After `stop()` nothing of the library may run, and the master must know which clients have left. */
   async #stop() {
     const { world, host, present, guests, hosts, types } = this.#play;
     const heard = new Map();
@@ -75,7 +75,7 @@ export class Oracle {
     if (complaints.length) this.#throw("at once", complaints);
   }
 
-  /** For the trace. */
+  /** Writes the state of all connections into the trace. */
   #dump() {
     const { world } = this.#play;
     for (const { name, alive, connections } of world.pages)
@@ -136,7 +136,7 @@ export class Oracle {
     return complaints;
   }
 
-  /** Each medium that is on arrives as the right track, over a transceiver that carries it. */
+  /** Each medium that is on must arrive as the right track, over a transceiver that carries it. */
   #media(shares, seen, pc, say) {
     const on = [...shares].filter(([, track]) => track);
     const complaints = [];

@@ -1,13 +1,13 @@
 import { Target } from "./target.js";
 
 /**
- * One life of a page. Its timers, sockets and peer connections belong to it, and end with it:
- * they are made while its code runs.
+ * One life of a page. The timers, sockets and peer connections that its code makes belong to it, and
+ * end with it.
  */
 export class Page {
   alive = true;
   frozen = false; // Its code does not run, but its connections go on.
-  offline = false; // No packets get through, in both directions.
+  offline = false; // No packets get through, in either direction.
   address = 0; // Changes when it moves to another network.
   held = []; // Events that wait until it runs again.
   timers = new Map(); // setTimeout and setInterval.
@@ -39,7 +39,7 @@ export class Page {
     this.world.after(0, this, code);
   }
 
-  /** Runs code of this page now. Only within an event: otherwise its promises would belong to no page. */
+  /** Runs code of this page now. To be called only within an event: otherwise its promises would belong to no page. */
   run(code) {
     if (!this.alive) return undefined;
     const before = this.world.current;
@@ -63,7 +63,7 @@ export class Page {
     for (const event of this.held.splice(0)) this.world.again(event);
   }
 
-  /** Closed by its user (with the event `pagehide`), or killed: then its connections end without a Close. */
+  /** The user closes it, with the event `pagehide`; or, if `torn`, it is killed, and its connections end without a Close. */
   close({ torn = false } = {}) {
     if (!this.alive) return;
     if (!torn && !this.frozen)

@@ -14,8 +14,8 @@ import { World } from "./world.js";
 const TURN = [{ urls: "turn:box:3478", username: "2000000000:key", credential: "c" }];
 
 /**
- * One play: a master and some clients by a seed, faults for some minutes, then a time without
- * faults, until the oracle's checks pass. Throws an error that says which did not.
+ * Runs one play, whose events depend on the seed: a master and some clients, faults for some minutes,
+ * then a time without faults, until the oracle's checks pass. Throws an error that says which did not.
  */
 export async function play(seed, { trace } = {}) {
   const one = new Play(seed, trace);
@@ -77,14 +77,14 @@ class Play {
     return this.oracle.judge();
   }
 
-  // --- The pages
+  // The pages.
 
-  /** The present master's page: of several, the one that sent set-master last. */
+  /** The present master's page: of several pages, the newest one that was not replaced. */
   get host() {
     return this.hosts.findLast(({ page, status }) => page.alive && status !== "stopped") ?? this.hosts.at(-1);
   }
 
-  /** The guests that should be members in the end. */
+  /** The guests that must be members in the end. */
   get present() {
     return this.guests.filter((guest) => guest.page.alive && !guest.isOver && !this.wasKicked(guest) && !this.hasMoved(guest));
   }
@@ -94,7 +94,7 @@ class Play {
     return kickedBy !== undefined && (isStopped || (kickedBy.host === this.host && kickedBy.masters === masters));
   }
 
-  /** Of several pages with one key, the last that the master heard of counts. */
+  /** Of several pages with one key, only the last that the master heard of is a member. */
   hasMoved({ client, code }) {
     return code === "moved" && this.guests.some((other) => other.client?.key === client.key && other.code !== "moved");
   }
@@ -137,7 +137,7 @@ class Play {
     this.later(0, 2, () => this.open(guest.page));
   }
 
-  /** The last page with a key counts: the former tab stops. */
+  /** Only the last page with a key is a member: the former tab stops. */
   duplicate(guest) {
     if (!guest) return;
     this.world.log(guest.page.name, "is duplicated");
@@ -183,7 +183,7 @@ class Play {
     if (page.alive && this.random.chance(0.5)) this.world.after(10, page, () => page.window.dispatch("online"));
   }
 
-  // --- Events
+  // Events.
 
   /** Undoes something after this many seconds, or at the end of the faults. */
   undo(low, high, job) {

@@ -2,8 +2,10 @@
  * Runs the simulation from a shell:
  *
  *     node test/simulation/run.js --seed 7          one seed, with a trace
- *     node test/simulation/run.js --seeds 5000      many, from --from (a random seed if not given)
- *     node test/simulation/run.js --minutes 10
+ *     node test/simulation/run.js --seeds 5000      many seeds, from --from on (by default a random seed)
+ *     node test/simulation/run.js --minutes 10      for this time
+ *
+ * It stops at the first failure, unless --keep-going is given.
  */
 import { parseArgs } from "node:util";
 import { play } from "./play.js";

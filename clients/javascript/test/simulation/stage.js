@@ -43,7 +43,7 @@ async function openMaster(all, name, given) {
   return one;
 }
 
-/** Opens a page. `do` runs code of it to its end, `seen` has the events of its emitter. */
+/** Opens a page. `do` runs code of the page to its end, `seen` has the events of its emitter. */
 async function open({ world }, name, { storage = new Storage(), host = name, before = () => {}, ...given } = {}, make, names) {
   const page = world.page(name, { storage, host });
   const one = { page, do: (code) => world.do(page, () => code(one.it)) };

@@ -1,6 +1,6 @@
 import { Target } from "./target.js";
 
-const DEAD_AFTER = 40_000; // MOSS_KEEPALIVE_SECONDS, twice.
+const DEAD_AFTER = 40_000; // Twice MOSS_KEEPALIVE_SECONDS, in milliseconds.
 const CLOSES_WITHIN = 20_000; // How long a browser waits for the other side's Close.
 
 /** The WebSocket class for the pages of a world, connected to `moss`. */
@@ -12,7 +12,7 @@ export function webSocket(world, moss) {
   };
 }
 
-/** A WebSocket as in the standard. Its messages arrive late and in order, or never if the network is down. */
+/** A WebSocket that follows the standard. Its messages arrive late and in order, or never if the network is down. */
 class FakeWebSocket extends Target {
   static CONNECTING = 0;
   static OPEN = 1;
@@ -67,7 +67,7 @@ class FakeWebSocket extends Target {
     this.#world.after(CLOSES_WITHIN, this.#page, () => this.closed(1006, ""));
   }
 
-  /** The page has ended: its system closes the socket, if it can. */
+  /** The page has ended: the operating system closes the socket, if it can. */
   tear(torn) {
     if (this.readyState < 2) torn && this.#page.offline ? this.#wire.silence() : this.#wire.closeFromPage();
     this.readyState = 3;
@@ -92,7 +92,7 @@ class FakeWebSocket extends Target {
     this.dispatch("close", { code, reason, wasClean: code !== 1006 });
   }
 
-  /** For tests: breaks the connection in the network. */
+  /** For tests that break the connection in the network. */
   get wire() {
     return this.#wire;
   }
@@ -170,13 +170,13 @@ class Wire {
     this.#world.after(this.#delay(), undefined, () => this.#moss.ended(this));
   }
 
-  /** There is no moss (any more): the page's system notices when it sends. */
+  /** There is no moss, or not any more: the page notices when it sends. */
   refuse() {
     this.#end();
     this.#later(() => this.#socket.closed(1006, ""));
   }
 
-  /** The connection is dead without a notice: moss notices after its keepalive, the page when it sends. */
+  /** The connection is dead, and neither side is notified: moss notices after its keepalive, the page when it sends. */
   silence() {
     if (this.#broken || this.#silent) return;
     this.#silent = true;
@@ -213,7 +213,7 @@ class Wire {
     this.#carry(this.#inbound, { job, page: this.#page });
   }
 
-  /** As TCP: a late message delays later ones, and all go on if the network is back in time. */
+  /** Like TCP: a late message delays later ones, and all go on if the network is back in time. */
   #carry(way, { job, page }) {
     if (this.#broken || this.#silent) return;
     way.last = Math.max(way.last, this.#world.now + this.#delay());

@@ -10,8 +10,8 @@ const NAMES = [
 
 /**
  * Virtual time, and its events. They run one after the other, each to its end: until none of its
- * promises has a pending job. So all code that runs during an event is of one page, `current`, and
- * what it makes belongs to that page, although all pages share this process.
+ * promises has a pending job. So all code that runs during an event belongs to one page, `current`, and
+ * so does what that code makes, although all pages share this process.
  */
 export class World {
   now = 0;
@@ -46,7 +46,7 @@ export class World {
     return ++this.#numbers;
   }
 
-  /** Runs `job` after this many milliseconds, as code of `page`. Without a page it must call no page's code. */
+  /** Runs `job` after this many milliseconds, as code of `page`. Without a page, `job` must not call a page's code. */
   after(milliseconds, page, job) {
     const event = { at: this.now + Math.max(0, milliseconds), order: this.#order++, page, job };
     this.#queue.push(event);
@@ -99,7 +99,7 @@ export class World {
     for (const tell of this.changed) tell();
   }
 
-  /** Replaces this process's timers, clock and random numbers by those of this world, until `restore()`. */
+  /** Replaces this process's timers, clock and random numbers with those of this world, until `restore()`. */
   install() {
     const world = this;
     const timer = (repeat) => (code, milliseconds = 0, ...parameters) => world.#timer(repeat, code, milliseconds, parameters);

@@ -21,7 +21,7 @@ export class Channel extends Target {
   #connection;
   #queue = [];
   #last = 0;
-  #ready = false; // Its page got `open`: messages may be delivered.
+  #ready = false; // Its page has got `open`: messages may be delivered.
   #early = [];
 
   constructor(connection, label, { ordered = true, maxRetransmits = null, maxPacketLifeTime = null, protocol = "" } = {}) {
@@ -80,7 +80,7 @@ export class Channel extends Target {
     }, 0);
   }
 
-  /** Its own connection was closed: without an event. */
+  /** Its own connection was closed: there is no event. */
   torn() {
     this.readyState = "closed";
     this.#queue = [];
@@ -91,7 +91,7 @@ export class Channel extends Target {
     for (const { data } of this.#queue) if (data !== undefined) this.twin?.arrive(data);
   }
 
-  /** Goes on with messages that wait for the network. */
+  /** Sends messages that have waited for the network. */
   pump() {
     const [head] = this.#queue;
     if (!head || head.going || !this.twin || !this.#connection.carries) return;

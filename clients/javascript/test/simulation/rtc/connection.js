@@ -20,7 +20,7 @@ export function peerConnection(world, network) {
 
 const CONNECTION_STATE = { completed: "connected", checking: "connecting" };
 
-/** An RTCPeerConnection by the algorithms of the WebRTC specification, as far as the library uses them. */
+/** An RTCPeerConnection that follows the algorithms of the WebRTC specification, as far as the library needs them. */
 class Connection extends Target {
   signalingState = "stable";
   iceConnectionState = "new";
@@ -74,7 +74,7 @@ class Connection extends Target {
     this.ice = new Ice(this, network);
   }
 
-  // --- For the page
+  // For the page.
 
   get localDescription() {
     return this.pendingLocalDescription ?? this.currentLocalDescription;
@@ -189,7 +189,7 @@ class Connection extends Target {
     for (const transceiver of this.#transceivers) transceiver.stopped = true;
   }
 
-  // --- For the other fakes
+  // For the other fakes.
 
   /** Runs `job` a moment later as code of this page, unless the connection is closed then. */
   later(job, milliseconds = this.world.chance.between(0, 3)) {
@@ -205,7 +205,7 @@ class Connection extends Target {
     });
   }
 
-  /** Sends packets to the other side. */
+  /** Milliseconds that a packet takes to the other side. */
   delay() {
     return this.world.chance.between(3, 40);
   }
@@ -270,7 +270,7 @@ class Connection extends Target {
     this.later(() => this.#checkNegotiation(), 0);
   }
 
-  // --- Ends
+  // Ends.
 
   #notClosed() {
     if (this.closed) throw new DOMException("The connection is closed.", "InvalidStateError");
@@ -320,7 +320,7 @@ class Connection extends Target {
     });
   }
 
-  // --- Descriptions
+  // Descriptions.
 
   #nextOperation() {
     this.later(() => {
@@ -458,7 +458,7 @@ class Connection extends Target {
     return this.#agreed();
   }
 
-  /** The other side is the same as before: otherwise DTLS would fail. */
+  /** The other side must be the same as before: otherwise DTLS would fail. */
   #matches({ fingerprint }) {
     if (this.#far && this.#far !== fingerprint) throw new DOMException("The fingerprint changed.", "InvalidAccessError");
   }
@@ -552,7 +552,7 @@ class Connection extends Target {
     this.dispatch("signalingstatechange");
   }
 
-  // --- ICE
+  // ICE.
 
   #useRemote({ ufrag, fingerprint, candidates }) {
     this.remoteUfrag = ufrag;

@@ -1,6 +1,7 @@
-const DISCONNECTS = [3_000, 7_000]; // After the last answer of the other side, in milliseconds.
-const FAILS = [10_000, 20_000]; // After that.
-const CHECKS_FOR = [12_000, 30_000]; // Until unanswered checks have failed.
+// In milliseconds, each from a range.
+const DISCONNECTS = [3_000, 7_000]; // From the last answer of the other side to `disconnected`.
+const FAILS = [10_000, 20_000]; // From then to `failed`.
+const CHECKS_FOR = [12_000, 30_000]; // From the first unanswered check to `failed`.
 
 /**
  * The ICE agent of one connection, with DTLS and SCTP as far as they depend on it. `state` is the present
@@ -36,7 +37,7 @@ export class Ice {
     else this.#cancel("check");
   }
 
-  /** Whether packets get to the other side by the pair in use. */
+  /** Whether packets reach the other side over the pair in use. */
   get carries() {
     const { selected } = this;
     if (!selected || this.state === "closed") return false;

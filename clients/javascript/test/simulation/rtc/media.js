@@ -100,7 +100,7 @@ export class Transceiver {
     this.connection.updateNegotiationNeeded();
   }
 
-  /** Set by setRemoteDescription and rollback, without the need for a negotiation. */
+  /** Sets the direction without causing a negotiation, as setRemoteDescription and rollback do. */
   widen(direction) {
     this.#direction = direction;
   }
