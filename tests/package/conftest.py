@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from container import PATIENCE, child_pids, run
 from websockets.sync.client import connect
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAN_PAGE = (REPOSITORY / "docs/https-in-the-lan.md").read_text()
-
-# Time limit of each wait: only a hang takes this long, even on a busy machine.
-PATIENCE = 60
 
 SECRET = "a secret for the package tests"
 ENVIRONMENT = {
@@ -207,11 +205,6 @@ def free_port():
             continue
 
 
-def child_pids(pid):
-    listed = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
-    return [int(line) for line in listed.stdout.split()]
-
-
 def confined(root, *command, user="65534:65534", volume=("", "")):
     """The command that runs `command` as PID 1, as `user` and without capabilities, in the
     read-only root folder `root`: like `docker run --read-only --cap-drop ALL --security-opt
@@ -240,12 +233,6 @@ def without_network(*command):
     """The command that runs `command` without a network, not even loopback, so
     that it does not wait for a name server."""
     return ["unshare", "--net", *map(str, command)]
-
-
-def run(*command, **options):
-    """Runs the command to its end and returns its output."""
-    options = {"capture_output": True, "text": True, "timeout": PATIENCE} | options
-    return subprocess.run([str(part) for part in command], **options)
 
 
 def health(binary, moss, **settings):

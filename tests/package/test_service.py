@@ -7,15 +7,10 @@ as in docs/https-in-the-lan.md.
 
 import itertools
 import json
-import os
 import re
 import resource
 import shutil
-import signal
 import socket
-import subprocess
-import time
-import uuid
 
 import pytest
 from conftest import (
@@ -24,7 +19,6 @@ from conftest import (
     PATIENCE,
     REPOSITORY,
     block,
-    child_pids,
     fetched,
     make_certificate,
     relays,
@@ -32,19 +26,12 @@ from conftest import (
     served_certificate,
     tls_settings,
 )
+from container import Container
 from websockets.sync.client import connect
 
 UNIT = REPOSITORY / "moss.service"
 PAGE = (REPOSITORY / "docs/deployment.md").read_text()
 TROUBLESHOOTING = (REPOSITORY / "docs/troubleshooting.md").read_text()
-
-# Boots only what moss needs, whatever is installed in /usr.
-TARGET = """\
-[Unit]
-Requires=basic.target moss.service
-After=basic.target moss.service
-AllowIsolate=yes
-"""
 
 
 def write_settings(file, settings):
@@ -58,45 +45,8 @@ def need_namespaces():
         pytest.skip(f"systemd is not tried here, as no container can be made: {probe.stderr}")
 
 
-class Machine:
-    """A container that systemd has booted."""
-
-    def __init__(self, root, local):
-        need_namespaces()
-        self.root = root
-        self._name = f"moss-{uuid.uuid4().hex[:8]}"
-        self._nspawn = subprocess.Popen(
-            [
-                *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit"),
-                *("--console=pipe", "--boot", f"--machine={self._name}"),
-                *(f"--directory={root}", "--bind-ro=/usr", f"--bind-ro={local}:/usr/local"),
-                "systemd.unit=test.target",
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def kill(self):
-        for pid in child_pids(self._nspawn.pid):
-            os.kill(pid, signal.SIGKILL)
-        try:
-            self._nspawn.communicate(timeout=PATIENCE)
-        finally:
-            self._nspawn.kill()
-            # systemd-nspawn leaves it behind if /run is not a tmpfs.
-            shutil.rmtree(f"/run/systemd/nspawn/propagate/{self._name}", ignore_errors=True)
-
-    def run(self, *command, **options):
-        """Runs the command inside, as root."""
-        if self._nspawn.poll() is not None:
-            pytest.fail("the container has ended: " + self._nspawn.stdout.read())
-        [init] = child_pids(self._nspawn.pid) or [None]
-        if init is None:
-            return None
-        inside = ("nsenter", f"--target={init}", "--mount", "--pid", "--ipc", "--uts", "--root")
-        return run(*inside, *command, **options)
+class Machine(Container):
+    """This machine's /usr, booted, with moss in it."""
 
     def said(self, words):
         """The journal's entries of the unit with these words, once there is one: the journal may have
@@ -108,10 +58,8 @@ class Machine:
         return self.wait_for(f"{words!r} in the journal", found)
 
     def shown(self, *properties):
-        """The output of `systemctl show` for moss."""
-        listed = ",".join(properties)
-        done = self.run("systemctl", "show", "moss", f"--property={listed}")
-        return dict(line.split("=", 1) for line in done.stdout.splitlines()) if done else {}
+        """What `systemctl show` says of moss."""
+        return self.show("moss", *properties)
 
     def set(self, settings):
         """Sets the settings for the next start of moss."""
@@ -133,15 +81,6 @@ class Machine:
         done = self.run("journalctl", "--no-pager", "--quiet", "--output=json", *matches)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def wait_for(self, what, condition):
-        deadline = time.monotonic() + PATIENCE
-        while not (result := condition()):
-            if time.monotonic() > deadline:
-                journal = self.run("journalctl", "--no-pager", "--lines=50")
-                pytest.fail(f"{what} did not happen:\n{journal.stdout + journal.stderr}")
-            time.sleep(0.05)
-        return result
-
     def logged(self, pid, pattern):
         """Waits for a log line of this kind from the moss with this process id."""
 
@@ -160,7 +99,7 @@ class Machine:
 
     def serving(self):
         """The process id and the port of the running moss."""
-        active = lambda: self.shown("ActiveState").get("ActiveState") == "active"
+        active = lambda: self.shown("ActiveState")["ActiveState"] == "active"
         self.wait_for("moss.service active", active)
         pid = self.shown("MainPID")["MainPID"]
         return pid, self.port(pid)
@@ -174,7 +113,6 @@ def machine(binary, tmp_path):
     for folder in ("bin", "sbin", "lib", "lib64"):
         (root / folder).symlink_to(f"usr/{folder}")
     shutil.copy("/usr/lib/os-release", root / "etc")
-    (root / "etc/systemd/system/test.target").write_text(TARGET)
 
     shutil.copy(UNIT, root / "etc/systemd/system")
     environment = root / "etc/moss.env"
@@ -183,9 +121,10 @@ def machine(binary, tmp_path):
     shutil.copy(binary, local / "bin/moss")
 
     write_settings(environment, ENVIRONMENT)
-    machine = Machine(root, local)
-    yield machine
-    machine.kill()
+    need_namespaces()
+    options = ("--bind-ro=/usr", f"--bind-ro={local}:/usr/local")
+    with Machine(root, *options, units="moss.service") as machine:
+        yield machine
 
 
 @pytest.fixture(params=["as it is", "with the group for TLS"])
@@ -430,7 +369,8 @@ def test_lines_in_the_journal_have_priorities(machine):
 def test_service_serves_and_restarts_and_stops(machine):
     pid, port = machine.serving()
     assert relays(f"ws://127.0.0.1:{port}")
-    healthy = machine.run("/usr/local/bin/moss", "health", env=ENVIRONMENT | {"MOSS_PORT": port})
+    settings = [f"{name}={value}" for name, value in (ENVIRONMENT | {"MOSS_PORT": port}).items()]
+    healthy = machine.run("env", *settings, "/usr/local/bin/moss", "health")
     assert healthy.returncode == 0, healthy
 
     status = machine.run("cat", f"/proc/{pid}/status").stdout

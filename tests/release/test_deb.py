@@ -8,8 +8,8 @@ import tarfile
 from io import BytesIO
 
 import pytest
-from conftest import RELEASE
-from debian import REPOSITORY, run, succeed
+from conftest import RELEASE, REPOSITORY
+from container import run, succeed
 
 TEMPLATE = (REPOSITORY / "template.env").read_text()
 SETTINGS = REPOSITORY / "release/deb/moss.env"

@@ -4,8 +4,9 @@ import re
 import shutil
 
 import pytest
-from conftest import RELEASE
-from debian import REPOSITORY, Lan, Machine, make_root, run, succeed
+from conftest import RELEASE, REPOSITORY
+from container import run, succeed
+from debian import Lan, Machine, make_root
 
 README = "/usr/share/doc/moss-signaling/README.Debian"
 SETTINGS = "/etc/moss/moss.env"

@@ -9,7 +9,8 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from conftest import ARCHITECTURES, PATIENCE, RELEASE, REPOSITORY, run
+from conftest import ARCHITECTURES, RELEASE, REPOSITORY
+from container import PATIENCE, succeed
 from websockets.sync.client import connect
 
 PLATFORMS = {"x86_64": "linux/amd64", "aarch64": "linux/arm64", "armv7": "linux/arm/v7"}
@@ -47,7 +48,7 @@ def buildah(tmp_path_factory):
     options = ["--storage-driver", "vfs", "--root", folder / "root", "--runroot", folder / "run"]
 
     def buildah(command, *arguments):
-        return run("buildah", *options, command, *arguments)
+        return succeed("buildah", *options, command, *arguments)
 
     yield buildah
     buildah("umount", "--all")
@@ -57,7 +58,7 @@ def buildah(tmp_path_factory):
 @pytest.fixture(scope="module")
 def context(tmp_path_factory):
     folder = tmp_path_factory.mktemp("context")
-    run(REPOSITORY / "release/image", "context", RELEASE, folder)
+    succeed(REPOSITORY / "release/image", "context", RELEASE, folder)
     return folder
 
 
@@ -88,13 +89,13 @@ def serving(image):
 
 def test_image_has_a_program_of_its_architecture(image):
     amd64, arm64, arm = ("amd64", None), ("arm64", None), ("arm", "v7")
-    machine = run("file", "--brief", f"{image.root}/moss")
+    machine = succeed("file", "--brief", f"{image.root}/moss")
     expected = {amd64: "x86-64", arm64: "ARM aarch64", arm: "ARM, EABI5"}[image.platform]
     assert expected in machine
 
 
 def test_image_has_only_the_program_and_the_licences(image):
-    listed = run("find", image.root, "-type", "f", "-not", "-name", "qemu-*", "-printf", "%P %m %U\n")
+    listed = succeed("find", image.root, "-type", "f", "-not", "-name", "qemu-*", "-printf", "%P %m %U\n")
     licences = ("LICENCES.txt", "LICENSE-APACHE", "LICENSE-MIT")
     assert sorted(listed.splitlines()) == sorted(["moss 755 0", *(f"licences/{name} 644 0" for name in licences)])
 
@@ -123,6 +124,6 @@ def test_image_serves_and_is_healthy_until_it_stops(image):
         environment = ENVIRONMENT | {"MOSS_PORT": str(port)}
         kind, program, *arguments = image.config["Healthcheck"]["Test"]
         assert kind == "CMD" and [program] == image.config["Entrypoint"]
-        run(*image.command, *arguments, env=environment)
+        succeed(*image.command, *arguments, env=environment)
     done = subprocess.run([*image.command, *arguments], env=environment, capture_output=True, timeout=PATIENCE)
     assert done.returncode == 1, done

@@ -10,7 +10,8 @@ import threading
 import urllib.request
 
 import pytest
-from conftest import ARCHITECTURES, PATIENCE, REPOSITORY, run
+from conftest import ARCHITECTURES, REPOSITORY
+from container import PATIENCE, succeed
 from debian import Lan, Machine, make_root
 
 TALK = REPOSITORY / "tests/release/talk.py"
@@ -80,7 +81,7 @@ def test_program_can_be_tried_in_the_folder(runnable, commands):
                 index = (runnable / "examples/browser/index.html").read_bytes()
                 assert page.read() == index
             # The example pages do the same.
-            run(sys.executable, TALK, f"ws://localhost:{port}/", "only-for-trying-it-out")
+            succeed(sys.executable, TALK, f"ws://localhost:{port}/", "only-for-trying-it-out")
         finally:
             timer.cancel()
             end()
@@ -95,7 +96,7 @@ def test_service_is_installed_upgraded_and_removed(unpacked, commands, tmp_path_
 
         def follow(block):
             script = f'sudo() {{ "$@"; }}\ncd /root/moss\n{block}'
-            return machine.succeed("sh", "-euc", script, timeout=PATIENCE)
+            return machine.succeed("sh", "-euc", script)
 
         settings, check, install, well, restart = commands["Install it"]
         follow(settings)
@@ -129,7 +130,7 @@ def test_page_names_what_is_in_the_folder(unpacked, commands):
 
 
 def shell(command, folder):
-    return run("sh", "-euc", command, cwd=folder, env={"PATH": os.environ["PATH"]})
+    return succeed("sh", "-euc", command, cwd=folder, env={"PATH": os.environ["PATH"]})
 
 
 def listening_port(line):

@@ -4,7 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
-from conftest import IS_DRAFT, RELEASE, REPOSITORY, run
+from conftest import IS_DRAFT, RELEASE, REPOSITORY
+from container import succeed
 
 # One of three: the others are built by the same script, with another compiler.
 ARCHITECTURE = "x86_64"
@@ -14,9 +15,9 @@ def test_has_the_same_bytes_in_another_folder(tmp_path):
     clone = tmp_path / "a folder of another name"
     # git's upload-pack does not get the setting of tests/release/run.
     allowed = ("--upload-pack", "git -c safe.directory='*' upload-pack")
-    run("git", "clone", "--quiet", *allowed, REPOSITORY, clone)
+    succeed("git", "clone", "--quiet", *allowed, REPOSITORY, clone)
     # A draft may have changes that are not committed.
-    listed = run("git", "ls-files", "-z", cwd=REPOSITORY)
+    listed = succeed("git", "ls-files", "-z", cwd=REPOSITORY)
     for name in filter(None, listed.split("\0")):
         shutil.copy(REPOSITORY / name, clone / name)
     # cargo finds the crates by another path, and does not fetch them again.
@@ -28,7 +29,7 @@ def test_has_the_same_bytes_in_another_folder(tmp_path):
     folder = tmp_path / "release"
     environment = {name: value for name, value in os.environ.items() if name != "CARGO_TARGET_DIR"}
     environment |= {"CARGO_HOME": str(other_home), "TZ": "Asia/Tokyo", "LANG": "C.UTF-8"}
-    run(
+    succeed(
         *("release/build", *(["--draft"] if IS_DRAFT else []), "--only", ARCHITECTURE, folder),
         cwd=clone,
         env=environment,

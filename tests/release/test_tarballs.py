@@ -1,7 +1,8 @@
 """What is in the tarballs."""
 
 import pytest
-from conftest import IS_DRAFT, run
+from conftest import IS_DRAFT
+from container import succeed
 
 
 def test_tarball_has_the_program_and_its_documents(unpacked):
@@ -16,7 +17,7 @@ def test_tarball_has_the_program_and_its_documents(unpacked):
 
 
 def test_program_is_static(unpacked):
-    described = run("file", "--brief", unpacked / "moss")
+    described = succeed("file", "--brief", unpacked / "moss")
     assert "statically linked" in described or "static-pie linked" in described
     assert "interpreter" not in described
 
