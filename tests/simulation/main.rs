@@ -1,11 +1,11 @@
-//! The whole server on a simulated network: one seed determines what the kernel, the clock and
-//! the peers do, and all that moss promises is checked all the time.
+//! The whole server on a simulated network. One seed determines what the kernel, the clock and
+//! the peers do, and all that moss promises is checked in each turn.
 //!
 //! | file | |
 //! |---|---|
 //! | `plan` | a seed's settings, peers and faults |
 //! | `network` | connections, readiness, faults; the clock |
-//! | `people` | the peers |
+//! | `peers` | what the peers do |
 //! | `pages` | a folder of pages, and requests |
 //! | `sealed` | the peers' TLS |
 //! | `judge` | what must hold |
@@ -28,7 +28,7 @@ mod judge;
 mod manager;
 mod network;
 mod pages;
-mod people;
+mod peers;
 mod plan;
 #[path = "../random/mod.rs"]
 mod random;
@@ -49,8 +49,8 @@ use universe::{Outcome, run};
 /// The same seeds each time, so that a change that breaks one is noticed by the next run.
 const FIXED_SEEDS: u64 = 100;
 
-/// Also seeds that fail if the fix of a bug is removed. A change of `plan` changes what they
-/// mean: then new ones have to be found.
+/// Seeds that fail if the fix of a bug is removed. A change in `plan` changes what a seed means:
+/// then new ones have to be found.
 const KEPT_SEEDS: [u64; 2] = [161734942576708, 151942831861153];
 
 /// How many new seeds each time.
@@ -68,8 +68,8 @@ fn moss_keeps_its_promises() {
     try_seeds((1..=FIXED_SEEDS).chain(KEPT_SEEDS).chain(new), Instant::now() + HOUR);
 }
 
-/// Once a newcomer could take more than its share between two pauses of a slow master. It must
-/// come at the right moment: one of these seeds has such a newcomer.
+/// A newcomer that comes at the right moment, between two pauses of a slow master, could once
+/// take more than its share. One of these seeds has such a newcomer.
 #[test]
 fn newcomers_get_no_more_than_their_shares() {
     for seed in 9..=11 {
@@ -77,7 +77,7 @@ fn newcomers_get_no_more_than_their_shares() {
     }
 }
 
-/// Only TLS keys may differ between two runs.
+/// Two runs may differ only in the keys of TLS.
 #[test]
 fn seed_gives_the_same_run_again() {
     let with_tls = (1..).map(Plan::new).filter(Plan::has_tls);
@@ -133,8 +133,8 @@ fn new_seed() -> u64 {
     first
 }
 
-/// Tries seeds on all cores, and begins none after `until`. Returns their number and their
-/// summed results. Panics at the end if one has failed.
+/// Tries seeds on all cores, and begins none after `until`. Returns their number and the sum of
+/// their results. Panics at the end if one has failed.
 fn try_seeds(seeds: impl Iterator<Item = u64> + Send, until: Instant) -> (u64, Outcome) {
     let seeds = Mutex::new(seeds);
     let next = || {

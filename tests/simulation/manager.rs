@@ -1,6 +1,6 @@
 //! The service manager: receives moss's notifications, and may have a watchdog.
 //!
-//! It uses the world's clock, which goes on while moss is frozen.
+//! It uses moss's clock, which goes on while moss is frozen.
 
 use moss::operate::notify::Notice;
 
@@ -30,11 +30,14 @@ impl Manager {
 
     /// moss sends a notification; `reads` while it reads files, `stops` after a signal to stop.
     pub(crate) fn hears(&mut self, notice: Notice, reads: bool, stops: bool) {
-        assert!(!self.is_stopping || notice == Notice::Watchdog, "{notice:?}, and moss stops");
+        assert!(
+            !self.is_stopping || notice == Notice::Watchdog,
+            "{notice:?} from a moss that stops"
+        );
         match notice {
             Notice::Ready => {
-                assert!(self.is_reloading, "moss is ready again, and was all the while");
-                assert!(!reads, "moss is ready, and reads on");
+                assert!(self.is_reloading, "moss is ready again without a reload");
+                assert!(!reads, "moss says that it is ready, and still reads");
                 self.is_reloading = false;
             }
             Notice::Reloading => self.is_reloading = true,
@@ -64,7 +67,7 @@ impl Manager {
             self.due().is_none_or(|due| self.asked_at < due),
             "moss did not notify the watchdog"
         );
-        assert_eq!(self.is_reloading, reads && !stops, "moss reads its files again, or not");
-        assert_eq!(self.is_stopping, stops, "moss was told to stop, or not");
+        assert_eq!(self.is_reloading, reads && !stops, "whether moss reads its files again");
+        assert_eq!(self.is_stopping, stops, "whether moss was told to stop");
     }
 }

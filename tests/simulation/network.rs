@@ -37,7 +37,7 @@ pub(crate) struct Line {
     pub(crate) buffer: usize,
 }
 
-/// How often calls meet a fault: once in this number, 0 for never.
+/// How often a call meets a fault: once in this number of calls, or never for 0.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Odds {
     /// A receive or a send takes only a part, or nothing.
@@ -72,7 +72,7 @@ pub(crate) enum Event {
 /// One direction of a connection.
 #[derive(Debug, Default)]
 struct Pipe {
-    /// Bytes that have arrived, then those in flight; of bytes from moss only the numbers.
+    /// Bytes that have arrived, then those in flight. Bytes from moss are only counted.
     data: VecDeque<u8>,
     in_flight: usize,
     arrived: usize,
@@ -100,7 +100,8 @@ pub(crate) struct Link {
     woken: bool,
     /// moss met a full buffer, and must get an event when there is room.
     wants_room: bool,
-    /// A reset has arrived at moss: once an error, then the end.
+    /// A reset has arrived at moss; whether moss has already got the error. Later calls get the
+    /// end.
     error: Option<bool>,
     shut_down: bool,
     /// Each side's socket is closed.
@@ -123,17 +124,16 @@ pub(crate) struct Link {
     /// Bytes of complete records that moss has received, and of their plain text.
     opened: u64,
     pub(crate) plain: u64,
-    /// moss can send nothing before it has received this much, for lack of a handshake.
+    /// Without a handshake moss can send nothing: it is over when moss has received this much.
     pub(crate) can_be_told_at: u64,
-    /// Where the peer's `close_notify` is.
-    pub(crate) says_no_more_at: u64,
+    /// The end of the peer's `close_notify`.
+    pub(crate) close_notify_at: u64,
     /// When moss accepted it, and last received from it.
     pub(crate) accepted: u64,
     pub(crate) heard: u64,
     /// Since when there are bytes that moss could receive.
     pub(crate) waits_since: u64,
-    /// Where the peer's messages end, in plain bytes from its first on, as far as moss has
-    /// not received them.
+    /// The ends of the peer's messages that moss has not received yet, in bytes of plain text.
     pub(crate) messages: VecDeque<u64>,
     /// The end of the last message that moss has received.
     whole: u64,
@@ -152,7 +152,7 @@ pub(crate) struct Turn {
     pub(crate) handshakes: usize,
     pub(crate) sends: usize,
     /// Bytes of pages that were sent from the shared copy, without TLS.
-    pub(crate) poured: usize,
+    pub(crate) page_bytes: usize,
     pub(crate) ready: usize,
     pub(crate) others: usize,
 }
@@ -309,7 +309,7 @@ impl Network {
             opened: 0,
             plain: 0,
             can_be_told_at: 0,
-            says_no_more_at: u64::MAX,
+            close_notify_at: u64::MAX,
             accepted: u64::MAX,
             heard: 0,
             waits_since: u64::MAX,
@@ -426,12 +426,12 @@ impl Network {
             self.ready.push(Ready::Stream { token, readiness });
         }
         if self.random.is_one_in(self.odds.spurious) {
-            self.tell_what_is_not_so();
+            self.add_false_events();
         }
         self.turn.ready = self.ready.len();
     }
 
-    fn tell_what_is_not_so(&mut self) {
+    fn add_false_events(&mut self) {
         let open = self.links.iter().filter_map(|link| link.token);
         let tokens: Vec<usize> = open.chain(self.gone.drain(..)).collect();
         for _ in 0..tokens.len().min(3) {
@@ -726,7 +726,7 @@ impl Network {
         self.notice(number);
     }
 
-    /// Gives moss an event for room once a third of its buffer is free, as Linux does.
+    /// Reports room to moss once a third of its buffer is free, as Linux does.
     fn tell_room(&mut self, number: usize) {
         let link = &mut self.links[number];
         if link.wants_room && link.down.in_flight <= link.send_buffer * 2 / 3 {
@@ -817,7 +817,7 @@ impl Link {
 
     /// Whether the peer's end has arrived, or the connection is broken.
     pub(crate) fn is_over(&self) -> bool {
-        self.is_broken() || self.up.end_arrived || self.received >= self.says_no_more_at
+        self.is_broken() || self.up.end_arrived || self.received >= self.close_notify_at
     }
 
     /// Whether a reset has arrived at moss.
@@ -825,13 +825,13 @@ impl Link {
         self.error.is_some()
     }
 
-    /// Whether moss can send data: at once or, with TLS, after the handshake.
+    /// Whether moss can send data: always or, with TLS, after the handshake.
     pub(crate) fn can_be_told(&self) -> bool {
         self.received >= self.can_be_told_at
     }
 
-    /// Whether moss has it.
-    pub(crate) fn is_moss_s(&self) -> bool {
+    /// Whether moss has accepted it, and has not closed it.
+    pub(crate) fn is_at_moss(&self) -> bool {
         self.accepted != u64::MAX && !self.closed_by_moss
     }
 }

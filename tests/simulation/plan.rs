@@ -1,8 +1,8 @@
 //! The plan of a seed: settings, peers with their connections, faults, and the duration.
 //!
 //! All random decisions about a simulation are made here, and each peer has a seed of its own.
-//! So a plan that fails can be made smaller, by a peer, a fault or some time, and the rest
-//! still happens much as before ([`Plan::smaller`]).
+//! So a plan that fails can lose a peer, a fault or some time, and the rest still happens much
+//! as before ([`Plan::smaller`]).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -162,7 +162,7 @@ pub(crate) struct Plan {
     pub(crate) most_sockets: usize,
     pub(crate) parts: Vec<Part>,
     pub(crate) faults: Vec<(u64, Fault)>,
-    /// When faults and hostile behaviour end, in microseconds.
+    /// When faults and hostile acts end, in microseconds.
     pub(crate) calm: u64,
     /// moss gets a second signal to stop, soon after the first.
     pub(crate) twice: bool,
@@ -199,7 +199,7 @@ impl Plan {
             2 => plan.full_server(&mut random),
             3 => plan.rush(&mut random),
             4 => plan.handover(&mut random),
-            _ => plan.street(&mut random),
+            _ => plan.mixture(&mut random),
         }
         plan.add_faults(&mut random);
         if tls::AVAILABLE {
@@ -212,7 +212,7 @@ impl Plan {
         plan
     }
 
-    /// A number of clients with a packet a second each, for some time, and without faults.
+    /// Clients with a packet a second each, for some time, without faults.
     pub(crate) fn quiet(clients: usize, seconds: u64) -> Self {
         let mut random = Random::new(1);
         let mut plan = Self {
@@ -240,8 +240,7 @@ impl Plan {
         plan
     }
 
-    /// A slow master that two clients flood, and new clients that also flood it, two every
-    /// three seconds.
+    /// A slow master, and clients that flood it: two more of them every three seconds.
     pub(crate) fn newcomers(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let mut plan = Self::quiet(0, 20);
@@ -257,7 +256,7 @@ impl Plan {
     }
 
     /// Honest peers, and a few of any other kind.
-    fn street(&mut self, random: &mut Random) {
+    fn mixture(&mut self, random: &mut Random) {
         let masters = random.pick(&[1, 1, 1, 2, 3]);
         self.add(Kind::Master, masters, random);
         let clients = random.below(12);
@@ -298,7 +297,7 @@ impl Plan {
         let (keepalive, longest) = random.pick(&[(2, 20), (6, 8), (30, 8)]);
         self.settings.keepalive = keepalive * SECOND;
         self.calm = self.calm.min(longest * SECOND);
-        // After a partial receive a client has nothing for a moment, and would lose its turn.
+        // After a partial receive a client has nothing to send for a moment, and loses its turn.
         self.odds.partial = 0;
         self.add(Kind::SlowMaster, 1, random);
         let shares = random.pick(&[2, 2, 3, 3, 6, 20]);

@@ -2,8 +2,8 @@
 //! and moss's bytes are decrypted (*opened*) as soon as they are sent.
 //!
 //! So the network carries TLS, and cuts, delays and loses it anywhere, while peers and judge see
-//! only plain text. A peer's TLS receives moss's bytes at once, but its answers wait until the
-//! peer has read them.
+//! only plain text. A peer's TLS gets moss's bytes at once, but its answers wait until the peer
+//! has read those bytes.
 //!
 //! The keys are random, but lengths must not be: otherwise a seed would not give the same run
 //! again. So all signatures have the same length (the key is Ed25519), and sessions are resumed
@@ -126,9 +126,10 @@ pub(crate) struct Sealed {
     opens_at: u64,
     /// It holds back a part of the next record after this many bytes.
     keeps_back: Option<usize>,
-    /// It sends `close_notify`: after all unsent bytes, or already.
+    /// It sends `close_notify` after all unsent bytes.
     leaves: bool,
-    dumb: bool,
+    /// It sends nothing more.
+    silent: bool,
     /// The received part of moss's next record.
     record: Vec<u8>,
     /// moss has sent `close_notify`, or another alert.
@@ -226,7 +227,7 @@ impl Sealed {
             opens_at: u64::MAX,
             keeps_back: None,
             leaves: false,
-            dumb: false,
+            silent: false,
             record: Vec::new(),
             closed: false,
             alerted: false,
@@ -325,7 +326,7 @@ impl Sealed {
             self.leaves = true;
             judge.leaves(link);
         }
-        while is_open && !self.dumb && self.pending.len() < room && taken < out.len() {
+        while is_open && !self.silent && self.pending.len() < room && taken < out.len() {
             let len = self.piece.min(out.len() - taken);
             self.seal(link, &out[taken..taken + len], network, judge);
             taken += len;
@@ -333,19 +334,19 @@ impl Sealed {
                 break;
             }
         }
-        if self.dumb {
+        if self.silent {
             taken = out.len();
         }
         if is_open
             && self.leaves
-            && !self.dumb
+            && !self.silent
             && (taken == out.len() || self.trick == Trick::Goodbye)
         {
-            self.dumb = true;
+            self.silent = true;
             self.client.send_close_notify();
             let goodbye = self.written();
             self.push(link, &goodbye, 0, network);
-            network.links[link].says_no_more_at = self.sealed;
+            network.links[link].close_notify_at = self.sealed;
         }
         let count = room.min(self.pending.len());
         if count > 0 {
@@ -370,12 +371,12 @@ impl Sealed {
             | Trick::HalfHello
             | Trick::Rubbish
             | Trick::OldVersion => {
-                self.dumb = true;
+                self.silent = true;
                 return;
             }
             Trick::DamagedHandshake if last => {
                 *answer.last_mut().expect("an answer") ^= 1;
-                self.dumb = true;
+                self.silent = true;
                 judge.breaks_tls(link, true);
             }
             _ => {}
@@ -399,17 +400,17 @@ impl Sealed {
         match self.trick {
             Trick::DamagedRecord if self.records > 1 && self.random.is_one_in(2) => {
                 *record.last_mut().expect("a record") ^= 1;
-                self.dumb = self.random.is_one_in(2);
+                self.silent = self.random.is_one_in(2);
                 judge.breaks_tls(link, true);
             }
             Trick::TooLong => {
                 record = b"\x17\x03\x03\xff\xff\x01".to_vec();
-                self.dumb = self.random.is_one_in(2);
+                self.silent = self.random.is_one_in(2);
                 judge.breaks_tls(link, true);
             }
             Trick::NoRecord => {
                 record = wire::UPGRADE.as_bytes().to_vec();
-                self.dumb = self.random.is_one_in(2);
+                self.silent = self.random.is_one_in(2);
                 judge.breaks_tls(link, true);
             }
             Trick::HalfRecord => kept = record.split_off(1 + self.random.below(record.len() - 1)),
@@ -431,20 +432,23 @@ impl Sealed {
         while let Some(len) = self.next_record() {
             let record: Vec<u8> = self.record.drain(..len).collect();
             let trick = self.trick;
-            assert!(!self.closed && !self.alerted, "moss goes on after the last word of TLS");
+            assert!(
+                !self.closed && !self.alerted,
+                "moss sends a record after close_notify or an alert"
+            );
             let mut rest = &record[..];
             while !rest.is_empty() {
                 self.client.read_tls(&mut rest).expect("it takes a record");
             }
             match self.client.process_new_packets() {
                 Ok(state) => self.closed |= state.peer_has_closed(),
-                Err(Error::AlertReceived(_)) => (self.alerted, self.dumb) = (true, true),
-                // It sends that only once.
+                Err(Error::AlertReceived(_)) => (self.alerted, self.silent) = (true, true),
+                // The client sends its alert only once.
                 Err(_) if self.trick == Trick::Distrust => {}
                 Err(error) => panic!("{trick:?}: what moss sends can't be opened: {error}"),
             }
             let mut plain = Vec::new();
-            // An alert that is no error.
+            // Before close_notify this ends with `WouldBlock`.
             let _ = self.client.reader().read_to_end(&mut plain);
             if !plain.is_empty() {
                 opened.push(plain);
@@ -466,7 +470,7 @@ impl Sealed {
     /// The length of the next record, if it was sent completely.
     fn next_record(&self) -> Option<usize> {
         let header: &[u8; HEADER_BYTES] = self.record.first_chunk()?;
-        assert!((20..=23).contains(&header[0]), "moss sends what is no TLS: {header:?}");
+        assert!((20..=23).contains(&header[0]), "moss sends bytes that are not TLS: {header:?}");
         let len = usize::from(u16::from_be_bytes([header[3], header[4]]));
         assert!(len <= MOST_PLAIN_BYTES + RECORD_BYTES, "moss sends a record of {len} bytes");
         (self.record.len() >= HEADER_BYTES + len).then_some(HEADER_BYTES + len)

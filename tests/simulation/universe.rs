@@ -8,7 +8,7 @@
 //! First there are faults and hostile peers; then all is calm, and moss has ten seconds to send
 //! all that it owes; then moss has to sleep, and at last to stop.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::IpAddr;
@@ -26,7 +26,7 @@ use crate::judge::{Judge, TURN_FRAMES};
 use crate::manager::Manager;
 use crate::network::{Event, Link, MILLISECOND, Network, SECOND, Turn};
 use crate::pages::Folder;
-use crate::people::{Mail, Peer, World};
+use crate::peers::{Mail, Peer, World};
 use crate::plan::{Fault, Kind, Part, Plan};
 use crate::random::Random;
 use crate::sealed::{self, Clients, Sealed};
@@ -45,7 +45,7 @@ const TURN_ACCEPTS: usize = 256;
 const TURN_HANDSHAKES: usize = TURN_FRAMES / 128 + 2;
 
 /// The limit of bytes of pages that a turn sends. Shorter sends are queued bytes, not pages.
-const TURN_POURS: usize = 1 << 20;
+const TURN_PAGE_BYTES: usize = 1 << 20;
 const MOST_QUEUED: usize = 34 << 10;
 
 /// The most memory for a visitor: its answers and its next request, with unused capacity of
@@ -82,7 +82,7 @@ impl Outcome {
 /// The stage of a simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    Mischief,
+    Hostile,
     Calm,
     Sleep,
     Stop,
@@ -91,7 +91,7 @@ enum Stage {
 struct Universe {
     plan: Plan,
     network: Network,
-    people: Vec<Peer>,
+    peers: Vec<Peer>,
     /// The peer of each link.
     owners: Vec<usize>,
     mail: Vec<Mail>,
@@ -111,11 +111,11 @@ struct Universe {
     /// How far moss's clock is ahead of the network's.
     asleep: u64,
     random: Random,
-    looks_at: u64,
+    next_check: u64,
     turns: u64,
     /// How many turns in a row made no system call.
     idle_turns: usize,
-    /// The same in the last three seconds, in which nothing happens.
+    /// How many turns did nothing in the last three seconds, when there is nothing to do.
     idle_while_asleep: usize,
     /// How many signals to stop moss has got.
     signalled: usize,
@@ -155,7 +155,7 @@ impl Universe {
     fn new(plan: Plan, traced: bool) -> Self {
         let mut random = Random::new(plan.seed);
         let mut network = Network::new(random.next(), plan.odds, plan.most_sockets);
-        let people: Vec<Peer> = plan
+        let peers: Vec<Peer> = plan
             .parts
             .iter()
             .enumerate()
@@ -164,7 +164,7 @@ impl Universe {
                 if plan.steady { peer.steady() } else { peer }
             })
             .collect();
-        for (number, peer) in people.iter().enumerate() {
+        for (number, peer) in peers.iter().enumerate() {
             network.at(peer.begins_at(), Event::Wake(number));
         }
         for (number, &(at, _)) in plan.faults.iter().enumerate() {
@@ -174,7 +174,7 @@ impl Universe {
         Self {
             judge: Judge::new(plan.settings, plan.odds, plan.has_tls()),
             network,
-            people,
+            peers,
             owners: Vec::new(),
             mail: Vec::new(),
             readers: Vec::new(),
@@ -183,12 +183,12 @@ impl Universe {
             folder: plan.settings.pages.then(Folder::new),
             reading: None,
             manager: Manager::new(plan.watchdog),
-            stage: Stage::Mischief,
+            stage: Stage::Hostile,
             stage_began: 0,
             base: Instant::now(),
             asleep: 0,
             random,
-            looks_at: 0,
+            next_check: 0,
             turns: 0,
             idle_turns: 0,
             idle_while_asleep: 0,
@@ -212,7 +212,7 @@ impl Universe {
                 let owner = self.owners[link];
                 self.with_peer(owner, |peer, world| {
                     if peer.link == Some(link) {
-                        peer.looks(world);
+                        peer.runs(world);
                     }
                 });
                 continue;
@@ -229,7 +229,7 @@ impl Universe {
             }
             match event {
                 Event::Wake(peer) => self.with_peer(peer, Peer::wakes),
-                Event::Fault(fault) => self.goes_wrong(self.plan.faults[fault].1),
+                Event::Fault(fault) => self.begin_fault(self.plan.faults[fault].1),
                 Event::Stage => self.next_stage(),
                 other => self.network.happen(other),
             }
@@ -243,9 +243,9 @@ impl Universe {
             mail: &mut self.mail,
             sealed: &mut self.sealed,
             clients: &self.clients,
-            calm: self.stage != Stage::Mischief,
+            calm: self.stage != Stage::Hostile,
         };
-        act(&mut self.people[number], &mut world);
+        act(&mut self.peers[number], &mut world);
         // A new connection is the next link.
         while self.owners.len() < self.network.links.len() {
             self.owners.push(number);
@@ -254,20 +254,20 @@ impl Universe {
         }
     }
 
-    fn goes_wrong(&mut self, fault: Fault) {
+    fn begin_fault(&mut self, fault: Fault) {
         self.trace(|| format!("{fault:?}"));
-        if self.stage != Stage::Mischief {
+        if self.stage != Stage::Hostile {
             return;
         }
         let now = self.network.now;
         match fault {
             Fault::Stall(peer, len) => {
-                if let Some(link) = self.people[peer].link {
+                if let Some(link) = self.peers[peer].link {
                     self.network.stall(link, now + len);
                 }
             }
             Fault::Reset(peer) => {
-                if let Some(link) = self.people[peer].link {
+                if let Some(link) = self.peers[peer].link {
                     self.with_peer(peer, |peer, world| peer.tears(link, world));
                 }
             }
@@ -276,7 +276,7 @@ impl Universe {
             Fault::Busy(len) => self.network.busy_until = now + len,
             Fault::Sleep(len) => {
                 self.asleep += len;
-                // Deadlines are checked only after its first second.
+                // moss counts none of the wait around it, so its deadlines may be a second late.
                 self.judge.lateness += SECOND;
             }
             Fault::Reload => {
@@ -292,8 +292,8 @@ impl Universe {
         let now = self.network.now;
         self.stage_began = now;
         let (stage, until) = match self.stage {
-            Stage::Mischief if self.plan.early => (Stage::Stop, None),
-            Stage::Mischief => (Stage::Calm, Some(now + SETTLING)),
+            Stage::Hostile if self.plan.early => (Stage::Stop, None),
+            Stage::Hostile => (Stage::Calm, Some(now + SETTLING)),
             Stage::Calm => (Stage::Sleep, Some(now + 3 * SECOND)),
             Stage::Sleep | Stage::Stop => (Stage::Stop, None),
         };
@@ -302,12 +302,12 @@ impl Universe {
             self.network.at(until, Event::Stage);
         }
         match stage {
-            Stage::Mischief => {}
+            Stage::Hostile => {}
             Stage::Calm => {
                 self.stage = stage;
                 self.network.calm();
                 self.judge.calms(now);
-                for peer in 0..self.people.len() {
+                for peer in 0..self.peers.len() {
                     self.with_peer(peer, Peer::calms);
                 }
                 self.visit(now + SETTLING - SECOND);
@@ -327,35 +327,35 @@ impl Universe {
 
     /// An inspector requests /health when all is calm.
     fn visit(&mut self, at: u64) {
-        let number = self.people.len();
+        let number = self.peers.len();
         let (kind, endpoint) = (Kind::Inspector, Endpoint::Plain);
         let part = Part { kind, endpoint, at, much: 0, seed: self.random.next() };
-        self.people.push(Peer::new(number, part, self.plan.settings));
+        self.peers.push(Peer::new(number, part, self.plan.settings));
         self.network.at(at, Event::Wake(number));
     }
 
     fn after_turn(&mut self, held: usize) {
         self.take_lines();
-        assert_eq!(self.unread, 0, "a signal asked for files to be read again");
+        assert_eq!(self.unread, 0, "a signal to read files again was not handled");
         self.manager.after_turn(self.reading.is_some(), self.signalled > 0);
         self.turns += 1;
         let turn = std::mem::take(&mut self.network.turn);
-        let Turn { accepted, receives, bytes, handshakes, poured, .. } = turn;
+        let Turn { accepted, receives, bytes, handshakes, page_bytes, .. } = turn;
         assert!(accepted <= TURN_ACCEPTS, "{accepted} accepted in a turn");
         assert!(receives <= TURN_FRAMES, "{receives} receives in a turn");
         assert!(bytes <= TURN_BYTES, "{bytes} bytes received in a turn");
-        assert!(poured <= TURN_POURS, "{poured} bytes of pages sent in a turn");
+        assert!(page_bytes <= TURN_PAGE_BYTES, "{page_bytes} bytes of pages sent in a turn");
         assert!(handshakes <= TURN_HANDSHAKES, "{handshakes} handshakes begun in a turn");
         let most = self.plan.settings.max_memory;
-        assert!(held <= most, "{held} bytes are held, and {most} may be");
+        assert!(held <= most, "{held} bytes are held; {most} are allowed");
         if self.plan.has_only_visitors() {
-            let here = self.network.links.iter().filter(|link| link.is_moss_s()).count();
+            let here = self.network.links.iter().filter(|link| link.is_at_moss()).count();
             assert!(held <= here * VISITOR_BYTES, "{held} bytes are held for {here} visitors");
         }
         self.idle_turns = if turn.is_idle() { self.idle_turns + 1 } else { 0 };
         if self.stage == Stage::Sleep && turn.is_idle() {
             self.idle_while_asleep += 1;
-            assert!(self.idle_while_asleep < 20, "moss wakes up again and again for nothing");
+            assert!(self.idle_while_asleep < 20, "moss keeps waking up without work");
         }
         let owes_nothing = self.stage == Stage::Sleep
             && turn.is_idle()
@@ -365,27 +365,30 @@ impl Universe {
         }
         let now = self.network.now;
         self.judge.ends_turn(&self.network.links, now);
-        if now >= self.looks_at {
-            self.looks_at = now + SECOND / 4;
+        if now >= self.next_check {
+            self.next_check = now + SECOND / 4;
             let least = self.judge.least_held(&self.network.links);
-            assert!(held >= least, "{held} bytes are held, they say, and {least} must be");
-            self.judge.looks(&self.network.links, now);
+            assert!(held >= least, "moss counts {held} bytes, and holds {least} at least");
+            self.judge.checks_deadlines(&self.network.links, now);
         }
         if self.signalled > 0 {
             let waited = now - self.stage_began;
-            assert!(waited <= 3 * SECOND + self.judge.lateness, "moss stops for {waited} already");
+            assert!(
+                waited <= 3 * SECOND + self.judge.lateness,
+                "moss has been stopping for {waited}"
+            );
             assert!(self.signalled < 2, "moss goes on after a second signal");
-            assert!(!self.network.listening, "moss listens on, and has to stop");
-            let open = self.network.links.iter().any(Link::is_moss_s);
-            assert!(open, "moss goes on, and all have gone");
+            assert!(!self.network.listening, "moss still listens, though it stops");
+            let open = self.network.links.iter().any(Link::is_at_moss);
+            assert!(open, "moss goes on, though all connections are gone");
         }
     }
 
-    /// moss may end: no connection is left, or the time is over, or there was a second signal.
+    /// moss may end only if no connection is left, the time is over, or there was a second signal.
     fn after_last_turn(&mut self) {
         self.take_lines();
         let waited = self.network.now - self.stage_began;
-        let open = self.network.links.iter().any(Link::is_moss_s);
+        let open = self.network.links.iter().any(Link::is_at_moss);
         assert!(!open || self.signalled > 1 || waited >= 3 * SECOND, "moss ends after {waited}");
     }
 
@@ -418,12 +421,15 @@ impl Universe {
                 || !network.links.is_empty()
                 || self.reading.is_some()
                 || self.plan.watchdog.is_some(),
-            "nobody came yet, and moss wakes up"
+            "moss wakes up before anybody has connected"
         );
-        assert!(self.reading.is_none() || wait == Some(0), "moss rests, and has to read");
+        assert!(
+            self.reading.is_none() || wait == Some(0),
+            "moss sleeps while it has files to read"
+        );
         assert!(
             wait != Some(0) || self.idle_turns < IDLE_TURNS,
-            "a turn did nothing and asks for another at once"
+            "too many turns in a row did nothing"
         );
         self.manager.waits(wait);
         if network.is_interrupted() {
@@ -445,7 +451,7 @@ impl Universe {
                     self.network.now = self.network.now.max(deadline);
                     break;
                 }
-                (_, None) => panic!("moss sleeps, and nothing will ever happen again"),
+                (_, None) => panic!("moss sleeps without a deadline, and no event will come"),
             }
         }
         if wait != Some(0) {
@@ -465,7 +471,7 @@ impl Universe {
         let count = sent?;
         let end = self.network.links[link].sent;
         if bytes.len() > MOST_QUEUED && self.judge.is_visitor(link) {
-            self.network.turn.poured += count;
+            self.network.turn.page_bytes += count;
         }
         let Some(sealed) = self.sealed.get_mut(&link) else {
             self.tell(link, &bytes[..count], end);
@@ -627,7 +633,6 @@ impl std::fmt::Debug for Stream {
 thread_local! {
     /// The log lines since the last check.
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-    static LISTENS: Cell<bool> = const { Cell::new(true) };
 }
 
 /// A logger that keeps moss's lines, separately for each thread and its simulation.

@@ -23,7 +23,7 @@ pub(crate) enum Said {
     Head { status: u16, head: String },
     /// A piece of the page that follows it.
     Page(Vec<u8>),
-    /// An answer is complete, also a 101. Its body, unless that is a page; and whether the
+    /// The end of an HTTP answer, also of a 101: its body, unless that is a page, and whether the
     /// connection ends after it.
     Http { status: u16, body: String, ends: bool },
     /// A packet.
@@ -63,10 +63,10 @@ pub(crate) fn push_frame(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
     rest.iter_mut().zip(MASKS).for_each(|(byte, mask)| *byte ^= mask);
 }
 
-/// A mask with four different bytes, so that no confusion of them goes unnoticed.
+/// A mask with four different bytes, so that a wrong order of them is noticed.
 const MASK: [u8; 4] = [0x5a, 0x01, 0xc3, 0x7e];
 
-/// The mask four times, as large packets have many bytes.
+/// The mask four times: masking 16 bytes at a time is faster.
 const MASKS: [u8; 16] = {
     let [a, b, c, d] = MASK;
     [a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d]
@@ -141,7 +141,7 @@ impl Reader {
             }
         };
         self.at += len;
-        assert!(!self.closed, "moss goes on after its last word: {next:?}");
+        assert!(!self.closed, "moss sends more after its last message: {next:?}");
         if let Said::Http { status, ends, .. } = next {
             self.answer = None;
             (self.open, self.closed) = (status == 101, ends);

@@ -1,5 +1,5 @@
-//! Which connections moss accepts: a full server, the places that it keeps for a master, limits
-//! for addresses.
+//! Which connections moss accepts: a full server, its places for the next master, limits per
+//! address.
 
 use std::net::IpAddr;
 
@@ -10,8 +10,8 @@ use crate::network::{Link, MILLISECOND, SECOND};
 const MASTER_PLACES: usize = 8;
 
 impl Judge {
-    /// A connection has become a WebSocket. A full server without a master that answers accepts
-    /// this number of further connections, only to become the master.
+    /// A connection has become a WebSocket. A full server whose master is gone or does not answer
+    /// accepts [`MASTER_PLACES`] more, which may only become the master.
     pub(super) fn enters(&mut self, link: usize, links: &[Link], now: u64) {
         let most = self.settings.max_connections;
         let open = |&(_, other): &(usize, &Connection)| other.open;
@@ -19,7 +19,7 @@ impl Judge {
         let count = here.len();
         // It may already have lost its place before its upgrade was answered.
         let stays = self.connections[link].ending.is_none();
-        assert!(!stays || count < most + MASTER_PLACES, "{link} is accepted beside {count}");
+        assert!(!stays || count < most + MASTER_PLACES, "{link} is accepted beside {count} others");
         let candidate = here.iter().filter(|(_, other)| other.resident).count() >= most;
         let resident = self.may_be_open(links).len() <= most;
         let master = here.iter().find(|(_, other)| other.reign.is_some());
@@ -30,9 +30,12 @@ impl Judge {
         }) && self.connections[link].blocked_in != self.turn;
         // Connections accepted while there was no master may still be within their deadline.
         let others = here.iter().filter(|(_, other)| now - other.opened > 12 * SECOND).count();
-        assert!(!answers || others < most, "{link} is accepted beside a master and {others}");
+        assert!(
+            !answers || others < most,
+            "{link} is accepted beside a master and {others} others"
+        );
         let connection = &mut self.connections[link];
-        assert!(!connection.over, "{link} exceeds its address's limit, and is accepted");
+        assert!(!connection.over, "{link} is accepted above the limit of its address");
         connection.open = true;
         connection.opened = now;
         connection.candidate = candidate;
@@ -49,7 +52,7 @@ impl Judge {
         let refused = std::mem::take(&mut self.refused);
         assert!(
             refused.is_empty() || self.may_be_open(links).len() >= self.settings.max_connections,
-            "there was a place for {refused:?}, whatever visitors there are"
+            "there was a place for {refused:?}: visitors take none"
         );
         // A claim that was not answered yet may have been received.
         let wanted = !refused.is_empty()
@@ -71,12 +74,12 @@ impl Judge {
         assert!(
             here.len() >= self.settings.max_connections + MASTER_PLACES
                 && !here.iter().any(gives_way),
-            "{refused:?} may be the master, and only {} are here, or one could give way",
+            "{refused:?} may be the master: only {} others are here, or one could give way",
             here.len()
         );
     }
 
-    /// Connections that may have been open in this turn, as far as can be told from outside.
+    /// Connections that may have been open in this turn, as far as that is visible from outside.
     fn may_be_open(&self, links: &[Link]) -> Vec<&Connection> {
         let may = |(link, connection): &(usize, &Connection)| {
             let upgrades = connection.open
@@ -88,14 +91,14 @@ impl Judge {
         all.filter(may).map(|(_, connection)| connection).collect()
     }
 
-    /// Checks the counts that moss reports to an inspector: connections that are not ending, or
-    /// have begun to end after they were counted. The login of a peer whose host vanished may
-    /// never have arrived, and that of a new one not yet.
+    /// Checks the counts that moss reports to an inspector. A connection that began to end in this
+    /// turn may have been counted before. The login of a new peer may not have arrived yet, and
+    /// that of a peer whose host vanished may never arrive.
     pub(super) fn inspects(&self, body: &str, links: &[Link]) {
         let fits = |ended_by: u64| {
             let here = |&(link, connection): &(usize, &Connection)| {
                 let ended = connection.ending.as_ref().map_or(u64::MAX, |(.., at)| *at);
-                connection.open && links[link].is_moss_s() && ended >= ended_by
+                connection.open && links[link].is_at_moss() && ended >= ended_by
             };
             let open = self.connections.iter().enumerate().filter(here);
             let clients = open.clone().filter(|(_, connection)| connection.logged_in);
@@ -122,7 +125,7 @@ pub(super) fn neighbours(link: usize, links: &[Link], all: &[Connection]) -> usi
     let mut others = links.iter().enumerate();
     let is_one = |(other, of): &(usize, &Link)| {
         let counts = of.named.is_none() || all[*other].asked;
-        *other != link && of.is_moss_s() && counts && of_link(of) == own
+        *other != link && of.is_at_moss() && counts && of_link(of) == own
     };
     others.by_ref().filter(is_one).count()
 }

@@ -1,5 +1,5 @@
-//! The answers to visitors: each request in order, byte for byte, from one version of the
-//! folder; and when a connection that is kept open ends.
+//! The answers to visitors: in order, byte for byte, each from one version of the folder; and
+//! when a connection that is kept open ends.
 
 use std::collections::VecDeque;
 
@@ -8,17 +8,17 @@ use crate::network::{Link, SECOND};
 use crate::pages::{Ask, Due, MOST_REQUESTS, Part, bytes};
 use crate::wire::field;
 
-/// Page connections may have a quarter of all places, and at least this number.
+/// Page connections may take a quarter of all places, and always this number.
 const LEAST_KEPT: usize = 8;
 
 /// Places beyond MOSS_MAX_CONNECTIONS, for heads and for a master.
 const MORE_PLACES: usize = 20;
 
-/// How long moss waits for the next request, and for the rest of an incomplete one.
+/// How long moss waits for the next request, and for the rest of one.
 const IDLE: u64 = 5 * SECOND;
 const HEAD: u64 = 10 * SECOND;
 
-/// How long downloads of old pages go on.
+/// How long downloads of old pages may go on.
 const FAREWELL: u64 = 60 * SECOND;
 
 /// The versions of the folder that moss has served, in order, with their start times.
@@ -28,8 +28,7 @@ pub(super) struct Generations(Vec<(u64, usize)>);
 /// The requests of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    /// Requests that are not answered yet; with each its time, and where it ends in the peer's
-    /// bytes.
+    /// Requests that are not answered yet, each with its time and its end among the peer's bytes.
     asked: VecDeque<(Ask, u64, u64)>,
     /// Whether it has ever sent a request.
     pub(super) any: bool,
@@ -38,7 +37,7 @@ pub(super) struct Requests {
     answered: u64,
     /// The last answer had `Connection: close`.
     ends: bool,
-    /// It was ended as one that has its answers, and was not idle: an answer must say so.
+    /// It was ended as `answered` without being idle: its last answer must say so.
     must_end: bool,
     /// It was idle, or may have been, when another connection needed its place.
     pub(super) crowded: bool,
@@ -50,7 +49,7 @@ pub(super) struct Requests {
 #[derive(Debug)]
 struct Answer {
     due: Due,
-    /// The versions of which the page may be.
+    /// The versions of the folder that the page may come from.
     generations: Vec<usize>,
     /// How many bytes of it were sent.
     at: usize,
@@ -121,17 +120,17 @@ impl Judge {
         let ends = field(head, "Connection") == Some("close");
         let refuses = [408, 429, 503].contains(&status);
         let Some((ask, at, end)) = requests.asked.pop_front().filter(|_| !refuses) else {
-            assert!(refuses && ends, "{kind:?} {link} is answered {status} to nothing");
+            assert!(refuses && ends, "{kind:?} {link} is answered {status} without a request");
             requests.ends = true;
             return;
         };
-        assert!(links[link].plain >= end, "{kind:?} {link} is answered before it has asked");
+        assert!(links[link].plain >= end, "{kind:?} {link} is answered before its request");
         assert!(number <= MOST_REQUESTS, "{kind:?} {link} is answered {number} times");
         let is_last = ask.is_last || number == MOST_REQUESTS;
-        assert!(ends || !is_last, "{kind:?} {link} is not told that this was the last: {head}");
+        assert!(ends || !is_last, "{kind:?} {link} gets its last answer without a notice: {head}");
         assert!(
             !ends || is_last || is_crowded,
-            "{kind:?} {link} is told that this was the last: {head}"
+            "{kind:?} {link} is told too early that this is its last answer: {head}"
         );
         requests.ends = ends;
         // A version that was served when the request was sent, or later.
@@ -162,19 +161,21 @@ impl Judge {
         if ask.is_head {
             answer.due = Due::Status(status);
         }
-        assert!(!answer.generations.is_empty(), "{kind:?} {link}, no version has this: {head}");
+        assert!(!answer.generations.is_empty(), "{kind:?} {link} gets what no version has: {head}");
         assert_eq!(status, expected, "{kind:?} {link} asked for {ask:?} and is answered {head}");
         requests.answer = Some(answer);
     }
 
     /// moss sends a piece of a page.
-    pub(super) fn pours(&mut self, link: usize, piece: &[u8]) {
+    pub(super) fn sends_page(&mut self, link: usize, piece: &[u8]) {
         let connection = &mut self.connections[link];
         if !connection.requests.any {
             return;
         }
         let answer = connection.requests.answer.as_mut().expect("the head comes first");
-        let Due::Page { file, part } = answer.due else { panic!("{link} gets a page for nothing") };
+        let Due::Page { file, part } = answer.due else {
+            panic!("{link} gets a page that it did not request")
+        };
         answer.generations.retain(|generation| {
             let whole = bytes(file, self.generations.0[*generation].1);
             let due = &whole[part.of(whole.len())];
@@ -195,7 +196,7 @@ impl Judge {
         }
     }
 
-    /// Whether moss had a reason to end a visitor with this word; `None` if another check decides.
+    /// Whether moss had a reason to end a visitor with this word. `None`: another check decides.
     pub(super) fn may_end_visitor(
         &self,
         link: usize,
@@ -233,7 +234,7 @@ impl Judge {
         })
     }
 
-    /// moss ends a visitor as one that has its answers.
+    /// moss ends a visitor as `answered`.
     pub(super) fn ends_visitor(&mut self, link: usize, links: &[Link]) {
         let is_crowded = self.is_crowded(link, links);
         let connection = &mut self.connections[link];
@@ -256,14 +257,14 @@ impl Judge {
         if requests.any && requests.must_end && whole && !self.stopping {
             assert!(
                 requests.ends && requests.answer.is_none(),
-                "{:?} {link} is ended for nothing: {requests:?}",
+                "{:?} {link} is ended without a reason: {requests:?}",
                 connection.facts.kind
             );
         }
     }
 
-    /// Checks deadlines of a visitor.
-    pub(super) fn looks_at_visitor(&self, link: usize, network: &Link, now: u64) {
+    /// Checks the deadlines of a visitor.
+    pub(super) fn checks_visitor(&self, link: usize, network: &Link, now: u64) {
         let connection = &self.connections[link];
         let (kind, requests) = (connection.facts.kind, &connection.requests);
         let grain = SECOND + self.lateness;
@@ -272,29 +273,31 @@ impl Judge {
         if connection.blocked {
             return assert!(
                 still <= 2 * keepalive + grain,
-                "{kind:?} {link} takes nothing for {still} and stays"
+                "{kind:?} {link} has taken nothing for {still}, and stays"
             );
         }
         let idle = now - requests.moved.max(network.heard).max(network.stalled_until.min(now));
         if requests.answer.is_some() {
-            return assert!(idle <= grain, "{kind:?} {link} is sent no more for {idle}");
+            return assert!(idle <= grain, "{kind:?} {link} has been sent nothing for {idle}");
         }
         match requests.asked.front() {
             Some((.., end)) if network.plain >= *end => {
-                assert!(idle <= grain, "{kind:?} {link} is not answered for {idle}");
+                assert!(idle <= grain, "{kind:?} {link} has not been answered for {idle}");
             }
             // An incomplete request has a deadline, even if more bytes arrive.
             _ if network.half() > 0 => {
                 let age = now - network.half_since.max(requests.moved);
-                assert!(age <= HEAD + grain, "{kind:?} {link} has asked for half of it for {age}");
+                assert!(age <= HEAD + grain, "{kind:?} {link} has half a request for {age}");
             }
-            // It is in flight.
+            // The request is in flight.
             Some(_) => {}
-            None => assert!(idle <= IDLE + grain, "{kind:?} {link} is idle for {idle} and stays"),
+            None => {
+                assert!(idle <= IDLE + grain, "{kind:?} {link} has been idle for {idle}, and stays")
+            }
         }
     }
 
-    /// Whether all places of visitors may be taken, as far as can be told from outside.
+    /// Whether all places of visitors may be taken, as far as that is visible from outside.
     fn is_crowded(&self, link: usize, links: &[Link]) -> bool {
         let most = (self.settings.max_connections / 4).max(LEAST_KEPT);
         self.may_be_kept(link, links) >= most || self.is_full(link, links)
@@ -307,11 +310,11 @@ impl Judge {
             let ended = connection.ending.as_ref().map_or(u64::MAX, |(.., at)| *at);
             connection.open && ended >= self.turn_began
         });
-        let here = links.iter().filter(|link| link.is_moss_s()).count();
+        let here = links.iter().filter(|link| link.is_at_moss()).count();
         open.count() + self.may_be_kept(link, links) >= most || here + 1 >= most + MORE_PLACES
     }
 
-    /// Whether there is a visitor that was idle before this turn already.
+    /// Whether a visitor was already idle before this turn.
     fn could_give_way(&self, links: &[Link]) -> bool {
         self.lives(links).any(|(link, connection)| {
             let (requests, network) = (&connection.requests, &links[link]);
@@ -324,7 +327,7 @@ impl Judge {
         })
     }
 
-    /// How many visitors beside this one may have been here in this turn.
+    /// How many other visitors may have been here in this turn.
     fn may_be_kept(&self, link: usize, links: &[Link]) -> usize {
         let may_be_kept = |&(other, connection): &(usize, &Connection)| {
             let ended = connection.ending.as_ref().map_or(u64::MAX, |(.., at)| *at);
@@ -345,10 +348,10 @@ impl Judge {
             connection.is_visitor() && !requests.is_owed() && !requests.ends
         };
         let kept = self.lives(links).filter(idle).count();
-        assert!(kept <= (most / 4).max(LEAST_KEPT), "{kept} visitors are kept");
-        // One whose answer was being sent may have kept its place.
+        assert!(kept <= (most / 4).max(LEAST_KEPT), "{kept} visitors are kept open");
+        // A visitor may have kept its place because its answer was being sent.
         let open = self.lives(links).filter(|(_, connection)| connection.open).count();
         let room = most.saturating_sub(open) + 2;
-        assert!(kept <= room, "{kept} visitors are kept beside {open} WebSockets");
+        assert!(kept <= room, "{kept} visitors are kept open beside {open} WebSockets");
     }
 }

@@ -76,14 +76,14 @@ impl Judge {
             "tls" => {
                 let is_late = now - links[link].accepted >= 10 * SECOND;
                 let is_late = is_late && !links[link].can_be_told();
-                assert!(connection.breaks_tls.is_some() || is_late, "{line}: for nothing");
+                assert!(connection.breaks_tls.is_some() || is_late, "{line}: without a reason");
             }
             "slow_master" => {
                 let behind = self.turn_began - connection.blocked_since;
-                assert!(connection.blocked, "{line}: and it is not behind");
+                assert!(connection.blocked, "{line}: it is not behind");
                 assert!(behind >= self.settings.keepalive / 2, "{line}: after {behind}");
             }
-            "per_address" | "dropped" => assert!(connection.over, "{line}: and it is not over"),
+            "per_address" | "dropped" => assert!(connection.over, "{line}: it is within the limit"),
             "full" => self.refused.push(link),
             "displaced" if connection.requests.any => {}
             // The answer to its upgrade may have been in flight for a while.
@@ -102,7 +102,7 @@ impl Judge {
         }
     }
 
-    /// Whether it was master before, and may not have been told that it was replaced.
+    /// Whether it was a master that was replaced, or that may have been without being told yet.
     fn was_replaced(&self, link: usize, links: &[Link]) -> bool {
         let own = self.reigns.iter().rposition(|reign| reign.link == link);
         let mut others = self.lives(links).filter(|(other, _)| *other != link);
@@ -112,7 +112,7 @@ impl Judge {
         })
     }
 
-    /// Whether moss may have dropped it for an incomplete packet, by three conditions.
+    /// Whether moss may have dropped it for an incomplete packet.
     fn may_drop_for_half(&self, link: usize, is_client: bool, links: &[Link]) -> bool {
         // What was received in this turn may have been incomplete in between.
         let counted = |link: &Link| match link.half() {
@@ -139,9 +139,8 @@ impl Judge {
                 && other.half_since + SECOND < own.half_since
                 && 8 * other.half() * count >= most
         };
-        // Incomplete packets exceed their limit: together the longest packet, or else a quarter.
-        // Its own has more than a minimum. And no other comes first: no guest, and no client if
-        // it is the master.
+        // All incomplete packets together exceed their limit; its own is not far below the average;
+        // and no older one goes first: no guest's and, if it is a client, no client's.
         most > packet.max(self.settings.max_memory as u64 / 4)
             && 16 * counted(own) * count >= least
             && !all.iter().any(is_older)
@@ -184,14 +183,17 @@ impl Judge {
                 && network.has_input()
                 && self.odds.partial == 0
                 && waited < 5 * SECOND;
-            assert!(!overtakes, "{kind:?} {link}, {word}, is not read, and loses its alert");
+            assert!(
+                !overtakes,
+                "{kind:?} {link}, {word}, loses its alert, as its input was not read"
+            );
             return;
         }
         // When memory is full, a Close that the kernel does not take at once is given up.
         let ample = self.settings.max_memory >= 64 << 20;
         let given_up = ["memory", "displaced"].contains(&word.as_str())
             || (connection.is_visitor() && (word == "slow_reader" || connection.requests.crowded));
-        // The log line tells of all its answers.
+        // Its line in the log has 200, whatever the status of its last answer.
         let many = connection.is_visitor() && word == "answered";
         let tells = network.can_be_told();
         let owed = *code > 0 && !self.stopping && !given_up && !connection.blocked && !many;
@@ -207,7 +209,7 @@ impl Judge {
             let least = if self.settings.max_connections < 100 { 1 } else { 5 } * SECOND;
             // Counted from the start of the turn.
             let waited = waited + 10 * MILLISECOND;
-            assert!(waited >= least, "{kind:?} {link}, {word}, had {waited} to hang up");
+            assert!(waited >= least, "{kind:?} {link}, {word}, had only {waited} to close");
         }
     }
 
@@ -229,53 +231,53 @@ impl Judge {
         if !ample && connection.blocked {
             return;
         }
-        assert!(sealed.is_whole(), "{kind:?} {link}, {word}, gets half a record at last");
+        assert!(sealed.is_whole(), "{kind:?} {link}, {word}: the last record is incomplete");
         match connection.breaks_tls {
             Some(alert) if word == "tls" => {
-                assert!(sealed.alerted || !alert, "{kind:?} {link} is not told what is wrong");
+                assert!(sealed.alerted || !alert, "{kind:?} {link} gets no alert");
             }
             _ => {
                 let says_so = sealed.closed || connection.untold || !network.can_be_told();
-                assert!(says_so, "{kind:?} {link}, {word}: the end comes without a word of TLS");
+                assert!(says_so, "{kind:?} {link}, {word}: the end comes without close_notify");
             }
         }
     }
 
     /// Checks all deadlines.
-    pub(crate) fn looks(&self, links: &[Link], now: u64) {
+    pub(crate) fn checks_deadlines(&self, links: &[Link], now: u64) {
         let keepalive = self.settings.keepalive;
         let heard_since = self.clients_are_heard_since(links, now);
         self.bounds_halves(links, heard_since + SECOND < now);
         for (link, (connection, network)) in self.connections.iter().zip(links).enumerate() {
-            if !network.is_moss_s() || connection.id.is_none() {
+            if !network.is_at_moss() || connection.id.is_none() {
                 continue;
             }
             let kind = connection.facts.kind;
             let age = now.saturating_sub(network.accepted);
-            // Received packets may have to wait for the master, but not for ever. And a peer with
-            // unread bytes in moss's kernel is not silent.
+            // Received packets may have to wait for the master, but not for ever. A peer with
+            // bytes that moss has not read is not silent.
             let since = if connection.logged_in { heard_since } else { 0 };
             let excused = since.max(self.spurious_until.min(now));
             let excused = match self.spurious_until > 0 && connection.logged_in {
-                // Each time that it has to wait, the simulated kernel may repeat its events.
+                // While it waits, the simulated kernel may repeat its events.
                 true => excused,
                 false => excused.min(network.heard + keepalive + SECOND),
             };
             let silent = now.saturating_sub(network.heard.max(excused));
             let grain = SECOND + self.lateness;
             let guesses = connection.wrong_secrets < 5 || connection.ending.is_some();
-            assert!(guesses, "{kind:?} {link} has guessed five times, and stays");
+            assert!(guesses, "{kind:?} {link} stays after five wrong secrets");
             match &connection.ending {
                 Some((word, _, since)) => assert!(
                     now - since <= 5 * SECOND + grain,
-                    "{kind:?} {link} was ended ({word}) and is still here"
+                    "{kind:?} {link} was ended ({word}), and is still here"
                 ),
                 None if connection.candidate => {
                     let age = now - connection.opened;
                     assert!(age <= 10 * SECOND + grain, "{kind:?} {link} keeps the master's place");
                 }
                 None if connection.is_visitor() => {
-                    self.looks_at_visitor(link, network, now);
+                    self.checks_visitor(link, network, now);
                 }
                 None if !connection.open => {
                     assert!(age <= 10 * SECOND + grain, "{kind:?} {link} has no answer yet");
@@ -300,14 +302,17 @@ impl Judge {
             let moved = if is_visitor { connection.requests.moved() } else { 0 };
             let waits_since = network.waits_since.max(network.accepted).max(moved);
             let waits = now.saturating_sub(waits_since.max(since));
-            assert!(waits <= grain, "{kind:?} {link} is not heard for {waits}");
+            assert!(waits <= grain, "{kind:?} {link} has not been heard for {waits}");
             let waits = now.saturating_sub(waits_since);
-            assert!(waits <= keepalive / 2 + 2 * grain, "{kind:?} {link} waits for {waits}");
+            assert!(
+                waits <= keepalive / 2 + 2 * grain,
+                "{kind:?} {link} has been waiting for {waits}"
+            );
         }
     }
 
-    /// Bytes held of incomplete messages, as far as hoarders tell: they send little else. Packets
-    /// of clients that wait for the master do not count.
+    /// Checks the limits of incomplete messages. Only those of hoarders are counted, which send
+    /// little else, and of clients only while none waits for the master.
     fn bounds_halves(&self, links: &[Link], clients_are_heard: bool) {
         let (mut guests, mut all) = (0, 0);
         for (link, connection) in self.lives(links) {
@@ -320,9 +325,12 @@ impl Judge {
         }
         let Settings { max_packet, max_memory, .. } = self.settings;
         let packet = max_packet + max_packet / 4 + (64 << 10);
-        assert!(guests <= packet.max(max_memory / 8) as u64, "guests hold {guests} bytes back");
+        assert!(
+            guests <= packet.max(max_memory / 8) as u64,
+            "incomplete messages of guests hold {guests} bytes"
+        );
         let most = packet.max(max_memory / 4) as u64;
-        assert!(all <= most || !clients_are_heard, "guests and clients hold {all} back");
+        assert!(all <= most || !clients_are_heard, "incomplete messages hold {all} bytes");
     }
 
     /// Since when no client had to wait for the master: it reads, or there is none.
@@ -343,7 +351,7 @@ impl Judge {
     pub(crate) fn stops(&self, links: &[Link], at_once: bool) {
         for (link, (connection, network)) in self.connections.iter().zip(links).enumerate() {
             let kind = connection.facts.kind;
-            assert!(!network.is_moss_s(), "{kind:?} {link} is still open");
+            assert!(!network.is_at_moss(), "{kind:?} {link} is still open");
             let told = connection.ending.as_ref().is_some_and(|(word, ..)| word == "stopping");
             let whole = connection.open && connection.facts.reads && !connection.left;
             if told && whole && !at_once {

@@ -60,18 +60,18 @@ pub(crate) struct Facts {
 struct Connection {
     facts: Facts,
     id: Option<String>,
-    /// It got a WebSocket; when.
+    /// It became a WebSocket; and when.
     open: bool,
     opened: u64,
     /// It was accepted normally (`resident`), or by a full server only to become the master
-    /// (`candidate`). Neither if that can't be told from outside.
+    /// (`candidate`). Neither if that is not visible from outside.
     resident: bool,
     candidate: bool,
     /// Its address had too many connections when it came.
     over: bool,
     /// The client address that its proxy names is known.
     asked: bool,
-    /// The kernel did not take all that moss had for it; in which turn.
+    /// The kernel did not take all that moss had for it; and in which turn.
     blocked: bool,
     blocked_in: u64,
     blocked_since: u64,
@@ -84,7 +84,7 @@ struct Connection {
     ending: Option<(String, u16, u64)>,
     /// How many messages it was sent after that, except a Close.
     after_ending: usize,
-    /// Its handshake was not finished then, so nothing could be sent to it.
+    /// Its handshake was not finished when it was ended, so nothing could be sent to it.
     untold: bool,
     /// It has violated TLS, and whether it must get an alert.
     breaks_tls: Option<bool>,
@@ -106,7 +106,7 @@ struct Connection {
     /// Claims that are not confirmed yet.
     claims: VecDeque<u64>,
     reign: Option<usize>,
-    /// The last offer that it was sent, and the packets that came after each.
+    /// The last offer that it got, and how many packets came after each offer.
     offer: Option<u64>,
     from_master: HashMap<u64, u64>,
     /// Clients that it was told of while it was master.
@@ -277,7 +277,7 @@ impl Judge {
         claim
     }
 
-    /// Whether a link was answered, and is no WebSocket.
+    /// Whether a link was answered and is no WebSocket.
     pub(crate) fn is_visitor(&self, link: usize) -> bool {
         self.connections[link].is_visitor()
     }
@@ -356,7 +356,7 @@ impl Judge {
                 self.enters(link, links, now);
             }
             Said::Head { status, head } => self.begins_answer(link, head, *status, links),
-            Said::Page(piece) => self.pours(link, piece),
+            Said::Page(piece) => self.sends_page(link, piece),
             Said::Http { status, body, .. } => {
                 self.ends_answer(link);
                 if *status == 200 && self.kind(link) == Kind::Inspector {
@@ -364,7 +364,10 @@ impl Judge {
                 }
                 let connection = &mut self.connections[link];
                 let expected = !connection.over || *status == 429;
-                assert!(expected, "{link} is answered {status}, as one too many of its address");
+                assert!(
+                    expected,
+                    "{link} is answered {status}, though it exceeds the limit of its address"
+                );
                 connection.status = Some(*status);
             }
             Said::Close { code, reason } => {
@@ -377,7 +380,7 @@ impl Judge {
                 let silent = now - links[link].heard;
                 let queued = self.connections[link].blocked_in == self.turn;
                 let early = silent < self.settings.keepalive && !queued;
-                assert!(!early, "{link} is asked after {silent} whether it is there");
+                assert!(!early, "{link} is pinged after only {silent}");
             }
             Said::Pong => self.answers_ping(link),
             Said::Text(text) => self.says(link, text),
@@ -430,17 +433,17 @@ impl Judge {
     /// Whether moss holds nothing for any peer: none was reset, and no host has vanished.
     pub(crate) fn owes_nothing(&self, links: &[Link]) -> bool {
         let mut all = self.connections.iter().zip(links);
-        !all.any(|(connection, network)| network.is_moss_s() && connection.torn)
+        !all.any(|(connection, network)| network.is_at_moss() && connection.torn)
     }
 }
 
 impl Connection {
     /// Whether moss has it, and has not begun to end it.
     fn lives(&self, network: &Link) -> bool {
-        network.is_moss_s() && self.ending.is_none() && self.id.is_some()
+        network.is_at_moss() && self.ending.is_none() && self.id.is_some()
     }
 
-    /// Whether it was answered, and is no WebSocket.
+    /// Whether it was answered and is no WebSocket.
     fn is_visitor(&self) -> bool {
         self.requests.was_answered() && !self.open
     }

@@ -10,7 +10,7 @@ use crate::plan::Kind;
 impl Judge {
     pub(super) fn says(&mut self, link: usize, text: &str) {
         let kind = text.strip_prefix("{\"type\":\"").and_then(|rest| rest.split('"').next());
-        match kind.unwrap_or_else(|| panic!("{link} is sent no packet: {text}")) {
+        match kind.unwrap_or_else(|| panic!("{link} is sent what is no packet: {text}")) {
             "p" => self.passes_to_master(link, text),
             "q" => self.passes_to_client(link, text),
             "offer" => self.offers(link, text),
@@ -44,7 +44,7 @@ impl Judge {
         }
         if self.settings.notices {
             let present = &self.connections[master].present;
-            assert!(present.contains(&link), "{master} was not told that {link} is here");
+            assert!(present.contains(&link), "{master} was not told that {link} joined");
         }
         let floods = &self.connections[link];
         if floods.facts.kind == Kind::Share && floods.ending.is_none() {
@@ -139,7 +139,7 @@ impl Judge {
         }
     }
 
-    /// All is calm, and there was time for all that was owed.
+    /// Checks what was sent in all, after a calm time that was long enough for it.
     pub(crate) fn settles(&self, links: &[Link], now: u64) {
         let lives: Vec<usize> = (0..self.connections.len())
             .filter(|&link| self.connections[link].lives(&links[link]))
@@ -154,8 +154,8 @@ impl Judge {
             assert!(master.claims.is_empty(), "a claim was not answered");
             master.reign.map(|reign| self.reigns[reign].claim)
         });
-        // A silent peer has twice the keepalive, at the latest from the start of the last ten
-        // seconds. A guesser needs a while for five guesses.
+        // A silent peer has twice the keepalive, counted at the latest from the start of the calm
+        // ten seconds. A guesser needs a while for five guesses.
         let grace = |connection: &Connection, network: &Link| match connection.facts.kind {
             Kind::Mute => network.heard + 12 * SECOND + 2 * self.settings.keepalive,
             _ => network.accepted + 30 * SECOND,

@@ -28,7 +28,7 @@ struct Flooder {
 }
 
 impl Shares {
-    /// A slow master is sent this number of bytes from a client.
+    /// A slow master is sent this number of a client's bytes.
     pub(super) fn pass(&mut self, client: usize, len: u64, largest: u64, settings: &Settings) {
         // The first bytes only fill empty buffers.
         if self.over || self.skipped < settings.max_backlog as u64 + (1 << 20) {
@@ -80,7 +80,7 @@ impl Shares {
                 let got = of.get(client).copied().unwrap_or(0);
                 assert!(
                     2 * (got + flooder.largest) >= fair || flooder.before < NEWCOMER_BYTES,
-                    "client {client} got {got} of {bytes} bytes that {count} flood a master with"
+                    "client {client} got {got} of the {bytes} bytes of {count} clients that flood"
                 );
             }
             *of.get_mut(&first).expect("it was counted") -= len;

@@ -1,9 +1,9 @@
 //! The peers, honest and hostile.
 //!
 //! Each is a small program on its side of a connection. It runs when its kernel has something
-//! for it, or at a time that it chose. Then it reads what its kind allows, does what its kind
-//! does, and sends as much as its kernel takes. It tells the judge what it sends, and knows of
-//! moss only what it has received.
+//! for it, or at a time that it chose. Then it reads as much as its kind may, acts by its kind,
+//! and sends as much as its kernel takes. It tells the judge what it sends, and knows of moss
+//! only what it has received.
 
 mod visitors;
 
@@ -22,7 +22,7 @@ use crate::wire::{self, Said, push_frame, push_header};
 /// Messages that moss has sent on a connection, with their ends.
 pub(crate) type Mail = VecDeque<(u64, Said)>;
 
-/// What peers act upon.
+/// What peers act on.
 pub(crate) struct World<'w> {
     pub(crate) network: &'w mut Network,
     pub(crate) judge: &'w mut Judge,
@@ -34,7 +34,7 @@ pub(crate) struct World<'w> {
     pub(crate) calm: bool,
 }
 
-/// The most packets that one flooder sends.
+/// The most bytes that one flooder sends.
 const FLOOD_BYTES: u64 = 16 << 20;
 
 /// A peer.
@@ -51,14 +51,15 @@ pub(crate) struct Peer {
     period: u64,
     pub(crate) link: Option<usize>,
     stage: Stage,
-    /// Bytes that its kernel has not taken yet; how many were taken before; ends of messages.
+    /// Bytes that its kernel has not taken yet; how many it took before; and the ends of messages
+    /// among all of them.
     out: Vec<u8>,
     taken: u64,
     ends: Vec<u64>,
     next: u64,
     wakes_at: u64,
     leaves_at: u64,
-    comes_again: bool,
+    reconnects: bool,
     /// How much it may still read.
     allowance: u64,
     /// How often it has acted, and how many packets of a flood are left.
@@ -109,7 +110,7 @@ impl Peer {
             next: 0,
             wakes_at: part.at,
             leaves_at: u64::MAX,
-            comes_again: !matches!(part.kind, Kind::Inspector | Kind::SlowMaster)
+            reconnects: !matches!(part.kind, Kind::Inspector | Kind::SlowMaster)
                 && random.is_one_in(2),
             allowance: 0,
             done: 0,
@@ -135,12 +136,12 @@ impl Peer {
     pub(crate) fn steady(mut self) -> Self {
         self.period = SECOND;
         self.flood = u64::MAX;
-        self.comes_again = false;
+        self.reconnects = false;
         self.leaves_at = u64::MAX;
         self
     }
 
-    /// When it runs first.
+    /// When it runs for the first time.
     pub(crate) fn begins_at(&self) -> u64 {
         self.wakes_at
     }
@@ -158,11 +159,11 @@ impl Peer {
             }
             return;
         }
-        self.looks(world);
+        self.runs(world);
     }
 
-    /// Its kernel has something for it.
-    pub(crate) fn looks(&mut self, world: &mut World<'_>) {
+    /// Runs it: its kernel has something for it, or its time has come.
+    pub(crate) fn runs(&mut self, world: &mut World<'_>) {
         let Some(link) = self.link else { return };
         if self.stage == Stage::Connecting {
             self.stage = Stage::Head;
@@ -217,7 +218,7 @@ impl Peer {
             Kind::Breaker if self.stage != Stage::Open => self.tears(link, world),
             Kind::Mute => {}
             Kind::Share => world.judge.rests(),
-            _ => self.looks(world),
+            _ => self.runs(world),
         }
     }
 
@@ -227,7 +228,7 @@ impl Peer {
             world.judge.tears(link);
             world.network.links[link].away = true;
             self.stage = Stage::Away;
-            self.comes_back(world);
+            self.reconnects_later(world);
         }
     }
 
@@ -253,7 +254,7 @@ impl Peer {
         self.taken = 0;
         self.ends.clear();
         let stays = self.random.between(1, 20) * SECOND;
-        self.leaves_at = if self.comes_again { world.network.now + stays } else { u64::MAX };
+        self.leaves_at = if self.reconnects { world.network.now + stays } else { u64::MAX };
         self.out = match self.kind {
             Kind::Visitor => {
                 let path = self.random.pick(&["/health", "/health?x", "/", "/nowhere"]);
@@ -262,7 +263,7 @@ impl Peer {
             Kind::Inspector => b"GET /health HTTP/1.0\r\n\r\n".to_vec(),
             Kind::BadVisitor => self.bad_request(),
             Kind::Dripper => b"GET / HTTP/1.1\r\nX: ".to_vec(),
-            Kind::Stranger => self.without_an_s(world.clients),
+            Kind::Stranger => self.for_the_other_port(world.clients),
             _ if self.is_proxied() => {
                 let named = format!("\r\nX-Forwarded-For: {}, {}\r\n\r\n", PROXY, self.address);
                 wire::UPGRADE.replace("\r\n\r\n", &named).into_bytes()
@@ -318,8 +319,9 @@ impl Peer {
         }
     }
 
-    /// Sends TLS to the plain port, or plain HTTP to the TLS port.
-    fn without_an_s(&mut self, clients: &Clients) -> Vec<u8> {
+    /// The first bytes of a peer at the wrong port: TLS for the plain port, plain HTTP for the TLS
+    /// port.
+    fn for_the_other_port(&mut self, clients: &Clients) -> Vec<u8> {
         if self.endpoint == Endpoint::Plain {
             let mut hello = sealed::hello(clients);
             hello.truncate(1 + self.random.below(hello.len()));
@@ -370,7 +372,7 @@ impl Peer {
         world.sealed.insert(link, sealed);
     }
 
-    /// For which reasons moss may end it.
+    /// Its facts: for which reasons moss may end it, and whether it must.
     fn facts(&self) -> Facts {
         let mut may_end: Vec<&str> = match self.kind {
             Kind::Client | Kind::Guest | Kind::Master | Kind::Inspector => vec![],
@@ -657,7 +659,7 @@ impl Peer {
         self.says(&format!("{{\"type\":\"q\",\"id\":\"{id}\",\"payload\":{payload}}}"));
     }
 
-    /// A master receives a packet.
+    /// A master answers a packet; a client that floods notes whether there is a master.
     fn receives(&mut self, text: &str, world: &mut World<'_>) {
         if self.kind == Kind::Share {
             self.claim = text.starts_with("{\"type\":\"offer\"").into();
@@ -738,7 +740,7 @@ impl Peer {
         }
     }
 
-    /// Sends an incomplete packet, as long as allowed, and then a byte at a time, or nothing.
+    /// Sends a part of a packet, and then a byte at a time, or nothing.
     fn hoards(&mut self, link: usize, world: &mut World<'_>) {
         let most = self.settings.max_packet as u64;
         let now = world.network.now;
@@ -797,7 +799,7 @@ impl Peer {
         self.stage = Stage::Leaving;
     }
 
-    /// Leaves only by `close_notify`, right after its last record.
+    /// Leaves only by `close_notify`, right after its last packet.
     fn leaves_tls(&mut self, link: usize, world: &mut World<'_>) {
         if matches!(self.kind, Kind::Client | Kind::Nuisance) {
             for _ in 0..3 {
@@ -827,7 +829,7 @@ impl Peer {
         if let Some(sealed) = world.sealed.get_mut(&link)
             && self.random.is_one_in(2)
         {
-            // The other half of the peers never sends it.
+            // It sends `close_notify`. The other half of the peers never does.
             sealed.leaves();
             self.flushes(link, world);
         }
@@ -838,10 +840,10 @@ impl Peer {
     fn gone(&mut self, world: &mut World<'_>) {
         self.link = None;
         self.stage = Stage::Away;
-        self.comes_back(world);
+        self.reconnects_later(world);
     }
 
-    fn comes_back(&mut self, world: &mut World<'_>) {
+    fn reconnects_later(&mut self, world: &mut World<'_>) {
         self.out.clear();
         self.wakes_at = u64::MAX;
         let honest = matches!(
@@ -853,7 +855,7 @@ impl Peer {
                 | Kind::Guest
                 | Kind::Browser
         );
-        if self.comes_again || honest {
+        if self.reconnects || honest {
             let pause = self.random.between(100, 3_000) * MILLISECOND;
             self.wake_at(world.network.now + pause, world);
         }

@@ -6,7 +6,7 @@ use crate::pages::Ask;
 use crate::plan::Kind;
 use crate::wire;
 
-/// How much a reader reads at least before it stops: a TLS handshake.
+/// The least that a reader reads before it stops: enough for a TLS handshake.
 const LEAST_READ: u64 = 10_000;
 
 /// How many bytes a slow reader reads each time.
@@ -47,7 +47,7 @@ impl Peer {
                 self.asks(link, Ask::plain(path), world);
             }
             Kind::Client | Kind::Guest | Kind::Master | Kind::Flooder
-                // Byte by byte the answers take so long that it would count as silent.
+                // Byte by byte the answers would take so long that it counts as silent.
                 if self.line.piece >= 200 && self.random.is_one_in(4) =>
             {
                 for _ in 0..self.random.between(1, 5) {
