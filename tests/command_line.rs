@@ -84,7 +84,7 @@ fn wrong_arguments_are_answered_by_the_usage() {
     }
 }
 
-/// Scripts and systemd use the status, so it must not depend on a working stdout or stderr.
+/// Scripts and systemd rely on the status, so it must not depend on a working stdout or stderr.
 #[test]
 fn exit_status_is_the_same_where_nothing_can_be_printed() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -134,7 +134,7 @@ fn url_is_one_that_others_can_use() {
         url.trim_end_matches('/').parse().unwrap_or_else(|error| panic!("{url}: {error}"));
     assert!(!address.ip().is_unspecified(), "{line}");
     assert_eq!(address.port(), moss.address().port());
-    // This machine can use it, too.
+    // This machine can use the URL, too.
     support::Client::open(support::Stream::connect(address)).expect_nothing();
 }
 
@@ -276,7 +276,7 @@ fn health_with_master_is_bad_without_a_master() {
     assert_eq!(code, Some(1));
     assert!(line.contains("no master") || line.contains("NO master"), "{line}");
     let master = moss.master("1");
-    // Also when the server is full: health is answered beside the WebSockets.
+    // The server is full now: health is still answered.
     let (code, line) = ask();
     assert_eq!(code, Some(0), "{line}");
     assert!(line.contains("full") && line.contains("has a master"), "{line}");
@@ -289,7 +289,7 @@ fn health_with_master_is_bad_without_a_master() {
     assert!(line.contains("does not answer"), "{line}");
 }
 
-/// Names and values in the output of `moss check`.
+/// The names and values that `moss check` prints.
 fn in_force(stdout: &str) -> Vec<(&str, &str)> {
     let lines = stdout.lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| line.split_once('=').unwrap_or_else(|| panic!("{line:?}"))).collect()
@@ -329,7 +329,7 @@ fn check_prints_each_variable_in_force() {
     ] {
         assert!(told.contains(&part), "{part:?} is not in\n{stdout}");
     }
-    // The warnings of a start.
+    // It warns as a start does.
     assert!(stderr.contains("moss: warning: any web page may log in here"), "{stderr}");
 }
 

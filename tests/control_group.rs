@@ -19,7 +19,7 @@ fn check(setup: Setup, group: &Cgroup) -> (String, String) {
     (stdout, stderr)
 }
 
-/// The value of a setting in that output.
+/// The value of a setting in the output of `moss check`.
 #[track_caller]
 fn number(settings: &str, name: &str) -> usize {
     let mut lines = settings.lines().filter_map(|line| line.split_once('='));
@@ -114,7 +114,7 @@ fn pages_lower_the_share_and_over_a_quarter_are_warned_of() {
     let (settings, warnings) = check(setup(9 * MIB), &group);
     assert_eq!(number(&settings, MEMORY), 14 * MIB / 4);
     assert!(warnings.contains(complaint), "{warnings}");
-    // At a reload, too.
+    // A reload warns, too.
     let setup = setup(MIB).before(&group.enter());
     let moss: Moss = setup.start();
     std::fs::write(moss.folder().join("pages/more.html"), vec![b' '; 8 * MIB]).expect("a file");

@@ -18,7 +18,7 @@ use std::{fs, io};
 
 fn replay(target: &str, check: fn(&[u8])) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // cargo adds this file to a package. A clone must have the inputs.
+    // cargo adds this file to a package. A clone has no such file, and must have the inputs.
     if root.join("Cargo.toml.orig").exists() {
         // Not by `eprintln!`, since the output of tests that pass is not shown.
         let line = format!("SKIPPED corpus of {target}: not in the package\n");

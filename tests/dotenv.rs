@@ -186,7 +186,7 @@ fn space_at_the_end_of_a_line_is_ignored() {
 #[test]
 fn byte_order_mark_at_the_start_is_skipped() {
     Setup::empty().file(".env", format!("\u{feff}{ENOUGH}")).start().master("1").expect_nothing();
-    // Only at the start of the file, and the first line is still read.
+    // But only at the start of the file; and the first line is still read.
     assert!(refusal(format!("{ENOUGH}\u{feff}A=b\n")).contains(".env, line 5:"));
     assert!(refusal(format!("\u{feff}A=$b\n{ENOUGH}")).contains(".env, line 1:"));
 }
@@ -228,8 +228,8 @@ fn variables() -> Vec<String> {
     names
 }
 
-/// The template's assignments with the comment lines right above each. Some are commented out,
-/// because even an empty variable would override the one that is set elsewhere.
+/// The template's assignments, each with the comment lines right above it. Some assignments are
+/// commented out, because even an empty variable would override the one that is set elsewhere.
 fn template() -> Vec<(String, String, String)> {
     let text = repository_file("template.env");
     let mut above = String::new();
@@ -292,7 +292,7 @@ fn template_with_the_secret_filled_in_starts_moss() {
         1,
     );
     assert_ne!(text, filled);
-    // The only difference from the template, whose port may be in use here.
+    // Only the port differs from the template's, which may be in use here.
     let moss = Setup::empty().set("MOSS_PORT", "0").file(".env", filled).start();
     assert!(!moss.log().contains("not a variable"), "{}", moss.log());
     moss.master("1").expect_nothing();

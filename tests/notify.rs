@@ -1,5 +1,5 @@
-//! What moss tells the system that started it: a service manager, through the socket of
-//! `NOTIFY_SOCKET`, and the journal, through its log lines.
+//! What moss tells the system that started it: messages to a service manager through the socket
+//! in `NOTIFY_SOCKET`, and log lines in the form of the journal.
 
 mod support;
 
@@ -64,7 +64,7 @@ impl Manager {
     }
 }
 
-/// A moss with this manager. Its message that it is ready was received.
+/// A moss with a fake manager, which has already received that it is ready.
 fn managed(setup: Setup) -> (Moss, Manager) {
     let manager = Manager::at_a_path(&setup);
     let moss = setup.set("NOTIFY_SOCKET", &manager.name).start();
@@ -196,7 +196,7 @@ fn frozen_moss_does_not_notify_the_watchdog() {
     moss.signal(Signal::STOP);
     let start = Instant::now();
     while !state_of(moss.pid()).contains("(stopped)") {
-        assert!(start.elapsed() < PATIENCE, "moss goes on");
+        assert!(start.elapsed() < PATIENCE, "moss does not stop");
         std::thread::yield_now();
     }
     manager.drain();
@@ -241,7 +241,7 @@ fn watchdog_that_is_no_number_is_warned_of() {
     }
 }
 
-/// The longest time that a watchdog can have, and the shortest.
+/// The longest and the shortest interval of a watchdog.
 #[test]
 fn watchdog_may_have_any_time() {
     let (moss, manager) = managed(Setup::new().set("WATCHDOG_USEC", "18446744073709551615"));

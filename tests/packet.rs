@@ -104,7 +104,7 @@ fn quick_and_thorough_reading_agree() {
             texts.push(format!("{{{value}:1}}"));
         }
     }
-    // At every offset in a block of 64 bytes, and across the border of two.
+    // At every offset in a block of 64 bytes, and across two blocks.
     for len in 0..140 {
         for end in [
             "", "\\n", "\\t", "\"", "\\", "\\\"", "\\\\", "\\\\\"", "\\\\\\\"", "\\\\\\\\", "\\x",

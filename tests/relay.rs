@@ -1,5 +1,5 @@
-//! The relay without sockets: what is delivered to whom, in which order, and what is
-//! forgotten. Connections are numbers; 1 and 2 are mostly masters.
+//! The relay without sockets: what it delivers to whom, in which order, and what it forgets.
+//! Connections are numbers; 1 and 2 are mostly masters.
 
 use moss::protocol::packet::Outgoing;
 use moss::protocol::relay::{Delivery, Expulsion, Relay, Role};
@@ -14,7 +14,7 @@ const CONFIRMATION: &str = r#"master 1: {"type":"master-confirmation","payload":
 /// A relay, and its deliveries as lines: how, to whom, what.
 struct Core {
     relay: Relay,
-    /// In the order of delivery.
+    /// The master, according to the deliveries so far.
     master: Option<u64>,
 }
 
@@ -420,7 +420,7 @@ fn wrong_secrets_are_forgotten_with_their_connection() {
         core.handle(7, WRONG);
     }
     assert_eq!(core.handle(7, WRONG).len(), 2);
-    // It is closed, and nothing is kept of it.
+    // It was closed, and nothing is kept of it: counting starts over.
     assert_eq!(core.error(7, WRONG), (7, "wrong-secret".to_owned()));
 }
 

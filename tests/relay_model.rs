@@ -19,7 +19,7 @@ use random::Random;
 /// The same seeds each time, so that a change that breaks one is noticed by the next run.
 const FIXED_SEEDS: u64 = 60;
 
-/// New seeds each time, so that in the long run more is tested.
+/// New seeds each time, so that more is tested in the long run.
 const FRESH_SEEDS: u64 = 40;
 
 const DICE: usize = 2_000;
@@ -33,7 +33,7 @@ fn relay_does_what_the_model_expects() {
     let fresh = (0..FRESH_SEEDS).map(|seed| fresh.wrapping_add(seed));
     for seed in (0..FIXED_SEEDS).chain(fresh) {
         if let Err(panic) = panic::catch_unwind(|| simulate(seed)) {
-            eprintln!("to play it again: MOSS_RELAY_SEED={seed} cargo test --test relay_model");
+            eprintln!("to repeat it: MOSS_RELAY_SEED={seed} cargo test --test relay_model");
             panic::resume_unwind(panic);
         }
     }

@@ -71,7 +71,7 @@ pub(crate) enum Named {
     Text(String),
 }
 
-/// What the relay delivers; packets as they are written.
+/// A delivery of the relay, with packets as text.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Told {
     Role(u64, Role),
@@ -81,7 +81,7 @@ pub(crate) enum Told {
     Close(u64, String),
 }
 
-/// Deliveries in order; within one of the inner lists, in any order.
+/// Lists of deliveries: the lists come in order, the deliveries within one in any order.
 pub(crate) type Expected = Vec<Vec<Told>>;
 
 impl Model {
@@ -101,7 +101,7 @@ impl Model {
         self.master.as_ref().is_some_and(|(master, _)| *master == id)
     }
 
-    /// What has to be sent after this action of `who`.
+    /// What moss has to send after this action of `who`.
     pub(crate) fn act(&mut self, who: u64, action: &Action) -> Expected {
         let owed = match action {
             Action::Leave | Action::Announce(_) | Action::Restrict => Vec::new(),

@@ -1,5 +1,5 @@
-//! Invalid requests, and request smuggling: each gets its status, and it is certain whether
-//! the connection stays open.
+//! Invalid requests, and request smuggling: each gets its status, and then the connection ends, or
+//! stays open for the next request.
 
 use std::net::Shutdown;
 
@@ -27,7 +27,7 @@ fn expect_end(moss: &Moss, request: impl AsRef<[u8]>, status: u16) -> Answer {
     assert_eq!(answer.status, status, "{what:?}");
     assert!(answer.is_last(), "{what:?}");
     visitor.expect_end();
-    // The same for a later request of a connection.
+    // A later request of a connection gets the same answer.
     let mut visitor = Visitor::of(moss);
     visitor.send([get("/a.txt").as_bytes(), request, smuggled().as_bytes()].concat());
     assert_eq!(visitor.answer().body, b"a");
@@ -317,7 +317,7 @@ fn random_bytes_do_no_harm() {
             // After the start of a request.
             rubbish.splice(..0, request("GET", "/a.txt", "X: ").trim_end().bytes());
         }
-        // 0x16 begins TLS: then moss closes without an answer.
+        // To TLS, which begins with 0x16, moss does not answer.
         rubbish[0] = if rubbish[0] == 0x16 { 0 } else { rubbish[0] };
         let mut visitor = Visitor::of(&moss);
         visitor.send(rubbish);

@@ -1,4 +1,4 @@
-//! How long a connection stays open: what keeps it, and what ends it.
+//! What keeps a connection open, and what ends it.
 
 use std::net::Shutdown;
 use std::thread;
@@ -13,7 +13,7 @@ use crate::visitor::{Visitor, ask, get, request};
 /// Requests of one connection at most.
 const REQUESTS: usize = 1_000;
 
-/// Shorter than moss waits for a peer that does not close after the last answer.
+/// Shorter than moss's wait for a peer that does not close after its last answer.
 const ENDING: Duration = Duration::from_secs(4);
 
 fn start() -> Moss {
@@ -262,7 +262,7 @@ fn ended_connections_leave_nothing() {
             assert_eq!(visitor.answer().status, status, "{request}");
             visitor.expect_end();
         }
-        // They have closed: there is nothing to wait for.
+        // The peers have closed, too, so moss need not wait for them.
         let start = Instant::now();
         while descriptors(&moss) > before {
             assert!(start.elapsed() < ENDING, "still there: {request}");

@@ -128,7 +128,7 @@ fn links_within_the_folder_are_followed() {
     expect_page(&moss, "/b/", "start");
 }
 
-/// Kubernetes mounts a volume in this way, to change all files at once.
+/// Kubernetes mounts volumes in this way, to change all files at once.
 #[test]
 fn link_through_a_hidden_folder_is_followed() {
     let setup = site(&[("..2026_01/page.html", "page")]);

@@ -1,4 +1,4 @@
-//! The log of page connections: a line for each end, at level debug.
+//! The log of page connections: each end has a line, at level debug.
 
 use crate::site::{content, site};
 use crate::sockets::narrow;
@@ -13,7 +13,7 @@ fn pages() -> Setup {
     site(&[("a.txt", &b"a"[..]), ("large", &content(1, 8 << 20))])
 }
 
-/// The log lines about a visitor with this word.
+/// The log lines about visitors that end with this word.
 fn lines(moss: &Moss, ending: &str) -> Vec<String> {
     let part = format!(", visitor at 127.0.0.1: {ending}");
     moss.wait_for_log(&part);

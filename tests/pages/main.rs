@@ -1,5 +1,5 @@
 //! The pages of `MOSS_PAGES_DIRECTORY`, against the real program: which files are served, how
-//! requests are answered, how long connections stay, and what readers cost others.
+//! requests are answered, how long connections stay open, and what readers cost others.
 //!
 //! Bodies are compared byte for byte. `pages_over_tls` runs the same tests through TLS.
 

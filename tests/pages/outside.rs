@@ -58,8 +58,8 @@ const SLASHES: [&str; 10] =
 const CANARIES: [&str; 6] =
     ["canary.txt", "canary", "pages2/canary.txt", "pages/.hidden", ".hidden", ".git/config"];
 
-/// Sends all of these at once, and goes on with a new connection where one ends. No answer
-/// may be a 200 or hold a canary.
+/// Requests all of these, on a new connection whenever one ends. Each answer must be a 400 or 404
+/// without the canary.
 #[track_caller]
 fn expect_nothing_of(moss: &Moss, targets: &[String]) {
     let mut visitor = Visitor::of(moss);
@@ -191,7 +191,7 @@ fn folder_that_becomes_a_link_while_it_is_read_leads_nowhere() {
     };
     let seen: Vec<_> = meanwhile(swap, || (0..2_000).map(|_| look()).collect());
     assert!(!seen.iter().any(|body| body == CANARY.as_bytes()));
-    // moss may have seen only the link each time.
+    // In case moss has seen only the link each time: the folder is served when nothing changes.
     reload_until(&moss, "/sub/page.html", b"page");
 }
 

@@ -187,7 +187,7 @@ fn flood(moss: &Moss, request: &str) -> (Visitor, usize) {
                 asleep = if is_asleep(moss) { asleep + 1 } else { 0 };
                 thread::yield_now();
             }
-            Err(error) => panic!("{error} instead of patience, after {sent} bytes"),
+            Err(error) => panic!("moss ends the connection after {sent} bytes: {error}"),
         }
     }
     (visitor, sent)
@@ -195,7 +195,7 @@ fn flood(moss: &Moss, request: &str) -> (Visitor, usize) {
 
 #[test]
 fn unread_answers_cost_next_to_nothing() {
-    /// Memory for each of them: a partly read request, and a partly sent answer.
+    /// Memory for all of them, each with a partly read request and a partly sent answer.
     const GROWTH: usize = 2 * MIB;
     const VISITORS: usize = 5;
 
@@ -218,7 +218,7 @@ fn unread_answers_cost_next_to_nothing() {
 #[test]
 fn nothing_is_read_while_a_body_waits() {
     let moss = site(&[("large", content(6, 8 * MIB))]).start();
-    // As much as the kernels' buffers hold, far less than a thousand requests.
+    // moss takes as much as the kernel's buffers hold, far less than a thousand requests.
     let request = request("GET", "/large", &format!("X: {}\r\n", "x".repeat(8_000)));
     let (_visitor, sent) = flood(&moss, &request);
     assert!(sent < 6 * MIB, "{sent} bytes were taken");

@@ -142,7 +142,7 @@ fn download_is_refused_when_downloads_take_all_places() {
 
 #[test]
 fn short_answers_are_sent_where_downloads_take_all_places() {
-    // Above all health: after any other answer an orchestrator would restart moss.
+    // This matters most for health: after a 503 an orchestrator would restart moss.
     let moss = start(32);
     let mut downloads: Vec<_> = (0..LEAST).map(|_| download(&moss)).collect();
     for (target, status) in [("/health", 200), ("/a.txt", 200), ("/none", 404)] {

@@ -1,6 +1,6 @@
 //! Connections from a trusted proxy: which client address counts, and how many connections an
-//! address may have. The test itself is the proxy, at 127.0.0.1. Connections from other
-//! addresses of this machine are not trusted.
+//! address may have. The test itself is the proxy, at 127.0.0.1. Other addresses of this machine
+//! are not trusted.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::sockets::{narrow, narrow_from};
 use crate::support::{Client, Moss, OVER_TLS, PATIENCE, Setup, Stream, connect_tcp};
 use crate::visitor::{UPGRADE, Visitor, request};
 
-/// Larger than what the kernel takes at once.
+/// More than the kernel takes at once.
 const LARGE: usize = 1 << 20;
 
 /// A moss with pages that trusts this test, with this limit of connections for an address.
@@ -23,8 +23,8 @@ fn limited_to(limit: usize) -> Setup {
 }
 
 /// The header in which a proxy names the client.
-fn of(asker: &str) -> String {
-    format!("X-Forwarded-For: {asker}\r\n")
+fn of(requester: &str) -> String {
+    format!("X-Forwarded-For: {requester}\r\n")
 }
 
 /// A WebSocket that the proxy opens with these header lines, or the status of the answer.
@@ -52,18 +52,18 @@ fn assert_room(moss: &Moss, lines: &str, expected: usize) -> Vec<Client> {
 fn connections_of_each_address_behind_a_proxy_are_limited() {
     let moss = limited_to(2).start();
     let mut clients = Vec::new();
-    for asker in ["192.0.2.1", "192.0.2.2", "2001:db8::1", "198.51.100.7:1234"] {
-        clients.extend(assert_room(&moss, &of(asker), 2));
+    for requester in ["192.0.2.1", "192.0.2.2", "2001:db8::1", "198.51.100.7:1234"] {
+        clients.extend(assert_room(&moss, &of(requester), 2));
     }
     // The same addresses, spelled differently.
-    for asker in [
+    for requester in [
         "::ffff:192.0.2.1",
         "192.0.2.2:80",
         "2001:db8::2",
         "[2001:db8::3]:80",
         "198.51.100.7, 10.1.2.3",
     ] {
-        assert_eq!(open(&moss, &of(asker)).err(), Some(429), "{asker}");
+        assert_eq!(open(&moss, &of(requester)).err(), Some(429), "{requester}");
     }
     clients.iter_mut().for_each(Client::expect_nothing);
 }
@@ -102,7 +102,7 @@ fn header_from_an_untrusted_address_is_ignored() {
     } else {
         assert_eq!(stranger().answer().status, 429);
     }
-    // It has used up nothing of the limits of the addresses that it named.
+    // It used up nothing of the limits of the addresses that it named.
     assert_room(&moss, &of("192.0.2.1"), 3);
     assert!(!moss.log().contains("guest at 192.0.2.2"), "{}", moss.log());
 }
@@ -128,8 +128,8 @@ fn each_request_on_a_connection_counts_for_its_own_client() {
     let moss = limited_to(1).start();
     let _full = open(&moss, &of("192.0.2.1")).expect("an upgrade");
     let mut visitor = Visitor::of(&moss);
-    for asker in ["192.0.2.2", "192.0.2.3", "unknown", "2001:db8::1", "192.0.2.2", "10.0.0.1"] {
-        assert_eq!(visitor.get_with("/a.txt", &of(asker)).body, b"a", "{asker}");
+    for requester in ["192.0.2.2", "192.0.2.3", "unknown", "2001:db8::1", "192.0.2.2", "10.0.0.1"] {
+        assert_eq!(visitor.get_with("/a.txt", &of(requester)).body, b"a", "{requester}");
     }
     let answer = visitor.get_with("/a.txt", &of("192.0.2.1"));
     assert_eq!(answer.status, 429);
@@ -141,8 +141,8 @@ fn each_request_on_a_connection_counts_for_its_own_client() {
 fn each_pipelined_request_counts_for_its_own_client() {
     let moss = limited_to(1).start();
     let _full = open(&moss, &of("192.0.2.1")).expect("an upgrade");
-    let askers = ["192.0.2.2", "192.0.2.3", "192.0.2.1", "192.0.2.2"];
-    let all: String = askers.map(|asker| request("GET", "/a.txt", &of(asker))).concat();
+    let requesters = ["192.0.2.2", "192.0.2.3", "192.0.2.1", "192.0.2.2"];
+    let all: String = requesters.map(|requester| request("GET", "/a.txt", &of(requester))).concat();
     let mut visitor = Visitor::of(&moss);
     visitor.send(&all);
     for status in [200, 200, 429] {
@@ -171,10 +171,10 @@ fn every_kind_of_request_is_limited() {
         ("GET", "/%"),
         ("GET", "*"),
     ] {
-        for (asker, refused) in [("192.0.2.1", true), ("192.0.2.2", false)] {
+        for (requester, refused) in [("192.0.2.1", true), ("192.0.2.2", false)] {
             let mut visitor = Visitor::of(&moss);
-            visitor.send(request(method, target, &of(asker)));
-            assert_eq!(visitor.answer().status == 429, refused, "{method} {target} of {asker}");
+            visitor.send(request(method, target, &of(requester)));
+            assert_eq!(visitor.answer().status == 429, refused, "{method} {target} of {requester}");
         }
     }
 }
@@ -186,19 +186,19 @@ fn requests_without_pages_are_limited_too() {
         .set("MOSS_MAX_CONNECTIONS_PER_ADDRESS", "1")
         .start();
     let _full = open(&moss, &of("192.0.2.1")).expect("an upgrade");
-    for (asker, [health, none]) in [("192.0.2.1", [429, 429]), ("192.0.2.2", [200, 404])] {
+    for (requester, [health, none]) in [("192.0.2.1", [429, 429]), ("192.0.2.2", [200, 404])] {
         for (target, status) in [("/health", health), ("/none", none)] {
             let mut visitor = Visitor::of(&moss);
-            visitor.send(request("GET", target, &of(asker)));
-            assert_eq!(visitor.answer().status, status, "{target} of {asker}");
+            visitor.send(request("GET", target, &of(requester)));
+            assert_eq!(visitor.answer().status, status, "{target} of {requester}");
             visitor.expect_end();
         }
     }
     if OVER_TLS {
-        for (asker, status) in [("192.0.2.1", 429), ("192.0.2.2", 307)] {
+        for (requester, status) in [("192.0.2.1", 429), ("192.0.2.2", 307)] {
             let mut visitor = Visitor::on(Stream::plain(connect_tcp(moss.address())));
-            visitor.send(request("GET", "/", &of(asker)));
-            assert_eq!(visitor.answer().status, status, "{asker}");
+            visitor.send(request("GET", "/", &of(requester)));
+            assert_eq!(visitor.answer().status, status, "{requester}");
         }
     }
 }
@@ -249,7 +249,7 @@ fn clients_within_the_limit_stay_while_others_are_refused() {
     let again = ["/large.bin", "/a.txt", "/a.txt"];
     reader.send(again.map(|target| request("GET", target, &of("192.0.2.1"))).concat());
     assert_eq!(reader.head().status, 200);
-    // They count until they close, which they don't.
+    // Each counts until it closes, and none does.
     let refused: Vec<_> = (0..3)
         .map(|_| {
             let mut visitor = Visitor::of(&moss);
@@ -268,9 +268,9 @@ fn clients_within_the_limit_stay_while_others_are_refused() {
 fn after_a_flood_each_address_has_its_limit_again() {
     let limit = 4;
     let moss = limited_to(limit).set("MOSS_LOG", "info").start();
-    let mut askers =
+    let mut requesters =
         ["192.0.2.1", "192.0.2.2", "2001:db8::1", "unknown", "10.0.0.1"].iter().cycle();
-    let mut next = || of(askers.next().expect("one of them"));
+    let mut next = || of(requesters.next().expect("one of them"));
     let before = descriptors(&moss);
     let mut still_there = Vec::new();
     for round in 0..280 {
@@ -297,11 +297,11 @@ fn after_a_flood_each_address_has_its_limit_again() {
     drop(still_there);
     let start = Instant::now();
     while descriptors(&moss) > before {
-        assert!(start.elapsed() < PATIENCE, "somebody is still there");
+        assert!(start.elapsed() < PATIENCE, "a connection is still open");
         thread::sleep(Duration::from_millis(5));
     }
-    for asker in ["192.0.2.1", "192.0.2.2", "2001:db8::1"] {
-        assert_room(&moss, &of(asker), limit);
+    for requester in ["192.0.2.1", "192.0.2.2", "2001:db8::1"] {
+        assert_room(&moss, &of(requester), limit);
     }
 }
 
@@ -336,14 +336,16 @@ fn log_names_the_client_behind_a_proxy() {
     assert!(moss.wait_for_log("(429)").contains("visitor at 192.0.2.1: "));
     client.close();
     moss.wait_for_log("guest at 192.0.2.1: left");
-    // Between requests the last client; the proxy, if none was named.
+    // Between requests a line names the last client, or the proxy if none was named.
     let mut visitor = Visitor::of(&moss);
     visitor.get_with("/a.txt", &of("192.0.2.2"));
     visitor.get_with("/a.txt", &of("2001:DB8::3"));
     drop(visitor);
     moss.wait_for_log("visitor at 2001:db8::3: answered");
-    for (asker, shown) in [("unknown", "127.0.0.1"), ("unknown, 10.0.0.2, 10.0.0.1", "10.0.0.2")] {
-        open(&moss, &of(asker)).expect("an upgrade").close();
+    for (requester, shown) in
+        [("unknown", "127.0.0.1"), ("unknown, 10.0.0.2, 10.0.0.1", "10.0.0.2")]
+    {
+        open(&moss, &of(requester)).expect("an upgrade").close();
         moss.wait_for_log(&format!("guest at {shown}: left"));
     }
     assert!(!moss.log().contains("192.0.2.9"), "{}", moss.log());

@@ -1,4 +1,4 @@
-//! Range requests: without them iOS plays neither sound nor video, and downloads can't resume.
+//! Range requests: without them iOS plays no sound or video, and downloads can't be resumed.
 
 use crate::site::{assert_same, content, site};
 use crate::support::Moss;

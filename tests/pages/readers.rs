@@ -59,7 +59,7 @@ fn sixty_slow_readers_cost_next_to_nothing() {
     wait_until_idle(&moss);
     assert_eq!(Visitor::of(&moss).get("/small").body, b"small");
     memory.assert_peak_below(GROWTH);
-    // They take turns to read a piece, and some of them read to the end.
+    // All read pieces in turn, and then some of them read to the end.
     let page = page();
     let mut readers = readers;
     for _ in 0..10 {
@@ -116,12 +116,12 @@ fn reader_that_stops_in_the_middle_is_dropped_and_nobody_waits() {
     // After that only bytes arrive that the kernel already had.
     found.extend(reader.rest());
     assert!(found.len() < LEN, "the whole page came");
-    assert_same(&found, &page()[..found.len()], "what came of the page");
+    assert_same(&found, &page()[..found.len()], "the received part of the page");
 }
 
 #[test]
 fn reader_that_stops_between_small_answers_is_dropped() {
-    // Many small answers. None is begun before the kernel has room for it.
+    // Many small answers. None is sent before the kernel has room for it.
     let moss = site(&[("a.txt", content(2, 15_000))])
         .set("MOSS_KEEPALIVE_SECONDS", "1")
         .set("MOSS_LOG", "debug")
@@ -217,8 +217,8 @@ fn drain(mut stream: &Stream) -> usize {
     }
 }
 
-/// How many bytes of pages are sent while a client's packets wait: those before the second of
-/// two packets arrives, and how many more the readers' kernels take after that.
+/// How many bytes of pages moss sends before the second of a client's two packets arrives, and how
+/// many more the kernel takes after that.
 fn waiting(moss: &Moss, client: &mut Client, master: &mut Client) -> (usize, usize) {
     const READERS: usize = 60;
 
@@ -254,7 +254,7 @@ fn packets_and_newcomers_do_not_wait_for_downloads() {
     let mut master = moss.master("1");
     let (mut client, _) = moss.client_of(&mut master);
     // On a busy machine moss may send much before this test can look, so it tries often. If
-    // packets did wait, the kernels would be full each time.
+    // packets waited, the kernel's buffers would be full each time.
     let is_short = |_| {
         let (before, most) = waiting(&moss, &mut client, &mut master);
         println!("packets came after {before} bytes, where {most} could be sent");

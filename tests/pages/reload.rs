@@ -1,4 +1,4 @@
-//! SIGHUP: the folder is read again while moss serves, and all pages change at once.
+//! SIGHUP: moss reads the folder again while it serves, and changes all pages at once.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -26,7 +26,7 @@ fn sighup_takes_the_new_pages() {
     replace(&moss, "index.html", "new");
     fs::remove_file(folder_of(&moss).join("gone.txt")).expect("a page");
     write(&folder_of(&moss), "sub/fresh.txt", "fresh");
-    assert_eq!(visitor.get("/").body, b"old", "before it is told");
+    assert_eq!(visitor.get("/").body, b"old", "before the signal");
     reload_until(&moss, "/", b"new");
     // Also on a connection that was already open.
     let answer = visitor.get("/");
@@ -176,7 +176,7 @@ fn download_of_a_page_that_is_gone_goes_on() {
     fs::remove_file(folder_of(&moss).join("large")).expect("a page");
     replace(&moss, "index.html", "new");
     reload_until(&moss, "/", b"new");
-    assert_same(&visitor.read(old.len()), &old, "the page that is no more");
+    assert_same(&visitor.read(old.len()), &old, "the removed page");
     assert_eq!(visitor.get("/large").status, 404);
 }
 
@@ -235,7 +235,7 @@ fn pages_become_new_all_at_once() {
     let mut visitor = Visitor::of(&moss);
     for round in 0.. {
         assert!(start.elapsed() < PATIENCE, "the new pages do not come");
-        // The first of two answers may still be old when the second is new, not the reverse.
+        // Of two answers the first may be old and the second new, but not the reverse.
         let requests = if round % 2 == 0 { [&first, &second] } else { [&second, &first] };
         visitor.send(requests.map(String::as_str).concat());
         let (one, other) = (visitor.answer(), visitor.answer());
@@ -296,7 +296,7 @@ fn sighup_while_the_folder_is_read_starts_over() {
     assert!(!moss.log().contains(STAY), "{}", moss.log());
 }
 
-/// Packets and pages that arrive while the folder is read again.
+/// How many packets and pages arrive while the folder is read again.
 fn rounds_of_a_reload(moss: &Moss, round_trip: &mut impl FnMut(), fresh: &str) -> usize {
     replace(moss, "a.txt", fresh);
     let mut visitor = Visitor::of(moss);

@@ -86,7 +86,7 @@ pub(crate) fn make_pipe(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo").success());
 }
 
-/// The same moss without root's right to read every file; `None` if that right can't be dropped.
+/// The same moss without root's right to read every file. `None` where it can't be dropped.
 fn without_rights(setup: Setup, test: &str) -> Option<Setup> {
     if !rustix::process::geteuid().is_root() {
         return Some(setup);

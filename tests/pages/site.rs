@@ -64,7 +64,7 @@ pub(crate) fn reload_until(moss: &Moss, target: &str, bytes: &[u8]) {
     }
 }
 
-/// Repeats one function in another thread until the other function returns or panics.
+/// Repeats `again` in another thread until `act` returns or panics.
 pub(crate) fn meanwhile<R>(again: impl Fn(usize) + Send, act: impl FnOnce() -> R) -> R {
     struct End<'a>(&'a AtomicBool);
 
@@ -102,6 +102,8 @@ pub(crate) fn assert_same(found: &[u8], expected: &[u8], what: &str) {
     if found != expected {
         let parting = found.iter().zip(expected).position(|(a, b)| a != b);
         let (found, expected) = (found.len(), expected.len());
-        panic!("{what}: {found} bytes for {expected}, other ones from {parting:?}");
+        panic!(
+            "{what}: {found} bytes instead of {expected}; the first difference is at {parting:?}"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! A visitor of pages: one HTTP connection. Not a byte more is read than an answer has, so that
-//! surplus bytes are noticed.
+//! A visitor of pages: one HTTP connection. It reads exactly the bytes of each answer, so surplus
+//! bytes are noticed.
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -101,7 +101,7 @@ impl Visitor {
     #[track_caller]
     pub(crate) fn read(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
-        self.0.read_exact(&mut bytes).expect("so much of the body");
+        self.0.read_exact(&mut bytes).expect("this much of the body");
         bytes
     }
 

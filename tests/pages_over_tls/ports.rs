@@ -13,7 +13,7 @@ fn both_ports_serve_the_same_pages() {
     let mut plain = Visitor::on(Stream::plain(connect_tcp(moss.plain_address())));
     let mut tls = Visitor::of(&moss);
     let (one, other) = (plain.get("/page"), tls.get("/page"));
-    assert_same(&one.body, &page, "the page in plain");
+    assert_same(&one.body, &page, "the page without TLS");
     assert_same(&other.body, &page, "the page through TLS");
     assert_eq!(one.headers, other.headers);
 }
@@ -43,7 +43,7 @@ fn plain_upgrade_may_follow_a_page_beside_tls() {
 
 #[test]
 fn end_of_a_page_connection_is_announced() {
-    // A stream without close_notify fails to end: what came before may be cut off.
+    // Without close_notify the end is an error here: the answer might be cut off.
     let moss = site(&[("a.txt", "a")]).start();
     let mut visitor = Visitor::of(&moss);
     visitor.send([get("/a.txt"), get("/none")].concat());

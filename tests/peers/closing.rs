@@ -2,7 +2,7 @@
 
 use crate::support::{Moss, TEXT};
 
-/// A guest that sends these bytes must be closed with this code, and no other peer.
+/// A guest that sends these bytes must be closed with this code, and another peer must stay.
 fn assert_closes(bytes: &[u8], code: u16) {
     let moss = Moss::start();
     let mut other = moss.client();
@@ -161,7 +161,7 @@ fn longer_packet_in_fragments_is_closed_with_1009() {
 fn close_is_sent_while_the_peer_goes_on_sending() {
     let moss = Moss::with(&[("MOSS_MAX_PACKET_BYTES", "1000")]);
     let mut guest = moss.guest();
-    // Far more than the kernel's buffers hold if the server does not read.
+    // Far more than the kernel's buffers hold: moss must read on.
     guest.send(&ping_of(8 << 20));
     guest.expect_close(1009);
 }
@@ -196,7 +196,7 @@ fn client_that_does_not_read_is_closed_with_1013() {
     let mut master = moss.master("1");
     let (mut slow, id) = moss.client_of(&mut master);
     let packet = format!(r#"{{"type":"x","payload":"{}","id":"{id}"}}"#, "x".repeat(60_000));
-    // The size of the kernel's buffers is not known.
+    // How much the kernel's buffers hold is not known.
     loop {
         master.send(&packet);
         master.send(r#"{"type":"ping"}"#);

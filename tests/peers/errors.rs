@@ -22,8 +22,8 @@ fn claim(secret: &str, sdp: &str) -> String {
     format!(r#"{{"type":"set-master","payload":{{"secret":"{secret}","sdp":{sdp}}}}}"#)
 }
 
-/// Sends everything that is answered by an error, as a guest, as a client without a master, and
-/// as a master. Runs `check` after each.
+/// Sends packets that are answered by errors: as a guest, as a client without a master, and as a
+/// master. Runs `check` after each, with the expected code.
 fn provoke_all(moss: &Moss, kind: &str, mut check: impl FnMut(&mut Client, &str)) {
     let mut peer = moss.guest();
     peer.send(&format!(r#"{{"type":"{kind}"}}"#));

@@ -172,7 +172,7 @@ fn request_with_a_large_body_still_gets_its_answer() {
     stream.write_all(head.as_bytes()).expect("moss reads");
     // All of it before the answer is read: if moss closed with this unread, the kernel
     // would reset the connection and the answer would be lost.
-    stream.write_all(&body).expect("moss reads what it discards");
+    stream.write_all(&body).expect("moss reads the body");
     assert_eq!(Answer::read(stream).status, "405");
 }
 

@@ -76,7 +76,7 @@ fn second_signal_exits_at_once() {
     let started = Instant::now();
     moss.signal(Signal::INT);
     moss.wait();
-    // Without the second one moss would wait 3 s for the guest.
+    // Without the second signal moss would wait 3 s for the guest.
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
 

@@ -85,7 +85,7 @@ fn wait_for(moss: &Moss, are_right: impl Fn(&Figures) -> bool) -> Figures {
         if are_right(&figures) {
             return figures;
         }
-        assert!(Instant::now() < end, "they never are: {:?}", figures.0);
+        assert!(Instant::now() < end, "the condition never holds: {:?}", figures.0);
         thread::yield_now();
     }
 }
@@ -186,7 +186,7 @@ fn each_end_has_one_reason() {
     assert_eq!(Figures::of(&moss).closed("answered"), answered + 1.0);
 
     let _others = [moss.guest(), moss.guest()];
-    assert!(Client::try_open(moss.connect()).is_err(), "the house is full");
+    assert!(Client::try_open(moss.connect()).is_err(), "the server is full");
     let figures = Figures::of(&moss);
     assert_eq!(figures.closed("full"), 1.0);
     assert_eq!(figures.of_name("moss_connections_rejected_total{reason=\"full\"}"), 1.0);
@@ -259,7 +259,7 @@ fn clients_that_wait_for_the_master_are_counted() {
     let seconds = |figures: &Figures| figures.of_name("moss_back_pressure_seconds_total");
     wait_for(&moss, |figures| seconds(figures) > 0.0);
 
-    // One leaves while it waits, and another begins to wait.
+    // The client is kicked while it waits, and then another one waits.
     master.send(&format!(r#"{{"type":"kick","id":"{id}"}}"#));
     paused(0.0);
     other.send(r#"{"type":"a"}"#);

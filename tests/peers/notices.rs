@@ -1,4 +1,4 @@
-//! The optional packets, which exist only if they have a type: joined, left, master left, kick.
+//! The optional packets: joined, left, master left, kick. Each exists only if its type is set.
 
 use crate::support::{Client, Moss};
 
@@ -63,7 +63,7 @@ fn new_master_hears_of_each_client_that_is_present() {
     let _guest = moss.guest();
     let gone = moss.client();
     gone.close();
-    // `master` has seen the confirmation come first.
+    // `Moss::master` checks that the confirmation comes first.
     let mut master = moss.master("1");
     let mut told: Vec<_> = (0..5).map(|_| id_in(&master.receive(), "joined")).collect();
     master.expect_nothing();

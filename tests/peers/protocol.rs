@@ -9,7 +9,7 @@ fn offer(payload: &str) -> String {
     format!(r#"{{"type":"{OFFER}","payload":{payload}}}"#)
 }
 
-/// Logs in, and waits until moss has handled that.
+/// Sends a login.
 fn log_in(client: &mut Client) {
     client.send(r#"{"type":"login"}"#);
 }
@@ -421,7 +421,7 @@ fn packets_to_the_master_keep_their_order() {
 
 #[test]
 fn packets_to_a_client_keep_their_order() {
-    // The master waits, so that it does not exceed the client's backlog.
+    // A backlog that holds all packets, as the master does not wait for the client.
     let moss = Moss::with(&[("MOSS_MAX_BACKLOG_BYTES", "16777216")]);
     let mut master = moss.master("1");
     let (mut client, id) = moss.client_of(&mut master);

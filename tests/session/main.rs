@@ -1,4 +1,4 @@
-//! The session as bytes in, bytes out: without a socket, and with a time that the test sets.
+//! The session without a socket: bytes in, bytes out, and a clock that the test sets.
 
 mod life;
 mod memory;
@@ -66,7 +66,7 @@ impl Served {
         served
     }
 
-    /// Passes bytes to the session as the server does, and collects the events.
+    /// Passes bytes to the session as the server does. Returns the events.
     fn receive(&mut self, bytes: &[u8]) -> Vec<Event<'static>> {
         let mut said = Vec::new();
         let mut bytes = bytes.to_vec();
@@ -132,7 +132,7 @@ impl Served {
 
 fn owned(event: Event<'_>) -> Event<'static> {
     match event {
-        Event::Requester(asker) => Event::Requester(asker),
+        Event::Requester(requester) => Event::Requester(requester),
         Event::Text(text) => Event::Text(text.into_owned().into()),
         Event::Binary(bytes) => Event::Binary(bytes.into_owned().into()),
         Event::Upgrade(response) => Event::Upgrade(response),

@@ -1,4 +1,4 @@
-//! How much memory a session holds: none at rest, and never more than the bounds here,
+//! How much memory a session holds: none at rest, and never more than the bounds in these tests,
 //! whatever a peer sends.
 
 use super::*;

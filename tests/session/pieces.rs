@@ -1,4 +1,4 @@
-//! Bytes come and go in any pieces, without any effect on the result.
+//! The result does not depend on the pieces in which bytes come and go.
 
 use super::*;
 use crate::random::Random;

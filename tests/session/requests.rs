@@ -189,7 +189,7 @@ fn idle_connection_ends_after_five_seconds() {
     for _ in 0..3 {
         served.receive(SMALL);
         served.wait(Duration::from_secs(9));
-        assert_eq!(served.session.phase(), Phase::Kept, "its answer is not taken yet");
+        assert_eq!(served.session.phase(), Phase::Kept, "its answer was not read yet");
         served.sent();
         served.wait(Duration::from_millis(4_900));
         assert_eq!(served.session.phase(), Phase::Kept);
@@ -228,7 +228,7 @@ fn reader_may_be_slow_for_as_long_as_it_takes_something() {
     assert_eq!(served.session.phase(), Phase::Kept);
     served.wait(Duration::from_secs(1));
     assert_eq!(served.session.ending(), Some(Ending::SlowReader));
-    assert!(served.session.is_over(served.now), "nothing can be said to it");
+    assert!(served.session.is_over(served.now), "nothing more can be sent to it");
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn peer_may_close_at_once_after_the_last_answer() {
         served.receive(&[LARGE, last].concat());
         served.answers(|| usize::MAX);
         assert_eq!(served.session.phase(), Phase::Ending);
-        assert!(!served.session.is_busy(), "its end is to be read");
+        assert!(!served.session.is_busy(), "it must read the end");
         served.session.peer_ended(served.now);
         assert!(served.session.is_over(served.now));
     }

@@ -1,10 +1,9 @@
-//! The rules of RFC 6455: what violates one, in every position, and the close code of each.
+//! The rules of RFC 6455: each violation, in every position, and its close code.
 
 use super::*;
 
-/// Violates a rule in every position: as the first frame, after a message, between a message's
-/// fragments, and after a control frame between those. More frames follow, which must be
-/// ignored.
+/// Sends an offence in every position: as the first frame, after a message, between a message's
+/// fragments, and after a control frame between those. Frames after it must be ignored.
 fn assert_fails(offence: &[u8], code: u16) {
     let message = frame(FIN | TEXT, b"{}");
     let fragment = frame(TEXT, b"a");
@@ -20,7 +19,7 @@ fn assert_fails(offence: &[u8], code: u16) {
         assert_eq!(served.sent().len(), 2 * pongs);
         let said = served.receive(&[offence, &message[..]].concat());
         assert!(said.iter().all(|event| *event == Event::Handled), "{offence:?}: {said:?}");
-        assert_eq!(served.close_code(), code, "{offence:?} behind {before:?}");
+        assert_eq!(served.close_code(), code, "{offence:?} after {before:?}");
         assert_eq!(served.receive(&message), []);
         assert_eq!(served.sent(), b"");
         assert_eq!(served.session.held(), 0);

@@ -12,13 +12,13 @@ use crate::process::{MIB, Memory, cpu_time};
 use crate::sockets::{REQUEST, expect_last_close, health, narrow_master};
 use crate::support::{Client, Moss, PATIENCE, TEXT, frame};
 
-/// Three times what the kernel's buffers and moss's limit hold for one client.
+/// Three times the packets that the kernel's buffers and moss's limit hold for one client.
 const MANY: usize = 30_000;
 
 /// Bytes of a flood's packets: somewhat more than an ICE candidate with its envelope.
 const LEN: usize = 1_000;
 
-/// A master that does not read, and a client that has sent as much as moss takes.
+/// A master that does not read, and a client that has sent as much as moss takes; with its flood.
 fn stall(moss: &Moss, offer: &str) -> (Client, Client, Vec<Flood>) {
     let mut master = narrow_master(moss, offer);
     let (client, _) = moss.client_of(&mut master);
@@ -27,7 +27,7 @@ fn stall(moss: &Moss, offer: &str) -> (Client, Client, Vec<Flood>) {
     (master, client, floods)
 }
 
-/// The next packet of this type; others from the master and errors are skipped.
+/// The next packet with this part. Others are skipped.
 #[track_caller]
 fn wait_for_packet(client: &mut Client, part: &str) -> String {
     let start = Instant::now();
@@ -64,7 +64,7 @@ fn packets_to_a_stalled_master_all_arrive_in_order() {
     late.expect(r#"{"type":"connection-offer","payload":1}"#);
     let health = health(&moss);
     assert_eq!((&health["clients"], &health["master"]), (&5.into(), &true.into()), "{health}");
-    // And moss sleeps: a paused client with unread bytes does not wake it up.
+    // And moss sleeps: a paused client whose bytes are not read does not wake it up.
     thread::sleep(Duration::from_secs(1).saturating_sub(pause.elapsed()));
     let used = cpu_time(&moss) - before;
     assert!(used < PAUSE_CPU * pause.elapsed().as_secs().max(1) as u32, "{used:?} in a pause");
@@ -144,7 +144,10 @@ fn new_master_releases_paused_clients() {
     let mut arrivals = Arrivals::default();
     arrivals.receive(&mut next, 1);
     let left = MANY - arrivals.next();
-    assert!(left > MANY - stuck, "what had left for the old master came to the new one");
+    assert!(
+        left > MANY - stuck,
+        "packets that moss had taken for the old master came to the new one"
+    );
     arrivals.receive(&mut next, 1 + left);
     drain.join().expect("the new offer");
 }

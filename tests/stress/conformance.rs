@@ -34,7 +34,7 @@ fn outcome(pieces: &[&[u8]]) -> (Vec<String>, Option<u16>) {
         session.put_back(input);
     }
     let code = close_code(session.unsent());
-    assert_eq!(code.is_some(), session.phase() == Phase::Ending, "told and ended, or neither");
+    assert_eq!(code.is_some(), session.phase() == Phase::Ending, "a Close and the end, or neither");
     (messages, code)
 }
 
@@ -95,8 +95,7 @@ fn violations() -> Vec<(String, Vec<u8>, u16)> {
     list
 }
 
-/// Valid frames before a violation, with the number of messages in them; the last ones leave a
-/// message open.
+/// Valid frames before a violation, with the number of complete messages in them.
 fn positions() -> Vec<(&'static str, Vec<u8>, usize)> {
     vec![
         ("first", Vec::new(), 0),

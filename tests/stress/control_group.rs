@@ -33,7 +33,7 @@ fn kernel_holds_little_where_that_counts() {
     let test = "kernel_holds_little_where_that_counts";
     let Some(group) = Cgroup::of(test, 64 * MIB) else { return };
     let moss = Setup::new().before(&group.enter()).start();
-    // The kernels of master and client take little: the rest is in moss and in its kernel.
+    // The buffers of master and client take little: the rest is in moss and in moss's buffers.
     let mut master = narrow_master(&moss, "1");
     let mut client = narrow_guest(&moss);
     client.send(LOGIN);
@@ -48,13 +48,12 @@ fn kernel_holds_little_where_that_counts() {
 
 /// Starts all floods one after the other, without ending the earlier ones.
 fn floods(test: &str, limit: usize) {
-    // Through TLS each flood takes longer.
-    // As many connections as are allowed at 16 MB.
+    // As many connections as moss allows with 16 MB.
     let crowd = crowd(420);
     let Some(group) = Cgroup::of(test, limit) else { return };
     let mut setup = Setup::new().before(&group.enter());
     if limit < 32 * MIB {
-        // As in moss.service and the image: otherwise fragmentation may exceed the limit.
+        // As in moss.service and the image: otherwise fragmentation may take it over the limit.
         setup = setup.set("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=131072");
     }
     let moss = setup.start();
@@ -94,8 +93,8 @@ fn floods(test: &str, limit: usize) {
     drop((offers, halves, pings));
 }
 
-/// Opens connections that send this and never read. Every second one has small kernel buffers.
-/// Some may be dropped meanwhile.
+/// Opens connections that send this and never read. Every second one has small kernel buffers,
+/// and some may be dropped meanwhile.
 fn silent(moss: &Moss, count: usize, bytes: &[u8]) -> Vec<Stream> {
     let request = [REQUEST.as_bytes(), bytes].concat();
     let connect = |number| {

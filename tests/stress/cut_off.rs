@@ -1,8 +1,8 @@
 //! A peer whose host vanishes: no Close, no FIN, no RST, and nothing answers. Two network
 //! namespaces, one for moss and one for the peer, and a cable that is pulled.
 //!
-//! Needs root and iproute2. Without them the test is skipped; the simulation tests vanished
-//! hosts, too.
+//! It needs root and iproute2, and is skipped without them. The simulation tests vanished hosts,
+//! too.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -47,7 +47,7 @@ impl Hosts {
         made.then_some(hosts)
     }
 
-    /// Cuts the connection without a notice to either side.
+    /// Cuts the connection, and neither side is told.
     fn pull_the_cable(&self) {
         assert!(ip(&format!("-n {} link set cable down", self.there)), "the cable holds");
     }
@@ -72,7 +72,7 @@ fn on<T: Send>(host: &str, work: impl FnOnce() -> T + Send) -> T {
         let thread = scope.spawn(|| {
             let file = File::open(format!("/run/netns/{host}")).expect("a host");
             move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
-                .expect("a way to it");
+                .expect("its network namespace");
             work()
         });
         thread.join().expect("no failure on the host")

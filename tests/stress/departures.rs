@@ -1,5 +1,5 @@
-//! A peer that has left has left for all others, even if much happens in one turn: moss is
-//! stopped meanwhile, and then reads it all at once, in order.
+//! A peer that has left is gone for all others, even if they send in the same turn of the loop.
+//! moss is stopped meanwhile, so that it reads all in one turn, in order.
 
 use rustix::process::Signal;
 

@@ -1,5 +1,5 @@
-//! No peer waits for those that send most. The tests count what moss handles first, not how
-//! long it takes: moss is stopped while all packets are sent.
+//! No peer waits for those that send most. The tests count what moss handles first, not how long
+//! it takes. moss is stopped while the packets are sent.
 
 use std::collections::HashMap;
 use std::fs;
@@ -100,8 +100,8 @@ fn clients_that_wait_for_the_master_take_turns() {
     assert!(arrivals.count() < BEFORE, "{} packets of the flood came before", arrivals.count());
 }
 
-/// A client whose send buffer is kept full. It has no thread of its own: without CPU time that
-/// would not flood.
+/// A client whose send buffer is kept full. It has no thread of its own, which would not flood
+/// while it gets no CPU time.
 struct Fountain {
     client: Client,
     packets: Vec<u8>,
@@ -118,7 +118,7 @@ impl Fountain {
         Self { client, packets, at: 0 }
     }
 
-    /// Writes until the kernel takes no more, and tells whether it took any.
+    /// Writes until the kernel takes no more. Returns whether it took any.
     fn top_up(&mut self) -> bool {
         for round in 0.. {
             match self.client.stream().write(&self.packets[self.at..]) {
@@ -257,9 +257,9 @@ fn large_packets_do_not_take_the_shares_of_small_ones() {
     expect_fair_shares(&[], PACKET, &lens);
 }
 
-/// If the bytes that a peer's packets cause are counted, its last packet is handled after
-/// packets that others sent later.
-fn expect_behind_others(moss: &Moss, master: &mut Client, greedy: &mut Client, packets: &[u8]) {
+/// What these packets cause counts against their sender: a packet that it sends after them is
+/// handled after one that another client sends even later.
+fn expect_after_others(moss: &Moss, master: &mut Client, greedy: &mut Client, packets: &[u8]) {
     let (mut other, _) = moss.client_of(master);
     stop(moss);
     let mut bytes = packets.to_vec();
@@ -277,7 +277,7 @@ fn offers_that_logins_fetch_count_against_the_client() {
     let mut master = moss.master(&format!("\"{}\"", "o".repeat(250_000)));
     let (mut greedy, _) = moss.client_of(&mut master);
     let logins = frame(TEXT, br#"{"type":"login"}"#).repeat(6);
-    expect_behind_others(&moss, &mut master, &mut greedy, &logins);
+    expect_after_others(&moss, &mut master, &mut greedy, &logins);
 }
 
 #[test]
@@ -286,5 +286,5 @@ fn errors_for_rubbish_count_against_its_sender() {
     let mut master = moss.master("1");
     let (mut greedy, _) = moss.client_of(&mut master);
     let rubbish = frame(TEXT, b"x").repeat(TURN);
-    expect_behind_others(&moss, &mut master, &mut greedy, &rubbish);
+    expect_after_others(&moss, &mut master, &mut greedy, &rubbish);
 }

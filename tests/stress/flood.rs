@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::process::is_asleep;
 use crate::support::{Client, Moss, PATIENCE, TEXT, frame};
 
-/// How long senders must be blocked, while moss sleeps, to count as held back.
+/// Senders count as stopped once they have been blocked for this time while moss sleeps.
 const STUCK: Duration = Duration::from_millis(300);
 
 /// A thread that sends numbered packets.
@@ -66,13 +66,13 @@ pub(crate) fn wait_until_stuck(moss: &Moss, floods: &[Flood]) {
     let start = Instant::now();
     let mut last = (0, Instant::now());
     while last.0 == 0 || last.1.elapsed() < STUCK {
-        assert!(start.elapsed() < PATIENCE, "the senders are never held back");
+        assert!(start.elapsed() < PATIENCE, "the senders are never stopped");
         if total() > last.0 || !is_asleep(moss) {
             last = (total(), Instant::now());
         }
         thread::sleep(Duration::from_millis(5));
     }
-    assert!(floods.iter().all(|flood| !flood.thread.is_finished()), "all was taken");
+    assert!(floods.iter().all(|flood| !flood.thread.is_finished()), "moss took all packets");
 }
 
 /// Checks that each client's packets arrive whole and in order.
@@ -111,7 +111,7 @@ impl Arrivals {
         self.count
     }
 
-    /// The number after the last of this client's.
+    /// The number after this client's last one.
     pub(crate) fn next_of(&self, id: &str) -> usize {
         self.next.get(id).copied().unwrap_or(0)
     }

@@ -103,15 +103,15 @@ fn moss_waits_when_descriptors_run_out() {
     set_descriptor_limit(&moss, 1_000);
     moss.guest().expect_nothing();
     drop(kept);
-    // It ran out many times, and says so once a minute.
+    // Descriptors ran out many times, and moss says so once a minute.
     let log = moss.log();
     let warnings = log.lines().filter(|line| line.contains("no new connections")).count();
     assert!(warnings <= 1 + start.elapsed().as_secs() as usize / 60, "{log}");
 }
 
-/// Tries again until it is accepted; before that, each answer must have this status.
+/// Connects again and again until moss accepts. Each answer before that must have this status.
 #[track_caller]
-fn first_let_in(moss: &Moss, status: &str) -> Client {
+fn first_accepted(moss: &Moss, status: &str) -> Client {
     let start = Instant::now();
     loop {
         let stream = moss.connect();
@@ -122,7 +122,7 @@ fn first_let_in(moss: &Moss, status: &str) -> Client {
                 Err(answer) => assert!(answer.contains(status), "{answer}"),
             }
         }
-        assert!(start.elapsed() < PATIENCE, "never let in");
+        assert!(start.elapsed() < PATIENCE, "never accepted");
     }
 }
 
@@ -166,7 +166,7 @@ fn guest_in_the_masters_place_may_not_log_in() {
     candidate.expect_nothing();
     candidate.send(r#"{"type":"x"}"#);
     candidate.expect_error("not-logged-in");
-    // At once, not only at its deadline: the login is the last packet that is read.
+    // It is closed at once, not at its deadline: moss reads no packet after the login.
     candidate.send(r#"{"type":"login"}"#);
     candidate.send(r#"{"type":"ping"}"#);
     candidate.expect_close(1013);
@@ -188,7 +188,7 @@ fn silent_strangers_do_not_keep_the_master_out() {
     let _client = moss.client();
     let mut strangers: Vec<_> = (0..PLACES).map(|_| moss.guest()).collect();
     // The oldest is dropped once it is over a second old; the master tries again until then.
-    let mut master = first_let_in(&moss, " 503 ");
+    let mut master = first_accepted(&moss, " 503 ");
     master.set_master("1");
     strangers.remove(0).expect_close(1013);
     strangers[0].expect_nothing();
@@ -199,7 +199,7 @@ fn master_that_does_not_answer_leaves_its_place_to_another() {
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "1"), ("MOSS_KEEPALIVE_SECONDS", "2")]);
     let _silent = moss.master("1");
     // It is pinged after two seconds and dropped after four; in between another is accepted.
-    let mut next = first_let_in(&moss, " 503 ");
+    let mut next = first_accepted(&moss, " 503 ");
     next.set_master("2");
     assert!(!moss.log().contains(": silent"), "it was still there");
 }
@@ -232,7 +232,7 @@ fn connections_of_an_address_are_limited() {
     Client::open(narrow_from([127, 0, 0, 2], moss.address())).expect_nothing();
     guests.pop().expect("a guest").close();
     // It counts until both sides have closed.
-    guests.push(first_let_in(&moss, " 429 "));
+    guests.push(first_accepted(&moss, " 429 "));
     guests.iter_mut().for_each(Client::expect_nothing);
     drop(silent);
 }

@@ -84,7 +84,7 @@ fn listening(pid: u32) -> Option<SocketAddr> {
     })
 }
 
-/// Fills a pipe up to its last byte, without making it non-blocking for moss.
+/// Fills a pipe to its last byte. The pipe stays a blocking one, since moss gets the same one.
 fn fill(pipe: &mut PipeWriter) {
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     loop {
@@ -120,7 +120,7 @@ fn log_may_have_no_reader() {
     for _ in 0..20 {
         Client::open(Stream::connect(address)).expect_nothing();
     }
-    // Now the log is read: it says how much was lost.
+    // Once it is read, the log says how many lines were dropped.
     let mut reader = BufReader::new(reader);
     let mut filler = [0; 4096];
     reader.read_exact(&mut filler).expect("a pipe");

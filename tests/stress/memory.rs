@@ -56,7 +56,7 @@ fn unread_answers_to_the_master_are_bounded() {
     let moss = Moss::start();
     let mut master = narrow_master(&moss, "1");
     let memory = Memory::watch(&moss);
-    // Above its limit a master has time until the pause ends; above twice the limit it has none.
+    // A master above its limit has until the end of the pause; above twice the limit it is dropped.
     let burst = frame(TEXT, PING_PACKET).repeat(1_000);
     for _ in 0..600 {
         master.sender().send_raw(&burst);
@@ -98,7 +98,7 @@ fn tiny_fragments_cost_what_is_in_them() {
         guest.sender().send_frame(0x01, b"x");
         guest.sender().send_raw(&frame(0x00, b"x").repeat(FRAGMENTS - 1));
         guest.sender().send_frame(PING, b"");
-        assert_eq!(guest.frame().first, 0x8a, "all fragments were taken");
+        assert_eq!(guest.frame().first, 0x8a, "moss has received all fragments");
     }
     memory.assert_peak_below(GROWTH);
     // A message above the limit, in fragments below it.
@@ -177,8 +177,8 @@ fn half_packets_of_many_peers_stay_below_the_limit_of_all() {
 #[test]
 fn unread_offers_of_hundreds_are_bounded() {
     const LIMIT: usize = 16 * MIB;
-    /// Growing buffers cause fragmentation, as large as the buffers. It is no
-    /// more with 1,200 clients; without the limit, 300 would hold 300 MiB.
+    /// Growing buffers cause fragmentation, as large as the buffers. It is no more with 1,200
+    /// clients. Without the limit, 300 clients would hold 300 MiB.
     const GROWTH: usize = 3 * LIMIT;
     const LOGIN: &str = r#"{"type":"login"}"#;
 
@@ -258,7 +258,7 @@ fn takeovers_among_clients_that_do_not_read() {
 
 #[test]
 fn takeovers_among_ten_thousand_clients() {
-    /// The offers of all together, 2 kB for each, would be ten times as much.
+    /// The offers of 2 kB for all clients together would be ten times as much.
     const GROWTH: usize = 2 * MIB;
 
     let crowd = crowd(10_000);

@@ -45,7 +45,7 @@ impl Memory {
     }
 }
 
-/// CPU time that a moss has used so far, in hundredths of a second.
+/// CPU time that a moss has used so far, to a hundredth of a second.
 pub(crate) fn cpu_time(moss: &Moss) -> Duration {
     let stat = stat(moss);
     let ticks = |at: usize| -> u64 { stat[at].parse().expect("a number") };
@@ -63,7 +63,7 @@ pub(crate) fn stop(moss: &Moss) {
     moss.signal(Signal::STOP);
     let start = Instant::now();
     while stat(moss)[0] != "T" {
-        assert!(start.elapsed() < PATIENCE, "moss goes on");
+        assert!(start.elapsed() < PATIENCE, "moss does not stop");
         thread::yield_now();
     }
 }

@@ -19,8 +19,8 @@ const PING: u8 = 0x89;
 /// Bytes of a pong that answers an empty ping.
 const PONG_LEN: usize = 2;
 
-/// The limit of frames in a round, which is the longest wait of a peer; and a third more for
-/// what moss does before the test has counted.
+/// The limit of frames in a round, which is the longest wait of a peer; and a third more, for what
+/// moss does until the test has stopped it.
 const ROUND: usize = (32 << 10) * 4 / 3;
 
 /// A crowd that floods a moss, and the number of frames that moss has handled.
@@ -31,7 +31,7 @@ struct Siege {
 }
 
 impl Siege {
-    /// Fills the buffers of `count` guests with `each` frames. Moss is stopped after it.
+    /// Fills the buffers of `count` guests with `each` frames. Afterwards moss is stopped.
     fn lay(moss: &Moss, count: usize, each: usize) -> Self {
         let flooders = guests(moss, count);
         stop(moss);
@@ -91,7 +91,7 @@ fn expect_service(wanted: usize, each: usize) {
     let start = Instant::now();
     (0..VISITORS).for_each(|_| _ = health(&moss));
     siege.expect_at_most(&moss, VISITORS * VISIT, "20 visitors are answered", start);
-    // All of that happened during the flood.
+    // The flood lasted longer than all of that.
     assert!(siege.handled < siege.waiting / 2, "{} frames were too few", siege.waiting);
 }
 

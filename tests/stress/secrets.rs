@@ -1,4 +1,4 @@
-//! Neither the secret, nor wrong secrets, nor payloads are ever logged.
+//! No secret, no wrong secret and no payload is ever logged.
 
 use std::io::Write;
 

@@ -46,7 +46,7 @@ fn client_that_does_not_read_is_dropped_and_nobody_waits() {
         for _ in 0..BURST {
             master.send(&packet);
         }
-        // As if the slow one did not exist.
+        // The others are served as if the slow one did not exist.
         round_trip(&mut master, &mut other, &id, &mut told);
         // When it reads at last, it gets whole packets, and the reason.
         if let Some(mut slow) = slow.take_if(|_| !told.is_empty()) {
@@ -57,10 +57,10 @@ fn client_that_does_not_read_is_dropped_and_nobody_waits() {
 
     let left = format!(r#"{{"type":"client-left","payload":{{"id":"{slow_id}"}}}}"#);
     assert_eq!(told.iter().filter(|packet| **packet == left).count(), 1);
-    assert_eq!(told[0], left, "the master learns it at once");
+    assert_eq!(told[0], left, "the master is told at once");
     let about = format!(r#""id":"{slow_id}""#);
     let unknown = |packet: &&String| packet.contains("unknown-client") && packet.contains(&about);
     assert_eq!(told.iter().filter(unknown).count(), told.len() - 1);
-    assert!(told.len() > PACKETS / 2, "most of the packets were still kept for it");
+    assert!(told.len() > PACKETS / 2, "moss kept most of the packets for a client that was gone");
     end.expect("it was dropped").join().expect("it is told");
 }

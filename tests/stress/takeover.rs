@@ -74,8 +74,7 @@ fn offer() -> String {
     format!("\"{}\"", "o".repeat(2_000))
 }
 
-/// A new master that sends its claim together with packets to the clients that get the offer
-/// last.
+/// A new master sends its claim together with packets to the clients that get the offer last.
 fn expect_offer_first(variables: &[(&str, &str)], wanted: usize) {
     let House { moss, mut clients, last, _crowd, .. } = House::open(variables, wanted);
     let mut next = moss.guest();
@@ -113,7 +112,7 @@ fn offer_comes_first_at_the_least_memory_too() {
 
 #[test]
 fn others_are_served_while_a_new_master_is_announced() {
-    /// Moss may finish before the test has stopped it, so the test tries several times.
+    /// moss may finish before the test has stopped it, so the test tries several times.
     const TRIES: usize = 20;
 
     let House { moss, mut master, mut clients, _crowd, .. } = House::open(&[], 10_000);

@@ -37,7 +37,7 @@ fn close_code(mut peer: &Stream) -> Option<u16> {
     Some(u16::from_be_bytes([bytes[2], bytes[3]]))
 }
 
-/// How many of these were dropped, which must be because of memory.
+/// How many of these were dropped. The reason must be memory.
 #[track_caller]
 fn dropped(peers: &[Stream]) -> usize {
     let codes: Vec<_> = peers.iter().filter_map(close_code).collect();
@@ -81,7 +81,7 @@ fn half_packets_of_guests_cost_others_nothing_at_the_least_memory() {
     expect_guests_to_pay(LEAST_OF_ALL, (400, 126, 100), (150_000, 100));
 }
 
-/// Clients with `half` a packet each, beside one that sends whole ones.
+/// Clients with an incomplete packet of `half` bytes each, beside one that sends whole packets.
 fn expect_hoarders_to_pay(
     variables: &[(&str, &str)],
     (hoarders, half, least): (usize, usize, usize),
@@ -116,7 +116,7 @@ fn expect_hoarders_to_pay(
     let count = gone.iter().filter(|gone| **gone).count();
     println!("{count} of {} were dropped", gone.len());
     assert!(count >= least, "{count} were dropped");
-    assert!(gone[..count].iter().all(|gone| *gone), "not those who held it for longest");
+    assert!(gone[..count].iter().all(|gone| *gone), "not those that held it for longest");
 }
 
 #[test]
@@ -206,7 +206,7 @@ impl Slow {
         let steps = most - (backlog - bytes) / (STEP * LEN);
         let slow: Vec<_> = (0..count).map(|_| Self::new(moss, master)).collect();
         for slow in &slow {
-            (0..steps).for_each(|_| assert!(!slow.fill(master), "dropped for itself"));
+            (0..steps).for_each(|_| assert!(!slow.fill(master), "dropped for its own backlog"));
         }
         (slow, steps * STEP)
     }
@@ -234,7 +234,7 @@ fn expect_guests_before_clients(memory: usize, backlog: usize, clients: usize, s
     let mut strangers: Vec<_> = (0..strangers).map(|_| narrow_guest(&moss)).collect();
     let rubbish = frame(TEXT, b"x").repeat(RUBBISH);
     let start = Instant::now();
-    // They fill up evenly, so their sum exceeds its limit before one of them exceeds its own.
+    // They fill up evenly: all together exceed their limit before one exceeds its own.
     while health(&moss)["connections"] == 1 + clients + strangers.len() {
         for stranger in &mut strangers {
             let _ = stranger.stream().write_all(&rubbish);

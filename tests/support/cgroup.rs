@@ -16,8 +16,8 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// A group with this limit in bytes, without swap. `None` if none can be made: then the test
-    /// is skipped.
+    /// A group with this limit in bytes, without swap. `None` where none can be made: the test is
+    /// reported as skipped.
     pub fn of(test: &str, bytes: usize) -> Option<Self> {
         let made = Self::version_1(bytes).or_else(|| Self::version_2(bytes));
         if made.is_none() {
@@ -67,7 +67,7 @@ impl Cgroup {
         line.expect("a count").parse().expect("a number")
     }
 
-    /// The most memory that it has used, if the kernel tells.
+    /// The most memory that it has used, if the kernel counts that.
     pub fn peak(&self) -> Option<usize> {
         let name = if self.is_version_2 { "memory.peak" } else { "memory.max_usage_in_bytes" };
         fs::read_to_string(self.path.join(name)).ok()?.trim().parse().ok()

@@ -48,7 +48,7 @@ impl Client {
         Self::try_open(stream).unwrap_or_else(|status| panic!("no upgrade: {status}"))
     }
 
-    /// Upgrades a connection, unless moss refuses: the error is the response's first line.
+    /// Upgrades a connection. If moss refuses, the error is the first line of its response.
     pub fn try_open(mut stream: Stream) -> Result<Self, String> {
         stream.write_all(REQUEST.as_bytes()).expect("moss reads");
         Self::upgraded(stream)
@@ -176,7 +176,7 @@ impl Client {
         packet["payload"].clone()
     }
 
-    /// There must be no unread packet for this peer: the answer to a ping is the next packet.
+    /// There must be no unread packet for this peer: the next packet is the answer to a ping.
     /// After this, moss has handled all that the peer sent.
     #[track_caller]
     pub fn expect_nothing(&mut self) {

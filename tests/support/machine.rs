@@ -14,12 +14,12 @@ const SPARE: usize = 448;
 /// The largest crowd through TLS, where each costs both sides a handshake.
 const MOST_OVER_TLS: usize = 1_500;
 
-/// Held by the crowd: a test program has only one at a time.
+/// Held by the test with a crowd: a test program has only one crowd at a time.
 static CROWD: Mutex<()> = Mutex::new(());
 
 /// Permission to open many connections, one descriptor each, as long as it is held.
 pub struct Crowd {
-    /// How many.
+    /// How many connections.
     pub size: usize,
     _turn: MutexGuard<'static, ()>,
 }
@@ -28,7 +28,7 @@ pub struct Crowd {
 /// descriptors. Its size is `wanted`, or what the hard limit on open files allows.
 pub fn crowd(wanted: usize) -> Crowd {
     let wanted = if OVER_TLS { wanted.min(MOST_OVER_TLS) } else { wanted };
-    // A poisoned lock means that another test has failed: this one still runs.
+    // A poisoned lock means that another test has failed. This one still runs.
     let turn = CROWD.lock().unwrap_or_else(PoisonError::into_inner);
     let hard = getrlimit(Resource::Nofile).maximum;
     // The soft limit is 1024 on most machines, for the sake of old programs.

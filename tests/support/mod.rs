@@ -124,7 +124,7 @@ impl Setup {
         self
     }
 
-    /// A shell command that runs in moss's process before it, such as `ulimit -n 64`.
+    /// A shell command, such as `ulimit -n 64`, that runs in moss's process before moss.
     pub fn before(self, command: &str) -> Self {
         self.within(&["/bin/sh", "-c", &format!("{command} && exec \"$0\" \"$@\"")])
     }
@@ -208,14 +208,14 @@ impl Setup {
         stderr
     }
 
-    /// The log of a moss that is stopped after `visit`, which gets its address: from the kernel,
-    /// as the log may not tell it.
+    /// The log of a moss that is stopped after `visit`. Its address comes from the kernel, as the
+    /// log may lack it.
     pub fn log_of(self, visit: impl FnOnce(SocketAddr)) -> String {
         let mut child = self.command(&[]).spawn().expect("moss can be run");
         let log = Text::read(child.stdout.take().expect("a pipe"));
         visit(listening_address(child.id()));
         kill_process(Pid::from_child(&child), Signal::TERM).expect("a process");
-        assert!(log.wait_for_end(), "moss goes on:\n{}", log.get());
+        assert!(log.wait_for_end(), "moss does not stop:\n{}", log.get());
         assert!(child.wait().expect("a child to wait for").success());
         log.get()
     }
@@ -280,7 +280,7 @@ impl Moss {
 
     /// Waits until it has ended.
     pub fn wait(&mut self) -> ExitStatus {
-        assert!(self.stdout.wait_for_end(), "moss goes on:\n{}", self.log());
+        assert!(self.stdout.wait_for_end(), "moss does not stop:\n{}", self.log());
         self.child.wait().expect("a child to wait for")
     }
 
@@ -319,7 +319,7 @@ impl Moss {
     }
 }
 
-/// A line must first say what is wrong and then, after a semicolon, what would be right.
+/// A line must say what is wrong and then, after a semicolon, what would be right.
 #[track_caller]
 pub fn assert_remedy(line: &str) {
     assert!(line.split_once("; ").is_some_and(|(_, remedy)| remedy.len() > 5), "{line}");

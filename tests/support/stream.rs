@@ -87,7 +87,7 @@ impl Stream {
         lock(&self.tls.as_ref().expect("a connection through TLS").connection)
     }
 
-    /// Does the handshake now, if there is TLS and it was not done yet.
+    /// Does the handshake now, if there is TLS and it is not done yet.
     pub fn shake_hands(&self) -> io::Result<()> {
         self.tls.as_ref().map_or(Ok(()), |tls| tls.shake_hands(&self.tcp))
     }
@@ -110,13 +110,13 @@ impl Stream {
     /// Shuts down this direction, or both; with TLS it sends `close_notify` before.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         if how != Shutdown::Read {
-            self.say_close_notify();
+            self.send_close_notify();
         }
         self.tcp.shutdown(how)
     }
 
     /// Sends `close_notify`, unless another thread is blocked within a record.
-    pub fn say_close_notify(&self) {
+    pub fn send_close_notify(&self) {
         let Some(tls) = &self.tls else { return };
         if let Ok(mut outgoing) = tls.outgoing.try_lock() {
             lock(&tls.connection).send_close_notify();
@@ -185,7 +185,7 @@ impl Tls {
                 return Ok(0);
             }
             let result = incoming.decrypt(&self.connection);
-            // Mostly an alert. If another thread is writing, it sends this, too.
+            // Mostly an alert. A thread that is writing sends it, too.
             if lock(&self.connection).wants_write()
                 && let Ok(mut outgoing) = self.outgoing.try_lock()
             {
@@ -196,7 +196,7 @@ impl Tls {
         }
     }
 
-    /// Accepts as much as the kernel does, and one record more, whose rest the next call sends.
+    /// Accepts as much as the kernel takes, and one record more, whose rest the next call sends.
     fn write(&self, bytes: &[u8], tcp: &TcpStream) -> io::Result<usize> {
         self.shake_hands(tcp)?;
         let mut outgoing = lock(&self.outgoing);

@@ -39,26 +39,26 @@ pub(crate) fn check(data: &[u8]) {
             }
             Head::Refused { answer, .. } => check_answer(data, &origins, &answer),
             Head::Tls => assert_eq!(data[0], 0x16),
-            Head::Redirect(_) | Head::Answered { .. } => panic!("not here"),
+            Head::Redirect(_) | Head::Answered { .. } => panic!("only with TLS or with pages"),
         }
     }
     check_redirect(data);
-    check_asker(data);
+    check_requester(data);
     pages::check(data);
 }
 
 /// Checks which client address moss reads from a trusted proxy's request.
-fn check_asker(data: &[u8]) {
+fn check_requester(data: &[u8]) {
     let trusted = Networks::parse("10.0.0.0/8,fd00::/8").expect("two networks");
-    let asker = read_requester(data, &trusted);
+    let requester = read_requester(data, &trusted);
     for len in (0..data.len()).step_by(1 + data.len() / EVERY_PREFIX) {
         let early = read_requester(&data[..len], &trusted);
-        assert!(early.is_none() || early == asker, "another asker after {len} bytes");
+        assert!(early.is_none() || early == requester, "another requester after {len} bytes");
     }
     let verdict = read_head(data, &allowing(AllowedOrigins::Any), None);
-    assert_eq!(asker.is_none(), verdict == Head::Incomplete);
+    assert_eq!(requester.is_none(), verdict == Head::Incomplete);
     let entries: Vec<_> = tokens(data, "x-forwarded-for").map(known_address).collect();
-    let Some(Requester::Address(address)) = asker else {
+    let Some(Requester::Address(address)) = requester else {
         let is_head = matches!(verdict, Head::Upgrade { .. } | Head::Report { .. });
         return assert!(!is_head || entries.last().is_none_or(Option::is_none));
     };
@@ -194,7 +194,7 @@ fn host(head: &[u8]) -> &[u8] {
     }
 }
 
-/// Whether both are the same, with default ports added.
+/// Whether both are the same once default ports are added.
 fn is_own(origin: &[u8], host: &[u8]) -> Option<bool> {
     let (scheme, page) = str::from_utf8(origin).ok()?.split_once("://")?;
     let port = match scheme {

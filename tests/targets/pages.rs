@@ -1,5 +1,5 @@
-//! The expected answer to a request when pages are served, derived from its lines as plainly as
-//! possible, and compared with moss's answer, each header line and byte of it.
+//! The expected answer to a request where pages are served, derived from its lines as plainly as
+//! possible. moss's answer must have the same status, header lines and bytes.
 
 use std::collections::BTreeMap;
 
@@ -74,7 +74,7 @@ struct Expected {
     after: After,
     /// All header lines but `Connection` and those of a text.
     headers: BTreeMap<&'static str, String>,
-    /// Otherwise a text with any wording; none for HEAD.
+    /// `None` stands for a text with any wording. HEAD gets no body at all.
     body: Option<&'static [u8]>,
     is_head: bool,
 }
@@ -90,7 +90,11 @@ pub(super) fn check(data: &[u8]) {
             check_prefixes(&data, &read(&data), read);
             let mut rest = &data[..];
             while let Some(len) = site.check(rest, &origins) {
-                assert_eq!(read(&rest[..len]), read(rest), "not as if it came alone");
+                assert_eq!(
+                    read(&rest[..len]),
+                    read(rest),
+                    "another answer than to the request alone"
+                );
                 rest = &rest[len..];
             }
         }
@@ -128,7 +132,7 @@ impl Site {
                 Head::Incomplete => assert!(data.len() < MAX_HEAD_BYTES),
                 Head::Refused { answer, .. } => check_answer(data, origins, &answer),
                 Head::Tls => assert_eq!(data[0], 0x16),
-                other => panic!("half a head, and {other:?}"),
+                other => panic!("half a head gets {other:?}"),
             }
             return None;
         };
@@ -292,7 +296,7 @@ impl Expected {
         let mut headers = [EMPTY_HEADER; 12];
         let (status, headers) = parse(head, &mut headers, len);
         let body = body.as_ref().map_or(text, |body| {
-            assert!(text.is_empty(), "a sentence and a page");
+            assert!(text.is_empty(), "a text and a page");
             body.rest()
         });
         assert_eq!(status, self.status);
@@ -313,7 +317,7 @@ impl Expected {
         match self.body {
             _ if self.is_head => assert_eq!(body, b"", "a body for HEAD"),
             Some(expected) => assert_eq!(body, expected),
-            None => assert!(body.ends_with(b"\n"), "no sentence"),
+            None => assert!(body.ends_with(b"\n"), "no text"),
         }
         let expected = self.headers.iter().map(|(name, value)| (*name, value.as_str()));
         assert_eq!(headers, expected.collect());

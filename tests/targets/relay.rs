@@ -1,5 +1,5 @@
-//! Fuzz target: bytes choose the actions of a few connections. The relay must deliver exactly
-//! what the [`Model`] expects, and must end in the same state.
+//! Fuzz target: bytes choose the actions of a few connections. After each action the relay must
+//! have delivered exactly what the [`Model`] expects, and be in the same state.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::model::{Action, Claim, Expected, Model, Named, Proof, Told};
 const SECRET: &str = "right \u{e9} secret";
 const LOGIN_SECRET: &str = "login \u{1f511}";
 
-/// How many connections there are at a time.
+/// The most connections at a time.
 const MOST_PEERS: usize = 6;
 
 /// Runs until the bytes in `dice` are used up, and returns the number of steps. Panics if the
@@ -93,7 +93,7 @@ impl World {
     /// Checks rules that depend only on the present roles.
     fn check_receiver(&self, sender: u64, was_client: bool, told: &Told) {
         let to = told.to();
-        assert!(self.here.contains(&to), "{told:?}: to somebody who is not here");
+        assert!(self.here.contains(&to), "{told:?}: to a connection that is gone");
         let (Told::Packet(_, text) | Told::Broadcast(_, text)) = told else {
             return;
         };
@@ -103,7 +103,7 @@ impl World {
             assert!(self.model.is_master(to), "{told:?}: an id that the receiver should not see");
         }
         let is_guest = !self.model.is_master(to) && !self.model.clients.contains(&to);
-        // Offers that it was owed as a client came before the action that made it master.
+        // As a client it may have been owed an offer, which comes before the results of its action.
         let is_owed = matches!(told, Told::Broadcast(..)) && to == sender && was_client;
         if is_guest && !is_owed {
             let is_pong = packet["type"] == "pong";
@@ -163,7 +163,7 @@ impl World {
         })
     }
 
-    /// An ordinary type, or one that has a meaning for moss, perhaps only from other roles.
+    /// An ordinary type, or one with a meaning for moss, if only from peers of another role.
     fn pick_type(&self, die: u8) -> String {
         let types = &self.config.types;
         let kinds = [

@@ -2,7 +2,7 @@
 //! and sends the same bytes as one that gets them whole. Its messages are those of a plain
 //! tungstenite context that reads the same bytes. If it serves pages, it answers each request
 //! once and in order, however it is cut and however slowly the answers are read. Behind a
-//! trusted proxy it does the same, and reports the client before each request.
+//! trusted proxy it does the same, and reports the requester before each request.
 
 use std::io::{self, Read, Write};
 use std::time::Instant;
@@ -34,9 +34,9 @@ const LARGE_BYTES: usize = 40_000;
 /// head and 16 KiB of its page.
 const MAX_QUEUED_BYTES: usize = 33 << 10;
 
-/// Panics if the session in `data` depends on how its bytes are cut, or reads other
-/// messages than tungstenite. The first three bytes say how to cut; then come the
-/// peer's bytes: from the request head on, or from the first frame on.
+/// Panics if the result of the session in `data` depends on how its bytes are cut, or if it reads
+/// other messages than tungstenite. The first three bytes say how to cut. The rest are the peer's
+/// bytes: from its request head on, or from its first frame on.
 pub(crate) fn check(data: &[u8]) {
     let Some((&[mode, piece, budget], bytes)) = data.split_first_chunk() else { return };
     if budget & 0x80 > 0 {
@@ -75,8 +75,8 @@ fn check_pages(stream: &[u8], [mode, piece, budget]: [u8; 3]) {
     assert_eq!((cut.said, cut.phase), (whole.said, whole.phase));
 }
 
-/// The answers to all requests, each handled alone, and whether these are all bytes: no request
-/// becomes a WebSocket.
+/// The answers to all requests, each handled alone; and whether nothing else may be sent, because
+/// no request becomes a WebSocket.
 fn due(mut stream: &[u8], pages: &Pages) -> (Vec<u8>, bool) {
     let config = config();
     let mut due = Vec::new();
@@ -140,7 +140,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Sends this number of bytes, or fewer if there are not as many. Whether there were any.
+    /// Sends at most this number of bytes. Returns whether there were any.
     fn take(&mut self, session: &mut Session, most: usize, now: Instant) -> bool {
         session.allow(most);
         let unsent = session.unsent();
@@ -184,12 +184,12 @@ fn run(stream: &[u8], manner: &Manner<'_>) -> Outcome {
                 left -= 1;
                 let mut event = owned(event);
                 if matches!(event, Event::Requester(_)) {
-                    assert!(!asked && manner.by_proxy, "a client twice, or without a proxy");
+                    assert!(!asked && manner.by_proxy, "a requester twice, or without a proxy");
                     asked = true;
                     continue;
                 }
                 if matches!(event, Event::Upgrade(_) | Event::Report { .. } | Event::Answered(_)) {
-                    assert_eq!(asked, manner.by_proxy, "the client of the request");
+                    assert_eq!(asked, manner.by_proxy, "whether the requester was reported");
                     asked = false;
                 }
                 match event {
@@ -233,7 +233,7 @@ fn run(stream: &[u8], manner: &Manner<'_>) -> Outcome {
 
 fn owned(event: Event<'_>) -> Event<'static> {
     match event {
-        Event::Requester(asker) => Event::Requester(asker),
+        Event::Requester(requester) => Event::Requester(requester),
         Event::Text(text) => Event::Text(text.into_owned().into()),
         Event::Binary(bytes) => Event::Binary(bytes.into_owned().into()),
         Event::Upgrade(response) => Event::Upgrade(response),

@@ -88,6 +88,7 @@ struct Pair {
     piece: usize,
     /// The position of a damaged byte in the client's next records.
     damage: Option<usize>,
+    /// What moss, and the client, have received.
     heard: Vec<u8>,
     told: Vec<u8>,
 }
@@ -131,12 +132,20 @@ fn talk(doings: &[u8], piece: usize) {
         pair.carry();
         if !whole && pair.damage.is_none() {
             // It has failed, or waits for the rest of a record whose length was damaged.
-            assert!(said.starts_with(&pair.heard), "another thing is heard than was said");
+            assert!(
+                said.starts_with(&pair.heard),
+                "moss received other bytes than the client sent"
+            );
             return;
         }
-        assert!(!pair.tls.has_failed(), "it fails by itself");
-        assert!(pair.heard == said, "{} of {} bytes are heard", pair.heard.len(), said.len());
-        assert!(pair.told == sealed, "{} of {} bytes are told", pair.told.len(), sealed.len());
+        assert!(!pair.tls.has_failed(), "it failed without damage");
+        assert!(pair.heard == said, "moss received {} of {} bytes", pair.heard.len(), said.len());
+        assert!(
+            pair.told == sealed,
+            "the client received {} of {} bytes",
+            pair.told.len(),
+            sealed.len()
+        );
         assert_eq!((pair.tls.held(), pair.tls.half()), (0, 0));
         if pair.tls.has_ended() || doing[0] % 6 == 4 {
             // No later bytes are received, damaged or not.

@@ -80,7 +80,7 @@ fn sighup_takes_the_new_certificate_for_new_connections() {
     let (mut client, id) = moss.client_of(&mut master);
     replace_by(&moss, "certificate", "other-chain.pem");
     replace_by(&moss, "key", "other-key.pem");
-    assert!(shows(&moss, "chain.pem"), "before it is told");
+    assert!(shows(&moss, "chain.pem"), "before the signal");
     moss.signal(Signal::HUP);
     moss.wait_for_log("certificate was read again");
     assert!(shows(&moss, "other-chain.pem"));
@@ -219,7 +219,7 @@ fn nothing_of_the_key_reaches_the_log() {
 }
 
 #[test]
-#[ignore = "waits for more than a minute, which is how long a look at the files is good for"]
+#[ignore = "waits for more than a minute, the time between two looks at the files"]
 fn change_of_the_files_is_noticed_without_a_signal() {
     let moss = with_copies("chain.pem", "key.pem").start();
     replace_by(&moss, "certificate", "other-chain.pem");

@@ -10,8 +10,8 @@ use crate::process::{MIB, Memory, stop};
 use crate::support::{Moss, PATIENCE, Stream, crowd};
 use crate::wire::{APPLICATION_DATA, HANDSHAKE, Hello, SERVER_HELLO, connect, read_record, record};
 
-/// The limit of handshakes in a round: 32,768 frames, and a handshake counts for 128. And a third
-/// more for what moss does before the test has counted.
+/// The limit of handshakes in a round of 32,768 frames, where a handshake counts for 128; and a
+/// third more, for what moss does until the test has stopped it.
 const ROUND: usize = (32 << 10) / 128 * 4 / 3;
 
 /// How many of these have received something.
@@ -78,7 +78,10 @@ fn expect_bounded(bytes: &[u8], open: impl Fn(&Moss) -> Stream) {
     const GROWTH: usize = 2 * LIMIT / 8;
 
     let crowd = crowd(600);
-    assert!(crowd.size * bytes.len() > 2 * GROWTH || crowd.size < 600, "too few to tell");
+    assert!(
+        crowd.size * bytes.len() > 2 * GROWTH || crowd.size < 600,
+        "too few bytes to exceed the limit"
+    );
     let moss = Moss::with(&[("MOSS_MAX_MEMORY_BYTES", &LIMIT.to_string())]);
     let mut master = moss.master("1");
     let (mut client, id) = moss.client_of(&mut master);

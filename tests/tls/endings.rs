@@ -1,5 +1,5 @@
-//! How connections through TLS end: the Close frame, then `close_notify`, then the end. A peer may
-//! leave out any of them.
+//! How connections through TLS end: a Close, then `close_notify`, then the end of the connection. A
+//! peer may leave out any of them.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -99,7 +99,7 @@ fn peer_that_sends_only_close_notify_has_left() {
     let mut master = moss.master("1");
     for (mut client, id) in clients(&moss, &mut master) {
         // TCP stays open: `close_notify` alone ends the connection.
-        client.stream().say_close_notify();
+        client.stream().send_close_notify();
         expect_left(&mut master, &id);
         assert_eq!(client.next_frame(), None);
     }
@@ -113,8 +113,8 @@ fn packets_before_close_notify_arrive_and_bytes_after_it_do_not() {
         for number in 0..100 {
             client.send(&format!(r#"{{"type":"x","payload":{number}}}"#));
         }
-        client.stream().say_close_notify();
-        // A valid record after `close_notify`, which must be ignored.
+        client.stream().send_close_notify();
+        // Bytes after `close_notify` must be ignored.
         let late = frame(0x81, br#"{"type":"late"}"#);
         let _ = client.stream().tcp().write_all(&late);
         for number in 0..100 {

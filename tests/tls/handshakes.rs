@@ -127,7 +127,7 @@ fn hello_may_come_in_many_records() {
     expect_server_hello(&moss, &records.iter().map(Vec::as_slice).collect::<Vec<_>>());
 }
 
-/// A client that reconnects with its ticket, and returns the kind of each handshake.
+/// A client that connects again with its ticket.
 struct Returning(Arc<ClientConfig>);
 
 impl Returning {
@@ -137,8 +137,9 @@ impl Returning {
         Self(config.into())
     }
 
+    /// Connects and closes. Returns the kind of the handshake.
     #[track_caller]
-    fn come(&self, moss: &Moss) -> HandshakeKind {
+    fn visit(&self, moss: &Moss) -> HandshakeKind {
         let mut guest = open(moss, &self.0);
         // The ticket of TLS 1.3 comes before the answer.
         guest.expect_nothing();
@@ -153,10 +154,10 @@ fn ticket_resumes_a_session() {
     let moss = Moss::start();
     for version in [&TLS12, &TLS13] {
         let client = Returning::new(tls_config_of(&[version]));
-        assert_eq!(client.come(&moss), HandshakeKind::Full);
-        assert_eq!(client.come(&moss), HandshakeKind::Resumed, "{version:?}");
-        // With a new ticket each time, or with the old one again.
-        assert_eq!(client.come(&moss), HandshakeKind::Resumed, "{version:?}");
+        assert_eq!(client.visit(&moss), HandshakeKind::Full);
+        assert_eq!(client.visit(&moss), HandshakeKind::Resumed, "{version:?}");
+        // With a new ticket, or with the old one again.
+        assert_eq!(client.visit(&moss), HandshakeKind::Resumed, "{version:?}");
     }
 }
 
@@ -165,10 +166,10 @@ fn ticket_is_valid_after_a_reload() {
     let moss = Moss::start();
     for version in [&TLS12, &TLS13] {
         let client = Returning::new(tls_config_of(&[version]));
-        assert_eq!(client.come(&moss), HandshakeKind::Full);
+        assert_eq!(client.visit(&moss), HandshakeKind::Full);
         moss.signal(Signal::HUP);
         moss.wait_for_log("certificate was read again");
-        assert_eq!(client.come(&moss), HandshakeKind::Resumed, "{version:?}");
+        assert_eq!(client.visit(&moss), HandshakeKind::Resumed, "{version:?}");
     }
 }
 
@@ -176,8 +177,8 @@ fn ticket_is_valid_after_a_reload() {
 fn ticket_of_another_start_costs_a_full_handshake_and_nothing_else() {
     for version in [&TLS12, &TLS13] {
         let client = Returning::new(tls_config_of(&[version]));
-        assert_eq!(client.come(&Moss::start()), HandshakeKind::Full);
-        assert_eq!(client.come(&Moss::start()), HandshakeKind::Full);
+        assert_eq!(client.visit(&Moss::start()), HandshakeKind::Full);
+        assert_eq!(client.visit(&Moss::start()), HandshakeKind::Full);
     }
 }
 
@@ -185,7 +186,7 @@ fn ticket_of_another_start_costs_a_full_handshake_and_nothing_else() {
 fn early_data_is_never_offered() {
     let moss = Moss::start();
     let returning = Returning::new(tls_config_of(&[&TLS13]));
-    returning.come(&moss);
+    returning.visit(&moss);
     let mut connection = client(Arc::unwrap_or_clone(returning.0));
     assert!(connection.early_data().is_none(), "the ticket allows early data");
     begin_handshake(&mut connection, &mut connect(&moss));
@@ -254,7 +255,7 @@ fn handshakes_are_counted_by_their_result() {
     for version in [&TLS12, &TLS13] {
         let client = Returning::new(tls_config_of(&[version]));
         for _ in 0..3 {
-            client.come(&moss);
+            client.visit(&moss);
         }
     }
     assert_eq!(handshakes(&moss), ["2", "4", "0"]);

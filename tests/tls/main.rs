@@ -1,7 +1,8 @@
-//! TLS, against the real program: what it adds to connections, on the wire and in time.
-//! `peers_over_tls` and `stress_over_tls` have the tests that are the same without TLS.
+//! TLS, against the real program: handshakes, alerts, certificates, ports, endings.
+//! `peers_over_tls`, `stress_over_tls` and `pages_over_tls` have the tests that are the same
+//! without TLS.
 //!
-//! The certificates beside this file were made by the script beside it.
+//! The script beside this file has made the certificates beside it.
 
 #[path = "../support/mod.rs"]
 mod support;

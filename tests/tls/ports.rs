@@ -117,11 +117,11 @@ fn tls_on_the_plain_port_is_closed_and_logged() {
     }
     moss.wait_for_log("a peer spoke TLS to the plain port");
     moss.guest().expect_nothing();
-    // Logged once in a while, not each time.
+    // It is logged once in a while, not each time.
     assert_eq!(moss.log().matches("spoke TLS").count(), 1, "{}", moss.log());
 }
 
-/// A master at the plain port, as on the same machine.
+/// A connection to the plain port that requests an upgrade, as a master on the same machine does.
 fn plain_guest(moss: &Moss) -> std::net::TcpStream {
     let mut stream = connect_tcp(moss.plain_address());
     let request = "GET / HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -206,7 +206,7 @@ fn stopping_closes_both_ports() {
     moss.terminate();
     guest.expect_close(1001);
     for port in ports {
-        let error = std::net::TcpStream::connect(port).expect_err("nobody is let in");
+        let error = std::net::TcpStream::connect(port).expect_err("no connection is accepted");
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     }
 }

@@ -1,5 +1,5 @@
 //! The settings of TLS: an invalid value stops moss with one line, which names the variable and
-//! has nothing of the content of the files.
+//! quotes nothing from the files.
 
 use std::fs;
 
@@ -130,7 +130,7 @@ fn same_port_at_two_addresses_is_allowed() {
     drop(free);
     let setup = Setup::new().set("MOSS_HOSTNAME", "127.0.0.2");
     let setup = setup.set("MOSS_PORT", port.clone()).set("MOSS_TLS_PORT", port);
-    // Only `check`, as another program may have taken the port meanwhile.
+    // `check` opens no port: another program may have taken it meanwhile.
     let output = setup.run(&["check"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }

@@ -1,4 +1,4 @@
-//! TLS without a library: any ClientHello, single records, and rustls's client without a socket.
+//! TLS by hand: any ClientHello, single records, and a rustls client whose bytes the test carries.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -27,10 +27,10 @@ pub(crate) const BAD_SUITE: u16 = 0x002f;
 pub(crate) struct Hello {
     /// The version field that older servers read.
     pub(crate) version: u16,
-    /// The versions in the extension, if there is one.
+    /// The versions in the extension. Without any there is no extension.
     pub(crate) versions: Vec<u16>,
     pub(crate) suites: Vec<u16>,
-    /// Padding.
+    /// The length of the padding extension.
     pub(crate) padding: usize,
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn read_record(mut stream: &TcpStream) -> Option<(u8, Vec<u8>)> {
     Some((header[0], content))
 }
 
-/// Sends these as the first bytes, and expects only a fatal alert, and the end.
+/// Sends these as the first bytes. moss must answer with only this fatal alert, and end.
 #[track_caller]
 pub(crate) fn expect_alert(moss: &Moss, bytes: &[u8], alert: AlertDescription) {
     let mut stream = connect(moss);
