@@ -13,7 +13,7 @@ export const PAGES = join(ROOT, "examples/browser");
 export const SECRET = "a secret for the tests only";
 
 /** Time limit of each wait, in milliseconds, for a busy machine. Normally the waits are much shorter. */
-export const PATIENCE = 45_000;
+export const PATIENCE = 120_000;
 
 /** The settings that the pages are written for, as in the README's first command. */
 const SETTINGS = {

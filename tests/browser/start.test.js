@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { mossFor, openTab, servePages, startBrowser, until } from "./harness.js";
+import { mossFor, openTab, PATIENCE, servePages, startBrowser, until } from "./harness.js";
 import { claim, everyoneTalks, isMaster, lineIsNotOpen, lineIsOpen, notice, openClient, openMaster, statusIs } from "./people.js";
 import { startProxy } from "./proxy.js";
 import { picture } from "./screenshots.js";
@@ -99,6 +99,7 @@ test("the pages violate no content security policy, and log no errors", async (t
   const tabs = [];
   for (const name of ["", "master.html", "client.html", "buzzer/", "camera/", "buzzer/host.html"]) {
     const tab = await (await browser.newContext()).newPage();
+    tab.setDefaultTimeout(PATIENCE);
     tab.on("console", (message) => /error|warning/.test(message.type()) && messages.push(`${name}: ${message.text()}`));
     await tab.goto(moss.page(name));
     tabs.push(tab);

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-PATIENCE = 20  # seconds: the time limit of each wait, for a busy machine
+PATIENCE = 60  # seconds: the time limit of each wait, for a busy machine
 
 
 async def until(what, probe, patience=PATIENCE):

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from programs import Box  # noqa: E402
 
-LONGEST = 120  # seconds for one test
+LONGEST = 300  # seconds for one test
 
 
 def pytest_pyfunc_call(pyfuncitem):

@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.request
 
-PATIENCE = 45
+PATIENCE = 120
 SECRET = "a secret for the tests only"
 SETTINGS = {
     "MOSS_CONNECTION_SECRET": SECRET,

@@ -72,7 +72,7 @@ async def test_a_relay_is_requested_with_the_clients_credentials():
         line = Line(Call(), {}, [{"urls": [url], "username": "user", "credential": "password"}])
         answering = asyncio.ensure_future(line.answer({"type": "offer", "sdp": client.localDescription.sdp}, []))
         for _ in range(2):  # the second request has the credentials
-            data, address = await asyncio.wait_for(loop.sock_recvfrom(server, 2000), 20)
+            data, address = await asyncio.wait_for(loop.sock_recvfrom(server, 2000), 60)
             asked = stun.parse_message(data)
             refusal = stun.Message(asked.message_method, stun.Class.ERROR, asked.transaction_id)
             refusal.attributes = {"ERROR-CODE": (401, "Unauthorized"), "REALM": "moss", "NONCE": b"once"}

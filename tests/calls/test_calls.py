@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 
-from client import Client, Line, name, on_line, until
+from client import PATIENCE, Client, Line, name, on_line, until
 
 
 async def test_a_call_is_answered_and_opens_a_line(box):
@@ -97,7 +97,7 @@ async def test_a_line_whose_channel_is_closed_is_closed(box):
         assert (await client.introduce(call=line.call))["known"]
         line.channel.close()
         await until("it is closed", lambda: line.channel.readyState == "closed")
-        deadline = asyncio.get_running_loop().time() + 20
+        deadline = asyncio.get_running_loop().time() + PATIENCE
         while (await client.introduce(call=line.call))["known"]:
             assert asyncio.get_running_loop().time() < deadline, "the master keeps it"
 

@@ -18,7 +18,7 @@ const VITE = join(HERE, "node_modules/vite/bin/vite.js");
 const TSC = join(LIBRARY, "node_modules/typescript/bin/tsc");
 const { NODE_22, TARBALL } = process.env;
 /** Time limit in milliseconds, for a busy machine. */
-const PATIENCE = 90_000;
+const PATIENCE = 180_000;
 
 let browser;
 before(async () => {
@@ -52,6 +52,7 @@ async function execute(program, args, options = {}) {
 /** Waits for a text on a page. An error in its scripts fails the test. */
 async function shows(t, url, selector, words) {
   const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE);
   t.after(() => page.close());
   const wrong = [];
   page.on("pageerror", (error) => wrong.push(error));

@@ -25,7 +25,7 @@ PATIENCE = 240
 
 # A near peer must never wait this long. If peers had to wait for one another, they would wait for
 # as long as a cable is pulled, or for a keepalive.
-NOTICEABLE = 5
+NOTICEABLE = 8
 
 
 class Peer:

@@ -24,8 +24,8 @@ from peers import (
 WIFI = ("wifi", "192.0.2")
 MOBILE = ("mobile", "198.51.100")
 
-# Tolerance for deadlines on a busy machine.
-SLACK = 15
+# Tolerance for deadlines on a busy machine. TCP alone would keep a lost peer for a quarter of an hour.
+SLACK = 60
 
 
 class Neighbours:
@@ -111,13 +111,14 @@ def test_nothing_is_lost_while_the_cable_is_pulled_for_20_seconds(start, cable):
 
     # More than fits into moss's backlog and the kernel's buffers together.
     FLOOD = 1500
-    # The clients' keepalive is the default. A master that is behind is dropped after half of its
-    # keepalive, so here it is long.
-    neighbours = start("neighbours", MOSS_KEEPALIVE_SECONDS="30")
+    # TCP doubles its waits: after an outage of 20 seconds it may try again only a minute later if its
+    # packets were slow before, as on a busy machine.
+    patient = {"MOSS_KEEPALIVE_SECONDS": "240"}
+    neighbours = start("neighbours", **patient)
     small = {"MOSS_MAX_PACKET_BYTES": "16384", "MOSS_MAX_BACKLOG_BYTES": "131072"}
-    master_far = start("master-far", MOSS_KEEPALIVE_SECONDS="240", **small)
-    # No further losses: TCP doubles its waits, so losing the first packet after the 20 seconds
-    # would cost most of a minute. The previous test has losses.
+    master_far = start("master-far", **patient, **small)
+    # No further losses: losing the first packet after the 20 seconds would cost most of a minute.
+    # The previous test has losses.
     wifi = cable(*WIFI, overtaking=0.1)
     wifi.lead_to_moss()
     asyncio.run(test())
@@ -153,7 +154,7 @@ def test_peers_behind_a_pulled_cable_are_dropped_without_an_effect_on_others(sta
         await near.master.send('{"type":"late","id":"%s"}' % near.far_id)
         assert "unknown-client" in await near.master.receive()
 
-    keepalive = 3
+    keepalive = 5
     # Silent for twice the keepalive, checked once a second.
     in_time = 2 * keepalive + 1 + SLACK
     neighbours = start("neighbours", MOSS_KEEPALIVE_SECONDS=str(keepalive))
@@ -191,7 +192,7 @@ def test_phone_that_leaves_the_wifi_comes_back_from_another_address(start, cable
         assert "unknown-client" in await near.master.receive()
         await phone.expect_nothing()
 
-    keepalive = 4
+    keepalive = 5
     in_time = 2 * keepalive + 1 + SLACK
     moss = start("moss", MOSS_KEEPALIVE_SECONDS=str(keepalive))
     mobile = cable(*MOBILE, delay=0.15, loss=0.05, overtaking=0.1)

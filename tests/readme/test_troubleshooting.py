@@ -17,7 +17,7 @@ TLS = {"MOSS_TLS_CERTIFICATE_FILE": "certificate.pem", "MOSS_TLS_KEY_FILE": "key
 DENIED = ("No such file or directory (os error 2)", "Permission denied (os error 13)")
 
 # A hang fails the test after this time.
-PATIENCE = 30
+PATIENCE = 60
 
 
 def start(folder, settings, command=(), **options):

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 export const SECRET = "only-the-tests-know-it";
 
 /** Time limit of each wait, in milliseconds, for a busy machine. Normally the waits are much shorter. */
-const PATIENCE = 45_000;
+const PATIENCE = 120_000;
 
 const SETTINGS = {
   MOSS_CONNECTION_SECRET: SECRET,

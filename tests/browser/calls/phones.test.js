@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { FOR_MANY_TABS } from "../browsers.js";
-import { PATIENCE, until } from "../harness.js";
+import { until } from "../harness.js";
 import { makeNetwork } from "./network.js";
 import { interrupted, LONG, masterOptions, Pair, startBrowsers, startServer } from "./players.js";
 
@@ -59,7 +59,7 @@ describe("phones", { concurrency: 2 }, () => {
         await new Pair(crashing, master).flows();
         const start = Date.now();
         await crashing.tab.goto("chrome://crash").catch(() => {});
-        await until("it is gone", async () => (await memberOf(master)).left === "gone", 2 * PATIENCE);
+        await until("it is gone", async () => (await memberOf(master)).left === "gone");
         t.diagnostic(`a page crashed with a moss ${what}: reported as gone after ${Math.round((Date.now() - start) / 1000)} s`);
       });
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 # Time limit of each wait: only a hang takes this long, even on a busy machine.
-PATIENCE = 30
+PATIENCE = 60
 
 SECRET = "only-the-tests-know-it"
 CERTIFICATES = Path(__file__).resolve().parents[2] / "tls"

@@ -9,7 +9,7 @@ import { play } from "./play.js";
 const first = Number(process.env.SIMULATION_FIRST ?? Math.floor(Math.random() * 1e9));
 const seeds = Number(process.env.SIMULATION_SEEDS ?? 100);
 
-test(`calls recover after faults: ${seeds} seeds from ${first}`, { timeout: 300_000 }, async (t) => {
+test(`calls recover after faults: ${seeds} seeds from ${first}`, { timeout: 1_200_000 }, async (t) => {
   t.diagnostic(`the first seed is ${first}`);
   const failures = [];
   for (let seed = first; seed < first + seeds; seed++) await play(seed).catch((error) => failures.push(error.message));
