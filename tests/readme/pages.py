@@ -1,5 +1,6 @@
 """The pages that people read, and what is in them."""
 
+import os
 import re
 from pathlib import Path
 from textwrap import dedent
@@ -11,6 +12,18 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/*.md", "clients/javascript/README.md")
     for path in REPOSITORY.glob(pattern)
 )
+
+
+# Made by tests: it may come and go while these look.
+INSTALLED = {"node_modules", ".venv", "__pycache__"}
+
+
+def sources(*folders):
+    """All files in these folders, without what tests install there."""
+    for folder in folders:
+        for path, within, files in os.walk(REPOSITORY / folder):
+            within[:] = [name for name in within if name not in INSTALLED]
+            yield from (Path(path) / file for file in files)
 
 
 def text(page):

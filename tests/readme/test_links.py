@@ -4,7 +4,7 @@ import re
 from collections import Counter
 
 import pytest
-from pages import PAGES, REPOSITORY, prose, text
+from pages import PAGES, REPOSITORY, prose, sources, text
 
 
 def links(page):
@@ -54,10 +54,7 @@ def test_every_path_in_backticks_exists(page):
 
 def test_every_variable_that_a_page_names_is_known():
     name = r"\bMOSS_[A-Z_]*[A-Z]\b"
-    known = set()
-    for pattern in ("src/**/*.rs", "tests/**/*", "benches/**/*", "examples/**/*", "release/**/*", "build.rs"):
-        for file in REPOSITORY.glob(pattern):
-            if file.is_file() and not {"node_modules", ".venv", "__pycache__"} & set(file.parts):
-                known |= set(re.findall(name, file.read_text(errors="replace")))
+    files = [REPOSITORY / "build.rs", *sources("src", "tests", "benches", "examples", "release")]
+    known = {found for file in files for found in re.findall(name, file.read_text(errors="replace"))}
     for page in PAGES:
         assert set(re.findall(name, text(page))) <= known, page

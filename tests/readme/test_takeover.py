@@ -4,13 +4,13 @@ about modules hold."""
 import re
 
 import pytest
-from pages import REPOSITORY, text
+from pages import REPOSITORY, sources, text
 
 MAINTAINERS = ("ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md")
 RUST = {
     path.relative_to(REPOSITORY): path.read_text()
-    for folder in ("src", "tests")
-    for path in (REPOSITORY / folder).rglob("*.rs")
+    for path in sources("src", "tests")
+    if path.suffix == ".rs"
 }
 PYTHON = "".join(path.read_text() for path in (REPOSITORY / "tests").glob("*/test_*.py"))
 ALL_RUST = "".join(RUST.values())
