@@ -1,8 +1,8 @@
-//! What clients cost while they come, stay and go: memory, CPU per client, and
-//! whether a packet's price grows with the number of clients.
+//! What clients cost when they connect, stay and leave: memory, CPU time per client, and
+//! whether a packet takes more CPU time the more clients there are.
 //!
-//! Memory is what no file backs (heap, stack, written data), as the page
-//! tables have it; only "resident at start" counts the program's own pages.
+//! Memory is anonymous memory (heap, stack, written data), read from the page tables; only
+//! "resident at start" includes the program's own pages.
 
 mod load;
 
@@ -106,7 +106,7 @@ fn takeover(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
     Ok(vec![microseconds(cpu) / offers as f64])
 }
 
-/// Clients that are logged in, and those of them that exchange packets.
+/// How many clients are logged in, and how many of them exchange packets.
 fn scale_crowds(options: &Options) -> Vec<(usize, usize)> {
     let crowds = [1_000, 5_000, 15_000].map(|clients| options.crowd(clients));
     let few_busy = crowds.map(|clients| (clients, 100.min(clients)));
@@ -131,7 +131,7 @@ fn scale(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
         .collect()
 }
 
-/// Each client is pinged three times while it is watched.
+/// Measures for three keepalive times: each client is pinged three times.
 fn keepalive(program: &Program, options: &Options) -> io::Result<Vec<f64>> {
     let watched = 3 * server::keepalive();
     let clients = options.crowd(15_000);

@@ -1,9 +1,8 @@
-//! The real server on a loopback port, loaded through real sockets, and the
-//! bare relay under the same load, in turn.
+//! Loads moss and the bare relay in turn, each through real sockets on loopback.
 //!
-//! The figure to trust is the server's own CPU time for a packet passed on:
-//! a noisy machine distorts it least. Latencies contain the load generator's
-//! own work; those of a hundred clients are mostly a queue's.
+//! The most reliable figure is the server's own CPU time for a packet passed on: a noisy
+//! machine distorts it least. Latencies include the load generator's own work; with a hundred
+//! clients, they are mostly time spent in a queue.
 
 mod load;
 

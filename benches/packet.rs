@@ -1,5 +1,5 @@
-//! Parse, route and encode without sockets; for comparison, what a server does that parses
-//! each packet into a tree and writes the tree out again.
+//! Parses, routes and encodes packets without sockets; for comparison, also parses each into a
+//! tree and serializes it, as a simpler server would.
 
 #[path = "load/figures.rs"]
 mod figures;
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (figures, started) = (Figures::new(), SystemTime::now());
     let folder = Figures::folder().with_file_name("criterion");
     let mut criterion = Criterion::default().output_directory(&folder).configure_from_args();
-    // criterion knows this option, too, and measures less then.
+    // criterion knows this option, too, and then measures less.
     let quick = env::var_os("MOSS_BENCH").is_some_and(|mode| mode == "quick")
         || env::args().any(|argument| argument == "--quick");
     if quick {
@@ -60,8 +60,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    let caveat = quick.then(|| ("caveat", "Quick: these figures show nothing.".to_owned()));
-    Ok(figures.leave(GROUP, caveat.as_slice())?)
+    let caveat = quick.then(|| ("caveat", "Quick: these figures mean nothing.".to_owned()));
+    Ok(figures.write(GROUP, caveat.as_slice())?)
 }
 
 /// The result that criterion has written to a file since `since`: nanoseconds per iteration.
@@ -71,7 +71,7 @@ fn spread(file: &Path, since: SystemTime) -> Result<Option<Spread>, Box<dyn Erro
         iters: Vec<f64>,
         times: Vec<f64>,
     }
-    // Of an earlier run, or of none: this run was told to leave it out.
+    // The file is missing or of an earlier run: this run did not measure it.
     if !fs::metadata(file).and_then(|it| it.modified()).is_ok_and(|written| written >= since) {
         return Ok(None);
     }
@@ -126,8 +126,7 @@ fn relay_with_a_client() -> Relay {
     relay
 }
 
-/// Writes what the packet causes to `queue`, as the server does; returns how
-/// many packets that is.
+/// Writes the packets that this one causes to `queue`, as the server does; returns how many.
 fn passed_on(relay: &mut Relay, sender: u64, text: &str, queue: &mut Vec<u8>) -> usize {
     queue.clear();
     let mut packets = 0;

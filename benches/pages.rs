@@ -1,9 +1,9 @@
-//! Files that are fetched over connections that stay open, from moss and in turn from
-//! nginx, which one would set up without it; and what packets wait while that goes on.
+//! Fetches files over persistent connections from moss and, in turn, from nginx, which would
+//! serve them if moss did not; and measures how long packets take meanwhile.
 //!
-//! Both serve the same folder, to the same load over loopback, which compares each file with
-//! what it has to be. nginx has one worker, its own defaults, and no log of requests. Over
-//! TLS both compute the same: TLS 1.3, a P-256 key, X25519, AES-128-GCM.
+//! Both serve the same folder to the same load over loopback, and every byte received is
+//! checked. nginx has one worker, its own defaults, and no log of requests. Over TLS, both use
+//! TLS 1.3, a P-256 key, X25519 and AES-128-GCM.
 
 mod load;
 
@@ -26,9 +26,9 @@ use load::report::{Table, figure, median};
 use load::server::{Program, Server};
 use load::site::{File, Serving, Site};
 
-/// That fetch at once, where CPU is measured.
+/// Connections that fetch at the same time, where CPU time is measured.
 const CONNECTIONS: usize = 32;
-/// The same while packets are passed on.
+/// The same, where the latency of packets is measured.
 const MANY: usize = 200;
 const MEGA: f64 = 1e6;
 
@@ -50,7 +50,7 @@ fn run(bench: &str, options: &Options) -> Result<(), Box<dyn Error>> {
     let nginx = Nginx::find();
     let yardstick = match &nginx {
         Some(nginx) => format!("nginx is {}.", nginx.version),
-        None => "nginx is not installed: moss stands alone.".into(),
+        None => "nginx is not installed: only moss is measured.".into(),
     };
     let contest = options.files(nginx.as_ref());
     let site = Rc::new(Site::create()?);
@@ -66,7 +66,7 @@ fn run(bench: &str, options: &Options) -> Result<(), Box<dyn Error>> {
     packets(bench, &options.alone(), &site)
 }
 
-/// Fetches `file` in each way. CPU and speed are for one of the `units` that it has.
+/// Fetches `file` in each way. It has so many `units`: CPU time and speed are per unit.
 fn scenarios(
     names: [&'static str; 3],
     metrics: &[Metric],
@@ -127,7 +127,7 @@ fn packets(bench: &str, moss: &Contest<'_>, site: &Site) -> Result<(), Box<dyn E
     Ok(())
 }
 
-/// Milliseconds, the median and the worst, and the megabytes fetched in a second.
+/// The median and the worst round trip in milliseconds, and the megabytes fetched per second.
 fn round_trips(
     program: &Program,
     site: &Site,
@@ -143,13 +143,13 @@ fn round_trips(
     let (address, client) = (server.address(), server.client()?);
     let over = AtomicBool::new(false);
     let (tally, fetched) = thread::scope(|scope| {
-        // A thread of its own, so that packets do not wait for it.
+        // In another thread, so that the load generator's packets do not wait for it.
         let fetching = scope.spawn(|| {
             let File { path, bytes } = &site.large;
             let downloads = Downloads::new(address, client, connections, path, bytes)?;
             downloads.run_while(|| !over.load(Ordering::Relaxed))
         });
-        // Most handshakes are over by then, and buffers have found their size.
+        // Warms up: most handshakes are done afterwards, and buffers have reached their size.
         let warm_up = driver.run(options.duration / 5);
         let tally = warm_up.and_then(|_| driver.run(options.duration));
         over.store(true, Ordering::Relaxed);
@@ -163,7 +163,7 @@ fn round_trips(
     ])
 }
 
-/// Microseconds of the server's CPU time for each `file` fetched, and files in a second.
+/// Microseconds of the server's CPU time for each `file` fetched, and files per second.
 fn fetch(
     program: &Program,
     site: &Site,
@@ -174,7 +174,7 @@ fn fetch(
     let server = Server::start_site(program, site, serving)?;
     let mut downloads =
         Downloads::new(server.address(), server.client()?, CONNECTIONS, file.path, &file.bytes)?;
-    // Buffers and caches find their size.
+    // Warms up: buffers and caches reach their size.
     downloads.run(options.duration / 5)?;
     let before = server.cpu_time()?;
     let fetched = downloads.run(options.duration)?;

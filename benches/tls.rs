@@ -1,9 +1,8 @@
-//! The real server by way of TLS, and in turn what one would set up without it:
-//! nginx that speaks TLS, in front of a moss that does not.
+//! moss over TLS and, in turn, the usual alternative: nginx as a TLS proxy in front of a plain
+//! moss.
 //!
-//! Both are loaded by the same peers over loopback, and compute the same: TLS 1.3,
-//! a P-256 key, X25519, AES-128-GCM. nginx's figures are those of all three processes
-//! together, its master, its worker and moss.
+//! Both are loaded by the same peers over loopback, and use TLS 1.3, a P-256 key, X25519 and
+//! AES-128-GCM. nginx's figures are sums of three processes: its master, its worker and moss.
 
 mod load;
 
@@ -28,7 +27,7 @@ fn run(bench: &str, options: &Options) -> Result<(), Box<dyn Error>> {
     let nginx = Nginx::find();
     let yardstick = match &nginx {
         Some(nginx) => &format!("nginx is {}, with a plain moss behind it.", nginx.version),
-        None => "nginx is not installed: moss stands alone.",
+        None => "nginx is not installed: only moss is measured.",
     };
     let contest = options.tls(nginx.as_ref());
     let title = format!("{yardstick} CPU is for each packet passed on.");
@@ -81,7 +80,7 @@ fn connect_resumed(program: &Program, options: &Options) -> io::Result<Vec<f64>>
     clients::cpu(program, crowd(options), Crowd::resume_from, Crowd::join)
 }
 
-/// Each client takes nginx two descriptors.
+/// Half as many as elsewhere: nginx needs two descriptors for each client.
 fn crowd(options: &Options) -> usize {
     options.crowd(2 * 5_000) / 2
 }

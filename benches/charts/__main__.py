@@ -1,10 +1,10 @@
-"""Draws charts of the figures that `cargo bench` has left.
+"""Draws charts of the figures that `cargo bench` measured.
 
-usage: python3 benches/charts [FOLDER]     draws them beside the CSV files of FOLDER
-       python3 benches/charts --publish    copies the files to docs/charts, draws the charts
-                                           there, and writes the pages' tables anew
+usage: python3 benches/charts [FOLDER]     draws them next to the CSV files of FOLDER
+       python3 benches/charts --publish    copies the CSV files to docs/charts, draws the
+                                           charts there, and updates the pages' tables
 
-FOLDER is target/bench, or `bench` in the folder that CARGO_TARGET_DIR names."""
+FOLDER is target/bench by default, or `bench` in the folder that CARGO_TARGET_DIR names."""
 
 import os
 import shutil
@@ -26,12 +26,12 @@ def main(arguments):
     elif len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
         sys.exit(__doc__)
     else:
-        leave(Path(arguments[0]) if arguments else target / "bench")
+        draw_beside(Path(arguments[0]) if arguments else target / "bench")
 
 
-def leave(folder):
-    """Draws what the files suffice for: a bench alone is not enough for some. A chart of earlier
-    files does not stay beside the new ones."""
+def draw_beside(folder):
+    """Draws each chart whose figures are all there: some need several benches. Deletes charts
+    of earlier figures."""
     drawn, missing = draw(Figures(folder))
     for name in CHARTS:
         chart = folder / f"{name}.svg"
@@ -46,7 +46,7 @@ def leave(folder):
 
 
 def publish(folder):
-    """All charts and tables, or nothing: a mix of runs would show nothing."""
+    """Publishes all charts and tables, or none: figures of different runs can't be compared."""
     figures = Figures(folder)
     if len(figures.programs()) > 1:
         sys.exit(f"Not published. {' and '.join(figures.programs())} were measured.")

@@ -6,14 +6,14 @@ from figures import Missing
 from svg import MARGIN, WIDTH, Card, scale
 from words import figure, kilobytes, rough
 
-WHISKERS = "Medians of all rounds; thin lines: from the least to the most."
+WHISKERS = "Medians of all rounds; thin lines: minimum to maximum."
 ROW = 32
-# For a number behind a bar, and what is left free beside it.
+# Room for the number behind a bar.
 VALUES = 116
 
 
 def cpu(figures):
-    """For the README: one look."""
+    """The README's chart: CPU time for each packet."""
     plain, tls = figures["loopback"], figures["tls"]
     groups = [
         ("From a client to the master", "clients-to-master"),
@@ -74,12 +74,12 @@ def grid(card, left, top, bottom, unit, ticks, name):
 
 
 def width(left, ticks, most):
-    """Of one unit: the axis' last tick and, behind the longest range, a number have room."""
+    """The width of one unit: the axis' last tick fits, and a number behind the longest range."""
     return min((WIDTH - 2 * MARGIN - left) / ticks[-1], (WIDTH - left - VALUES) / most)
 
 
 def bar(card, left, unit, label, parts, spread, words):
-    """One bar of parts that add up; its number stands behind the range's end."""
+    """One bar of stacked parts, with its number behind the end of the range."""
     card.text(left - 10, card.y + 22, label, "end")
     x = left
     for style, value in parts:
@@ -110,11 +110,11 @@ LOADS = [
 
 
 def against(figures):
-    """All loads, each beside the yardstick."""
+    """The CPU time of all loads, as a multiple of the yardstick's."""
     card = Card(
-        "CPU time, beside the others",
-        "moss's for a packet, as a multiple of theirs: below 1 it takes less.\n"
-        "100 clients, 200 bytes, one packet in flight, unless said.",
+        "CPU time, compared",
+        "moss's for a packet, as a multiple of theirs: below 1, moss takes less.\n"
+        "100 clients, 200 bytes, one packet in flight, unless noted.",
     )
     groups = [
         ("moss / bare relay", "bare", figures["loopback"], "moss / bare"),
@@ -157,7 +157,7 @@ def against(figures):
         card.y += 10
     card.y = bottom + 30
     lines = [
-        "Ratios of medians; thin lines: from the least to the most round.",
+        "Ratios of medians; thin lines: minimum to maximum of the rounds.",
         *figures.origin("loopback", "tls"),
     ]
     card.caption(lines, figures.caveat("loopback", "tls"))
@@ -165,7 +165,7 @@ def against(figures):
 
 
 def memory(figures):
-    """What an idle client takes, of the server and of the kernel."""
+    """An idle client's memory, the server's and the kernel's."""
     plain, tls = figures["footprint"], figures["tls"]
     own = "memory per idle client"
     rows = [
@@ -175,7 +175,7 @@ def memory(figures):
         ("nginx + moss, TLS", "nginx", tls, "nginx + moss"),
     ]
     rows = [
-        # The kernel's part is told to root alone, and nginx is not everywhere.
+        # Only root can read the kernel's part, and nginx is not installed everywhere.
         (label, style, found[0].spread, bench.find("charge", program))
         for label, style, bench, program in rows
         if (found := bench.find("idle-client", program, own))
@@ -224,7 +224,7 @@ def legend(card, entries):
 
 
 def growth(figures):
-    """What a packet takes with more and more clients."""
+    """The CPU time of a packet, by the number of clients."""
     bench = figures["footprint"]
     rows = {program: bench.find("scale", program) for program in ("moss", "bare")}
     if not all(rows.values()):
@@ -250,7 +250,7 @@ def growth(figures):
 
 
 def lines(card, panel, ticks, height=190):
-    """A line for each program, over clients on a scale of powers."""
+    """A line for each program, over a logarithmic axis of clients."""
     left, right = MARGIN + 50, WIDTH - MARGIN - 64
     bottom = card.y + height
     counts = sorted({at for points in panel.values() for at, _, _ in points})
@@ -292,7 +292,7 @@ CHARTS = {"cpu-per-packet": cpu, "cpu-against": against, "memory-per-client": me
 
 
 def draw(figures):
-    """Each chart that the figures suffice for, by name; and what kept the others."""
+    """Each chart whose figures are all there, by name; and why the others are missing."""
     drawn, missing = {}, []
     for name, chart in CHARTS.items():
         try:

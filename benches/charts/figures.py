@@ -1,4 +1,4 @@
-"""What the benches have left: the CSV files of a folder."""
+"""The figures that the benches measured: the CSV files of a folder."""
 
 import csv
 import re
@@ -10,7 +10,7 @@ BENCHES = ["loopback", "footprint", "tls", "packet", "pages"]
 
 
 class Spread(NamedTuple):
-    """The median of the rounds, and the least and the most of them."""
+    """The median of the rounds, their minimum and their maximum."""
 
     value: float
     least: float
@@ -18,7 +18,7 @@ class Spread(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A figure with the clients that are logged in, and those of them that are busy."""
+    """A figure, with how many clients were logged in and how many of them were busy."""
 
     clients: int
     busy: int
@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
 
 class Missing(Exception):
-    """A figure that was not measured, as in a run of some scenarios only."""
+    """A figure was not measured: the run had only some of the scenarios."""
 
 
 class Bench:
@@ -40,7 +40,7 @@ class Bench:
         self.rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
 
     def find(self, scenario, program, metric=None):
-        """All rows that fit. The program is one, or two whose ratio it is."""
+        """All matching rows. `program` is one program, or a ratio such as "moss / bare"."""
         return [
             Row(
                 int(row["clients"] or 0),
@@ -53,14 +53,14 @@ class Bench:
         ]
 
     def get(self, scenario, program, metric=None):
-        """The one that fits; without a metric the scenario's first."""
+        """The matching figure; without a metric, the scenario's first."""
         found = self.find(scenario, program, metric)
         if not found:
             raise Missing(f"{self.name}.csv has no {metric or 'figure'} of {program} in {scenario}")
         return found[0].spread
 
     def clients(self, scenario):
-        """Those that are logged in."""
+        """How many clients are logged in."""
         found = self.find(scenario, "moss")
         if not found:
             raise Missing(f"{self.name}.csv has no {scenario} of moss")
@@ -84,7 +84,7 @@ class Figures:
         return sorted({bench.notes["moss"] for bench in self.benches.values() if "moss" in bench.notes})
 
     def caveat(self, *names):
-        """Why these benches' figures show nothing, if they do not."""
+        """Why these benches' figures are not to be trusted, if so."""
         return next((self[name].notes["caveat"] for name in names if "caveat" in self[name].notes), None)
 
     def origin(self, *names):
@@ -92,7 +92,7 @@ class Figures:
         notes = [self[name].notes for name in names]
         days = sorted({note["day"] for note in notes})
         day = " and ".join(f"{date.fromisoformat(day):%-d %B %Y}" for day in days)
-        # All were measured on one machine; who mixes machines has to see it.
+        # Names each machine, so that a chart of figures from several shows it.
         machines = " and ".join(
             dict.fromkeys(
                 f"{short(note['cpu'])}, {note['cores']} cores, {note['kernel'].split('-')[0]}"

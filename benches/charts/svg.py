@@ -1,16 +1,16 @@
 """A small SVG writer: a card with a title, a chart and a caption.
 
-Drawn for a phone: at 360 pixels' width, its smallest text has 9 of them. It has a ground of its
-own, in light and in dark, since a page may be dark where the system is light. All colours
-have a contrast of 3 : 1 or more with it, and differ for people who can't tell red from green;
-and each thing has its name beside it."""
+Made to be readable on a phone: at a width of 360 pixels, the smallest text is 9 pixels high. The
+card has its own background, light or dark, since a page may be dark where the system is light.
+All colours have a contrast of at least 3 : 1 with it, and differ for people who can't tell red
+from green; and everything is labelled."""
 
 from html import escape
 from textwrap import wrap
 
 WIDTH = 640
 MARGIN = 24
-# That a line of small text has room for, in a broad font; a bold one has less.
+# How many fit on a line of small text in a wide font.
 LETTERS = 66
 
 STYLE = """
@@ -51,7 +51,7 @@ class Card:
 
     def __init__(self, title, subtitle):
         self.title = title
-        self.said = [subtitle]
+        self.description = [subtitle]
         self.parts = []
         self.y = 46
         self.text(MARGIN, self.y, title, "title")
@@ -82,23 +82,24 @@ class Card:
         self.parts.append(f'<polyline class="curve {style}" points="{points}"/>')
 
     def across(self, x1, x2, y, style="range"):
-        """From the least to the most, lying."""
+        """A horizontal range."""
         self.line(x1, y, x2, y, style)
         for x in (x1, x2):
             self.line(x, y - 5, x, y + 5, style)
 
     def upright(self, x, y1, y2, style="range"):
-        """The same, standing."""
+        """A vertical range."""
         self.line(x, y1, x, y2, style)
         for y in (y1, y2):
             self.line(x - 5, y, x + 5, y, style)
 
     def say(self, words):
-        """For those who hear the chart."""
-        self.said.append(words)
+        """Adds to the description, for screen readers."""
+        self.description.append(words)
 
     def caption(self, lines, alarm=None):
         self.y += 12
+        # Bold text takes more room.
         lines = [(line, "soft") for text in lines for line in wrap(text, LETTERS)]
         alarms = [(line, "alarm") for line in wrap(alarm or "", LETTERS - 6)]
         for line, style in lines + alarms:
@@ -108,11 +109,12 @@ class Card:
     def svg(self):
         height = number(self.y + 22)
         inner = "\n  ".join(self.parts)
-        said = escape(" ".join(self.said).replace("\n", " "))
+        description = escape(" ".join(self.description).replace("\n", " "))
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-            f'aria-labelledby="title said">\n'
-            f'  <title id="title">{escape(self.title)}</title>\n  <desc id="said">{said}</desc>\n'
+            f'aria-labelledby="title description">\n'
+            f'  <title id="title">{escape(self.title)}</title>\n'
+            f'  <desc id="description">{description}</desc>\n'
             f"  <style>{STYLE}  </style>\n"
             f'  <rect class="card" x="1" y="1" width="{WIDTH - 2}" height="{number(self.y + 20)}" rx="12"/>\n'
             f"  {inner}\n</svg>\n"
@@ -120,7 +122,7 @@ class Card:
 
 
 def scale(most, ticks=5):
-    """Round steps from zero that reach `most`: the ticks of an axis."""
+    """The ticks of an axis: round steps from zero until `most`."""
     step = 10.0**-3
     for factor in [2, 2.5, 2] * 9:
         if step * ticks >= most:

@@ -1,6 +1,6 @@
-"""The tables of the pages, and what else there is made of figures.
+"""The tables and texts that pages show of the figures.
 
-A page says where, and for whom: what stands between two such comments is written anew.
+They are written between two comments in the page; the first names which.
 
     <!-- figures: packets -->
     <!-- end of figures -->
@@ -15,14 +15,14 @@ PLACE = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- end of figures -->)"
 
 
 def pages(repository):
-    """Those that show figures."""
+    """The pages that show figures."""
     found = [repository / "README.md", *sorted((repository / "docs").glob("*.md"))]
     return [page for page in found if page.exists() and PLACE.search(page.read_text())]
 
 
 def filled(page, figures):
-    """The page's text, with the figures of today."""
-    # Without the empty lines GitHub would take the last comment for a row of the table.
+    """The page's text with these figures."""
+    # Without the empty lines, GitHub would take the last comment for a row of the table.
     return PLACE.sub(lambda place: f"{place[1]}\n{CONTENTS[place[2]](figures)}\n{place[3]}", page)
 
 
@@ -31,7 +31,7 @@ def paragraph(words):
 
 
 def table(head, rows):
-    """In Markdown; numbers stand to the right."""
+    """A Markdown table, its numbers aligned to the right."""
     rules = ["---", *["---:"] * (len(head) - 1)]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in [head, rules, *rows])
 
@@ -101,7 +101,7 @@ def clients(figures):
             None,
             microseconds,
         ),
-        ("CPU for each client, a new master's offer of 2 kB", "takeover", None, microseconds),
+        ("CPU for each client when a new master offers 2 kB", "takeover", None, microseconds),
         (idle, "idle-client", "memory per idle client", bytes_),
         (
             "the same after 4,000 bytes each way",
@@ -110,7 +110,7 @@ def clients(figures):
             bytes_,
         ),
         ("the kernel's included, idle", "charge", None, bytes_),
-        ("in memory at the start", "start", "resident at start", lambda value: f"{value:,.0f} KiB"),
+        ("resident memory at start", "start", "resident at start", lambda value: f"{value:,.0f} KiB"),
     ]
     head = ["what clients take", "moss", "bare", "moss / bare"]
     return table(
@@ -147,7 +147,7 @@ def no_sockets(figures):
         ("parse", "parse"),
         ("parse, route and write, to the master", "to the master"),
         ("parse, route and write, to a client", "to a client"),
-        ("as a server does that makes a tree of each packet", "to the master by a tree"),
+        ("to the master, with each packet parsed into a tree", "to the master by a tree"),
     ]
     sizes = [200, 2000, 20000]
 
@@ -218,28 +218,28 @@ def files(figures):
     return f"{compared}\n{waits}"
 
 
-# A party's phones are shaken and tapped.
+# A party game: phones that are shaken and tapped, and the packets a second of each.
 PHONES, EACH = 100, 20
-# No Raspberry Pi was at hand.
+# Stands for a Raspberry Pi, which was not measured.
 SLOWER = 5
 
 
 def short(figures):
-    """What one core does: many packets at once by the slowest of three loads, and a party's one
-    by one."""
+    """What one core does: packets that come many at once, by the slowest of three loads, and a
+    party's, which come one by one."""
     loads = ["clients-to-master", "master-to-clients", "round-trip"]
     kinds = [
         (figures["loopback"], figures["footprint"], "connect-login"),
         (figures["tls"], figures["tls"], "connect-full"),
     ]
     packet = [max(bench.get(load, "moss").value for load in loads) for bench, _, _ in kinds]
-    come = [bench.get(scenario, "moss").value for _, bench, scenario in kinds]
+    logins = [bench.get(scenario, "moss").value for _, bench, scenario in kinds]
     whole = [bench.get("charge", "moss").value for _, bench, _ in kinds]
     alone = [bench.get("clients-to-master-one-by-one", "moss").value for bench, _, _ in kinds]
     party = [PHONES * EACH * value / 1e4 for value in alone]
     rows = [
         ["packets a second, if many come at once", *(rough(1e6 / value) for value in packet)],
-        ["clients that come and log in, a second", *(rough(1e6 / value) for value in come)],
+        ["clients that connect and log in, a second", *(rough(1e6 / value) for value in logins)],
         ["memory for each idle client, the kernel's included", *map(kilobytes, whole)],
         [
             f"{PHONES} phones that send {EACH} packets a second each",
@@ -254,7 +254,7 @@ def short(figures):
 
 
 def machine(figures):
-    """Which day, machine and program, and how it was measured."""
+    """The day, the machine and the programs, and how they were measured."""
     benches = list(figures.benches.values())
     stolen = [float(bench.notes["stolen"].split()[0]) for bench in benches]
     rounds = "; ".join(
@@ -267,13 +267,13 @@ def machine(figures):
         (it.notes["nginx"] for it in benches if it.notes.get("nginx", "none") != "none"), "none"
     )
     size = next(bench.notes["size"] for bench in benches if "size" in bench.notes)
-    told = [
+    sentences = [
         *figures.origin(*figures.benches),
         f"The program has {size}, with TLS, linked to glibc. nginx is version {nginx.split('/')[-1]}.",
         f"Measured: {rounds}.",
         f"The hypervisor gave up to {max(stolen):.1f} % of the CPU time to others meanwhile.",
     ]
-    return paragraph(" ".join(filter(None, told)))
+    return paragraph(" ".join(filter(None, sentences)))
 
 
 def picture(name, width, says):
@@ -281,9 +281,9 @@ def picture(name, width, says):
 
 
 def readme(figures):
-    """The chart, in words for those who hear it; and what it does not show."""
+    """The chart, described for screen readers; and a text with what it does not show."""
     plain, tls = figures["loopback"], figures["tls"]
-    told = [
+    bars = [
         ("moss", plain, "moss"),
         ("a bare relay", plain, "bare"),
         ("moss with TLS", tls, "moss"),
@@ -291,7 +291,7 @@ def readme(figures):
     ]
     values = ", ".join(
         f"{name} {figure(bench.get('clients-to-master', program).value)} µs"
-        for name, bench, program in told
+        for name, bench, program in bars
     )
     says = f"The server's CPU time for a packet from a client to the master: {values}."
     alone = plain.get("clients-to-master-one-by-one", "moss").value

@@ -41,7 +41,7 @@ struct Connection {
     upgraded: bool,
     client: bool,
     dirty: bool,
-    /// The socket takes no more; an event will report when it does again.
+    /// The socket's send buffer is full; an event will report when there is room again.
     full: bool,
     id_tail_length: u8,
     id_tail: [u8; ID_TAIL_BYTES],

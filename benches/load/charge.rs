@@ -20,12 +20,12 @@ const NO_LIMIT: &str = "4611686018427387904";
 
 pub(crate) struct Charge {
     folder: PathBuf,
-    /// The sum of these files is what is charged.
+    /// The files whose sum is the charged memory.
     counters: &'static [&'static str],
 }
 
 impl Charge {
-    /// For a server that is added next.
+    /// Creates an empty cgroup.
     pub(crate) fn new() -> io::Result<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
@@ -46,7 +46,7 @@ impl Charge {
         charge.bytes().map(|_| charge)
     }
 
-    /// The memory that the processes allocate from now on is charged here; what they have is not.
+    /// Adds processes: memory that they allocate from now on is charged here, earlier memory not.
     pub(crate) fn add(&self, processes: &[u32]) -> io::Result<()> {
         processes
             .iter()
@@ -65,7 +65,7 @@ impl Charge {
 }
 
 impl Drop for Charge {
-    /// Its processes have ended by now.
+    /// Deletes the cgroup. Its processes must have ended.
     fn drop(&mut self) {
         let _ = fs::remove_dir(&self.folder);
     }

@@ -1,7 +1,7 @@
 //! What clients cost: each row has one figure for each program.
 //!
-//! Memory is what no file backs (heap, stack, written data), as the page
-//! tables have it; with the kernel's, what a memory cgroup is charged.
+//! Memory is anonymous memory (heap, stack, written data), read from the page tables; with the
+//! kernel's, it is what a memory cgroup is charged.
 
 use std::error::Error;
 use std::io;
@@ -14,7 +14,7 @@ use super::driver::{Driver, Flow, Load};
 use super::options::Options;
 use super::server::{Program, Server};
 
-/// Prints the table of `bench`: those of `scenarios` that are asked for.
+/// Measures the selected `scenarios`, and prints them as the table of `bench`.
 pub(crate) fn run(
     bench: &str,
     title: &str,
@@ -24,7 +24,7 @@ pub(crate) fn run(
     contest.run(bench, title, &[""], scenarios)
 }
 
-/// The server's own memory for clients: while they are idle, and afterwards.
+/// The server's own memory for each client: while all are idle, and after they exchanged packets.
 pub(crate) fn idle_client(clients: usize) -> Scenario {
     let idle = Row::new("memory per idle client", "bytes").clients(clients);
     let after = Row::new("memory per client after 4000 bytes each way", "bytes").clients(clients);
@@ -50,10 +50,11 @@ fn memory(program: &Program, clients: usize) -> io::Result<Vec<f64>> {
     Ok(vec![idle, after_exchange])
 }
 
-/// What the kernel charges for `clients` and for a tenth of them; `None` if it can't be asked.
+/// What the kernel charges for each of `clients`, and for offers that a tenth of them do not
+/// read; empty without a memory cgroup.
 pub(crate) fn charges(clients: usize) -> Vec<Scenario> {
     if let Err(error) = Charge::new() {
-        println!("Without a memory cgroup nothing of the kernel's memory is told: {error}.");
+        println!("The kernel's memory is not measured: no memory cgroup ({error}).");
         return Vec::new();
     }
     let idle = move |program: &Program, _: &Options| charge(program, clients);
@@ -80,7 +81,7 @@ pub(crate) fn charges(clients: usize) -> Vec<Scenario> {
     ]
 }
 
-/// Bytes for each of `clients` while idle, including those of the kernel for its socket.
+/// Bytes for each of `clients` while idle, including the kernel's for its socket.
 fn charge(program: &Program, clients: usize) -> io::Result<Vec<f64>> {
     let charge = Charge::new()?;
     let server = Server::start(program)?;
@@ -92,8 +93,7 @@ fn charge(program: &Program, clients: usize) -> io::Result<Vec<f64>> {
     Ok(vec![charge.bytes()?.saturating_sub(before) as f64 / clients as f64])
 }
 
-/// Additional bytes when a new master's offer of this size waits for each of `clients`, none of
-/// which reads it.
+/// Additional bytes for each of `clients` when none reads a new master's offer of this size.
 fn charge_of(program: &Program, clients: usize, offer: usize) -> io::Result<f64> {
     let charge = Charge::new()?;
     let server = Server::start(program)?;
@@ -108,19 +108,20 @@ fn charge_of(program: &Program, clients: usize, offer: usize) -> io::Result<f64>
     Ok(charge.bytes()?.saturating_sub(before) as f64 / clients as f64)
 }
 
-/// Microseconds of CPU time for each of `clients` that `come`, after some that `precede`.
+/// Microseconds of CPU time for each of the `clients` that `visit`, after a tenth as many that
+/// `warm_up`.
 pub(crate) fn cpu(
     program: &Program,
     clients: usize,
-    precede: fn(&mut Crowd, usize) -> io::Result<()>,
-    come: fn(&mut Crowd, usize) -> io::Result<()>,
+    warm_up: fn(&mut Crowd, usize) -> io::Result<()>,
+    visit: fn(&mut Crowd, usize) -> io::Result<()>,
 ) -> io::Result<Vec<f64>> {
     let server = Server::start(program)?;
     let mut crowd = Crowd::new(&server)?;
-    // Warms up: allocators and tables reach their size.
-    precede(&mut crowd, clients / 10)?;
+    // Allocators and tables reach their size.
+    warm_up(&mut crowd, clients / 10)?;
     let before = server.cpu_time()?;
-    come(&mut crowd, clients)?;
+    visit(&mut crowd, clients)?;
     Ok(vec![microseconds(server.cpu_time()? - before) / clients as f64])
 }
 

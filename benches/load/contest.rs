@@ -1,4 +1,4 @@
-//! moss and a reference, measured in turn: a table with one or more rows for each scenario, and
+//! Measures moss and a yardstick in turn: a table with one or more rows for each scenario, and
 //! the same figures in a file.
 
 use std::error::Error;
@@ -9,16 +9,15 @@ use super::options::Options;
 use super::report::{Series, Table, figure, median};
 use super::server::Program;
 
-/// What takes turns.
+/// The programs that are measured in turn.
 pub(crate) struct Contest<'a> {
     pub(crate) options: &'a Options,
-    /// The name of the reference.
+    /// The name of the program that moss is compared with.
     pub(crate) yardstick: &'static str,
     pub(crate) programs: Vec<Program>,
 }
 
-/// Measures one program once: the figures of each of a scenario's rows, one row after the
-/// other.
+/// Measures one program once: returns the figures of all of a scenario's rows, row by row.
 type Measure = Box<dyn Fn(&Program, &Options) -> io::Result<Vec<f64>>>;
 
 pub(crate) struct Scenario {
@@ -27,7 +26,7 @@ pub(crate) struct Scenario {
     measure: Measure,
 }
 
-/// A row of the table: one thing that was measured, by one figure or more.
+/// A row of the table: one thing that is measured, with one or more figures.
 pub(crate) struct Row {
     label: String,
     clients: Option<usize>,
@@ -42,18 +41,18 @@ impl Row {
         Self { label: format!("{name}, {unit}"), clients: None, busy: None, metrics }
     }
 
-    /// Of a scenario that has no other.
+    /// The only row of a scenario.
     fn only(scenario: &str, metrics: &[Metric]) -> Self {
         Self { label: scenario.to_owned(), clients: None, busy: None, metrics: metrics.to_vec() }
     }
 
-    /// With so many clients logged in.
+    /// Sets how many clients are logged in.
     pub(crate) fn clients(self, clients: usize) -> Self {
         let label = format!("{} ({clients} clients)", self.label);
         Self { label, clients: Some(clients), ..self }
     }
 
-    /// So many of which exchange packets.
+    /// Sets how many of the clients exchange packets.
     pub(crate) fn busy(self, busy: usize) -> Self {
         let label = format!("{}, {busy} busy)", self.label.trim_end_matches(')'));
         Self { label, busy: Some(busy), ..self }
@@ -61,7 +60,7 @@ impl Row {
 }
 
 impl Scenario {
-    /// One row, which is called as the scenario is.
+    /// A scenario with one row of the same name.
     pub(crate) fn new(
         name: &'static str,
         metrics: &[Metric],
@@ -70,7 +69,7 @@ impl Scenario {
         Self { name, rows: vec![Row::only(name, metrics)], measure: Box::new(measure) }
     }
 
-    /// A row for each figure.
+    /// A scenario with a row for each figure.
     pub(crate) fn list(
         name: &'static str,
         rows: impl IntoIterator<Item = Row>,
@@ -79,7 +78,7 @@ impl Scenario {
         Self { name, rows: rows.into_iter().collect(), measure: Box::new(measure) }
     }
 
-    /// All of so many clients exchange packets, which the name tells.
+    /// Sets that all of `clients` exchange packets. The label does not repeat it: the name says so.
     pub(crate) fn all_busy(mut self, clients: usize) -> Self {
         for row in &mut self.rows {
             (row.clients, row.busy) = (Some(clients), Some(clients));
@@ -89,7 +88,7 @@ impl Scenario {
 }
 
 impl Contest<'_> {
-    /// Prints the table of `bench`: those of `scenarios` that are asked for. Each row has
+    /// Measures the selected `scenarios`, and prints them as the table of `bench`. Each row has
     /// as many figures as there are `headings`; the ratio is that of the first.
     pub(crate) fn run(
         &self,
@@ -126,7 +125,7 @@ impl Contest<'_> {
         Ok(())
     }
 
-    /// Adds a row's figures, with the ratio of the first, to those that the run leaves.
+    /// Adds a row's figures, with the ratio of the first, to the run's file.
     fn keep(&self, bench: &str, scenario: &str, row: &Row, series: &[Series]) {
         let figures = &self.options.figures;
         let &Row { clients, busy, .. } = row;
@@ -163,7 +162,7 @@ impl Contest<'_> {
         headings
     }
 
-    /// Measures each program once per round; returns the samples of moss and of the reference.
+    /// Measures each program once per round; returns the samples of moss and of the yardstick.
     /// They alternate in going first, so that a drift of the machine does not favour one of them.
     pub(crate) fn in_turn<T>(
         &self,
@@ -185,7 +184,7 @@ impl Contest<'_> {
     }
 }
 
-/// The first figure of both and its ratio, then the other figures of moss and of the reference.
+/// The first figure of both and its ratio, then the other figures of moss and of the yardstick.
 fn cells(label: &str, series: &[Series]) -> Vec<String> {
     let (first, others) = series.split_first().expect("a row has a figure");
     let mut cells = vec![

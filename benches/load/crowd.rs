@@ -1,4 +1,4 @@
-//! A master and its logged-in clients, on one fleet.
+//! A master and its logged-in clients, as peers of one fleet.
 
 use std::io;
 
@@ -8,8 +8,8 @@ use super::{frame, packets};
 
 /// The master's number in the fleet; client `n` is peer `n + 1`.
 pub(crate) const MASTER: usize = 0;
-/// Connections that are being opened at once: enough to keep a server busy, and far below any
-/// accept queue.
+/// Connections that are opened at the same time: enough to keep a server busy, and far fewer
+/// than its accept queue holds.
 const WINDOW: usize = 64;
 /// Bytes of the session description that every client is offered.
 const DESCRIPTION_BYTES: usize = 2_000;
@@ -43,8 +43,8 @@ impl Crowd {
         Ok(crowd)
     }
 
-    /// Lets `clients` more join, or as many as are needed to get enough TLS tickets: peers that
-    /// connect afterwards resume a session.
+    /// Lets `clients` more join, or as many as it takes to get enough TLS tickets, so that later
+    /// peers resume a session.
     pub(crate) fn resume_from(&mut self, clients: usize) -> io::Result<()> {
         self.join(clients.max(WINDOW))?;
         self.fleet.resume();
@@ -77,7 +77,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Connects and logs in `clients` more; each is in once it has the offer.
+    /// Connects and logs in `clients` more; a client has joined once it has the offer.
     pub(crate) fn join(&mut self, clients: usize) -> io::Result<()> {
         let mut started = 0;
         let mut joined = 0;
@@ -92,7 +92,8 @@ impl Crowd {
         Ok(())
     }
 
-    /// The same, but then each sends a packet, and leaves when the master has received it.
+    /// Connects and logs in `clients` more; each sends a packet, and leaves when the master has
+    /// received it.
     pub(crate) fn pass_through(&mut self, clients: usize) -> io::Result<()> {
         let mut started = 0;
         let mut left = 0;
@@ -114,7 +115,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// One turn of new peers: those that are connected log in.
+    /// Handles one turn of new peers: those that have connected log in.
     fn turn(&mut self) -> io::Result<Steps> {
         let mut steps = Steps::default();
         let mut upgraded = Vec::new();

@@ -101,7 +101,7 @@ impl<'a> Downloads<'a> {
         Ok(Fetched { files, bytes, elapsed: started.elapsed() })
     }
 
-    /// Fetches while `wanted`; answers in flight are dropped then, with their connections.
+    /// Fetches while `wanted`; then drops answers in flight, with their connections.
     pub(crate) fn run_while(mut self, wanted: impl Fn() -> bool) -> io::Result<Fetched> {
         let started = Instant::now();
         let (mut files, mut bytes) = (0, 0);
@@ -157,15 +157,15 @@ impl<'a> Downloads<'a> {
 }
 
 impl Drop for Downloads<'_> {
-    /// Otherwise the ports could not be used for a minute.
+    /// Resets the connections: otherwise their ports could not be used for a minute.
     fn drop(&mut self) {
         self.readers.drain(..).for_each(|reader| reader.link.reset());
     }
 }
 
 impl Reader {
-    /// Compares `bytes` with the answer that is due. If that ends here: whether the
-    /// connection does, too.
+    /// Compares `bytes` with the expected answer. At its end, returns whether the connection ends
+    /// as well.
     fn take(&mut self, bytes: &[u8], file: &[u8]) -> io::Result<Option<bool>> {
         let mut rest = bytes;
         if self.body.is_none() {
@@ -181,7 +181,7 @@ impl Reader {
         let Some(body) = &mut self.body else { return Ok(None) };
         let end = body.received + rest.len();
         if file.get(body.received..end) != Some(rest) {
-            return Err(io::Error::other("a file came changed"));
+            return Err(io::Error::other("a file arrived changed"));
         }
         body.received = end;
         if end < file.len() {
@@ -207,7 +207,7 @@ fn read_head(bytes: &[u8], body: usize) -> io::Result<Option<(usize, bool)>> {
     };
     if head.code != Some(200) || value("content-length") != Some(body.to_string().as_bytes()) {
         let head = String::from_utf8_lossy(&bytes[..length]);
-        return Err(io::Error::other(format!("instead of a file came\n{head}")));
+        return Err(io::Error::other(format!("got no file, but\n{head}")));
     }
     let last = value("connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
     Ok(Some((length, last)))

@@ -25,13 +25,13 @@ pub(crate) enum Flow {
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) flow: Flow,
-    /// Clients that are logged in.
+    /// How many clients are logged in.
     pub(crate) clients: usize,
-    /// Those of them that exchange packets.
+    /// How many of them exchange packets.
     pub(crate) active: usize,
     /// Packets that each active client has in flight at any time.
     pub(crate) in_flight: usize,
-    /// Bytes of a packet as its sender writes it, an id left out.
+    /// Bytes of a packet without an id.
     pub(crate) bytes: usize,
 }
 
@@ -39,8 +39,8 @@ pub(crate) struct Tally {
     /// Packets that the server passed on.
     pub(crate) packets: u64,
     pub(crate) elapsed: Duration,
-    /// From a packet's sending to its arrival (round trips: to the answer's),
-    /// in nanoseconds, ascending.
+    /// Nanoseconds from when a packet was sent to when it arrived, or its answer did in round
+    /// trips; ascending.
     latencies: Vec<u32>,
 }
 
@@ -55,7 +55,7 @@ impl Tally {
 /// One active client.
 struct Pair {
     peer: usize,
-    /// As many frames as may be in flight, so that one `send` takes them all.
+    /// The frame as many times as may be in flight, so that one `send` takes them all.
     up: Vec<u8>,
     down: Vec<u8>,
     expected_by_master: Vec<u8>,
@@ -69,7 +69,7 @@ pub(crate) struct Driver {
     crowd: Crowd,
     load: Load,
     pairs: Vec<Pair>,
-    /// The pairs that something arrived for in this turn, and when.
+    /// The pairs for which packets arrived in this turn, and when.
     at_master: Vec<(usize, Instant)>,
     at_client: Vec<(usize, Instant)>,
     /// What the master sends in this turn.
@@ -102,19 +102,19 @@ impl Driver {
             at_client: Vec::new(),
             batch: Vec::new(),
         };
-        driver.call_the_roll()?;
+        driver.learn_ids()?;
         Ok(driver)
     }
 
-    fn call_the_roll(&mut self) -> io::Result<()> {
+    fn learn_ids(&mut self) -> io::Result<()> {
         let in_flight = self.load.in_flight;
         for chunk in chunks(self.pairs.len()) {
             for client in chunk.clone() {
                 self.send_up(client, 1)?;
             }
             let pairs = &mut self.pairs;
-            let mut absent = chunk.len();
-            while absent > 0 {
+            let mut missing = chunk.len();
+            while missing > 0 {
                 self.crowd.fleet.turn(|_, heard| {
                     if let Heard::Text(text) = heard
                         && let Some(client) = packets::client_of(text)
@@ -125,7 +125,7 @@ impl Driver {
                         pair.down = frame::masked(frame::TEXT, text).repeat(in_flight);
                         pair.expected_by_master = text.to_vec();
                         pair.sent_at.clear();
-                        absent -= 1;
+                        missing -= 1;
                     }
                 })?;
             }
@@ -138,8 +138,8 @@ impl Driver {
         self.run_part(0..self.pairs.len(), duration)
     }
 
-    /// For `duration` one client after the other sends the master a packet, each `period` after
-    /// the one before. Server and peers have nothing to do in between, and have to be woken.
+    /// For `duration`, the clients take turns to send the master a packet every `period`. Server
+    /// and peers sleep in between, and have to be woken for each.
     pub(crate) fn run_one_by_one(
         &mut self,
         period: Duration,
@@ -230,7 +230,7 @@ impl Driver {
         Ok(Tally { packets, elapsed, latencies })
     }
 
-    /// Takes what has arrived and returns how many packets that were.
+    /// Receives what has arrived, and returns how many packets it was.
     fn turn(&mut self) -> io::Result<u64> {
         let stride = self.load.clients / self.load.active;
         let pairs = &mut self.pairs;
@@ -284,7 +284,7 @@ impl Driver {
         self.crowd.fleet.send(pair.peer, &pair.up[..bytes])
     }
 
-    /// For the master to send at the end of this turn, as a trip's beginning.
+    /// Has the master send packets at the end of this turn; their latency counts from now.
     fn enqueue_down(&mut self, client: usize, count: usize) {
         let now = Instant::now();
         self.pairs[client].sent_at.extend((0..count).map(|_| now));

@@ -1,7 +1,7 @@
-//! The figures of a run, left as CSV for programs, and as charts for people.
+//! Writes the figures of a run as CSV, and draws charts of them.
 //!
-//! Each bench has one file, of its last run: lines that begin with `#` say when, where and
-//! of what; then come the names of the columns, and a line for each figure.
+//! Each bench has one file, of its last run: lines that begin with `#` name the day, the machine
+//! and the programs; then come the names of the columns, and a line for each figure.
 
 use std::cell::RefCell;
 use std::env;
@@ -17,23 +17,24 @@ const COLUMNS: &str = "bench,scenario,clients,busy,program,metric,unit,value,lea
 /// Draws charts of the files in a folder.
 const DRAW: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/charts");
 
-/// What a number tells.
+/// What a figure measures.
 #[derive(Clone, Copy)]
 pub(crate) struct Metric {
     pub(crate) name: &'static str,
     pub(crate) unit: &'static str,
 }
 
-/// What was measured, without the number.
+/// What was measured, without the figure itself.
 pub(crate) struct Subject<'a> {
     pub(crate) scenario: &'a str,
-    /// Those that are logged in, and those of them that exchange packets.
+    /// How many clients are logged in.
     pub(crate) clients: Option<usize>,
+    /// How many of them exchange packets.
     pub(crate) busy: Option<usize>,
     pub(crate) metric: Metric,
 }
 
-/// The median of the rounds and, among them, the least and the greatest.
+/// The median of the rounds, their minimum and their maximum.
 #[derive(Clone, Copy)]
 pub(crate) struct Spread {
     pub(crate) value: f64,
@@ -61,7 +62,7 @@ impl Figures {
         Self { started: Ticks::now(), lines: RefCell::new(Vec::new()) }
     }
 
-    /// `program`: whose figure it is, or the two whose ratio it is.
+    /// Adds a figure of `program`, or a ratio, such as that of `moss / bare`.
     pub(crate) fn add(&self, bench: &str, subject: &Subject<'_>, program: &str, spread: Spread) {
         let count = |number: Option<usize>| number.map_or_else(String::new, |it| it.to_string());
         let Subject { scenario, clients, busy, metric: Metric { name, unit } } = subject;
@@ -73,15 +74,15 @@ impl Figures {
         ));
     }
 
-    /// Where benches leave their files.
+    /// Where benches write their files.
     pub(crate) fn folder() -> PathBuf {
         let mut folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         folder.set_file_name("bench");
         folder
     }
 
-    /// Writes what was added, if anything was, with `notes` on how it was measured.
-    pub(crate) fn leave(&self, bench: &str, notes: &[(&str, String)]) -> io::Result<()> {
+    /// Writes the figures, if there are any, with `notes` on how they were measured.
+    pub(crate) fn write(&self, bench: &str, notes: &[(&str, String)]) -> io::Result<()> {
         let lines = self.lines.borrow();
         if lines.is_empty() {
             return Ok(());
@@ -99,7 +100,7 @@ impl Figures {
     }
 }
 
-/// Python is on most machines, but none of the benches needs it for anything else.
+/// Draws the charts if Python is installed; the benches need it for nothing else.
 fn draw() -> io::Result<()> {
     let drawn = Command::new("python3").arg(DRAW).arg(Figures::folder()).status();
     match drawn {

@@ -1,7 +1,7 @@
-//! The load generator's connections: one thread, one epoll instance, frames
-//! encoded beforehand. It has to cost less than the server that it loads.
+//! The load generator's connections, over TCP or TLS: one thread, one epoll instance, frames
+//! encoded in advance, since it must take less CPU time than the server that it loads.
 //!
-//! Over TCP or over TLS. Pings are answered here; all other packets go to the caller.
+//! Pings are answered here; all other packets go to the caller.
 
 use std::io;
 use std::mem;
@@ -47,7 +47,7 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Of peers that speak TLS if there is a client for it.
+    /// A fleet without peers. They use TLS if `tls` is given.
     pub(crate) fn new(server: SocketAddrV4, tls: Option<tls::Client>) -> io::Result<Self> {
         let wire = if tls.is_some() { vec![0; WIRE_BUFFER_BYTES] } else { Vec::new() };
         Ok(Self {
@@ -71,7 +71,8 @@ impl Fleet {
         }
     }
 
-    /// From now on, what peers do not read stays in the server, except for two kilobytes.
+    /// From now on, a peer's receive buffer holds only two kilobytes: the rest of what it does not
+    /// read stays in the server.
     pub(crate) fn narrow(&mut self) {
         self.narrow = true;
     }
@@ -87,18 +88,18 @@ impl Fleet {
         Ok(number)
     }
 
-    /// Sends at once what the socket takes, and the rest when it takes more.
+    /// Sends what the socket takes now, and the rest when there is room.
     pub(crate) fn send(&mut self, number: usize, bytes: &[u8]) -> io::Result<()> {
         self.peers[number].as_mut().ok_or(io::ErrorKind::NotConnected)?.link.send(bytes)
     }
 
-    /// The peer leaves like a program that exits: without a Close, only TCP ends.
+    /// Disconnects a peer as if its program exited: TCP ends without a Close frame.
     pub(crate) fn leave(&mut self, number: usize) {
         self.peers[number] = None;
     }
 
-    /// Waits for the server, and passes on what it sent. An error if it sends nothing for long or
-    /// ends a connection.
+    /// Waits for the server, and passes on what it sent. It is an error if it sends nothing for
+    /// long, or ends a connection.
     pub(crate) fn turn(&mut self, heard: impl FnMut(usize, Heard<'_>)) -> io::Result<()> {
         if self.turn_within(SILENCE, heard)? {
             Ok(())
@@ -107,7 +108,7 @@ impl Fleet {
         }
     }
 
-    /// The same, but silence is not an error: false if there was nothing.
+    /// The same, but returns false if the server sent nothing for as long as `patience`.
     pub(crate) fn turn_within(
         &mut self,
         patience: Duration,
@@ -175,8 +176,8 @@ impl Fleet {
 }
 
 impl Drop for Fleet {
-    /// Otherwise thousands of ports could not be used for a minute, and the next round would find
-    /// none.
+    /// Resets the connections: otherwise their ports could not be used for a minute, and the next
+    /// round would find none free.
     fn drop(&mut self) {
         self.peers.drain(..).flatten().for_each(|peer| peer.link.reset());
     }

@@ -1,5 +1,5 @@
-//! WebSocket frames (RFC 6455 section 5.2), only as far as the benches need
-//! them: each one final, nothing checked.
+//! WebSocket frames (RFC 6455 section 5.2), as far as the benches need them: no fragments, and
+//! nothing is checked.
 
 pub(crate) const TEXT: u8 = 1;
 pub(crate) const CLOSE: u8 = 8;

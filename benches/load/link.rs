@@ -1,6 +1,6 @@
-//! One connection of the load generator, over TCP or over TLS, and the wait for many.
+//! One connection of the load generator, over TCP or TLS, and the wait for many.
 //!
-//! Nothing here blocks but the wait.
+//! Only connecting and the wait block.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -16,27 +16,28 @@ use super::tls;
 
 /// Enough for any burst of the benches.
 pub(crate) const RECEIVE_BUFFER_BYTES: usize = 512 * 1024;
-/// Of ciphertext at a time: decrypted, with what was kept of earlier times, it fits the other.
+/// Ciphertext received at a time: decrypted, with what is left from before, it fits into the
+/// receive buffer.
 pub(crate) const WIRE_BUFFER_BYTES: usize = RECEIVE_BUFFER_BYTES / 2;
-/// Ports of one source address, well below what the kernel hands out.
+/// Ports used of one source address: far fewer than the kernel has for it.
 const PORTS_OF_AN_ADDRESS: usize = 8_192;
 
 pub(crate) struct Link {
     socket: OwnedFd,
     tls: Option<Box<tls::Connection>>,
-    /// Without TLS, which keeps its own.
+    /// Bytes that the socket has not taken. With TLS, `tls` holds them.
     unsent: Vec<u8>,
 }
 
 pub(crate) struct Received {
     pub(crate) bytes: usize,
-    /// The socket held no more.
+    /// The socket has no more bytes.
     pub(crate) drained: bool,
 }
 
 impl Link {
-    /// Connects the load generator's `number`th link, which speaks TLS if there is a client
-    /// for it. One that is `narrow` has room for two kilobytes that it has not read.
+    /// Connects the load generator's link of this number, with TLS if `tls` is given. If `narrow`,
+    /// its receive buffer holds two kilobytes.
     pub(crate) fn connect(
         server: SocketAddrV4,
         number: usize,
@@ -46,7 +47,7 @@ impl Link {
         let socket =
             net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         if narrow {
-            // Before it connects, or the peer hears of more room. The kernel has a least.
+            // Before it connects, when the window is announced. The kernel raises 0 to its minimum.
             sockopt::set_socket_recv_buffer_size(&socket, 0)?;
         }
         net::bind(&socket, &source(server, number))?;
@@ -57,7 +58,7 @@ impl Link {
         Ok(Self { socket, tls: tls.map(Box::new), unsent: Vec::new() })
     }
 
-    /// Has `epoll` name this link by `number`.
+    /// Registers this link with `epoll`, as `number`.
     pub(crate) fn watch(
         &self,
         epoll: &OwnedFd,
@@ -68,7 +69,7 @@ impl Link {
         Ok(epoll::add(epoll, &self.socket, number, events)?)
     }
 
-    /// Sends at once what the socket takes; `flush` sends the rest when it takes more.
+    /// Sends what the socket takes now; `flush` sends the rest when there is room.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Some(tls) = &mut self.tls {
             return tls.send(&self.socket, bytes);
@@ -89,8 +90,8 @@ impl Link {
         Ok(())
     }
 
-    /// Takes what the socket holds into `space`, by way of `wire` if it is encrypted. An
-    /// error if the server has ended the connection.
+    /// Receives into `space`, through `wire` if encrypted. It is an error if the server has ended
+    /// the connection.
     pub(crate) fn receive(&mut self, space: &mut [u8], wire: &mut [u8]) -> io::Result<Received> {
         let buffer = if self.tls.is_some() { &mut *wire } else { &mut *space };
         let taken = match net::recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
@@ -109,12 +110,12 @@ impl Link {
 
     /// Closes by a reset: the port is free at once.
     pub(crate) fn reset(self) {
-        // At worst the port rests for a minute.
+        // If this fails, the port can't be used for a minute.
         let _ = sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
     }
 }
 
-/// Waits for events, which replace those in `events`; none if there were none for so long.
+/// Waits for events, which replace those in `events`; none if `patience` ran out.
 pub(crate) fn wait(
     epoll: &OwnedFd,
     events: &mut Vec<epoll::Event>,
@@ -129,8 +130,8 @@ pub(crate) fn wait(
     }
 }
 
-/// One address has some 28,000 ports, and each rests for a minute after its link is
-/// closed: so each server is visited from addresses of its own.
+/// The source address of a link. An address has some 28,000 ports, and none can be used for a
+/// minute after its link was closed: so the links to each server have different addresses.
 fn source(server: SocketAddrV4, number: usize) -> SocketAddrV4 {
     let host = usize::from(server.port()) + number / PORTS_OF_AN_ADDRESS;
     SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 2 + (host % 250) as u8), 0)

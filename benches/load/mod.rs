@@ -1,13 +1,16 @@
-//! What the benches against a running server share.
+//! Shared by the benches against a running server.
 //!
-//! `server` starts moss, the `bare` relay or `nginx`, with a moss behind it or to serve a
-//! `site`, as child processes. The load generator is `link` (with `tls`), for packets
-//! `fleet`, `crowd` and `driver`, from sockets up to a load that is kept in flight, and for
-//! files `downloads`. `process` and `charge` read what the kernel counts; `passing` and `clients` are
-//! what is measured, by the rounds of `contest`; `options`, `report` and `figures`, with the
-//! `machine` that they belong to, are the way in and out.
+//! - `server` starts the child processes: moss, the `bare` relay or `nginx`, which proxies a
+//!   moss or serves a `site`.
+//! - The load generator's connections are `link`, with `tls`. `fleet`, `crowd` and `driver` load
+//!   a server with packets, from sockets up to a load that is kept in flight; `downloads`
+//!   fetches files.
+//! - `process` and `charge` read CPU time and memory from the kernel.
+//! - `passing` and `clients` say what to measure; `contest` measures it in rounds.
+//! - `options` reads the command line; `report` prints tables; `figures` writes files, with a
+//!   description of the `machine`.
 
-// Each bench is a crate of its own and uses its own part of this.
+// Each bench is a crate of its own, and uses only parts of this.
 #![allow(dead_code)]
 
 mod bare;
@@ -39,8 +42,8 @@ use options::Options;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// The `main` of `bench`: `run` gets the options, unless this process was started
-/// to be a server or to print something.
+/// The `main` of `bench`: calls `run`, unless this process was started to become a server or
+/// to print its help.
 pub(crate) fn main(bench: &str, run: fn(&str, &Options) -> Outcome) -> ExitCode {
     if let Some(status) = server::role() {
         return status;
@@ -60,5 +63,5 @@ fn measure(bench: &str, run: fn(&str, &Options) -> Outcome) -> Outcome {
         println!("{caveat}");
     }
     run(bench, &options)?;
-    Ok(options.figures.leave(bench, &options.notes())?)
+    Ok(options.figures.write(bench, &options.notes())?)
 }

@@ -1,8 +1,8 @@
-//! nginx: as a TLS proxy in front of a plain moss, or as the server of a folder, which is what
-//! one would use without these features of moss.
+//! nginx, as a TLS proxy in front of a plain moss, or to serve a folder: the usual alternative to
+//! these features of moss.
 //!
-//! One worker and a master process, with the defaults of Debian and nginx; requests are not
-//! logged.
+//! It has a master process and one worker, and the defaults of Debian and nginx; requests are
+//! not logged.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -17,14 +17,15 @@ use rustix::process::{Pid, Signal};
 use super::site::Serving;
 use super::{process, server, tls};
 
-/// Two for each client of the largest crowd, and a few more. A worker allocates memory for each.
+/// Two for each client of the largest crowd, and a few more. A worker allocates memory for all of
+/// them.
 const WORKER_CONNECTIONS: u64 = 16_384;
-/// For nginx to start.
+/// How long nginx may take to start.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What it is there for.
+/// What nginx is to do.
 pub(crate) enum Job<'a> {
-    /// To speak TLS for a plain moss.
+    /// Proxy TLS to a plain moss.
     Proxy {
         upstream: SocketAddrV4,
     },
@@ -42,21 +43,21 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// `None` where it is not installed.
+    /// Finds the installed nginx, if any.
     pub(crate) fn find() -> Option<Self> {
-        // Debian's path, which is not in everybody's PATH.
+        // On Debian it is in /usr/sbin, which is not in every user's PATH.
         ["nginx", "/usr/sbin/nginx"].into_iter().find_map(|program| {
-            let said = Command::new(program).arg("-v").output().ok()?;
-            let said = String::from_utf8(said.stderr).ok()?;
-            let (_, version) = said.split_once("nginx version: ")?;
+            let output = Command::new(program).arg("-v").output().ok()?;
+            let text = String::from_utf8(output.stderr).ok()?;
+            let (_, version) = text.split_once("nginx version: ")?;
             Some(Self { program: program.into(), version: version.trim().into() })
         })
     }
 
-    /// Starts it, and returns when it serves.
+    /// Starts nginx, and waits until it serves.
     ///
-    /// It is given its listening socket as it would give it to a newer nginx, so that
-    /// nobody can take a port that was found free.
+    /// It inherits its listening socket, as an upgraded nginx does from the old one: so no other
+    /// program can take its port before it listens.
     pub(crate) fn start(&self, job: Job<'_>) -> io::Result<Front> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.local_addr()?.port());
@@ -95,7 +96,7 @@ impl Front {
         self.workers.iter().copied().chain([self.child.id()])
     }
 
-    /// Waits until the worker answers; it answers 400 to bytes that are neither TLS nor HTTP.
+    /// Waits until the worker answers with 400 to bytes that are neither TLS nor HTTP.
     fn wait(&self) -> io::Result<()> {
         let mut probe = TcpStream::connect(self.address)?;
         probe.set_read_timeout(Some(PATIENCE))?;
@@ -112,19 +113,19 @@ impl Front {
 impl Drop for Front {
     fn drop(&mut self) {
         if !server::stop(&mut self.child) {
-            // Workers would go on without their master process.
+            // Workers would keep running without their master process.
             for worker in self.workers.iter().filter_map(|worker| Pid::from_raw(*worker as i32)) {
                 let _ = rustix::process::kill_process(worker, Signal::KILL);
             }
         }
-        // At worst it stays among the build's files.
+        // If this fails, the folder stays among the build's files.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
 fn configure(address: SocketAddrV4, job: Job<'_>) -> io::Result<String> {
     let connections = server::raise_descriptor_limit()?.min(WORKER_CONNECTIONS);
-    // Other users can't change it, and nginx would warn of that.
+    // Only root can switch users; for others nginx would warn of this line.
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
     let (tls, beside, within) = match job {
         Job::Proxy { upstream } => (true, proxied(upstream), PROXY.to_owned()),
@@ -181,7 +182,7 @@ const PROXY: &str = r#"location / {
             proxy_set_header Host $http_host;
         }"#;
 
-/// `sendfile` as Debian has it or, in one case, as nginx itself has it.
+/// The lines that serve `folder`, with `sendfile` as in Debian's defaults or in nginx's own.
 fn files(folder: &Path, serving: Serving) -> String {
     let sendfile = match serving {
         Serving::Plain => "sendfile off;",

@@ -16,22 +16,22 @@ use super::server::{self, Program};
 const MOST_CLIENTS: usize = 15_000;
 
 const HELP: &str = "\
-Measures moss and a yardstick in turn: the bare relay, for TLS nginx in front of
-moss, or for pages nginx.
+Measures moss and a yardstick in turn. The yardstick is the bare relay; for TLS,
+nginx in front of moss; for pages, nginx.
 
 usage: cargo bench --bench <loopback|footprint|tls|pages> -- [options] [name ...]
 
-A name selects the scenario so called or, if there is none, all whose names
-contain it.
+A name selects the scenario of that name or, if there is none, all scenarios
+whose names contain it.
 
-  --quick          one short round, crowds of a tenth, to see that all works
+  --quick          one short round with a tenth of the clients, to test the bench
                    (also: MOSS_BENCH=quick)
-  --long           the slow scenarios too
+  --long           include the slow scenarios
   --rounds N       rounds of each scenario (7)
   --seconds S      time under load in each round (1)
-  --only WHICH     moss, bare or nginx
-  --moss PATH      another moss binary (also: MOSS_BENCH_BINARY)
-  --list           the names of the scenarios
+  --only PROGRAM   measure only moss, bare or nginx
+  --moss PATH      measure this moss binary (also: MOSS_BENCH_BINARY)
+  --list           print the names of the scenarios
 ";
 
 pub(crate) struct Options {
@@ -40,7 +40,7 @@ pub(crate) struct Options {
     list: bool,
     pub(crate) rounds: usize,
     pub(crate) duration: Duration,
-    /// Connections that the load generator can hold.
+    /// How many connections the load generator can have.
     most_clients: usize,
     moss: PathBuf,
     only: Option<String>,
@@ -50,7 +50,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// `None`: there is nothing to do, help was asked for.
+    /// Reads the command line. `None` if it only asked for help.
     pub(crate) fn from_arguments() -> Result<Option<Self>, lexopt::Error> {
         use lexopt::prelude::*;
 
@@ -82,7 +82,7 @@ impl Options {
         let limit = server::raise_descriptor_limit()
             .map_err(|error| lexopt::Error::Custom(Box::new(error)))?;
         let moss = moss.unwrap_or_else(|| env!("CARGO_BIN_EXE_moss").into());
-        // Taken from another folder, in which the server is started.
+        // The server is started in another folder.
         let moss = moss.canonicalize().map_err(|error| {
             lexopt::Error::Custom(format!("{}: {error}", moss.display()).into())
         })?;
@@ -104,23 +104,23 @@ impl Options {
         &self.moss
     }
 
-    /// Of the moss binary.
+    /// The size of the moss binary.
     pub(crate) fn size(&self) -> String {
         let bytes = fs::metadata(&self.moss).map_or(0, |metadata| metadata.len());
         format!("{} KiB", bytes / 1024)
     }
 
-    /// Over plain sockets.
+    /// Packets without TLS.
     pub(crate) fn plain(&self) -> Contest<'_> {
         self.contest("bare", [Program::Moss(self.moss.clone()), Program::Bare])
     }
 
-    /// Over TLS; moss alone where there is no nginx.
+    /// Packets over TLS; moss alone without nginx.
     pub(crate) fn tls(&self, nginx: Option<&Nginx>) -> Contest<'_> {
         self.beside(nginx, Program::Tls(self.moss.clone()))
     }
 
-    /// For files; moss alone where there is no nginx.
+    /// Files; moss alone without nginx.
     pub(crate) fn files(&self, nginx: Option<&Nginx>) -> Contest<'_> {
         self.beside(nginx, Program::Moss(self.moss.clone()))
     }
@@ -152,18 +152,21 @@ impl Options {
         }
     }
 
-    /// So many clients or downloads; fewer in a quick run, or if the descriptor limit forbids.
+    /// So many clients or downloads, or fewer: in a quick run, or because of the descriptor limit.
     pub(crate) fn crowd(&self, clients: usize) -> usize {
         let wanted = if self.quick { clients / 10 } else { clients };
         wanted.min(self.most_clients)
     }
 
-    /// What makes the figures of a run differ from what their names say.
+    /// Why the figures of this run are not what their names say, if so.
     pub(crate) fn caveat(&self) -> Option<String> {
         if self.quick {
-            Some("Quick: one short round, crowds of a tenth. These figures show nothing.".into())
+            Some(
+                "Quick: one short round, a tenth of the clients. These figures mean nothing."
+                    .into(),
+            )
         } else if self.most_clients < MOST_CLIENTS {
-            Some(format!("The descriptor limit allows crowds of {} only.", self.most_clients))
+            Some(format!("The descriptor limit allows only {} clients.", self.most_clients))
         } else {
             None
         }
@@ -180,8 +183,8 @@ impl Options {
         notes
     }
 
-    /// Those of `scenarios` that the command line names; all, if it names none. None at
-    /// all if only the list was asked for, which is printed then.
+    /// Those of `scenarios` that the command line names; all if it names none. With `--list`,
+    /// prints their names and returns none.
     pub(crate) fn select<T>(&self, scenarios: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<T> {
         if self.list {
             scenarios.iter().for_each(|scenario| println!("{}", name(scenario)));

@@ -1,8 +1,7 @@
-//! The packets that the benches send, and those that they expect.
+//! The packets that the benches send and expect.
 //!
-//! Their texts are compact, in moss's key order, and carry their client's
-//! number at a fixed place, so that neither the load generator nor the bare
-//! relay has to parse them.
+//! They are compact, have their keys in moss's order and their client's number at a fixed place,
+//! so that neither the load generator nor the bare relay has to parse them.
 
 pub(crate) const SECRET: &str = "sixteen-or-more-characters";
 pub(crate) const OFFER_TYPE: &str = "offer";
@@ -17,7 +16,7 @@ const CANDIDATE_HEAD: &str = "{\"type\":\"candidate\",\"payload\":{\"candidate\"
 /// Makes the shortest candidate 200 bytes long.
 const CANDIDATE_TAIL: &str = " 1 udp 2122260223 192.168.123.234 51234 typ host generation 0 \
     ufrag kJ2xZq\",\"sdpMid\":\"0\",\"sdpMLineIndex\":0,\"usernameFragment\":\"kJ2xZq\"";
-/// A candidate's foundation may be any number; ours are all of one length.
+/// A candidate's foundation is its client's number plus this, so that all have the same length.
 const FOUNDATION: usize = 1_000_000_000;
 const FOUNDATION_DIGITS: usize = 10;
 
@@ -26,8 +25,7 @@ pub(crate) const fn set_master_tail() -> usize {
     b",\"secret\":\"\"}}".len() + SECRET.len()
 }
 
-/// A candidate of `client`, `bytes` long as it leaves the client; what a candidate does
-/// not fill is filled by a session description.
+/// A candidate of `client`, `bytes` long without an id; a session description fills it up.
 pub(crate) fn candidate(client: usize, bytes: usize) -> Vec<u8> {
     let foundation = FOUNDATION + client;
     let mut text = format!("{CANDIDATE_HEAD}{foundation}{CANDIDATE_TAIL}").into_bytes();
@@ -40,12 +38,12 @@ pub(crate) fn candidate(client: usize, bytes: usize) -> Vec<u8> {
     text
 }
 
-/// `text`, a packet without an id, with one.
+/// `text`, which is a packet without an id, with `id`.
 pub(crate) fn with_id(text: &[u8], id: &[u8]) -> Vec<u8> {
     [&text[..text.len() - 1], b",\"id\":\"", id, b"\"}"].concat()
 }
 
-/// The client that a candidate, with or without an id, belongs to.
+/// The client whose candidate this is, with or without an id.
 pub(crate) fn client_of(candidate: &[u8]) -> Option<usize> {
     candidate
         .get(CANDIDATE_HEAD.len()..CANDIDATE_HEAD.len() + FOUNDATION_DIGITS)?
@@ -77,7 +75,7 @@ pub(crate) fn offer(description: &[u8]) -> Vec<u8> {
     [OFFER_HEAD, description, b"}"].concat()
 }
 
-/// Lines of a session description, escaped as JSON has them, up to `bytes`.
+/// Appends lines of a session description, escaped for JSON, until `text` has `bytes`.
 fn fill(text: &mut Vec<u8>, bytes: usize) {
     for line in SESSION_DESCRIPTION.lines().cycle() {
         if text.len() + line.len() + ESCAPED_LINE_END.len() > bytes {
@@ -91,7 +89,7 @@ fn fill(text: &mut Vec<u8>, bytes: usize) {
 
 const ESCAPED_LINE_END: &[u8] = b"\\r\\n";
 
-/// As a browser offers audio, video and a data channel, abridged.
+/// A browser's offer of audio, video and a data channel, abridged.
 const SESSION_DESCRIPTION: &str = "\
 o=- 4611731400430051336 2 IN IP4 127.0.0.1
 s=-

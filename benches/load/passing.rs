@@ -20,7 +20,7 @@ const METRICS: [Metric; 4] = [
     Metric { name: "latency: 99 %", unit: "µs" },
 ];
 
-/// `clients`, each with `in_flight` packets of `bytes` in flight at any time.
+/// A load of `clients`, each with `in_flight` packets of `bytes` in flight at any time.
 pub(crate) fn scenario(
     name: &'static str,
     flow: Flow,
@@ -35,8 +35,8 @@ pub(crate) fn scenario(
     Scenario::new(name, &METRICS, measured).all_busy(clients)
 }
 
-/// As many phones at a party send them: `clients` have `rate` packets of 200 bytes a second for
-/// the master, each of them, one by one.
+/// Like phones at a party: each of `clients` sends the master `rate` packets of 200 bytes a
+/// second, and they arrive one by one.
 pub(crate) fn one_by_one(name: &'static str, clients: usize, rate: usize) -> Scenario {
     let load =
         Load { flow: Flow::ClientsToMaster, clients, active: clients, in_flight: 1, bytes: 200 };
@@ -47,7 +47,7 @@ pub(crate) fn one_by_one(name: &'static str, clients: usize, rate: usize) -> Sce
     Scenario::new(name, &METRICS, measured).all_busy(clients)
 }
 
-/// Prints the table of `bench`: those of `scenarios` that are asked for.
+/// Measures the selected `scenarios`, and prints them as the table of `bench`.
 pub(crate) fn run(
     bench: &str,
     title: &str,

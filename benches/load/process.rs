@@ -12,7 +12,7 @@ const PATIENCE: u32 = 5_000;
 pub(crate) struct Memory {
     /// Resident bytes, including the pages of the program and its libraries.
     pub(crate) resident: u64,
-    /// Resident bytes without a file behind them: heap, stack, written data.
+    /// Resident bytes that no file backs: heap, stack, written data.
     pub(crate) anonymous: u64,
 }
 
@@ -27,8 +27,8 @@ impl Sum for Memory {
 
 /// CPU time of all threads of `processes` so far, user and system, once they are idle.
 ///
-/// The kernel brings a thread's count up to date when it stops running, to the
-/// nanosecond; asked too early it leaves out up to a tick.
+/// The kernel's count of a thread's time is exact once the thread has stopped running; before
+/// that, up to a tick is missing.
 pub(crate) fn cpu_time(processes: &[u32]) -> io::Result<Duration> {
     let now =
         || processes.iter().map(|process| cpu_time_now(*process)).sum::<io::Result<Duration>>();
@@ -41,10 +41,10 @@ pub(crate) fn cpu_time(processes: &[u32]) -> io::Result<Duration> {
         }
         before = after;
     }
-    Err(io::Error::other("a server with nothing to do never rests"))
+    Err(io::Error::other("the server stays busy without load"))
 }
 
-/// CPU time of all threads of a process so far, as of when each last stopped running.
+/// CPU time of all threads of a process, until each last stopped running.
 pub(crate) fn cpu_time_now(process: u32) -> io::Result<Duration> {
     let mut nanoseconds = 0;
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
@@ -57,14 +57,14 @@ pub(crate) fn cpu_time_now(process: u32) -> io::Result<Duration> {
     Ok(Duration::from_nanos(nanoseconds))
 }
 
-/// The processes that `process` started and that still run.
+/// The running child processes of `process`.
 pub(crate) fn children(process: u32) -> io::Result<Vec<u32>> {
     let list = fs::read_to_string(format!("/proc/{process}/task/{process}/children"))?;
     Ok(list.split_whitespace().filter_map(|child| child.parse().ok()).collect())
 }
 
-/// Read from the page tables: the counters in `status` are off by up to a
-/// batch of pages for each core.
+/// Memory of a process, from the page tables: the counters in `status` are off by up to a batch
+/// of pages for each core.
 pub(crate) fn memory(process: u32) -> io::Result<Memory> {
     let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
     let bytes = |name: &str| {

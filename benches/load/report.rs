@@ -1,13 +1,13 @@
-//! Medians, ratios, and tables for people.
+//! Medians, ratios, and printed tables.
 
-/// One figure in each round, for moss and for the reference.
+/// A figure's samples, one per round, of moss and of the yardstick.
 pub(crate) struct Series {
     pub(crate) moss: Vec<f64>,
     pub(crate) yardstick: Vec<f64>,
 }
 
 impl Series {
-    /// `moss / reference`: the ratio of the medians, and the smallest and the largest ratio
+    /// `moss / yardstick`: the ratio of the medians, and the smallest and the largest ratio
     /// within one round.
     pub(crate) fn ratio(&self) -> Option<(f64, f64, f64)> {
         let (moss, yardstick) = (median(&self.moss)?, median(&self.yardstick)?);
@@ -42,7 +42,7 @@ pub(crate) fn median(figures: &[f64]) -> Option<f64> {
     }
 }
 
-/// Three significant digits, or a dash for what was not measured.
+/// Three significant digits, or a dash if it was not measured.
 pub(crate) fn figure(value: Option<f64>) -> String {
     match value.filter(|value| value.is_finite()) {
         None => "–".into(),
@@ -71,8 +71,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// The first column takes `names` wide text, to the left; the others are
-    /// numbers.
+    /// The first column is text up to `names` wide, aligned to the left; the others are numbers.
     pub(crate) fn new(title: &str, names: usize, columns: &[impl AsRef<str>]) -> Self {
         let widths = columns.iter().enumerate().map(|(place, column)| {
             let least = if place == 0 { names } else { 7 };

@@ -1,9 +1,7 @@
-//! A server under test: a child process, on a loopback port of its choice; with
-//! nginx in front of it, the two together.
+//! A server under test: a child process on a free loopback port, or nginx and one behind it.
 //!
-//! All are started through the bench's own binary, which asks the kernel to kill it together
-//! with its parent and then becomes the server: however a bench ends, no server is left
-//! running.
+//! Each is started through the bench's own binary, which asks the kernel to kill it when its
+//! parent ends, and then executes the server: however a bench ends, no server keeps running.
 
 use std::convert::Infallible;
 use std::env;
@@ -28,13 +26,13 @@ use super::{packets, tls};
 
 /// The first argument that makes the bench's binary a server.
 const ROLE: &str = "--become-server";
-/// The argument that makes it nginx, which needs time to end its worker.
+/// The first argument that makes it nginx, which needs time to end its worker.
 const PROXY_ROLE: &str = "--become-proxy";
 /// The text in moss's log before the address on which it listens for TLS.
 const TLS_LINE: &str = "listening for TLS on ";
 const KEEPALIVE: &str = "MOSS_KEEPALIVE_SECONDS";
 
-/// For a server to end by itself.
+/// How long a server may take to end when asked.
 const GRACE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, PartialEq, Eq)]
@@ -50,7 +48,7 @@ pub(crate) enum Program {
 }
 
 impl Program {
-    /// Whether moss is measured beside it.
+    /// Whether moss is compared with it.
     pub(crate) fn is_yardstick(&self) -> bool {
         matches!(self, Self::Bare | Self::Nginx(..))
     }
@@ -67,7 +65,7 @@ impl fmt::Display for Program {
 }
 
 pub(crate) struct Server {
-    /// Not if nginx is the whole server.
+    /// moss or the bare relay; `None` if nginx is the whole server.
     child: Option<Child>,
     address: SocketAddrV4,
     tls: bool,
@@ -75,7 +73,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// To pass packets on.
+    /// Starts a server that passes packets on.
     pub(crate) fn start(program: &Program) -> io::Result<Self> {
         let mut server = Self::relay(program, matches!(program, Program::Tls(_)), None)?;
         if let Program::Nginx(nginx, _) = program {
@@ -87,7 +85,7 @@ impl Server {
         Ok(server)
     }
 
-    /// To serve `site`; nginx does so alone.
+    /// Starts a server of `site`: moss, or nginx alone.
     pub(crate) fn start_site(program: &Program, site: &Site, serving: Serving) -> io::Result<Self> {
         let tls = serving == Serving::Tls;
         if let Program::Nginx(nginx, _) = program {
@@ -97,7 +95,7 @@ impl Server {
         Self::relay(program, tls, Some(site))
     }
 
-    /// moss, or the bare relay.
+    /// Starts moss or the bare relay.
     fn relay(program: &Program, tls: bool, site: Option<&Site>) -> io::Result<Self> {
         let mut command = Command::new(env::current_exe()?);
         command.arg(ROLE);
@@ -125,7 +123,7 @@ impl Server {
             .spawn()?;
         let stdout = child.stdout.take().expect("piped above");
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
-        // From here on the child is stopped in any case.
+        // From here on, dropping it stops the child.
         let mut server = Self { child: Some(child), address, tls, front: None };
         server.address = listening(stdout, tls)?;
         Ok(server)
@@ -135,12 +133,12 @@ impl Server {
         self.address
     }
 
-    /// What its peers need, if they have to speak TLS.
+    /// What its peers need if they have to use TLS.
     pub(crate) fn client(&self) -> io::Result<Option<tls::Client>> {
         self.tls.then(tls::Client::new).transpose()
     }
 
-    /// Of all its processes together, like the next methods.
+    /// The CPU time of all its processes.
     pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
         process::cpu_time(&self.processes())
     }
@@ -165,8 +163,8 @@ impl Drop for Server {
     }
 }
 
-/// Waits for the log line that names the address, then keeps reading: a server must not
-/// stall on a log that nobody reads.
+/// Waits for the log line that names the address, and keeps reading the log: a full pipe would
+/// stall the server.
 fn listening(log: ChildStdout, tls: bool) -> io::Result<SocketAddrV4> {
     let (announce, announced) = mpsc::channel();
     thread::spawn(move || {
@@ -174,18 +172,18 @@ fn listening(log: ChildStdout, tls: bool) -> io::Result<SocketAddrV4> {
             if (!tls || line.contains(TLS_LINE))
                 && let Some(address) = address_in(&line)
             {
-                // Only the first is waited for.
+                // Nobody receives any but the first.
                 let _ = announce.send(address);
             }
         }
     });
     announced
         .recv_timeout(Duration::from_secs(60))
-        .map_err(|_| io::Error::other("the server never said where it listens"))
+        .map_err(|_| io::Error::other("the server has not logged its address"))
 }
 
-/// Ends a child; true if it did so itself. It is asked first: a profiler that it runs
-/// under writes its results then.
+/// Ends a child: asks first, so that a profiler writes its results, and then kills it. Returns
+/// true if asking was enough.
 pub(crate) fn stop(child: &mut Child) -> bool {
     // Errors mean that it has ended already.
     let _ = rustix::process::kill_process(Pid::from_child(child), Signal::TERM);
@@ -199,15 +197,14 @@ pub(crate) fn stop(child: &mut Child) -> bool {
     ended
 }
 
-/// The command that becomes `proxy`; arguments that are added are the proxy's.
+/// A command that executes `proxy` with the arguments that the caller adds.
 pub(crate) fn become_proxy(proxy: &Path) -> io::Result<Command> {
     let mut command = Command::new(env::current_exe()?);
     command.arg(PROXY_ROLE).arg(proxy);
     Ok(command)
 }
 
-/// If this process was started to be a server: becomes it, and returns only
-/// when it is over.
+/// Becomes a server if this process was started to be one, and then returns only if that fails.
 pub(crate) fn role() -> Option<ExitCode> {
     let mut arguments = env::args_os().skip(1);
     let role = arguments.next()?;
@@ -241,8 +238,8 @@ fn proxy(mut arguments: impl Iterator<Item = OsString>) -> io::Result<Infallible
     Err(Command::new(program).args(arguments).exec())
 }
 
-/// The keepalive of both servers: moss's default, unless the environment, which both inherit,
-/// sets another.
+/// The keepalive time of moss and of the bare relay: moss's default, unless the environment sets
+/// another.
 pub(crate) fn keepalive() -> Duration {
     let seconds = env::var(KEEPALIVE).ok().and_then(|text| text.parse::<u32>().ok());
     Duration::from_secs(seconds.unwrap_or(30).into())
@@ -256,7 +253,7 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
-/// The one place that knows how a server's log names its address.
+/// The address in a line of a server's log.
 fn address_in(line: &str) -> Option<SocketAddrV4> {
     let start = line.find("127.0.0.1:")?;
     let rest = &line[start..];

@@ -1,11 +1,11 @@
-//! A folder to serve: one small file and one large.
+//! A folder to serve, with a small file and a large one.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 
-/// The file in the folder, with which answers are compared.
+/// A file of the folder; answers are compared with it.
 pub(crate) struct Site {
     folder: PathBuf,
     pub(crate) small: File,
@@ -17,12 +17,12 @@ pub(crate) struct File {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// How it is served.
+/// How the folder is served.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Serving {
-    /// By nginx with `sendfile off`: it reads the file and writes what it has read.
+    /// nginx has `sendfile off`: it reads the file and writes what it has read.
     Plain,
-    /// By nginx with `sendfile on`; moss serves as ever.
+    /// nginx has `sendfile on`; for moss the same as `Plain`.
     Sendfile,
     Tls,
 }
@@ -51,12 +51,12 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        // At worst it stays among the build's files.
+        // If this fails, the folder stays among the build's files.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// Bytes that do not repeat, so that none can stand in for another's place (xorshift64).
+/// Pseudorandom bytes (xorshift64), so that a misplaced part is noticed.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let words = std::iter::repeat_with(|| {

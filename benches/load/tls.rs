@@ -1,8 +1,8 @@
 //! The load generator's side of TLS.
 //!
-//! Peers offer TLS 1.3 with one suite and one group, so that all programs under
-//! test compute the same. Each handshake is checked: that nothing else was agreed
-//! upon, and that it was full, or resumed, as the bench's line says.
+//! Peers offer only TLS 1.3 with one suite and one group, so that all programs under test do the
+//! same work. Each handshake is checked: it must have negotiated these, and be full or resumed
+//! as the scenario says.
 
 use std::io::{self, IoSlice, Read as _, Write};
 use std::os::fd::OwnedFd;
@@ -22,13 +22,13 @@ use rustls::{
     RootCertStore,
 };
 
-/// Whom the certificate is for.
+/// The certificate's name.
 const NAME: &str = "localhost";
 const APPLICATION: &[u8] = b"http/1.1";
-/// Tickets that are kept for later; a crowd gets more.
+/// How many tickets are kept. A crowd gets more.
 const MOST_TICKETS: usize = 1_024;
 
-/// The certificate of the servers under test: a leaf and its issuer. Its key is on P-256.
+/// The certificate of the servers under test, with its issuer's. Its key is on P-256.
 pub(crate) fn certificate() -> PathBuf {
     fixture("chain.pem")
 }
@@ -41,7 +41,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)
 }
 
-/// What a fleet's peers have in common.
+/// The TLS configuration and the tickets that a fleet's peers share.
 pub(crate) struct Client {
     config: Arc<ClientConfig>,
     tickets: Arc<Tickets>,
@@ -68,12 +68,12 @@ impl Client {
         Ok(Self { config: Arc::new(config), tickets })
     }
 
-    /// Whoever connects from now on shows a ticket that an earlier peer was given.
+    /// From now on, each new peer resumes a session with a ticket of an earlier peer.
     pub(crate) fn resume(&self) {
         self.tickets.shown.store(true, Ordering::Relaxed);
     }
 
-    /// The connection of one more peer, its first message not yet sent.
+    /// TLS for one more peer. Nothing has been sent yet.
     pub(crate) fn connection(&self) -> io::Result<Connection> {
         let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
         let mut tls = ClientConnection::new(self.config.clone(), name).map_err(io::Error::other)?;
@@ -86,9 +86,9 @@ impl Client {
     }
 }
 
-/// The tickets of a fleet, each for one use.
+/// The tickets of a fleet, each used once.
 ///
-/// They are taken even if none is shown, as by a browser that comes for the first time.
+/// They are accepted even while none is used, as by a browser that connects for the first time.
 #[derive(Debug, Default)]
 struct Tickets {
     shown: AtomicBool,
@@ -123,15 +123,15 @@ impl ClientSessionStore for Tickets {
     fn remove_tls12_session(&self, _: &ServerName<'static>) {}
 }
 
-/// TLS of one peer, which holds all that its socket has not taken yet.
+/// One peer's TLS. It holds what the socket has not taken yet.
 pub(crate) struct Connection {
     tls: ClientConnection,
-    /// Until the handshake has been checked.
+    /// The expected kind of handshake, until it has been checked.
     expected: Option<HandshakeKind>,
 }
 
 impl Connection {
-    /// Encrypts `bytes`, in as few records as hold them, and sends what `socket` takes.
+    /// Encrypts `bytes` in as few records as possible, and sends what `socket` takes.
     pub(crate) fn send(&mut self, socket: &OwnedFd, bytes: &[u8]) -> io::Result<()> {
         self.tls.writer().write_all(bytes)?;
         self.flush(socket)
@@ -148,8 +148,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Decrypts what came over the wire into `space`, which has room for as much; answers
-    /// as far as the handshake asks for it. Returns the number of bytes in `space`.
+    /// Decrypts `wire` into `space`, which must be at least as large, and sends what the handshake
+    /// needs. Returns the number of bytes in `space`.
     pub(crate) fn receive(
         &mut self,
         socket: &OwnedFd,
@@ -190,13 +190,13 @@ impl Connection {
         }
         let application = application.map(String::from_utf8_lossy);
         Err(io::Error::other(format!(
-            "a handshake is {kind:?} instead of {expected:?}, with {version:?}, {suite:?}, \
+            "a handshake was {kind:?} instead of {expected:?}, with {version:?}, {suite:?}, \
              {group:?} and {application:?}"
         )))
     }
 }
 
-/// For rustls to write its records to, all in one system call.
+/// Lets rustls write all its records in one system call.
 struct Socket<'a>(&'a OwnedFd);
 
 impl Write for Socket<'_> {
