@@ -8,7 +8,7 @@ use std::io::Write;
 
 use crate::flood::{Flood, wait_until_stuck};
 use crate::process::MIB;
-use crate::sockets::{REQUEST, narrow, narrow_guest, narrow_master};
+use crate::sockets::{LONG_KEEPALIVE, REQUEST, narrow, narrow_guest, narrow_master};
 use crate::support::{Cgroup, Moss, Setup, Stream, TEXT, crowd, frame};
 
 const LOGIN: &str = r#"{"type":"login"}"#;
@@ -51,7 +51,8 @@ fn floods(test: &str, limit: usize) {
     // As many connections as moss allows with 16 MB.
     let crowd = crowd(420);
     let Some(group) = Cgroup::of(test, limit) else { return };
-    let mut setup = Setup::new().before(&group.enter());
+    let (name, value) = LONG_KEEPALIVE;
+    let mut setup = Setup::new().before(&group.enter()).set(name, value);
     if limit < 32 * MIB {
         // As in moss.service and the image: otherwise fragmentation may take it over the limit.
         setup = setup.set("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=131072");

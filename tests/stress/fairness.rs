@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::flood::{Arrivals, Flood, wait_until_stuck};
 use crate::process::{is_asleep, stop};
 use crate::sockets::narrow_master;
-use crate::support::{Client, Moss, OVER_TLS, TEXT, frame};
+use crate::support::{Client, Moss, OVER_TLS, PATIENCE, TEXT, frame};
 
 /// Frames that moss handles for one peer before the next one. In bytes, sent and caused, the
 /// limit is a mebibyte.
@@ -132,8 +132,10 @@ impl Fountain {
 
     /// Fills all buffers, until no client can send any more, and moss sleeps.
     fn fill(fountains: &mut [Self], moss: &Moss) {
+        let start = Instant::now();
         let mut still = 0;
         while still < 50 {
+            assert!(start.elapsed() < PATIENCE, "the buffers are never full");
             let any = fountains.iter_mut().fold(false, |any, fountain| fountain.top_up() | any);
             still = if any || !is_asleep(moss) { 0 } else { still + 1 };
             thread::sleep(Duration::from_millis(2));

@@ -1,22 +1,27 @@
 //! Clients that send numbered packets as fast as moss takes them.
 
 use std::collections::HashMap;
+use std::fs;
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use rustix::thread::{Pid, gettid};
 
 use crate::process::is_asleep;
 use crate::support::{Client, Moss, PATIENCE, TEXT, frame};
 
-/// Senders count as stopped once they have been blocked for this time while moss sleeps.
-const STUCK: Duration = Duration::from_millis(300);
+/// At how many moments in a row moss and all senders must be asleep to count as stuck. A busy
+/// machine may let none of them run for a while, but then they are not asleep.
+const MOMENTS: usize = 20;
 
 /// A thread that sends numbered packets.
 pub(crate) struct Flood {
     sent: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
+    id: Pid,
 }
 
 impl Flood {
@@ -26,7 +31,9 @@ impl Flood {
         let sent = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&sent);
         let filler = "x".repeat(len.saturating_sub(40));
+        let (tell, told) = mpsc::channel();
         let thread = thread::spawn(move || {
+            tell.send(gettid()).expect("a receiver");
             for number in 0..count {
                 let packet = format!(r#"{{"type":"n","payload":"{number:08}{filler}"}}"#);
                 if stream.write_all(&frame(TEXT, packet.as_bytes())).is_err() {
@@ -35,7 +42,14 @@ impl Flood {
                 counter.fetch_add(1, Ordering::Relaxed);
             }
         });
-        Self { sent, thread }
+        let id = told.recv().expect("a running thread");
+        Self { sent, thread, id }
+    }
+
+    /// Whether it waits until the kernel takes more.
+    fn is_blocked(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/self/task/{}/stat", self.id));
+        stat.expect("all was taken").contains(") S ")
     }
 
     /// Packets sent so far.
@@ -62,17 +76,16 @@ impl Flood {
 /// Waits until no sender can send any more, and moss sleeps.
 #[track_caller]
 pub(crate) fn wait_until_stuck(moss: &Moss, floods: &[Flood]) {
-    let total = || floods.iter().map(Flood::sent).sum::<usize>();
     let start = Instant::now();
-    let mut last = (0, Instant::now());
-    while last.0 == 0 || last.1.elapsed() < STUCK {
-        assert!(start.elapsed() < PATIENCE, "the senders are never stopped");
-        if total() > last.0 || !is_asleep(moss) {
-            last = (total(), Instant::now());
-        }
+    let (mut moments, mut before) = (0, 0);
+    while moments < MOMENTS {
+        assert!(start.elapsed() < PATIENCE, "the senders are never held back");
+        let sent = floods.iter().map(Flood::sent).sum();
+        let is_stuck = sent == before && is_asleep(moss) && floods.iter().all(Flood::is_blocked);
+        moments = if is_stuck { moments + 1 } else { 0 };
+        before = sent;
         thread::sleep(Duration::from_millis(5));
     }
-    assert!(floods.iter().all(|flood| !flood.thread.is_finished()), "moss took all packets");
 }
 
 /// Checks that each client's packets arrive whole and in order.

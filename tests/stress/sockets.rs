@@ -14,6 +14,10 @@ use crate::support::{Client, Moss, PATIENCE, SECRET, Stream, TEXT, with_time_out
 /// The requested buffer size; the kernel rounds it up to its minimum.
 const SMALL: usize = 4 << 10;
 
+/// For tests that may take longer than the usual keepalive on a slow machine, with peers that
+/// answer no pings, or with a master that does not read.
+pub(crate) const LONG_KEEPALIVE: (&str, &str) = ("MOSS_KEEPALIVE_SECONDS", "600");
+
 /// An upgrade request.
 pub(crate) const REQUEST: &str = "GET / HTTP/1.1\r\nHost: moss\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\

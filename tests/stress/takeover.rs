@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::crowd::{drain, guests};
 use crate::process::stop;
-use crate::sockets::{claim, wait_for_clients};
+use crate::sockets::{LONG_KEEPALIVE, claim, wait_for_clients};
 use crate::support::{Client, Crowd, Moss, Stream, TEXT, crowd, frame};
 
 /// The number of clients that get the offer last.
@@ -29,7 +29,7 @@ struct House {
 impl House {
     fn open(variables: &[(&str, &str)], wanted: usize) -> Self {
         let crowd = crowd(wanted);
-        let moss = Moss::with(variables);
+        let moss = Moss::with(&[variables, &[LONG_KEEPALIVE]].concat());
         let mut master = moss.master("0");
         let mut clients = guests(&moss, crowd.size);
         for client in &mut clients {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::crowd::guests;
 use crate::flood::{Arrivals, Flood, wait_until_stuck};
 use crate::process::MIB;
-use crate::sockets::{health, narrow_guest, narrow_master};
+use crate::sockets::{LONG_KEEPALIVE, health, narrow_guest, narrow_master};
 use crate::support::{Client, Moss, PATIENCE, Stream, TEXT, frame};
 
 /// The least memory that may be configured for packets of the default length.
@@ -52,7 +52,7 @@ fn expect_guests_to_pay(
     (strangers, half, least): (usize, usize, usize),
     (packets, len): (usize, usize),
 ) {
-    let moss = Moss::with(variables);
+    let moss = Moss::with(&[variables, &[LONG_KEEPALIVE]].concat());
     let mut master = narrow_master(&moss, "1");
     let mut clients: Vec<_> = (0..2).map(|_| moss.client_of(&mut master).0).collect();
     let strangers = guests(&moss, strangers);
@@ -89,7 +89,7 @@ fn expect_hoarders_to_pay(
     /// Bytes of a large packet that are sent at a time.
     const PIECE: usize = 25_000;
 
-    let moss = Moss::with(variables);
+    let moss = Moss::with(&[variables, &[LONG_KEEPALIVE]].concat());
     let mut master = moss.master("1");
     let (mut honest, id) = moss.client_of(&mut master);
     let mut hoarders = guests(&moss, hoarders);
@@ -228,6 +228,7 @@ fn expect_guests_before_clients(memory: usize, backlog: usize, clients: usize, s
         ("MOSS_MAX_MEMORY_BYTES", &memory.to_string()),
         ("MOSS_MAX_BACKLOG_BYTES", &backlog.to_string()),
         ("MOSS_CLIENT_LEFT_TYPE", "client-left"),
+        LONG_KEEPALIVE,
     ]);
     let mut master = moss.master("1");
     let (mut slow, packets) = Slow::filled(&moss, &mut master, clients, backlog / 2, backlog);
@@ -293,6 +294,7 @@ fn expect_clients_before_master(memory: usize, backlog: usize, clients: usize, u
         ("MOSS_MAX_MEMORY_BYTES", &memory.to_string()),
         ("MOSS_MAX_BACKLOG_BYTES", &backlog.to_string()),
         ("MOSS_CLIENT_LEFT_TYPE", "client-left"),
+        LONG_KEEPALIVE,
     ]);
     let mut master = narrow_master(&moss, "1");
     let (client, _) = moss.client_of(&mut master);
