@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use crate::process::descriptors;
 use crate::site::{assert_same, content, site};
 use crate::sockets::narrow;
-use crate::support::{Moss, OVER_TLS};
+use crate::support::{Moss, OVER_TLS, PATIENCE};
 use crate::visitor::{Visitor, ask, get, request};
 
 /// Requests of one connection at most.
 const REQUESTS: usize = 1_000;
 
-/// Shorter than moss's wait for a peer that does not close after its last answer.
-const ENDING: Duration = Duration::from_secs(4);
+/// How long moss waits for a peer that does not close after the last answer.
+const ENDING_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn start() -> Moss {
     site(&[("index.html", "start"), ("a.txt", "a"), ("dir/index.html", "dir")]).start()
@@ -180,7 +180,7 @@ fn idle_connection_ends_by_itself() {
     visitors[0].get("/a.txt");
     visitors[1].get("/none");
     visitors[2].get("/health");
-    // After five seconds. The visitor's time limit is only a little longer.
+    // After five seconds.
     visitors.iter_mut().for_each(Visitor::expect_end);
 }
 
@@ -189,9 +189,9 @@ fn connection_that_is_used_now_and_then_stays() {
     let moss = start();
     let mut visitor = Visitor::of(&moss);
     expect_open(&mut visitor);
-    for _ in 0..3 {
+    for _ in 0..6 {
         // Each pause is shorter than five seconds, all of them together are longer.
-        thread::sleep(Duration::from_millis(2_500));
+        thread::sleep(Duration::from_secs(1));
         expect_open(&mut visitor);
     }
 }
@@ -253,21 +253,27 @@ fn ended_connections_leave_nothing() {
         (request("GET", "/a.txt", "Content-Length: 5\r\n"), 400),
         ("GET /a.txt HTTP/1.0\r\n\r\n".to_owned(), 200),
     ] {
-        for _ in 0..10 {
-            let mut visitor = Visitor::of(&moss);
-            expect_open(&mut visitor);
-            // This one closes first.
-            expect_open(&mut Visitor::of(&moss));
-            visitor.send(&request);
-            assert_eq!(visitor.answer().status, status, "{request}");
-            visitor.expect_end();
-        }
-        // The peers have closed, too, so moss need not wait for them.
-        let start = Instant::now();
-        while descriptors(&moss) > before {
-            assert!(start.elapsed() < ENDING, "still there: {request}");
-            thread::sleep(Duration::from_millis(5));
-        }
+        let ends_at_once = |_| {
+            let mut start = Instant::now();
+            for _ in 0..10 {
+                let mut visitor = Visitor::of(&moss);
+                expect_open(&mut visitor);
+                // This one closes first.
+                expect_open(&mut Visitor::of(&moss));
+                start = Instant::now();
+                visitor.send(&request);
+                assert_eq!(visitor.answer().status, status, "{request}");
+                visitor.expect_end();
+            }
+            while descriptors(&moss) > before {
+                assert!(start.elapsed() < PATIENCE, "still there: {request}");
+                thread::sleep(Duration::from_millis(5));
+            }
+            start.elapsed() < ENDING_TIMEOUT
+        };
+        // They have closed: there is nothing to wait for. A busy machine may be late itself, so
+        // there are several tries.
+        assert!((0..5).any(ends_at_once), "moss waited after {request}");
     }
 }
 

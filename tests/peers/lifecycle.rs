@@ -67,31 +67,41 @@ fn no_connection_is_accepted_while_moss_stops() {
     assert_eq!(refused.map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionRefused));
 }
 
+/// How long moss waits for its peers after the first signal.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// These two signals must end moss before its wait for a guest is over. A busy machine may be late
+/// itself, so there are several tries.
+#[track_caller]
+fn assert_exits_at_once(send_both: impl Fn(&Moss)) {
+    let exits_at_once = |_| {
+        let mut moss = Moss::start();
+        let _guest = moss.guest();
+        let start = Instant::now();
+        send_both(&moss);
+        moss.wait();
+        start.elapsed() < STOP_TIMEOUT
+    };
+    assert!((0..5).any(exits_at_once), "moss waited for the guest each time");
+}
+
 #[test]
 fn second_signal_exits_at_once() {
-    let mut moss = Moss::start();
-    let mut guest = moss.guest();
-    moss.terminate();
-    guest.expect_close(1001);
-    let started = Instant::now();
-    moss.signal(Signal::INT);
-    moss.wait();
-    // Without the second signal moss would wait 3 s for the guest.
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert_exits_at_once(|moss| {
+        moss.terminate();
+        moss.wait_for_log("stopping");
+        moss.signal(Signal::INT);
+    });
 }
 
 #[test]
 fn two_signals_at_the_same_time_both_count() {
-    let mut moss = Moss::start();
-    let guest = moss.guest();
-    moss.signal(Signal::STOP);
-    moss.signal(Signal::TERM);
-    moss.signal(Signal::INT);
-    let started = Instant::now();
-    moss.signal(Signal::CONT);
-    moss.wait();
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
-    drop(guest);
+    assert_exits_at_once(|moss| {
+        moss.signal(Signal::STOP);
+        moss.signal(Signal::TERM);
+        moss.signal(Signal::INT);
+        moss.signal(Signal::CONT);
+    });
 }
 
 fn descriptors(moss: &Moss) -> usize {

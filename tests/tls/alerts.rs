@@ -12,8 +12,8 @@ use crate::wire::{
     connect, expect_alert, outgoing, read_record, read_to_error, record,
 };
 
-/// How long moss waits for a peer to close after its handshake (`ENDING_TIMEOUT`).
-const ENDING: Duration = Duration::from_secs(5);
+/// How long moss waits for a peer to close after its handshake.
+const ENDING_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[test]
 fn no_common_version_gets_protocol_version() {
@@ -121,16 +121,21 @@ fn failed_handshake_is_closed_at_once_after_its_alert() {
     let moss = Moss::start();
     moss.guest().close();
     let base = descriptors(&moss);
-    let mut stream = connect(&moss);
-    stream.write_all(&Hello { suites: vec![BAD_SUITE], ..Hello::new() }.record()).expect("moss");
-    let start = Instant::now();
-    // The peer does not close its direction, and moss does not wait for that.
-    assert!(read_record(&stream).is_some() && read_record(&stream).is_none());
-    while descriptors(&moss) > base {
-        assert!(start.elapsed() < PATIENCE, "{} descriptors, not {base}", descriptors(&moss));
-        std::thread::yield_now();
-    }
-    assert!(start.elapsed() < ENDING, "{:?}", start.elapsed());
+    let is_closed_at_once = |_| {
+        let mut stream = connect(&moss);
+        let hello = Hello { suites: vec![BAD_SUITE], ..Hello::new() };
+        let start = Instant::now();
+        stream.write_all(&hello.record()).expect("moss reads");
+        // The peer does not close its direction, and moss does not wait for that.
+        assert!(read_record(&stream).is_some() && read_record(&stream).is_none());
+        while descriptors(&moss) > base {
+            assert!(start.elapsed() < PATIENCE, "{} descriptors, not {base}", descriptors(&moss));
+            std::thread::yield_now();
+        }
+        start.elapsed() < ENDING_TIMEOUT
+    };
+    // A busy machine may be late itself, so there are several tries.
+    assert!((0..5).any(is_closed_at_once), "moss waited for the peer each time");
 }
 
 #[test]
