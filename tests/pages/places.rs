@@ -212,10 +212,10 @@ fn websocket_displaces_the_idle_first_and_then_downloads() {
     let moss = start(LEAST);
     let _master = moss.master("1");
     let mut guests: Vec<_> = (1..LEAST - 3).map(|_| moss.guest()).collect();
-    let (oldest, idle) = (download(&moss), idle(&moss));
-    let mut younger = download(&moss);
+    let (oldest, mut younger) = (download(&moss), download(&moss));
     // The newer one makes progress, the other one does not.
     let first = younger.read(LEN / 2);
+    let idle = idle(&moss);
     guests.push(moss.guest());
     expect_displaced(idle);
     assert!(!moss.log().contains(": displaced"), "a download went:\n{}", moss.log());

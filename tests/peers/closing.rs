@@ -177,7 +177,7 @@ fn silent_peer_is_pinged_and_then_dropped() {
 
 #[test]
 fn dropped_master_is_no_longer_master() {
-    let moss = Moss::with(&[("MOSS_KEEPALIVE_SECONDS", "1")]);
+    let moss = Moss::with(&[("MOSS_KEEPALIVE_SECONDS", "4")]);
     let mut master = moss.master("1");
     assert_eq!(master.frame().first, 0x89);
     master.expect_close(1011);

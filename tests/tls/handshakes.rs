@@ -193,8 +193,9 @@ fn early_data_is_never_offered() {
     assert_eq!(connection.handshake_kind(), Some(HandshakeKind::Resumed), "there was a ticket");
 }
 
-/// The deadline for the request head, counted from accept, minus a tolerance.
-const DEADLINE: Duration = Duration::from_millis(9_500);
+/// Less than the ten seconds for the request head: they are counted from the start of the turn in
+/// which moss accepts, which a busy machine may stretch.
+const DEADLINE: Duration = Duration::from_secs(6);
 
 #[test]
 fn handshake_that_is_not_over_in_ten_seconds_is_ended() {
