@@ -38,8 +38,9 @@ pub use stream::{
     CERTIFICATES, OVER_TLS, Stream, connect_tcp, tls_config, tls_config_of, with_time_outs,
 };
 
-/// Time limit of each wait. Only a hang takes this long.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Time limit of each wait. Only a hang takes this long. It is less than the minute after which moss
+/// drops a silent peer: that must not hide a leak.
+pub const PATIENCE: Duration = Duration::from_secs(50);
 
 /// The secret of masters, unless a test sets another one.
 pub const SECRET: &str = "only-the-tests-know-it";
