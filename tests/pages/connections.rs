@@ -271,7 +271,7 @@ fn ended_connections_leave_nothing() {
             }
             start.elapsed() < ENDING_TIMEOUT
         };
-        // They have closed: there is nothing to wait for. A busy machine may be late itself, so
+        // The peers have closed, too, so moss need not wait for them. A busy machine may be late itself, so
         // there are several tries.
         assert!((0..5).any(ends_at_once), "moss waited after {request}");
     }

@@ -22,7 +22,7 @@ const LEN: usize = 1_000;
 /// notice that its clients are stuck on a busy machine, too.
 const KEEPALIVE: &str = "12";
 
-/// A master that does not read, and a client that has sent as much as moss takes.
+/// A master that does not read, and a client that has sent as much as moss takes; with its flood.
 fn stall(moss: &Moss, offer: &str) -> (Client, Client, Vec<Flood>) {
     let mut master = narrow_master(moss, offer);
     let (client, _) = moss.client_of(&mut master);
@@ -67,7 +67,7 @@ fn packets_to_a_stalled_master_all_arrive_in_order() {
     late.expect(r#"{"type":"connection-offer","payload":1}"#);
     let health = health(&moss);
     assert_eq!((&health["clients"], &health["master"]), (&5.into(), &true.into()), "{health}");
-    // And moss sleeps: a paused client with unread bytes does not wake it up.
+    // And moss sleeps: a paused client whose bytes are not read does not wake it up.
     let before = cpu_time(&moss);
     thread::sleep(Duration::from_secs(1));
     let used = cpu_time(&moss) - before;

@@ -49,7 +49,7 @@ impl Flood {
     /// Whether it waits until the kernel takes more.
     fn is_blocked(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/self/task/{}/stat", self.id));
-        stat.expect("all was taken").contains(") S ")
+        stat.expect("moss took all packets").contains(") S ")
     }
 
     /// Packets sent so far.
@@ -79,7 +79,7 @@ pub(crate) fn wait_until_stuck(moss: &Moss, floods: &[Flood]) {
     let start = Instant::now();
     let (mut moments, mut before) = (0, 0);
     while moments < MOMENTS {
-        assert!(start.elapsed() < PATIENCE, "the senders are never held back");
+        assert!(start.elapsed() < PATIENCE, "the senders are never stopped");
         let sent = floods.iter().map(Flood::sent).sum();
         let is_stuck = sent == before && is_asleep(moss) && floods.iter().all(Flood::is_blocked);
         moments = if is_stuck { moments + 1 } else { 0 };

@@ -201,7 +201,7 @@ fn master_that_does_not_answer_leaves_its_place_to_another() {
     let moss = Moss::with(&[("MOSS_MAX_CONNECTIONS", "1"), ("MOSS_KEEPALIVE_SECONDS", "6")]);
     let _silent = moss.master("1");
     // It is pinged after six seconds and dropped after twelve; in between another is accepted.
-    let mut next = first_let_in(&moss, " 503 ");
+    let mut next = first_accepted(&moss, " 503 ");
     next.set_master("2");
     assert!(!moss.log().contains(": silent"), "it was still there");
 }
