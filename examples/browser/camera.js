@@ -3,7 +3,7 @@
 import { $, showNotice } from "./page.js";
 
 /** A track of the "camera" or the "microphone". If there is none: undefined, and a notice says why. */
-export async function capture(device) {
+async function capture(device) {
   if (!navigator.mediaDevices) return showNotice(`Browsers allow the ${device} only on pages from https:// or localhost.`);
   try {
     const stream = await navigator.mediaDevices.getUserMedia(device === "camera" ? { video: true } : { audio: true });

@@ -64,7 +64,7 @@ export function run(command, args, env = {}) {
 }
 
 /** The command that runs another one in the network namespace `netns`, or here if there is none. */
-export const placed = (netns, ...command) => (netns ? ["ip", "netns", "exec", netns, ...command] : command);
+const placed = (netns, ...command) => (netns ? ["ip", "netns", "exec", netns, ...command] : command);
 
 /** Starts moss on a free port of every address, in the network namespace `netns` if one is given. `again` restarts it on
  *  the same port. If the settings name a certificate, `tlsPort` is its port for TLS. */

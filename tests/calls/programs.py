@@ -76,9 +76,6 @@ class Moss:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=PATIENCE) as answer:
             return json.load(answer)
 
-    def has_master(self):
-        self.program.wait_for("a master came", lambda: self.health()["master"])
-
     def kill(self):
         self.program.stop(signal.SIGKILL)
 

@@ -24,7 +24,6 @@ class FakeWebSocket extends Target {
   CLOSED = 3;
   readyState = 0;
   protocol = "";
-  extensions = "";
   binaryType = "blob";
   bufferedAmount = 0;
   onopen = null;

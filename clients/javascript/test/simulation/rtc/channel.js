@@ -14,9 +14,7 @@ export class Channel extends Target {
   onopen = null;
   onmessage = null;
   onclose = null;
-  onclosing = null;
   onerror = null;
-  onbufferedamountlow = null;
   twin;
   #connection;
   #queue = [];

@@ -2,7 +2,7 @@ import { Target } from "../target.js";
 import { Channel } from "./channel.js";
 import { Ice } from "./ice.js";
 import { Transceiver } from "./media.js";
-import { direction, intersect, read, receives, reverse, write } from "./sdp.js";
+import { intersect, read, receives, reverse, write } from "./sdp.js";
 
 /** The RTCPeerConnection class for the pages of a world. */
 export function peerConnection(world, network) {
@@ -30,16 +30,12 @@ class Connection extends Target {
   currentRemoteDescription = null;
   pendingLocalDescription = null;
   pendingRemoteDescription = null;
-  canTrickleIceCandidates = null;
   onnegotiationneeded = null;
   onicecandidate = null;
-  onsignalingstatechange = null;
   oniceconnectionstatechange = null;
-  onicegatheringstatechange = null;
   onconnectionstatechange = null;
   ondatachannel = null;
   ontrack = null;
-  onicecandidateerror = null;
   closed = false;
   dead = false; // Its page was killed.
   localUfrag; // Of the latest description, pending ones included.
@@ -84,11 +80,6 @@ class Connection extends Target {
     return this.pendingRemoteDescription ?? this.currentRemoteDescription;
   }
 
-  get sctp() {
-    if (!this.#up) return null;
-    return { state: this.closed ? "closed" : "connected", maxMessageSize: 262144, transport: { state: "connected" } };
-  }
-
   getConfiguration() {
     return structuredClone(this.#configuration);
   }
@@ -106,10 +97,6 @@ class Connection extends Target {
     return this.#transceivers.map(({ sender }) => sender);
   }
 
-  getReceivers() {
-    return this.#transceivers.map(({ receiver }) => receiver);
-  }
-
   addTransceiver(trackOrKind, { direction: wanted = "sendrecv" } = {}) {
     this.#notClosed();
     const track = typeof trackOrKind === "string" ? null : trackOrKind;
@@ -125,12 +112,6 @@ class Connection extends Target {
     const transceiver = this.addTransceiver(track);
     transceiver.addedByTrack = true;
     return transceiver.sender;
-  }
-
-  removeTrack(sender) {
-    const transceiver = this.#transceivers.find((each) => each.sender === sender);
-    sender.track = null;
-    transceiver.direction = direction(false, receives(transceiver.direction));
   }
 
   createDataChannel(label, options = {}) {

@@ -2,10 +2,8 @@ import { Target } from "../target.js";
 
 /** A fake MediaStreamTrack. */
 export class Track extends Target {
-  enabled = true;
   muted = false;
   readyState = "live";
-  contentHint = "";
 
   constructor(world, page, kind, label = kind) {
     super(page);
@@ -16,10 +14,6 @@ export class Track extends Target {
 
   stop() {
     this.readyState = "ended";
-  }
-
-  getSettings() {
-    return {};
   }
 }
 
@@ -40,7 +34,7 @@ export class Stream {
   }
 }
 
-export class Sender {
+class Sender {
   track = null;
   #transceiver;
 
@@ -56,16 +50,6 @@ export class Sender {
       if (this.#transceiver.stopped) throw new DOMException("The transceiver is stopped.", "InvalidStateError");
       this.track = track;
     });
-  }
-
-  setStreams() {}
-
-  getParameters() {
-    return { encodings: [{}], transactionId: "1" };
-  }
-
-  setParameters() {
-    return Promise.resolve();
   }
 
   getStats() {
@@ -99,13 +83,6 @@ export class Transceiver {
     this.#direction = direction;
     this.connection.updateNegotiationNeeded();
   }
-
-  /** Sets the direction without causing a negotiation, as setRemoteDescription and rollback do. */
-  widen(direction) {
-    this.#direction = direction;
-  }
-
-  setCodecPreferences() {}
 
   stop() {
     throw new DOMException("The fake can't stop transceivers.", "NotSupportedError");

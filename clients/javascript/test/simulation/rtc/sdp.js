@@ -35,10 +35,10 @@ export function read(sdp) {
 const SENDS = ["sendrecv", "sendonly"];
 const RECEIVES = ["sendrecv", "recvonly"];
 
-export const sends = (direction) => SENDS.includes(direction);
+const sends = (direction) => SENDS.includes(direction);
 export const receives = (direction) => RECEIVES.includes(direction);
 
-export function direction(send, receive) {
+function direction(send, receive) {
   if (send) return receive ? "sendrecv" : "sendonly";
   return receive ? "recvonly" : "inactive";
 }
