@@ -20,7 +20,8 @@ fn main() {
         _ => None,
     };
     let commit = commit.map_or_else(String::new, |commit| format!(" ({commit})"));
-    println!("cargo::rustc-env=MOSS_VERSION={}{commit}", variable("CARGO_PKG_VERSION"));
+    // Not MOSS_VERSION: `cargo run` sets it for the program too, which would take it for a setting.
+    println!("cargo::rustc-env=VERSION_AND_COMMIT={}{commit}", variable("CARGO_PKG_VERSION"));
 
     let is_static = variable("CARGO_CFG_TARGET_FEATURE").split(',').any(|it| it == "crt-static");
     let is_own =

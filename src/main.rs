@@ -38,7 +38,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["-V" | "--version"] => {
-            say(concat!("moss ", env!("MOSS_VERSION"), "\n"));
+            say(concat!("moss ", env!("VERSION_AND_COMMIT"), "\n"));
             ExitCode::SUCCESS
         }
         _ => {

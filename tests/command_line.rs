@@ -45,6 +45,15 @@ fn help_is_printed() {
     }
 }
 
+/// `cargo run` gives the program the variables that `build.rs` sets for the compiler, as `cargo test`
+/// gives them to this test. moss would warn of an unknown setting.
+#[test]
+fn build_sets_no_variable_that_looks_like_a_setting() {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut settings = std::env::vars().filter(|(name, _)| name.starts_with("MOSS_"));
+    assert_eq!(settings.find(|(_, value)| value.starts_with(version)), None);
+}
+
 #[test]
 fn version_is_printed() {
     for argument in ["--version", "-V"] {

@@ -35,7 +35,7 @@ pub(crate) fn give_up(status: u8, why: &dyn Display) -> ExitCode {
 }
 
 /// The version, and the commit if it was known when moss was built (see `build.rs`).
-pub(crate) const VERSION: &str = env!("MOSS_VERSION");
+pub(crate) const VERSION: &str = env!("VERSION_AND_COMMIT");
 
 /// How much memory moss may use.
 pub(crate) fn room() -> Room {
