@@ -1,8 +1,8 @@
 """moss.service, checked by systemd and then run by it.
 
-systemd boots in a container, with this machine's /usr and network, and with the
-three files in the places that docs/deployment.md names; and with a certificate
-as in docs/https-in-the-lan.md.
+systemd boots in a container that shares this machine's /usr and network. The program, the unit
+and the settings are where docs/deployment.md puts them; the certificate is as in
+docs/https-in-the-lan.md.
 """
 
 import itertools
@@ -39,18 +39,18 @@ def write_settings(file, settings):
 
 
 def need_namespaces():
-    """Skips a test if no container can be made: it then shows nothing of systemd."""
+    """Skips a test if this machine can make no container."""
     probe = run("unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "true")
     if probe.returncode:
-        pytest.skip(f"systemd is not tried here, as no container can be made: {probe.stderr}")
+        pytest.skip(f"not run with systemd, since no container can be made here: {probe.stderr}")
 
 
 class Machine(Container):
-    """This machine's /usr, booted, with moss in it."""
+    """A booted container with this machine's /usr and moss."""
 
-    def said(self, words):
-        """The journal's entries of the unit with these words, once there is one: the journal may have
-        them later than systemctl returns."""
+    def entries_with(self, words):
+        """The unit's journal entries with these words. Waits for one, since the journal may get it
+        only after systemctl has returned."""
 
         def found():
             return [entry for entry in self.journal("--unit=moss") if words in entry["MESSAGE"]]
@@ -58,15 +58,15 @@ class Machine(Container):
         return self.wait_for(f"{words!r} in the journal", found)
 
     def shown(self, *properties):
-        """What `systemctl show` says of moss."""
+        """Properties of moss.service, from `systemctl show`."""
         return self.show("moss", *properties)
 
     def set(self, settings):
-        """Sets the settings for the next start of moss."""
+        """Writes the settings for the next start of moss."""
         write_settings(self.root / "etc/moss.env", settings)
 
     def add_to_unit(self, lines):
-        """Adds a drop-in with these lines of the section [Service]."""
+        """Adds a drop-in with these lines to the section [Service]."""
         folder = self.root / "etc/systemd/system/moss.service.d"
         folder.mkdir(exist_ok=True)
         (folder / "test.conf").write_text(f"[Service]\n{lines}\n")
@@ -82,7 +82,7 @@ class Machine(Container):
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     def logged(self, pid, pattern):
-        """Waits for a log line of this kind from the moss with this process id."""
+        """Waits until the moss with this process id has logged a line that matches the pattern."""
 
         def found():
             journal = self.run("journalctl", "--no-pager", "--output=cat", f"_PID={pid}")
@@ -91,7 +91,7 @@ class Machine(Container):
         return self.wait_for(pattern, found)
 
     def port(self, pid):
-        """The address at which the moss with this process id listens, from its log."""
+        """The port of the moss with this process id, from its log."""
         return self.logged(pid, r"listening on .*:(\d+)$")[1]
 
     def tls_port(self, pid):
@@ -146,14 +146,14 @@ def test_unit_is_valid(binary, unit):
 
 
 def test_unit_is_hardened(unit):
-    judged = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", unit)
-    assert judged.returncode == 0, judged.stdout + judged.stderr
-    assert re.search(r"Overall exposure level .* OK", judged.stdout)
+    rated = run("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", unit)
+    assert rated.returncode == 0, rated.stdout + rated.stderr
+    assert re.search(r"Overall exposure level .* OK", rated.stdout)
 
 
-def test_service_has_a_certificate_by_a_group_and_reloads_it(machine, certificate, tmp_path):
+def test_service_reads_the_key_by_its_group_and_reloads_the_certificate(machine, certificate, tmp_path):
     machine.serving()
-    # The commands of the page, as root, and its script for certbot.
+    # The page's commands, which run as root here, and its script for certbot.
     (machine.root / "etc/group").write_text("root:x:0:\n")
     sudo = "sudo() { \"$@\"; }\n"
     done = machine.run("sh", "-euc", sudo + block(LAN_PAGE, "sh", "groupadd"))
@@ -169,7 +169,7 @@ def test_service_has_a_certificate_by_a_group_and_reloads_it(machine, certificat
     lineage.mkdir(parents=True, mode=0o700)
 
     def issue(certificate):
-        """As certbot does; its files are readable only by root."""
+        """Issues a certificate as certbot does: its files are readable only by root."""
         for file, name in ((certificate.file, "fullchain.pem"), (certificate.key, "privkey.pem")):
             shutil.copy(file, lineage / name)
             (lineage / name).chmod(0o600)
@@ -187,8 +187,8 @@ def test_service_has_a_certificate_by_a_group_and_reloads_it(machine, certificat
     # Only root and moss can read the key.
     key = machine.root / "etc/moss/key.pem"
     group = int(re.search(r"^moss-tls:[^:]*:(\d+):", (machine.root / "etc/group").read_text(), re.M)[1])
-    held = key.stat()
-    assert (held.st_mode & 0o777, held.st_uid, held.st_gid) == (0o640, 0, group)
+    status = key.stat()
+    assert (status.st_mode & 0o777, status.st_uid, status.st_gid) == (0o640, 0, group)
 
     with connect(f"wss://localhost:{tls_port}", ssl=certificate.trusting) as peer:
         (tmp_path / "renewed").mkdir()
@@ -204,7 +204,7 @@ def test_service_has_a_certificate_by_a_group_and_reloads_it(machine, certificat
     assert machine.shown("MainPID", "NRestarts") == {"MainPID": pid, "NRestarts": "0"}
 
 
-def test_reload_ends_no_service_without_a_certificate(machine):
+def test_service_without_a_certificate_survives_a_reload(machine):
     pid, port = machine.serving()
     with connect(f"ws://127.0.0.1:{port}") as peer:
         assert machine.run("systemctl", "reload", "moss").returncode == 0
@@ -226,7 +226,7 @@ def test_service_serves_pages_that_everybody_can_read_and_reloads_them(machine):
 
     assert restart("/home/pages") != 0
     assert machine.shown("ExecMainStatus") == {"ExecMainStatus": "2"}
-    [line] = machine.said("/home/pages")
+    [line] = machine.entries_with("/home/pages")
     assert line["MESSAGE"].startswith("moss: MOSS_PAGES_DIRECTORY: ")
 
     assert restart("/srv/pages") == 0
@@ -240,7 +240,7 @@ def test_service_serves_pages_that_everybody_can_read_and_reloads_them(machine):
     assert machine.shown("MainPID", "NRestarts") == {"MainPID": pid, "NRestarts": "0"}
 
 
-def test_wrong_setting_fails_the_start_and_an_address_that_is_missing_is_tried_again(machine):
+def test_start_fails_at_a_wrong_setting_and_is_retried_while_the_address_is_missing(machine):
     machine.serving()
     machine.set(ENVIRONMENT | {"MOSS_PORT": "80800"})
     check = "sudo() { \"$@\"; }\n" + block(PAGE, "sh", "systemd-run")
@@ -251,20 +251,20 @@ def test_wrong_setting_fails_the_start_and_an_address_that_is_missing_is_tried_a
     assert machine.restart() != 0
     refused = machine.shown("ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts")
     assert refused == {
-        "ActiveState": "failed",  # "activating" while systemd would try again.
+        "ActiveState": "failed",  # "activating" if systemd were to try again.
         "SubState": "failed",
         "Result": "exit-code",
         "ExecMainStatus": "2",
         "NRestarts": "0",
     }
-    [line] = machine.said("MOSS_PORT")
+    [line] = machine.entries_with("MOSS_PORT")
     assert (line["PRIORITY"], line["MESSAGE"][:17]) == ("3", "moss: MOSS_PORT: ")
 
     # An address for documentation (RFC 5737), as if the network were not up yet.
     machine.set(ENVIRONMENT | {"MOSS_HOSTNAME": "192.0.2.1"})
     assert machine.restart() != 0
     machine.wait_for("another try", lambda: machine.shown("NRestarts")["NRestarts"] not in ("", "0"))
-    machine.said("status=1/FAILURE")
+    machine.entries_with("status=1/FAILURE")
     machine.set(ENVIRONMENT)
     assert machine.run("sh", "-euc", check).returncode == 0
     _, port = machine.serving()
@@ -279,19 +279,19 @@ def is_free(port):
     return True
 
 
-def test_port_below_1024_takes_the_lines_of_the_page(machine):
+def test_port_below_1024_needs_the_lines_of_the_page(machine):
     machine.serving()
     port = next(port for port in range(1023, 700, -1) if is_free(port))
     machine.set(ENVIRONMENT | {"MOSS_PORT": str(port)})
     assert machine.restart() != 0
-    machine.said("Permission denied")
+    machine.entries_with("Permission denied")
     lines = block(TROUBLESHOOTING, "ini", "CAP_NET_BIND_SERVICE").removeprefix("[Service]\n")
     machine.add_to_unit(lines)
     assert machine.restart() == 0
     assert machine.serving()[1] == str(port)
 
 
-def test_service_has_a_folder_of_its_own_and_no_file_in_another_counts(machine):
+def test_service_runs_in_its_own_empty_folder_and_reads_no_dot_env_elsewhere(machine):
     machine.serving()
     for folder in ("", "root", "etc"):
         (machine.root / folder / ".env").write_text("no line of settings\n")
@@ -300,7 +300,7 @@ def test_service_has_a_folder_of_its_own_and_no_file_in_another_counts(machine):
     assert machine.run("readlink", f"/proc/{pid}/cwd").stdout == "/run/moss\n"
     assert machine.run("stat", "--format=%a", "/run/moss").stdout == "500\n"
     assert machine.run("ls", "-A", "/run/moss").stdout == ""
-    # It is removed with moss, with all its content.
+    # When moss stops, it is deleted with everything in it.
     assert machine.run("touch", "/run/moss/.env").returncode == 0
     assert machine.run("systemctl", "stop", "moss").returncode == 0
     assert machine.run("test", "-e", "/run/moss").returncode == 1
@@ -308,11 +308,11 @@ def test_service_has_a_folder_of_its_own_and_no_file_in_another_counts(machine):
 
 def test_watchdog_restarts_a_moss_that_hangs(machine):
     machine.serving()
-    # moss sends a message after half of it: it may stall for the other half.
+    # moss sends a message after half of this time, and so may stall for the other half.
     machine.add_to_unit("WatchdogSec=6")
     assert machine.restart() == 0
     pid, _ = machine.serving()
-    # Without connections only the watchdog wakes moss up.
+    # Without connections, only the watchdog's timer wakes moss.
     heard = lambda: machine.shown("WatchdogTimestampMonotonic")["WatchdogTimestampMonotonic"]
     for _ in range(2):
         before = heard()
@@ -324,7 +324,7 @@ def test_watchdog_restarts_a_moss_that_hangs(machine):
     again, port = machine.serving()
     assert again != pid
     assert relays(f"ws://127.0.0.1:{port}")
-    machine.said("Watchdog timeout")
+    machine.entries_with("Watchdog timeout")
 
 
 def test_moss_without_connections_makes_no_system_call(machine, certificate):
@@ -344,9 +344,9 @@ def test_moss_without_connections_makes_no_system_call(machine, certificate):
     machine.run("timeout", "--signal=INT", "10", "strace", "-o", "/srv/trace", "-p", pid)
     trace = (machine.root / "srv/trace").read_text().splitlines()
     is_wait = lambda line: re.match(r"epoll_p?wait\d?\(", line)
-    # A slow start may end under strace.
+    # moss may still be starting when strace attaches.
     waits = list(itertools.dropwhile(lambda line: not is_wait(line), trace))
-    # strace ends the present wait, as a signal does.
+    # Attaching interrupts the wait that is under way, as a signal does.
     assert waits and len(waits) <= 2, trace
     assert all(map(is_wait, waits)), trace
 
@@ -366,7 +366,7 @@ def test_lines_in_the_journal_have_priorities(machine):
     assert {entry["SYSLOG_IDENTIFIER"] for entry in entries} == {"moss"}
 
 
-def test_service_serves_and_restarts_and_stops(machine):
+def test_service_serves_restarts_and_stops(machine):
     pid, port = machine.serving()
     assert relays(f"ws://127.0.0.1:{port}")
     settings = [f"{name}={value}" for name, value in (ENVIRONMENT | {"MOSS_PORT": port}).items()]
@@ -378,7 +378,7 @@ def test_service_serves_and_restarts_and_stops(machine):
     assert 61184 <= uid <= 65519, "the range that systemd keeps for DynamicUser"
     assert re.search(r"^CapBnd:\s+0+$", status, re.M)
     limits = machine.run("cat", f"/proc/{pid}/limits").stdout
-    # Even root may not be allowed to raise a hard limit here.
+    # In some containers, not even root may raise a hard limit.
     descriptors = min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     assert re.search(rf"^Max open files\s+{descriptors}\s+{descriptors}", limits, re.M), limits
 

@@ -14,7 +14,7 @@ PAGES = sorted(
 )
 
 
-# Made by tests: it may come and go while these look.
+# Tests install these folders, which may therefore appear and vanish at any time.
 INSTALLED = {"node_modules", ".venv", "__pycache__"}
 
 

@@ -29,7 +29,7 @@ ENDING = (REPOSITORY / "src/connection/ending.rs").read_text()
 REFUSAL = (REPOSITORY / "src/http/answer.rs").read_text()
 MOSS = os.environ["MOSS_BIN"]
 
-# Far more than anything here takes on a busy machine: a limit for a hang.
+# Far longer than anything here takes on a busy machine: only a hang reaches it.
 PATIENCE = 60
 
 

@@ -1,5 +1,5 @@
-"""A Debian without Rust that systemd boots in a container, with a network of its own: the box
-of a LAN, with a phone at the other end of the cable."""
+"""A Debian without Rust that systemd boots in a container: the box of a LAN. A phone is at the
+other end of its network cable."""
 
 import os
 import shutil
@@ -10,15 +10,15 @@ from container import Container, run, succeed
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 SUITE = os.environ.get("MOSS_DEBIAN", "bookworm")
-# What a small Debian server has.
+# What even a small Debian server has.
 PACKAGES = "dbus,openssl,passwd,procps,systemd-sysv"
-# Kept between runs: it takes most of the time. Another list makes another one.
+# Kept between runs, since making it takes most of the time; each list of packages has its own.
 TARGET_FOLDER = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
 ROOT = TARGET_FOLDER / f"debian-{SUITE}-{PACKAGES.replace(',', '-')}"
 
 
 def make_root():
-    """Fetches Debian, unless it is there. It counts once it is whole."""
+    """Installs Debian into ROOT, unless it is there. An interrupted installation starts again."""
     if ROOT.exists():
         return
     part = ROOT.with_suffix(".part")
@@ -38,7 +38,7 @@ class Lan:
     box_address, phone_address = "192.168.78.1", "192.168.78.2"
 
     def __enter__(self):
-        # Names of this run's own; an interface's has 15 letters at most.
+        # Names that only this run uses; an interface's may have up to 15 characters.
         self.box, self.phone = (f"moss-deb-{side}-{os.getpid()}" for side in ("box", "phone"))
         ends = f"db{os.getpid()}", f"dp{os.getpid()}"
         self._clean_up()
@@ -70,13 +70,13 @@ class Lan:
 
 
 class Machine(Container):
-    """Debian, booted. What happens to it is gone with it."""
+    """A booted Debian. All changes to it are discarded at the end."""
 
     def __init__(self, folder, netns):
         mount, self._memory = folder / "machine", folder / "memory"
         mount.mkdir()
         self._memory.mkdir()
-        # The folder may lie on an overlay itself, as in a container, and those don't stack.
+        # `folder` may itself be on an overlay, as in a container, and overlays don't stack.
         succeed("mount", "-t", "tmpfs", "tmpfs", self._memory)
         changes, work = self._memory / "changes", self._memory / "work"
         changes.mkdir()
@@ -92,7 +92,7 @@ class Machine(Container):
             succeed("umount", self.root, self._memory)
 
     def path(self, name):
-        """A file of the machine, as it is seen from here."""
+        """The path of the machine's file from outside."""
         return self.root / name.lstrip("/")
 
     def shown(self, unit, name):

@@ -1,4 +1,4 @@
-"""A container that systemd has booted, and commands that end in time."""
+"""A container that systemd boots, and commands with a time limit."""
 
 import os
 import shutil
@@ -9,10 +9,10 @@ import uuid
 
 import pytest
 
-# Far more than anything here takes on a busy machine: a limit for a hang.
+# Far longer than anything here takes on a busy machine: only a hang reaches it.
 PATIENCE = 120
 
-# Boots nothing that needs devices or the internet, whatever is installed in /usr.
+# Starts nothing that needs devices or the internet, whatever is installed in /usr.
 TARGET = """\
 [Unit]
 Requires=basic.target {units}
@@ -39,7 +39,7 @@ def child_pids(pid):
 
 
 class Container:
-    """systemd with `root` as its root and these `units`; `options` are for systemd-nspawn."""
+    """Boots systemd with the root `root`, and starts `units`; `options` are for systemd-nspawn."""
 
     def __init__(self, root, *options, units=""):
         self.root = root
@@ -73,16 +73,16 @@ class Container:
             self._nspawn.communicate(timeout=PATIENCE)
         finally:
             self._nspawn.kill()
-            # systemd-nspawn leaves it behind if /run is not a tmpfs.
+            # systemd-nspawn does not delete it if /run is not a tmpfs.
             shutil.rmtree(f"/run/systemd/nspawn/propagate/{self._name}", ignore_errors=True)
 
     def run(self, *command, **options):
-        """Runs the command inside, as root, with an environment of its own."""
+        """Runs the command inside, as root, without this process's environment."""
         if self._nspawn.poll() is not None:
             pytest.fail("the container has ended: " + self._nspawn.stdout.read())
         [init] = child_pids(self._nspawn.pid) or [None]
         if init is None:
-            return subprocess.CompletedProcess(command, 1, "", "not there yet")
+            return subprocess.CompletedProcess(command, 1, "", "not booted yet")
         inside = ("nsenter", f"--target={init}", "--all", "env", "--ignore-environment")
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return run(*inside, path, "HOME=/root", *command, stdin=subprocess.DEVNULL, **options)
