@@ -12,7 +12,7 @@ ARCHITECTURE = "x86_64"
 
 
 def test_has_the_same_bytes_in_another_folder(tmp_path):
-    clone = tmp_path / "a folder of another name"
+    clone = tmp_path / "it's another földer"
     # git's upload-pack does not get the setting of tests/release/run.
     allowed = ("--upload-pack", "git -c safe.directory='*' upload-pack")
     succeed("git", "clone", "--quiet", *allowed, REPOSITORY, clone)
