@@ -180,8 +180,9 @@ fn health_of_a_full_server_is_good() {
 
 /// A port that is bound, but does not listen.
 fn bound_port() -> (OwnedFd, u16) {
-    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .expect("a socket");
     bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = getsockname(&socket).expect("an address");
     let address = SocketAddrV4::try_from(address).expect("of version 4");

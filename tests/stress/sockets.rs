@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fd::OwnedFd;
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 
 use crate::support::{Client, Moss, PATIENCE, SECRET, Stream, TEXT, with_time_outs};
 
@@ -25,17 +25,21 @@ pub(crate) const REQUEST: &str = "GET / HTTP/1.1\r\nHost: moss\r\nUpgrade: webso
 
 /// A connection with the smallest kernel buffers in both directions.
 pub(crate) fn narrow(address: SocketAddr) -> Stream {
-    connect_narrow(
-        socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket"),
-        address,
-    )
+    connect_narrow(new_socket(), address)
 }
 
 /// The same from another address of this machine.
 pub(crate) fn narrow_from(from: [u8; 4], address: SocketAddr) -> Stream {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    let socket = new_socket();
     bind(&socket, &SocketAddr::from((from, 0))).expect("an address of this machine");
     connect_narrow(socket, address)
+}
+
+/// Closed on exec: otherwise a moss that another test starts would have it, too, and hold the
+/// connection open.
+fn new_socket() -> OwnedFd {
+    socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .expect("a socket")
 }
 
 fn connect_narrow(socket: OwnedFd, address: SocketAddr) -> Stream {
