@@ -240,7 +240,7 @@ export class Master extends Emitter {
     member.greet(payload, isElsewhere);
   }
 
-  /** Whether this connection or this life can't be a member; then it is told why. @param {string} id @param {any} payload */
+  /** Refuses a connection or a life that can't be a member, and says why; returns whether it did. @param {string} id @param {any} payload */
   #turnsAway(id, { key, life, hello }) {
     if (!isName(key) || !isName(life) || !isHello(hello))
       return this.#refuse(id, "invalid", "A member needs a key, a life, and a hello of at most 4,000 bytes.");
