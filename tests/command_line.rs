@@ -45,8 +45,8 @@ fn help_is_printed() {
     }
 }
 
-/// `cargo run` gives the program the variables that `build.rs` sets for the compiler, as `cargo test`
-/// gives them to this test. moss would warn of an unknown setting.
+/// `cargo run` gives the program the variables that `build.rs` sets for the compiler, as
+/// `cargo test` gives them to this test. moss would warn of an unknown setting.
 #[test]
 fn build_sets_no_variable_that_looks_like_a_setting() {
     let version = env!("CARGO_PKG_VERSION");
@@ -162,9 +162,9 @@ fn health_asks_this_machine_when_any_address_is_listened_on() {
 }
 
 #[test]
-fn health_asks_this_machine_by_version_6_too() {
+fn health_asks_this_machine_over_ipv6_too() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
-        return skipped("health_asks_this_machine_by_version_6_too", "no IPv6");
+        return skipped("health_asks_this_machine_over_ipv6_too", "no IPv6");
     }
     let moss = Moss::with(&[("MOSS_HOSTNAME", "::")]);
     assert_eq!(health("::", moss.address().port()).0, Some(0));

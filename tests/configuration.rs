@@ -276,9 +276,9 @@ fn hostname_is_a_name_or_an_address() {
 }
 
 #[test]
-fn hostname_may_be_of_version_6() {
+fn hostname_may_be_an_ipv6_address() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
-        return skipped("hostname_may_be_of_version_6", "no IPv6");
+        return skipped("hostname_may_be_an_ipv6_address", "no IPv6");
     }
     for name in ["::1", "[::1]"] {
         let moss = Moss::with(&[("MOSS_HOSTNAME", name)]);
@@ -336,7 +336,7 @@ fn port_is_8080_unless_it_is_set() {
 /// A setting that has no effect must not be ignored. (`tests/tls` tests a moss that has TLS.)
 #[cfg(not(feature = "tls"))]
 #[test]
-fn settings_of_tls_stop_a_moss_that_has_none() {
+fn settings_of_tls_stop_a_moss_without_tls() {
     for name in
         ["MOSS_TLS_CERTIFICATE_FILE", "MOSS_TLS_KEY_FILE", "MOSS_TLS_HOSTNAME", "MOSS_TLS_PORT"]
     {
@@ -375,7 +375,7 @@ fn limits_are_the_ones_that_were_set() {
 }
 
 #[test]
-fn connections_of_an_address_take_their_bounds() {
+fn least_and_largest_limit_per_address_are_accepted() {
     // The largest value is above what this machine allows in all, which is no error.
     for most in ["1", "1048512"] {
         let moss = Moss::with(&[
@@ -387,7 +387,7 @@ fn connections_of_an_address_take_their_bounds() {
 }
 
 #[test]
-fn connections_of_an_address_are_not_limited_unless_that_is_set() {
+fn connections_of_an_address_are_unlimited_by_default() {
     for setup in [Setup::new(), Setup::new().set("MOSS_MAX_CONNECTIONS_PER_ADDRESS", "")] {
         let moss = setup.set("MOSS_MAX_CONNECTIONS", "7").start();
         moss.wait_for_log("limits: 7 connections, ");
@@ -457,7 +457,7 @@ fn soft_descriptor_limit_is_raised_to_the_hard_one() {
 }
 
 #[test]
-fn level_bounds_the_log() {
+fn level_limits_the_log() {
     for (level, lines) in [
         ("error", &[][..]),
         ("warn", &["WARN "]),
@@ -542,7 +542,7 @@ fn refusal_does_not_show_the_secret() {
 }
 
 #[test]
-fn keepalive_takes_its_bounds() {
+fn least_and_largest_keepalive_are_accepted() {
     for seconds in ["1", "86400"] {
         let moss = Moss::with(&[("MOSS_KEEPALIVE_SECONDS", seconds)]);
         moss.wait_for_log(&format!("keepalive {seconds} s"));

@@ -50,8 +50,8 @@ fn peers_have_a_quarter_and_the_start_says_so() {
 }
 
 #[test]
-fn limit_of_a_group_around_its_own_counts() {
-    let test = "limit_of_a_group_around_its_own_counts";
+fn limit_of_an_outer_group_counts() {
+    let test = "limit_of_an_outer_group_counts";
     let Some(group) = Cgroup::of(test, 32 * MIB) else { return };
     let inner = group.inner().expect("a group in a group");
     assert_eq!(number(&check(Setup::new(), &inner).0, MEMORY), 8 * MIB);

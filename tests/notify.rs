@@ -378,7 +378,7 @@ fn lines_in_the_journal_have_a_priority_and_no_time() {
 }
 
 #[test]
-fn lines_anywhere_else_have_a_time_and_a_level() {
+fn lines_outside_the_journal_have_a_time_and_a_level() {
     let date = |seconds| std::time::UNIX_EPOCH + Duration::from_secs(seconds);
     assert!(std::time::SystemTime::now() > date(1_700_000_000), "a clock that is set");
     let lines = lines_in_journal(false);

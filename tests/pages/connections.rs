@@ -221,7 +221,7 @@ fn visitor_may_shut_down_writing_before_the_answer() {
 }
 
 #[test]
-fn stopping_ends_connections_that_wait_for_nothing() {
+fn stopping_ends_idle_connections() {
     let mut moss = start();
     let mut idle = Visitor::of(&moss);
     expect_open(&mut idle);
@@ -271,8 +271,8 @@ fn ended_connections_leave_nothing() {
             }
             start.elapsed() < ENDING_TIMEOUT
         };
-        // The peers have closed, too, so moss need not wait for them. A busy machine may be late itself, so
-        // there are several tries.
+        // The peers have closed, too, so moss need not wait for them. A busy machine may be late
+        // itself, so there are several tries.
         assert!((0..5).any(ends_at_once), "moss waited after {request}");
     }
 }

@@ -182,7 +182,7 @@ fn each_end_has_one_reason() {
     }
     moss.guest().close();
     wait_for(&moss, |figures| figures.closed("left") == 1.0);
-    // Each scrape is one more. When a scrape is the only visitor, all others have ended.
+    // Each scrape adds one. When a scrape is the only visitor, all earlier ones have ended.
     let scrapes = Cell::new(0.0);
     let is_alone = |figures: &Figures| {
         scrapes.set(scrapes.get() + 1.0);

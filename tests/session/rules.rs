@@ -169,7 +169,7 @@ fn oversized_message_in_fragments_is_too_big() {
 }
 
 #[test]
-fn packet_of_just_the_limit_passes() {
+fn packet_of_exactly_the_limit_passes() {
     let payload = "x".repeat(MAX_PACKET);
     let (first, last) = payload.as_bytes().split_at(MAX_PACKET / 3);
     for bytes in

@@ -118,8 +118,8 @@ pub(crate) struct Link {
     /// Bytes that moss has sent, and received.
     pub(crate) sent: u64,
     pub(crate) received: u64,
-    /// With TLS: where the peer's records end, in bytes of records and of plain text, as far as
-    /// moss has not received them. `None` without TLS.
+    /// With TLS: the ends of the peer's records that moss has not received yet, in bytes of records
+    /// and of plain text. `None` without TLS.
     pub(crate) records: Option<VecDeque<(u64, u64)>>,
     /// Bytes of complete records that moss has received, and of their plain text.
     opened: u64,

@@ -13,8 +13,8 @@ use rustix::thread::{Pid, gettid};
 use crate::process::is_asleep;
 use crate::support::{Client, Moss, PATIENCE, TEXT, frame};
 
-/// At how many moments in a row moss and all senders must be asleep to count as stuck. A busy
-/// machine may let none of them run for a while, but then they are not asleep.
+/// Senders count as stuck once they and moss were asleep at this many moments in a row. Those
+/// that a busy machine does not let run are not asleep.
 const MOMENTS: usize = 20;
 
 /// A thread that sends numbered packets.
@@ -79,7 +79,7 @@ pub(crate) fn wait_until_stuck(moss: &Moss, floods: &[Flood]) {
     let start = Instant::now();
     let (mut moments, mut before) = (0, 0);
     while moments < MOMENTS {
-        assert!(start.elapsed() < PATIENCE, "the senders are never stopped");
+        assert!(start.elapsed() < PATIENCE, "the senders are never stuck");
         let sent = floods.iter().map(Flood::sent).sum();
         let is_stuck = sent == before && is_asleep(moss) && floods.iter().all(Flood::is_blocked);
         moments = if is_stuck { moments + 1 } else { 0 };

@@ -84,7 +84,7 @@ fn listening(pid: u32) -> Option<SocketAddr> {
     })
 }
 
-/// Fills a pipe to its last byte. The pipe stays a blocking one, since moss gets the same one.
+/// Fills a pipe to its last byte. It must stay a blocking one, as moss's stdout is.
 fn fill(pipe: &mut PipeWriter) {
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     loop {

@@ -24,15 +24,15 @@ const PONG_LEN: usize = 2;
 /// moss does until the test has stopped it.
 const ROUND: usize = (32 << 10) * 4 / 3;
 
-/// On a busy machine moss may handle many more frames before the test has counted, so it tries
-/// several times. If peers waited for the crowd, there would be too many each time.
+/// On a busy machine moss may handle many more frames before the test has stopped it, so there are
+/// several tries. If peers waited for the crowd, there would be too many frames each time.
 const TRIES: usize = 20;
 
 /// A crowd that floods a moss.
 struct Siege<'m> {
     moss: &'m Moss,
     flooders: Vec<Flooder>,
-    /// The frames of each flooder.
+    /// How many frames each flooder sends ahead.
     each: usize,
     frames: Vec<u8>,
 }
@@ -53,7 +53,7 @@ impl Flooder {
 }
 
 impl<'m> Siege<'m> {
-    /// A crowd of `count` guests, with `each` frames in each one's buffers. Moss is stopped after it.
+    /// A crowd of `count` guests, each with `each` frames in its buffers. Afterwards moss is stopped.
     fn lay(moss: &'m Moss, count: usize, each: usize) -> Self {
         let flooder = |stream| Flooder { stream, sent: 0, heard: 0 };
         let flooders = guests(moss, count).into_iter().map(flooder).collect();

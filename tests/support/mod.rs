@@ -38,8 +38,8 @@ pub use stream::{
     CERTIFICATES, OVER_TLS, Stream, connect_tcp, tls_config, tls_config_of, with_time_outs,
 };
 
-/// Time limit of each wait. Only a hang takes this long. It is less than the minute after which moss
-/// drops a silent peer: that must not hide a leak.
+/// Time limit of each wait. Only a hang takes this long. It is less than the minute after which
+/// moss drops a silent peer, so that this does not hide a leak.
 pub const PATIENCE: Duration = Duration::from_secs(50);
 
 /// The secret of masters, unless a test sets another one.

@@ -156,7 +156,7 @@ fn drain(mut stream: &Stream) -> usize {
 
 #[test]
 fn records_of_one_byte_do_not_keep_others_waiting() {
-    /// The flooder sends at most so many pings at a time, each byte in a record of its own.
+    /// The most pings that the flooder sends at a time, each byte in a record of its own.
     const PINGS: usize = 10_000;
     const PING_LEN: usize = 6;
     const PONG_LEN: usize = 2;

@@ -31,7 +31,7 @@ fn pad(one: u64, other: u64, most: usize) -> String {
     }
 }
 
-/// The number behind a key.
+/// The number after a key.
 pub(super) fn field(text: &str, key: &str) -> u64 {
     let at = text.find(key).unwrap_or_else(|| panic!("no {key} in {text}")) + key.len();
     let digits = text[at..].bytes().take_while(u8::is_ascii_digit).count();
