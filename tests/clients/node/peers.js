@@ -12,7 +12,7 @@ import WebSocket from "ws";
 const url = process.argv[2];
 const secret = process.env.MOSS_CONNECTION_SECRET;
 const offer = process.env.MOSS_CONNECTION_OFFER_TYPE;
-const patience = 30_000;
+const patience = 60_000;
 
 /** A connection that sends and receives packets. */
 class Peer {

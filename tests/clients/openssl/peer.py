@@ -13,7 +13,7 @@ import threading
 from urllib.parse import urlsplit
 
 ADDRESS = urlsplit(sys.argv[1]).netloc
-PATIENCE = 30
+PATIENCE = 60
 # Otherwise moss keeps the connection open for some seconds, and s_client with it.
 REQUEST = "GET /health HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n"
 

@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 URL = sys.argv[1]
 SECRET = os.environ["MOSS_CONNECTION_SECRET"]
 OFFER = os.environ["MOSS_CONNECTION_OFFER_TYPE"]
-PATIENCE = 30
+PATIENCE = 60
 
 
 class Peer:
