@@ -237,7 +237,7 @@ fn paused_client_gets_the_reason_of_its_kick() {
 fn stopping_reaches_everybody_while_all_are_paused() {
     // Moss waits three seconds for all of them. On a busy machine this test may be late, so there
     // are several tries.
-    assert!((0..8).any(|_| stopping_reaches_everybody()), "somebody was not told each time");
+    assert!((0..8).any(|_| stopping_reaches_everybody()), "each time a peer was not told");
 }
 
 fn stopping_reaches_everybody() -> bool {
