@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::process::{MIB, Memory, descriptors, is_asleep, stop};
+use crate::process::{MIB, Memory, descriptors, stop, wait_until_idle};
 use crate::site::{assert_same, content, site};
 use crate::sockets::narrow;
 use crate::support::{Client, Moss, OVER_TLS, PATIENCE, Setup, Stream};
@@ -30,17 +30,6 @@ fn silent_reader(moss: &Moss) -> (Visitor, Vec<u8>) {
     assert_eq!(reader.head().body_len(), LEN);
     let first = reader.read(1_000);
     (reader, first)
-}
-
-/// Waits until moss is idle: the kernel takes no more bytes of any download.
-fn wait_until_idle(moss: &Moss) {
-    let start = Instant::now();
-    let mut asleep = 0;
-    while asleep < 20 {
-        assert!(start.elapsed() < PATIENCE, "moss is never idle");
-        asleep = if is_asleep(moss) { asleep + 1 } else { 0 };
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

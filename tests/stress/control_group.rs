@@ -7,7 +7,7 @@
 use std::io::Write;
 
 use crate::flood::{Flood, wait_until_stuck};
-use crate::process::MIB;
+use crate::process::{MIB, wait_until_idle};
 use crate::sockets::{LONG_KEEPALIVE, REQUEST, narrow, narrow_guest, narrow_master};
 use crate::support::{Cgroup, Moss, Setup, Stream, TEXT, crowd, frame};
 
@@ -60,6 +60,8 @@ fn floods(test: &str, limit: usize) {
     let moss = setup.start();
     moss.wait_for_log(&format!(" {} in all; keepalive", limit / 4));
     let lives = |flood: &str| {
+        // A newcomer's head waits behind those of a flood, and that may time out.
+        wait_until_idle(&moss);
         // moss has handled all of it.
         moss.guest().expect_nothing();
         let peak = group.peak().unwrap_or(0) >> 10;

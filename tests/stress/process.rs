@@ -58,6 +58,19 @@ pub(crate) fn is_asleep(moss: &Moss) -> bool {
     stat(moss)[0] == "S"
 }
 
+/// Waits until a moss has nothing to do: it has handled all that it was sent, and the kernel takes
+/// no more of what it sends.
+#[track_caller]
+pub(crate) fn wait_until_idle(moss: &Moss) {
+    let start = Instant::now();
+    let mut asleep = 0;
+    while asleep < 20 {
+        assert!(start.elapsed() < PATIENCE, "moss is never idle");
+        asleep = if is_asleep(moss) { asleep + 1 } else { 0 };
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Stops a moss until SIGCONT, and waits until it has stopped.
 pub(crate) fn stop(moss: &Moss) {
     moss.signal(Signal::STOP);
