@@ -84,6 +84,11 @@ class HAProxy(Proxy):
         command = ["haproxy", "-W", "-db", "-f", str(folder / "haproxy.cfg")]
         super().__init__(command, folder, self.port, certificate)
 
+    def _wait_for(self, port):
+        super()._wait_for(port)
+        # The master process listens before it starts one.
+        wait_for("a worker", lambda: self.workers)
+
     def configure(self, ports, *changes):
         """Writes the files for these halls, by default the two of the example."""
         text = edited(
