@@ -29,6 +29,8 @@ def test_has_the_same_bytes_in_another_folder(tmp_path):
     folder = tmp_path / "release"
     environment = {name: value for name, value in os.environ.items() if name != "CARGO_TARGET_DIR"}
     environment |= {"CARGO_HOME": str(other_home), "TZ": "Asia/Tokyo", "LANG": "C.UTF-8"}
+    # Settings of somebody's other builds.
+    environment |= {"CARGO_INCREMENTAL": "1", "CARGO_PROFILE_RELEASE_DEBUG": "2", "RUSTFLAGS": "-g", "CFLAGS": "-g"}
     succeed(
         *("release/build", *(["--draft"] if IS_DRAFT else []), "--only", ARCHITECTURE, folder),
         cwd=clone,
