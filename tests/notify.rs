@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
@@ -46,7 +46,13 @@ impl Manager {
     /// The next message.
     fn next(&self) -> String {
         let mut bytes = [0; 4096];
-        let length = self.socket.recv(&mut bytes).expect("a notice");
+        let length = loop {
+            match self.socket.recv(&mut bytes) {
+                // With a time-out it is not repeated by itself.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result.expect("a notice"),
+            }
+        };
         String::from_utf8(bytes[..length].to_vec()).expect("UTF-8")
     }
 
