@@ -24,7 +24,7 @@ MOSS = "203.0.113.1"
 PATIENCE = 240
 
 # A near peer must never wait this long. If peers had to wait for one another, they would wait for
-# as long as a cable is pulled, or for a keepalive.
+# as long as a cable is pulled, or for twice the keepalive.
 NOTICEABLE = 8
 
 

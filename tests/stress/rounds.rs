@@ -53,7 +53,8 @@ impl Flooder {
 }
 
 impl<'m> Siege<'m> {
-    /// A crowd of `count` guests, each with `each` frames in its buffers. Afterwards moss is stopped.
+    /// A crowd of `count` guests, each with `each` frames in its buffers. Afterwards moss is
+    /// stopped.
     fn lay(moss: &'m Moss, count: usize, each: usize) -> Self {
         let flooder = |stream| Flooder { stream, sent: 0, heard: 0 };
         let flooders = guests(moss, count).into_iter().map(flooder).collect();
