@@ -50,7 +50,9 @@ fn help_is_printed() {
 #[test]
 fn build_sets_no_variable_that_looks_like_a_setting() {
     let version = env!("CARGO_PKG_VERSION");
-    let mut settings = std::env::vars().filter(|(name, _)| name.starts_with("MOSS_"));
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut settings = variables.filter(|(name, _)| name.starts_with("MOSS_"));
     assert_eq!(settings.find(|(_, value)| value.starts_with(version)), None);
 }
 
