@@ -15,7 +15,7 @@ PAGES = sorted(
 
 
 # Tests install these folders, which may therefore appear and vanish at any time.
-INSTALLED = {"node_modules", ".venv", "__pycache__"}
+INSTALLED = {"node_modules", "__pycache__"}
 
 
 def sources(*folders):
