@@ -23,7 +23,7 @@ async def test_a_call_that_the_master_does_not_have_is_reported_as_unknown(box):
         assert (welcome["call"], welcome["known"]) == (call, False)
 
 
-async def test_clients_that_come_at_once_get_different_waits(box):
+async def test_clients_that_come_at_once_do_not_all_get_the_same_wait(box):
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(Client(box.address)) for _ in range(10)]
         # At once: the waits are short, and a client that comes after one has passed has none.
