@@ -158,10 +158,18 @@ def test_health_fails_when_moss_has_stopped(binary, tmp_path):
 def test_health_gives_up_on_a_server_that_never_answers(binary, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
-        started = time.monotonic()
-        checked = run(binary, "health", env=ENVIRONMENT | {"MOSS_PORT": port}, cwd=tmp_path)
-        assert checked.returncode == 1, checked
-        assert time.monotonic() - started > 2
+
+        def seconds():
+            started = time.monotonic()
+            checked = run(binary, "health", env=ENVIRONMENT | {"MOSS_PORT": port}, cwd=tmp_path)
+            assert checked.returncode == 1, checked
+            return time.monotonic() - started
+
+        took = [seconds()]
+        # It takes three seconds. A machine that stalls may make it longer, but hardly each time.
+        while took[-1] >= 10 and len(took) < 3:
+            took.append(seconds())
+        assert 2 < took[-1] < 10, took
 
 
 def has_ipv6():
