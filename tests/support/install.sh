@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Installs what a test script needs and this machine lacks. To be sourced in the checkout's folder.
 
 packages=()
