@@ -24,38 +24,47 @@ for (const name of names)
     ]);
     const master = await atBox(name, moss, { ...masterOptions, media: true });
     const pair = new Pair(await honest(name, moss, { role: "client", name: "honest", media: true }), master);
-    await pair.flows();
-    const before = await pair.look();
+    let now = await pair.flows();
 
+    /** Does this, and returns whether the honest line was lost for a moment. */
+    const loses = async (trick, then) => {
+      const before = now;
+      const { pages } = await pair.look();
+      const { tab } = await stranger("Chromium", moss, { page: "stranger" });
+      await tab.evaluate(`${trick}()`);
+      await then(pages.master);
+      now = await pair.flows();
+      await pair.isInOrder();
+      await tab.close();
+      const paths = ["client", "master"].flatMap((side) => {
+        assert.equal(now[side].connections, before[side].connections);
+        return now[side].paths.slice(before[side].paths.length);
+      });
+      assert.deepEqual(paths.filter((path) => !["lost", "direct"].includes(path)), [], "the honest line");
+      return paths.includes("lost");
+    };
     const tries = (what, trick, then = async () => {}) =>
       t.test(what, async () => {
-        const { pages } = await pair.look();
-        const { tab } = await stranger("Chromium", moss, { page: "stranger" });
-        await tab.evaluate(`${trick}()`);
-        await then(pages.master);
-        const now = await pair.flows();
-        for (const side of ["client", "master"]) {
-          // ICE misses its packets for a moment on a machine that stalls, and recovers by itself: "lost", "direct".
-          const since = now[side].paths.slice(before[side].paths.length);
-          assert.deepEqual(since.filter((path) => !["lost", "direct"].includes(path)), [], `the honest line, seen by the ${side}`);
-          assert.equal(now[side].connections, before[side].connections);
-        }
-        await pair.isInOrder();
-        await tab.close();
+        // ICE also misses its packets for a moment on a machine that stalls, but hardly each time.
+        for (let left = 3; await loses(trick, then); ) assert.ok(--left, "the honest line was lost each time");
       });
-    const problem = (code) => until(`the application gets the problem "${code}"`, async () => (await master.look()).watches.some(({ problems }) => problems.some((problem) => problem.startsWith(`${code}: `))));
+    const problem = (code, { watches: before }) =>
+      until(`the application gets the problem "${code}"`, async () => {
+        const { watches } = await master.look();
+        return watches.slice(before.length).some(({ problems }) => problems.some((problem) => problem.startsWith(`${code}: `)));
+      });
 
-    await tries("sends rubbish in every field", "sendRubbish", () => problem("invalid"));
-    await tries("calls a thousand times", "callAThousandTimes", async ({ made }) => {
-      await problem("flood");
-      assert.ok((await master.look()).made < made + AFFORDABLE);
+    await tries("sends rubbish in every field", "sendRubbish", (before) => problem("invalid", before));
+    await tries("calls a thousand times", "callAThousandTimes", async (before) => {
+      await problem("flood", before);
+      assert.ok((await master.look()).made < before.made + AFFORDABLE);
     });
-    await tries("sends twenty thousand candidates", "sendCandidates", () => problem("flood"));
+    await tries("sends twenty thousand candidates", "sendCandidates", (before) => problem("flood", before));
     await tries("becomes fifty members", "beMany");
     await tries("misuses a line of its own", "misuseALine");
     await t.test("takes the key of another client, which is told and stops", async () => {
       const { tab } = await stranger("Chromium", moss, { page: "stranger" });
-      assert.deepEqual(await tab.evaluate(`takeKey(${JSON.stringify(before.client.key)})`), []);
+      assert.deepEqual(await tab.evaluate(`takeKey(${JSON.stringify(now.client.key)})`), []);
       await until("the other one has stopped", async () => (await pair.client.look()).status.at(-1).code === "moved");
       await until("and left", async () => (await pair.look()).master.left === "replaced");
     });
