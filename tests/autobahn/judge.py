@@ -1,10 +1,10 @@
 """Judges a report of the Autobahn test suite.
 
     judge.py RESULTS.md index.json [again.json]... [--write]
-    judge.py --again index.json [again.json]...
+    judge.py --again index.json
 
-The later reports have cases that were run again: the last result of a case counts. --again
-prints the cases that do not pass, as JSON.
+The later reports have cases that were run again: they must pass in most of these, and the first
+result does not count. --again prints the cases that do not pass, as JSON.
 
 A case passes if it is OK, or if its result is the one explained below. The judge fails on any
 other result, on a case that did not run, on one with different results by wss:// and by ws://,
@@ -13,6 +13,7 @@ and if RESULTS.md has other results.
 
 import json
 import sys
+from pathlib import Path
 
 # The number of cases in each group.
 GROUPS = {
@@ -88,18 +89,18 @@ def table(cases):
 
 
 def read(paths):
-    """The last result of each case, by agent."""
-    report = {agent: {} for agent in AGENTS}
-    for path in paths:
-        with open(path, encoding="utf-8") as file:
-            part = json.load(file)
-        for agent in AGENTS:
-            report[agent] |= part[agent]
+    """The result of each case, by agent: of a case that was run again, one that most runs had."""
+    report, *repeats = [json.loads(Path(path).read_text("utf-8")) for path in paths]
+    for agent in AGENTS:
+        for number in repeats[0][agent] if repeats else ():
+            results = [repeat[agent][number] for repeat in repeats]
+            results.sort(key=lambda case: bool(passes(number, case)))
+            report[agent][number] = results[len(results) // 2]
     return report
 
 
-def again(paths):
-    report = read(paths)
+def again(path):
+    report = read([path])
     failed = {n for agent in AGENTS for n, case in report[agent].items() if not passes(n, case)}
     print(json.dumps(sorted(failed, key=order)))
 
@@ -140,6 +141,6 @@ def main(results, *arguments):
 
 if __name__ == "__main__":
     if sys.argv[1] == "--again":
-        again(sys.argv[2:])
+        again(sys.argv[2])
     else:
         sys.exit(main(*sys.argv[1:]))
