@@ -430,10 +430,13 @@ impl Judge {
         *pings = pings.checked_sub(1).unwrap_or_else(|| panic!("{link} gets a pong too many"));
     }
 
-    /// Whether moss holds nothing for any peer: none was reset, and no host has vanished.
+    /// Whether moss holds nothing for any peer: none waits for an answer (behind it, moss may hold
+    /// the next request), none was reset, and no host has vanished.
     pub(crate) fn owes_nothing(&self, links: &[Link]) -> bool {
         let mut all = self.connections.iter().zip(links);
-        !all.any(|(connection, network)| network.is_at_moss() && connection.torn)
+        !all.any(|(connection, network)| {
+            network.is_at_moss() && (connection.torn || connection.requests.is_owed())
+        })
     }
 }
 
