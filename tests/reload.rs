@@ -88,7 +88,10 @@ fn login(peer: &mut Client, code: &str) {
 fn is_master(moss: &Moss, secret: &str) -> bool {
     let mut guest = moss.guest();
     claim(&mut guest, secret);
-    guest.json()["type"] == "master-confirmation"
+    let confirmed = guest.json()["type"] == "master-confirmation";
+    // Else the next one may still find a master.
+    guest.close();
+    confirmed
 }
 
 /// A new connection that logs in with this code, while there is no master.

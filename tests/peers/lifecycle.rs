@@ -121,7 +121,6 @@ fn assert_back_to(moss: &Moss, base: usize) {
 /// Opens 300 connections, a third of them clients, ends each, and checks that none is left.
 fn assert_nothing_is_left(end: impl Fn(Client)) {
     let moss = Moss::start();
-    moss.guest().close();
     let mut master = moss.master("1");
     let base = descriptors(&moss);
     let mut peers: Vec<_> = (0..200).map(|_| moss.guest()).collect();
@@ -166,7 +165,6 @@ fn three_hundred_connections_reset_in_mid_frame_leave_nothing_behind() {
 #[test]
 fn three_hundred_connections_without_a_head_leave_nothing_behind() {
     let moss = Moss::start();
-    moss.guest().close();
     let base = descriptors(&moss);
     let streams: Vec<_> = (0..300).map(|_| moss.connect()).collect();
     drop(streams);
