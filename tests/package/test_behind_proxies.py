@@ -59,19 +59,28 @@ class Front:
         self._trusting = proxy.trusting
 
     def open(self, address, *lines):
-        """A WebSocket from the address, or the status of its refusal."""
+        """A WebSocket from the address, or the status of its refusal by moss.
+
+        A refused connection counts until moss has noticed its end. Far above the limit there is no
+        answer, and the proxy's is 502: then it tries again."""
         headers = [line.split(": ", 1) for line in lines]
-        try:
-            return connect(
-                self._url,
-                ssl=self._trusting,
-                source_address=(address, 0),
-                additional_headers=headers,
-                open_timeout=PATIENCE,
-                close_timeout=PATIENCE,
-            )
-        except InvalidStatus as refused:
-            return refused.response.status_code
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return connect(
+                    self._url,
+                    ssl=self._trusting,
+                    source_address=(address, 0),
+                    additional_headers=headers,
+                    open_timeout=PATIENCE,
+                    close_timeout=PATIENCE,
+                )
+            except InvalidStatus as refused:
+                status = refused.response.status_code
+            if status != 502:
+                return status
+            assert time.monotonic() < deadline, "moss does not answer"
+            time.sleep(0.05)
 
     def fetch(self, address, **headers):
         """The status of a request for the page, on a new connection."""
@@ -133,7 +142,8 @@ def open_when_free(front, address):
     """Opens a WebSocket. moss may need a moment to notice that another one has closed."""
     deadline = time.monotonic() + PATIENCE
     while (connection := front.open(address)) == 429:
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, "there is no room"
+        time.sleep(0.05)
     return connection
 
 
