@@ -47,16 +47,13 @@ class Figures(dict):
         return self
 
 
-def scrape(port, context=None):
-    return Figures(answered(port, "GET", "/metrics", context)[2].decode()).agree()
+def scrape(port, source="127.0.0.1"):
+    return Figures(answered(port, "GET", "/metrics", source)[2].decode()).agree()
 
 
-def answered(port, method, path, context=None):
-    """Status, headers and body of an answer on a connection of its own."""
-    if context:
-        asked = http.client.HTTPSConnection("localhost", port, timeout=PATIENCE, context=context)
-    else:
-        asked = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+def answered(port, method, path, source="127.0.0.1"):
+    """Status, headers and body of an answer on a connection of its own, from the address `source`."""
+    asked = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE, source_address=(source, 0))
     with contextlib.closing(asked):
         asked.request(method, path, headers={"Connection": "close"})
         response = asked.getresponse()
