@@ -4,10 +4,10 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::process::descriptors;
 use crate::site::{assert_same, content, site};
 use crate::sockets::narrow;
-use crate::support::{Moss, OVER_TLS, PATIENCE};
+use crate::support::process::{descriptors, wait_for_descriptors};
+use crate::support::{Moss, OVER_TLS};
 use crate::visitor::{Visitor, ask, get, request};
 
 /// Requests of one connection at most.
@@ -245,7 +245,6 @@ fn stopping_does_not_wait_for_those_who_never_read() {
 #[test]
 fn ended_connections_leave_nothing() {
     let moss = start();
-    drop(ask(&moss, request("GET", "/a.txt", "Connection: close\r\n")));
     let before = descriptors(&moss);
     for (request, status) in [
         (request("GET", "/a.txt", "Connection: close\r\n"), 200),
@@ -266,10 +265,7 @@ fn ended_connections_leave_nothing() {
                 assert_eq!(visitor.answer().status, status, "{request}");
                 visitor.expect_end();
             }
-            while descriptors(&moss) > before {
-                assert!(start.elapsed() < PATIENCE, "still there: {request}");
-                thread::sleep(Duration::from_millis(5));
-            }
+            wait_for_descriptors(&moss, before);
             start.elapsed() < ENDING_TIMEOUT
         };
         // The peers have closed, too, so moss need not wait for them. A busy machine may be late

@@ -7,9 +7,6 @@
 mod support;
 
 #[allow(dead_code, reason = "a part of it is used")]
-#[path = "../stress/process.rs"]
-mod process;
-#[allow(dead_code, reason = "a part of it is used")]
 #[path = "../stress/sockets.rs"]
 mod sockets;
 

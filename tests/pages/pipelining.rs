@@ -3,10 +3,10 @@
 use std::io::{ErrorKind, Write};
 use std::thread;
 
-use crate::process::{MIB, Memory, is_asleep};
 use crate::site::{assert_same, content, site};
 use crate::sockets::narrow;
 use crate::support::Moss;
+use crate::support::process::{MIB, Memory, is_asleep};
 use crate::visitor::{Visitor, get, request};
 
 fn start() -> Moss {

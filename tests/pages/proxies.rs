@@ -2,13 +2,10 @@
 //! address may have. The test itself is the proxy, at 127.0.0.1. Other addresses of this machine
 //! are not trusted.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
-use crate::process::descriptors;
 use crate::site::site;
 use crate::sockets::{narrow, narrow_from};
-use crate::support::{Client, Moss, OVER_TLS, PATIENCE, Setup, Stream, connect_tcp};
+use crate::support::process::{descriptors, wait_for_descriptors};
+use crate::support::{Client, Moss, OVER_TLS, Setup, Stream, connect_tcp};
 use crate::visitor::{UPGRADE, Visitor, request};
 
 /// More than the kernel takes at once.
@@ -72,6 +69,7 @@ fn connections_of_each_address_behind_a_proxy_are_limited() {
 fn forged_addresses_left_of_the_proxys_do_not_help() {
     let moss = limited_to(2).start();
     let _clients = assert_room(&moss, &of("192.0.2.1"), 2);
+    let before = descriptors(&moss);
     for (at, made_up) in
         ["192.0.2.77", "10.0.0.1", "127.0.0.1", "unknown", "", "::1, 10.0.0.1,", "\u{e4}"]
             .iter()
@@ -84,6 +82,7 @@ fn forged_addresses_left_of_the_proxys_do_not_help() {
             format!("Forwarded: for={made_up}\r\nX-Real-IP: {made_up}\r\n") + &of("192.0.2.1"),
         ] {
             assert_eq!(open(&moss, &lines).err(), Some(429), "{at}: {lines}");
+            wait_for_descriptors(&moss, before);
         }
     }
 }
@@ -161,6 +160,7 @@ fn each_pipelined_request_counts_for_its_own_client() {
 fn every_kind_of_request_is_limited() {
     let moss = limited_to(1).set("MOSS_METRICS", "on").start();
     let _full = open(&moss, &of("192.0.2.1")).expect("an upgrade");
+    let before = descriptors(&moss);
     for (method, target) in [
         ("GET", "/health"),
         ("GET", "/metrics"),
@@ -175,6 +175,8 @@ fn every_kind_of_request_is_limited() {
             let mut visitor = Visitor::of(&moss);
             visitor.send(request(method, target, &of(requester)));
             assert_eq!(visitor.answer().status == 429, refused, "{method} {target} of {requester}");
+            drop(visitor);
+            wait_for_descriptors(&moss, before);
         }
     }
 }
@@ -186,12 +188,15 @@ fn requests_without_pages_are_limited_too() {
         .set("MOSS_MAX_CONNECTIONS_PER_ADDRESS", "1")
         .start();
     let _full = open(&moss, &of("192.0.2.1")).expect("an upgrade");
+    let before = descriptors(&moss);
     for (requester, [health, none]) in [("192.0.2.1", [429, 429]), ("192.0.2.2", [200, 404])] {
         for (target, status) in [("/health", health), ("/none", none)] {
             let mut visitor = Visitor::of(&moss);
             visitor.send(request("GET", target, &of(requester)));
             assert_eq!(visitor.answer().status, status, "{target} of {requester}");
             visitor.expect_end();
+            drop(visitor);
+            wait_for_descriptors(&moss, before);
         }
     }
     if OVER_TLS {
@@ -199,6 +204,8 @@ fn requests_without_pages_are_limited_too() {
             let mut visitor = Visitor::on(Stream::plain(connect_tcp(moss.address())));
             visitor.send(request("GET", "/", &of(requester)));
             assert_eq!(visitor.answer().status, status, "{requester}");
+            drop(visitor);
+            wait_for_descriptors(&moss, before);
         }
     }
 }
@@ -206,6 +213,7 @@ fn requests_without_pages_are_limited_too() {
 #[test]
 fn upgrade_keeps_its_address() {
     let moss = limited_to(1).start();
+    let before = descriptors(&moss);
     let mut visitor = Visitor::of(&moss);
     assert_eq!(visitor.get_with("/a.txt", &of("192.0.2.1")).status, 200);
     let mut client = open_on(visitor, &of("192.0.2.2")).expect("an upgrade");
@@ -216,14 +224,14 @@ fn upgrade_keeps_its_address() {
     drop(one);
     client.close();
     // It counts until both sides have closed.
-    while let Err(status) = open(&moss, &of("192.0.2.2")) {
-        assert_eq!(status, 429);
-    }
+    wait_for_descriptors(&moss, before);
+    open(&moss, &of("192.0.2.2")).expect("an upgrade");
 }
 
 #[test]
 fn answer_that_is_being_sent_counts_and_an_idle_connection_does_not() {
     let moss = limited_to(1).start();
+    let before = descriptors(&moss);
     // Idle connections, as a proxy keeps them for its next requests.
     let mut pool: Vec<_> = (0..4).map(|_| Visitor::of(&moss)).collect();
     for visitor in &mut pool {
@@ -237,12 +245,9 @@ fn answer_that_is_being_sent_counts_and_an_idle_connection_does_not() {
     assert_eq!(open(&moss, &of("192.0.2.1")).err(), Some(429));
     assert_eq!(pool[0].get_with("/a.txt", &of("192.0.2.2")).status, 200);
     drop(reader);
-    // moss does not notice at once, and each one that is refused counts until it has closed.
-    let start = Instant::now();
-    while Visitor::of(&moss).get_with("/a.txt", &of("192.0.2.1")).status != 200 {
-        assert!(start.elapsed() < PATIENCE, "the reader still counts");
-        thread::sleep(Duration::from_millis(5));
-    }
+    // The reader and those that were refused count until moss has noticed that they closed.
+    wait_for_descriptors(&moss, before + pool.len());
+    assert_eq!(Visitor::of(&moss).get_with("/a.txt", &of("192.0.2.1")).status, 200);
 }
 
 #[test]
@@ -298,11 +303,9 @@ fn after_a_flood_each_address_has_its_limit_again() {
         }
     }
     drop(still_there);
-    let start = Instant::now();
-    while descriptors(&moss) > before {
-        assert!(start.elapsed() < PATIENCE, "a connection is still open");
-        thread::sleep(Duration::from_millis(5));
-    }
+    // All of them are accepted before this one.
+    moss.guest().close();
+    wait_for_descriptors(&moss, before);
     for requester in ["192.0.2.1", "192.0.2.2", "2001:db8::1"] {
         assert_room(&moss, &of(requester), limit);
     }

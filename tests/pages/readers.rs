@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::process::{MIB, Memory, descriptors, stop, wait_until_idle};
 use crate::site::{assert_same, content, site};
 use crate::sockets::narrow;
+use crate::support::process::{
+    MIB, Memory, descriptors, stop, wait_for_descriptors, wait_until_idle,
+};
 use crate::support::{Client, Moss, OVER_TLS, PATIENCE, Setup, Stream};
 use crate::visitor::{Visitor, get};
 
@@ -169,8 +171,9 @@ fn readers_that_give_up_leave_nothing() {
     const LEFT: usize = MIB;
 
     let moss = pages().start();
+    let before = descriptors(&moss);
     assert_eq!(Visitor::of(&moss).get("/large").body.len(), LEN);
-    let (memory, before) = (Memory::watch(&moss), descriptors(&moss));
+    let memory = Memory::watch(&moss);
     for round in 0..5 {
         for _ in 0..READERS {
             let (reader, _) = silent_reader(&moss);
@@ -182,14 +185,6 @@ fn readers_that_give_up_leave_nothing() {
         wait_for_descriptors(&moss, before);
     }
     assert!(memory.rise() < LEFT, "{} bytes are left", memory.rise());
-}
-
-fn wait_for_descriptors(moss: &Moss, count: usize) {
-    let start = Instant::now();
-    while descriptors(moss) > count {
-        assert!(start.elapsed() < PATIENCE, "{} descriptors, not {count}", descriptors(moss));
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Reads all that is there now, and returns its length.

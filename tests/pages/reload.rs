@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::process::Memory;
 use crate::site::{
     DIRECTORY, assert_same, content, folder_of, meanwhile, reload_until, replace, site, write,
 };
 use crate::sockets::narrow;
+use crate::support::process::Memory;
 use crate::support::{Moss, PATIENCE};
 use crate::visitor::{Visitor, ask, get, request};
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::support::process::{descriptors, wait_for_descriptors};
 use crate::support::{Client, Moss, PATIENCE, Setup, TEXT, frame, skipped};
 
 /// Peers of each kind are closed when moss stops. They close at once, so moss need not wait.
@@ -104,20 +105,6 @@ fn two_signals_at_the_same_time_both_count() {
     });
 }
 
-fn descriptors(moss: &Moss) -> usize {
-    let fd = format!("/proc/{}/fd", moss.pid());
-    std::fs::read_dir(fd).expect("moss is there").count()
-}
-
-/// Waits until moss holds no more descriptors than before.
-fn assert_back_to(moss: &Moss, base: usize) {
-    let deadline = Instant::now() + PATIENCE;
-    while descriptors(moss) > base {
-        assert!(Instant::now() < deadline, "{} descriptors, not {base}", descriptors(moss));
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// Opens 300 connections, a third of them clients, ends each, and checks that none is left.
 fn assert_nothing_is_left(end: impl Fn(Client)) {
     let moss = Moss::start();
@@ -127,7 +114,7 @@ fn assert_nothing_is_left(end: impl Fn(Client)) {
     peers.extend((0..100).map(|_| moss.client_of(&mut master).0));
     assert_eq!(descriptors(&moss), base + 300);
     peers.into_iter().for_each(end);
-    assert_back_to(&moss, base);
+    wait_for_descriptors(&moss, base);
     let (_client, _) = moss.client_of(&mut master);
 }
 
@@ -169,5 +156,5 @@ fn three_hundred_connections_without_a_head_leave_nothing_behind() {
     let streams: Vec<_> = (0..300).map(|_| moss.connect()).collect();
     drop(streams);
     moss.guest().close();
-    assert_back_to(&moss, base);
+    wait_for_descriptors(&moss, base);
 }

@@ -8,8 +8,8 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::flood::{Arrivals, Flood, wait_until_stuck};
-use crate::process::{MIB, Memory, cpu_time};
 use crate::sockets::{LONG_KEEPALIVE, REQUEST, expect_last_close, health, narrow_master};
+use crate::support::process::{MIB, Memory, cpu_time};
 use crate::support::{Client, Moss, PATIENCE, TEXT, frame};
 
 /// Three times the packets that the kernel's buffers and moss's limit hold for one client.

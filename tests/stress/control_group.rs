@@ -7,8 +7,8 @@
 use std::io::Write;
 
 use crate::flood::{Flood, wait_until_stuck};
-use crate::process::{MIB, wait_until_idle};
 use crate::sockets::{LONG_KEEPALIVE, REQUEST, narrow, narrow_guest, narrow_master};
+use crate::support::process::{MIB, wait_until_idle};
 use crate::support::{Cgroup, Moss, Setup, Stream, TEXT, crowd, frame};
 
 const LOGIN: &str = r#"{"type":"login"}"#;

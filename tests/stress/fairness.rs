@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::flood::{Arrivals, Flood, wait_until_stuck};
-use crate::process::{is_asleep, stop};
 use crate::sockets::narrow_master;
+use crate::support::process::{is_asleep, stop};
 use crate::support::{Client, Moss, OVER_TLS, PATIENCE, TEXT, frame};
 
 /// Frames that moss handles for one peer before the next one. In bytes, sent and caused, the

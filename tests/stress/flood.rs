@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{Pid, gettid};
 
-use crate::process::is_asleep;
+use crate::support::process::is_asleep;
 use crate::support::{Client, Moss, PATIENCE, TEXT, frame};
 
 /// Senders count as stuck once they and moss were asleep at this many moments in a row. Those

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use crate::process::{cpu_time, descriptors, is_asleep};
 use crate::sockets::{REQUEST, health, narrow_from};
+use crate::support::process::{cpu_time, descriptors, is_asleep};
 use crate::support::{Client, Moss, OVER_TLS, PATIENCE, Setup, Stream, crowd};
 
 /// CPU time that a full server may use at 100 moments, a hundredth of a second apart: to accept ten

@@ -21,7 +21,6 @@ mod flood;
 mod full_server;
 mod journal;
 mod memory;
-mod process;
 mod rounds;
 mod secrets;
 mod slow_clients;

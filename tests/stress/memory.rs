@@ -4,11 +4,11 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::process::{MIB, Memory, wait_until_idle};
 use crate::sockets::{
     REQUEST, claim, expect_last_close, health, narrow, narrow_guest, narrow_master,
     wait_for_clients, wait_for_connections,
 };
+use crate::support::process::{MIB, Memory, wait_until_idle};
 use crate::support::{Client, Moss, OVER_TLS, Stream, TEXT, crowd, frame};
 
 const PING: u8 = 0x89;

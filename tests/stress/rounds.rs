@@ -10,8 +10,8 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use crate::crowd::{drain, guests};
-use crate::process::stop;
 use crate::sockets::{REQUEST, health};
+use crate::support::process::stop;
 use crate::support::{Client, Moss, Stream, crowd, frame};
 
 const PING: u8 = 0x89;

@@ -2,8 +2,8 @@
 
 use std::thread;
 
-use crate::process::{MIB, Memory};
 use crate::sockets::{expect_last_close, narrow_guest};
+use crate::support::process::{MIB, Memory};
 use crate::support::{Client, Moss};
 
 const PACKETS: usize = 20_000;

@@ -7,8 +7,8 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use crate::crowd::{drain, guests};
-use crate::process::stop;
 use crate::sockets::{LONG_KEEPALIVE, claim, wait_for_clients};
+use crate::support::process::stop;
 use crate::support::{Client, Crowd, Moss, Stream, TEXT, crowd, frame};
 
 /// The number of clients that get the offer last.

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use crate::crowd::guests;
 use crate::flood::{Arrivals, Flood, wait_until_stuck};
-use crate::process::MIB;
 use crate::sockets::{LONG_KEEPALIVE, health, narrow_guest, narrow_master};
+use crate::support::process::MIB;
 use crate::support::{Client, Moss, PATIENCE, Stream, TEXT, frame};
 
 /// The least memory that may be configured for packets of the default length.

@@ -25,8 +25,6 @@ mod flood;
 mod full_server;
 #[path = "../stress/memory.rs"]
 mod memory;
-#[path = "../stress/process.rs"]
-mod process;
 #[path = "../stress/rounds.rs"]
 mod rounds;
 #[path = "../stress/secrets.rs"]

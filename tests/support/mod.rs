@@ -17,6 +17,7 @@ mod cgroup;
 mod client;
 mod machine;
 mod not_packets;
+pub mod process;
 mod stream;
 
 use std::ffi::OsString;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustls::{AlertDescription, ClientConfig, Error, RootCertStore};
 
-use crate::process::descriptors;
-use crate::support::{Moss, PATIENCE, Setup, Stream, tls_config};
+use crate::support::process::{descriptors, wait_for_descriptors};
+use crate::support::{Moss, Setup, Stream, tls_config};
 use crate::wire::{
     APPLICATION_DATA, BAD_SUITE, HANDSHAKE, Hello, TLS_1_1, TLS_1_2, begin_handshake, client,
     connect, expect_alert, outgoing, read_record, read_to_error, record,
@@ -119,7 +119,6 @@ fn assert_ends(stream: Stream) {
 #[test]
 fn failed_handshake_is_closed_at_once_after_its_alert() {
     let moss = Moss::start();
-    moss.guest().close();
     let base = descriptors(&moss);
     let is_closed_at_once = |_| {
         let mut stream = connect(&moss);
@@ -128,10 +127,7 @@ fn failed_handshake_is_closed_at_once_after_its_alert() {
         stream.write_all(&hello.record()).expect("moss reads");
         // The peer does not close its direction, and moss does not wait for that.
         assert!(read_record(&stream).is_some() && read_record(&stream).is_none());
-        while descriptors(&moss) > base {
-            assert!(start.elapsed() < PATIENCE, "{} descriptors, not {base}", descriptors(&moss));
-            std::thread::yield_now();
-        }
+        wait_for_descriptors(&moss, base);
         start.elapsed() < ENDING_TIMEOUT
     };
     // A busy machine may be late itself, so there are several tries.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::process::{MIB, Memory, stop};
+use crate::support::process::{MIB, Memory, stop};
 use crate::support::{Moss, PATIENCE, Stream, crowd};
 use crate::wire::{APPLICATION_DATA, HANDSHAKE, Hello, SERVER_HELLO, connect, read_record, record};
 

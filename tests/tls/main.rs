@@ -13,8 +13,5 @@ mod crowds;
 mod endings;
 mod handshakes;
 mod ports;
-#[allow(dead_code, reason = "a part of it is used")]
-#[path = "../stress/process.rs"]
-mod process;
 mod settings;
 mod wire;

@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Moss, PATIENCE};
+use super::{Moss, PATIENCE};
 
 /// Bytes in a mebibyte.
-pub(crate) const MIB: usize = 1 << 20;
+pub const MIB: usize = 1 << 20;
 
 /// Measures how far a moss's resident memory rises.
-pub(crate) struct Memory {
+pub struct Memory {
     pid: u32,
     before: usize,
 }
 
 impl Memory {
     /// Starts to measure.
-    pub(crate) fn watch(moss: &Moss) -> Self {
+    pub fn watch(moss: &Moss) -> Self {
         let pid = moss.pid();
         // Sets the high-water mark to what is resident now (proc(5), clear_refs).
         fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("a mark to be reset");
@@ -27,18 +27,18 @@ impl Memory {
     }
 
     /// The highest rise since then, in bytes.
-    pub(crate) fn peak(&self) -> usize {
+    pub fn peak(&self) -> usize {
         status(self.pid, "VmHWM").saturating_sub(self.before)
     }
 
     /// The rise that is left now, in bytes.
-    pub(crate) fn rise(&self) -> usize {
+    pub fn rise(&self) -> usize {
         status(self.pid, "VmRSS").saturating_sub(self.before)
     }
 
     /// Fails if memory has risen by more at any time.
     #[track_caller]
-    pub(crate) fn assert_peak_below(&self, bound: usize) {
+    pub fn assert_peak_below(&self, bound: usize) {
         let peak = self.peak();
         println!("memory rose by {} KiB at most; {} are allowed", peak >> 10, bound >> 10);
         assert!(peak < bound, "memory rose by {peak} bytes; {bound} are allowed");
@@ -46,7 +46,7 @@ impl Memory {
 }
 
 /// CPU time that a moss has used so far, to a hundredth of a second.
-pub(crate) fn cpu_time(moss: &Moss) -> Duration {
+pub fn cpu_time(moss: &Moss) -> Duration {
     let stat = stat(moss);
     let ticks = |at: usize| -> u64 { stat[at].parse().expect("a number") };
     // utime and stime, in hundredths of a second on every Linux.
@@ -54,14 +54,14 @@ pub(crate) fn cpu_time(moss: &Moss) -> Duration {
 }
 
 /// Whether a moss is asleep.
-pub(crate) fn is_asleep(moss: &Moss) -> bool {
+pub fn is_asleep(moss: &Moss) -> bool {
     stat(moss)[0] == "S"
 }
 
 /// Waits until a moss has nothing to do: it has handled all that it was sent, and the kernel takes
 /// no more of what it sends.
 #[track_caller]
-pub(crate) fn wait_until_idle(moss: &Moss) {
+pub fn wait_until_idle(moss: &Moss) {
     let start = Instant::now();
     let mut asleep = 0;
     while asleep < 20 {
@@ -72,7 +72,7 @@ pub(crate) fn wait_until_idle(moss: &Moss) {
 }
 
 /// Stops a moss until SIGCONT, and waits until it has stopped.
-pub(crate) fn stop(moss: &Moss) {
+pub fn stop(moss: &Moss) {
     moss.signal(Signal::STOP);
     let start = Instant::now();
     while stat(moss)[0] != "T" {
@@ -82,8 +82,20 @@ pub(crate) fn stop(moss: &Moss) {
 }
 
 /// Descriptors that a moss has open.
-pub(crate) fn descriptors(moss: &Moss) -> usize {
+pub fn descriptors(moss: &Moss) -> usize {
     fs::read_dir(format!("/proc/{}/fd", moss.pid())).expect("a process").count()
+}
+
+/// Waits until a moss has no more descriptors open. The end of a connection is noticed only later,
+/// and moss also waits for the peer to close.
+#[track_caller]
+pub fn wait_for_descriptors(moss: &Moss, most: usize) {
+    let start = Instant::now();
+    while descriptors(moss) > most {
+        let open = descriptors(moss);
+        assert!(start.elapsed() < PATIENCE, "{open} descriptors are open, not {most}");
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// The fields of /proc/<pid>/stat (proc(5)) after the name, which may contain spaces.
