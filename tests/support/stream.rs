@@ -3,6 +3,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::ops::Deref;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -28,9 +29,12 @@ const RECORD: usize = 1 << 14;
 /// With TLS, the handshake takes place when the first byte is written or read.
 #[derive(Clone)]
 pub struct Stream {
-    tcp: Arc<TcpStream>,
+    tcp: Arc<Tcp>,
     tls: Option<Arc<Tls>>,
 }
+
+/// A TCP connection that ends when this is dropped.
+struct Tcp(TcpStream);
 
 /// The TLS of a connection. `connection` is never locked while waiting for the network.
 struct Tls {
@@ -60,7 +64,7 @@ impl Stream {
 
     /// A connection without TLS, in every test program.
     pub fn plain(tcp: TcpStream) -> Self {
-        Self { tcp: Arc::new(tcp), tls: None }
+        Self { tcp: Arc::new(Tcp(tcp)), tls: None }
     }
 
     /// A connection through TLS with this configuration.
@@ -74,7 +78,7 @@ impl Stream {
             incoming: Mutex::default(),
             outgoing: Mutex::default(),
         };
-        Self { tcp: Arc::new(tcp), tls: Some(Arc::new(tls)) }
+        Self { tcp: Arc::new(Tcp(tcp)), tls: Some(Arc::new(tls)) }
     }
 
     /// The TCP connection.
@@ -96,7 +100,7 @@ impl Stream {
     /// handshake: they are sent when the answer is read.
     pub fn write_ahead(&self, bytes: &[u8]) {
         match &self.tls {
-            None => (&*self.tcp).write_all(bytes),
+            None => (&**self.tcp).write_all(bytes),
             Some(tls) => tls.write_ahead(bytes, &self.tcp),
         }
         .expect("the kernel takes it");
@@ -127,8 +131,27 @@ impl Stream {
 
     /// Ends with a reset once the last handle is dropped.
     pub fn reset_at_end(&self) {
-        rustix::net::sockopt::set_socket_linger(&*self.tcp, Some(Duration::ZERO))
+        rustix::net::sockopt::set_socket_linger(&**self.tcp, Some(Duration::ZERO))
             .expect("a TCP socket");
+    }
+}
+
+impl Deref for Tcp {
+    type Target = TcpStream;
+
+    fn deref(&self) -> &TcpStream {
+        &self.0
+    }
+}
+
+/// To close is not enough: a child that another thread starts at this moment has a copy of the
+/// descriptor until it runs its program, and the kernel sends no FIN before.
+impl Drop for Tcp {
+    fn drop(&mut self) {
+        // See `reset_at_end`: a FIN must not come before the reset.
+        if matches!(rustix::net::sockopt::socket_linger(&self.0), Ok(None)) {
+            let _ = self.0.shutdown(Shutdown::Both);
+        }
     }
 }
 
@@ -136,7 +159,7 @@ impl Read for &Stream {
     /// With TLS, an end without `close_notify` is an error.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &self.tls {
-            None => (&*self.tcp).read(buffer),
+            None => (&**self.tcp).read(buffer),
             Some(tls) => tls.read(buffer, &self.tcp),
         }
     }
@@ -145,7 +168,7 @@ impl Read for &Stream {
 impl Write for &Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &self.tls {
-            None => (&*self.tcp).write(bytes),
+            None => (&**self.tcp).write(bytes),
             Some(tls) => tls.write(bytes, &self.tcp),
         }
     }
