@@ -4,7 +4,8 @@
     judge.py --again index.json
 
 The later reports have cases that were run again: they must pass in most of these, and the first
-result does not count. --again prints the cases that do not pass, as JSON.
+result does not count. --again prints the cases that do not pass, and those with different results
+by wss:// and by ws://, as JSON.
 
 A case passes if it is OK, or if its result is the one explained below. The judge fails on any
 other result, on a case that did not run, on one with different results by wss:// and by ws://,
@@ -46,6 +47,11 @@ EXPLAINED = {
 
 def outcome(case):
     return case["behavior"], case["behaviorClose"]
+
+
+def result(case):
+    """What must be the same by wss:// and by ws://."""
+    return *outcome(case), case["remoteCloseCode"]
 
 
 def passes(number, case):
@@ -93,16 +99,25 @@ def read(paths):
     report, *repeats = [json.loads(Path(path).read_text("utf-8")) for path in paths]
     for agent in AGENTS:
         for number in repeats[0][agent] if repeats else ():
-            results = [repeat[agent][number] for repeat in repeats]
-            results.sort(key=lambda case: bool(passes(number, case)))
-            report[agent][number] = results[len(results) // 2]
+            cases = [repeat[agent][number] for repeat in repeats]
+            passed = [case for case in cases if passes(number, case)]
+            failed = [case for case in cases if not passes(number, case)]
+            most = passed if len(passed) > len(failed) else failed
+            results = [result(case) for case in most]
+            report[agent][number] = max(most, key=lambda case: results.count(result(case)))
     return report
 
 
 def again(path):
     report = read([path])
     failed = {n for agent in AGENTS for n, case in report[agent].items() if not passes(n, case)}
-    print(json.dumps(sorted(failed, key=order)))
+    print(json.dumps(sorted(failed | set(differing(report)), key=order)))
+
+
+def differing(report):
+    """The cases with different results by wss:// and by ws://."""
+    plain, tls = (report[agent] for agent in AGENTS)
+    return [number for number in plain.keys() & tls.keys() if result(plain[number]) != result(tls[number])]
 
 
 def main(results, *arguments):
@@ -119,10 +134,9 @@ def main(results, *arguments):
                 behavior, closing = outcome(cases[number])
                 problems.append(f"{agent}, case {number}: {behavior}, closing {closing}")
     plain, tls = (report[agent] for agent in AGENTS)
-    for number in sorted(plain.keys() & tls.keys(), key=order):
-        found = [(*outcome(case), case["remoteCloseCode"]) for case in (plain[number], tls[number])]
-        if found[0] != found[1]:
-            problems.append(f"case {number}: {found[0]} by ws://, {found[1]} by wss://")
+    for number in sorted(differing(report), key=order):
+        found = result(plain[number]), result(tls[number])
+        problems.append(f"case {number}: {found[0]} by ws://, {found[1]} by wss://")
     text = table(plain)
     if "--write" in arguments:
         with open(results, "w", encoding="utf-8") as file:
