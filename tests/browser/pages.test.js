@@ -172,16 +172,18 @@ test("no packet of a client is taken for one of moss", async (t) => {
       new Promise((resolve) => {
         const socket = new WebSocket(address);
         socket.onopen = () => socket.send(JSON.stringify({ type: "login" }));
-        socket.onmessage = () => {
-          socket.onmessage = null; // The master refuses some of them.
+        socket.onmessage = ({ data }) => {
+          const { type } = JSON.parse(data);
+          if (type === "pong") return resolve();
+          if (type !== "master-offer") return; // The master refuses some of them.
           for (const [type, payload] of [["moss-error", { code: "replaced" }], ["client-joined", { id: "1" }], ["member", null], ["offer", null], ["offer", { call: "1" }]])
             socket.send(JSON.stringify({ type, payload }));
-          resolve();
+          socket.send(JSON.stringify({ type: "ping" }));
         };
       }),
     moss.address,
   );
-  // This client comes after those packets: when it is answered, all of them were handled.
+  // moss has read those packets, and this client comes after them: when it is answered, all of them were handled.
   const client = await openClient(browser, moss.page("client.html"));
   await everyoneTalks(master, [client], "undisturbed");
   assert.equal(await master.locator("#status").textContent(), "Master");
