@@ -96,6 +96,7 @@ for (const [name, browser] of Object.entries(BROWSERS))
     await echo(tab, "before");
     await box.moss.kill();
     await box.master.until(/moss is unreachable/);
+    await until("the page knows it, too", () => tab.evaluate(() => game.state !== "ready"));
     await echo(tab, "while it is away");
     await moves(tab);
     await box.moss.again();

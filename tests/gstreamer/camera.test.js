@@ -200,6 +200,7 @@ test("the picture goes on in the same call while moss restarts", async (t) => {
   const viewer = await openViewer(moss);
   await watch(viewer, 15);
   await moss.kill();
+  await until("the viewer knows it", () => viewer.evaluate(() => viewer.state !== "ready"));
   await watch(viewer, 30);
   await viewer.evaluate(() => viewer.send("while it is away"));
   await until("it comes back", () => viewer.evaluate(() => said.length === 1));

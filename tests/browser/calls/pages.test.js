@@ -103,7 +103,7 @@ test("pages in all pairs of browsers", async (t) => {
       others = await Promise.all(masters.map((_, number) => atBox(masters.at(-1 - number).browser, mosses[number], options)));
       moved.push(...pairs.map(({ client, master }) => new Pair(client, others[masters.indexOf(master)])));
     }, { then: moved });
-    for (const master of masters) assert.equal((await master.look()).status.at(-1).code, "replaced");
+    for (const master of masters) await until(`${master.name} is told`, async () => (await master.look()).status.at(-1).code === "replaced");
     for (const pair of moved) assert.equal((await pair.look()).pages.client.open, 1);
     await Promise.all(moved.map((pair) => pair.isInOrder()));
     await Promise.all(others.map((other) => other.leave()));
