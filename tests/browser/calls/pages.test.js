@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "../harness.js";
 import { makeNetwork } from "./network.js";
-import { everyPair, interrupted, masterOptions, Pair, pass } from "./players.js";
+import { everyPair, interrupted, lives, masterOptions, Pair, pass, saysGoodbye } from "./players.js";
 
 /** How many RTCPeerConnections there were on each side. */
 const lines = (pairs) =>
@@ -14,22 +14,6 @@ const lines = (pairs) =>
       return [pair.label, client.connections, master.connections];
     }),
   );
-
-/** What the master recorded of this client's lives. */
-const lives = async ({ client, master }) => (await master.look()).watches.filter(({ name }) => name === client.name);
-
-/** A busy browser may close a page before its `bye` is sent: then the member is gone after 30 s. That must not happen
- *  each time. */
-async function saysGoodbye(pair, tries = 3) {
-  await pair.client.leave();
-  await until(`${pair.label}: left`, async () => (await lives(pair)).every(({ left }) => left));
-  const { left } = (await lives(pair)).at(-1);
-  if (left === "goodbye") return;
-  assert.ok(left === "gone" && tries > 1, `${pair.label}: left by ${left}`);
-  await pair.client.return();
-  await pair.flows();
-  await saysGoodbye(pair, tries - 1);
-}
 
 test("pages in all pairs of browsers", async (t) => {
   const { phones, masters, mosses, pairs, atBox } = await everyPair(t, await makeNetwork(t));

@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 import { FOR_MANY_TABS } from "../browsers.js";
 import { until } from "../harness.js";
 import { makeNetwork } from "./network.js";
-import { interrupted, LONG, masterOptions, Pair, startBrowsers, startServer } from "./players.js";
+import { interrupted, LONG, masterOptions, Pair, saysGoodbye, startBrowsers, startServer } from "./players.js";
 
 const names = LONG ? Object.keys(FOR_MANY_TABS) : ["Chromium"];
 
@@ -51,8 +51,7 @@ describe("phones", { concurrency: 2 }, () => {
         await pair.flows();
         await pair.isInOrder();
 
-        await pair.client.leave();
-        await until("it has said goodbye", async () => (await memberOf(master)).left === "goodbye");
+        await saysGoodbye(pair);
 
         if (client !== "Chromium") return; // Firefox can't be made to crash.
         const crashing = await join({ name: "crashing" });

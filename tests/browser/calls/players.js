@@ -157,6 +157,22 @@ export async function interrupted(t, what, pairs, during, { kinds = ["messages",
   return all;
 }
 
+/** What the master recorded of this client's lives. */
+export const lives = async ({ client, master }) => (await master.look()).watches.filter(({ name }) => name === client.name);
+
+/** The client opens another page, and the master hears it from the client. A busy browser may close a page before its
+ *  `bye` is sent: then the member is gone after 30 s. That must not happen each time. */
+export async function saysGoodbye(pair, tries = 3) {
+  await pair.client.leave();
+  await until(`${pair.label}: left`, async () => (await lives(pair)).every(({ left }) => left));
+  const { left } = (await lives(pair)).at(-1);
+  if (left === "goodbye") return;
+  assert.ok(left === "gone" && tries > 1, `${pair.label}: left by ${left}`);
+  await pair.client.return();
+  await pair.flows();
+  await saysGoodbye(pair, tries - 1);
+}
+
 /** Two masters, one in each browser, and for each a client in the other browser; all four pairs if LONG. Each master has
  *  a moss of its own, and each client's browser a namespace. `found`: clients in other networks find the masters, too. */
 export async function everyPair(t, network, { settings, found, options = { media: true } } = {}) {
