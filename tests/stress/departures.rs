@@ -1,33 +1,16 @@
 //! A peer that has left is gone for all others, even if they send in the same turn of the loop.
 //! moss is stopped meanwhile, so that it reads all in one turn, in order.
 
-use std::fs;
-use std::thread;
-use std::time::{Duration, Instant};
-
 use rustix::process::Signal;
 
-use crate::support::process::stop;
-use crate::support::{Client, Moss, PATIENCE};
+use crate::support::process::{stop, wait_for_arrival};
+use crate::support::{Client, Moss};
 
 /// Ends a connection. When this returns, moss's socket has ended, too.
 fn leave(peer: Client) {
-    let address = peer.stream().tcp().local_addr().expect("a connection");
+    let address = peer.address();
     drop(peer);
-    let port = format!(":{:04X}", address.port());
-    let is_open = || {
-        let sockets = fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
-        sockets.lines().any(|line| {
-            // The columns are: number, local address, remote address, state (01: established).
-            let columns: Vec<_> = line.split_whitespace().collect();
-            columns[2].ends_with(&port) && columns[3] == "01"
-        })
-    };
-    let start = Instant::now();
-    while is_open() {
-        assert!(start.elapsed() < PATIENCE, "{address} is still open");
-        thread::sleep(Duration::from_millis(2));
-    }
+    wait_for_arrival(address);
 }
 
 #[test]

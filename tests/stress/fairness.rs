@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::flood::{Arrivals, Flood, wait_until_stuck};
 use crate::sockets::narrow_master;
-use crate::support::process::{is_asleep, stop};
+use crate::support::process::{is_asleep, stop, wait_for_arrival};
 use crate::support::{Client, Moss, OVER_TLS, PATIENCE, TEXT, frame};
 
 /// Frames that moss handles for one peer before the next one. In bytes, sent and caused, the
@@ -55,6 +55,9 @@ fn two_that_flood_do_not_delay_the_others() {
     other.send(r#"{"type":"other"}"#);
     master.send(r#"{"type":"ping"}"#);
     guest.send(r#"{"type":"ping"}"#);
+    for peer in [&other, &master, &guest] {
+        wait_for_arrival(peer.address());
+    }
     moss.signal(Signal::CONT);
 
     let (mut before, mut met) = (0, 0);
@@ -268,6 +271,7 @@ fn expect_after_others(moss: &Moss, master: &mut Client, greedy: &mut Client, pa
     bytes.extend(frame(TEXT, br#"{"type":"greedy"}"#));
     greedy.sender().send_raw(&bytes);
     other.send(r#"{"type":"other"}"#);
+    wait_for_arrival(other.address());
     moss.signal(Signal::CONT);
     assert_eq!(master.json()["type"], "other");
     assert_eq!(master.json()["type"], "greedy");

@@ -2,7 +2,7 @@
 //! would, and sees exactly what moss sends.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::time::Instant;
 
 use serde_json::Value;
@@ -71,6 +71,11 @@ impl Client {
         let mut line = String::new();
         self.reader.read_line(&mut line).expect("a line of the response");
         line.trim_end().to_owned()
+    }
+
+    /// The address that it has connected from.
+    pub fn address(&self) -> SocketAddr {
+        self.stream().tcp().local_addr().expect("an address")
     }
 
     /// The connection beneath.

@@ -1,6 +1,7 @@
 //! What the kernel tells about a running moss: memory, CPU time, descriptors.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -86,14 +87,35 @@ pub fn descriptors(moss: &Moss) -> usize {
     fs::read_dir(format!("/proc/{}/fd", moss.pid())).expect("a process").count()
 }
 
-/// Waits until a moss has no more descriptors open. The end of a connection is noticed only later,
-/// and moss also waits for the peer to close.
+/// Waits until a moss has this number of descriptors open. It accepts a connection only after the
+/// peer has connected, and has to notice the end of one; it also waits for the peer to close.
 #[track_caller]
-pub fn wait_for_descriptors(moss: &Moss, most: usize) {
+pub fn wait_for_descriptors(moss: &Moss, count: usize) {
     let start = Instant::now();
-    while descriptors(moss) > most {
+    while descriptors(moss) != count {
         let open = descriptors(moss);
-        assert!(start.elapsed() < PATIENCE, "{open} descriptors are open, not {most}");
+        assert!(start.elapsed() < PATIENCE, "{open} descriptors are open, not {count}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits until all that was sent from this address has arrived at the socket of moss, the end of
+/// the connection included. The kernel may deliver later what was sent earlier elsewhere.
+#[track_caller]
+pub fn wait_for_arrival(from: SocketAddr) {
+    let port = format!(":{:04X}", from.port());
+    let is_on_its_way = || {
+        let sockets = fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+        sockets.lines().any(|line| {
+            // The columns are: number, local address, remote address, state, and how many bytes
+            // are not acknowledged yet, before a colon.
+            let columns: Vec<_> = line.split_whitespace().collect();
+            columns[1].ends_with(&port) && !columns[4].starts_with("00000000:")
+        })
+    };
+    let start = Instant::now();
+    while is_on_its_way() {
+        assert!(start.elapsed() < PATIENCE, "not all has arrived from {from}");
         thread::sleep(Duration::from_millis(2));
     }
 }
