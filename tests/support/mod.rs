@@ -5,6 +5,10 @@
 //! Each wait has a time limit: it panics after [`PATIENCE`]. No test needs to sleep: since moss
 //! keeps the order of what it sends to a peer, a test shows that a packet does *not* come by the
 //! answer to a later one (see [`Client::expect_nothing`]).
+//!
+//! Nothing orders what moss reads from two connections: the end of one may reach it after what
+//! another sends later. [`Client::close`] and [`Client::hang_up`] return when moss knows; a test
+//! that drops a connection waits for what shows it (see [`process::wait_for_descriptors`]).
 
 #![allow(
     dead_code,
