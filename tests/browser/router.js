@@ -27,7 +27,8 @@ export async function makeRouter(t) {
 
   for (const name of Object.values(names)) {
     await ip(`netns add ${name}`);
-    await ip(`netns exec ${name} sysctl -qew net.ipv6.conf.default.accept_dad=0`); // As in `run`.
+    // As in the script `run`.
+    await run("ip", ["netns", "exec", name, "sh", "-c", "echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad || true"]);
     await ip(`-n ${name} link set lo up`);
   }
   await ip(`link add ${device} type veth peer name box netns ${netns}`);

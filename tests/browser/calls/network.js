@@ -27,7 +27,7 @@ export async function makeNetwork(t) {
     await run("ip", ["netns", "add", full]);
     names.push(full);
     // Else an IPv6 address changes a second or two after its link is up, and Chromium breaks off what it is loading.
-    await run("ip", ["netns", "exec", full, "sysctl", "-qew", "net.ipv6.conf.default.accept_dad=0"]);
+    await run("ip", ["netns", "exec", full, "sh", "-c", "echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad || true"]);
     await ip(full, "link set lo up");
     return full;
   };
